@@ -1,0 +1,190 @@
+"""The embedded data set: drawn shapes as files in COCO's layout, for the demo and the tests.
+
+Run as `python -m src.data.synthetic FOLDER [--train N] [--val N] [--seed S]`.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+CLASSES = ("ellipse", "rectangle", "triangle", "cross")
+CATEGORY_IDS = (3, 7, 18, 44)  # sparse, like COCO's
+CROWD_EVERY = 25  # one image in so many has a crowd region
+EMPTY_EVERY = 20  # and one in so many has no object at all
+MIN_SIDE, MAX_SIDE = 16, 110  # of an object, in pixels
+SHAPES = ((160, 192), (192, 160), (176, 176), (144, 192))  # (height, width) of the images
+MIN_VISIBLE = 0.5  # a new object may hide so much of an older one that this share of it stays
+MIN_CONTRAST = 70  # between an object and what lies below it, in its strongest channel
+JPEG_QUALITY = 92
+
+
+def draw_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A textured background (H,W,3) uint8: gradient, stripes, checks or blotches, with noise."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    first, second = rng.uniform(30, 225, (2, 3)).astype(np.float32)
+    kind = rng.integers(4)
+    angle = rng.uniform(0, np.pi)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    if kind == 0:
+        mix = (along - along.min()) / max(float(np.ptp(along)), 1.0)
+    elif kind == 1:
+        mix = 0.5 + 0.5 * np.sin(along * 2 * np.pi / rng.uniform(8, 40))
+    elif kind == 2:
+        side = rng.integers(6, 24)
+        mix = ((x // side + y // side) % 2).astype(np.float32)
+    else:
+        coarse = rng.random((rng.integers(3, 8), rng.integers(3, 8)), dtype=np.float32)
+        mix = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    mix = (0.5 + (mix - 0.5) * rng.uniform(0.1, 0.5)).astype(np.float32)
+    image = first + (second - first) * mix[..., None]
+    image += rng.standard_normal(image.shape, np.float32) * rng.uniform(1, 8)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def shape_mask(kind: str, height: int, width: int, x1: int, y1: int, x2: int, y2: int):
+    """Filled shape that touches all four sides of its box: mask (H,W) uint8, 0 or 255."""
+    mask = np.zeros((height, width), np.uint8)
+    right, bottom = x2 - 1, y2 - 1
+    if kind == "rectangle":
+        cv2.rectangle(mask, (x1, y1), (right, bottom), 255, -1)
+    elif kind == "ellipse":
+        centre = ((x1 + right) // 2, (y1 + bottom) // 2)
+        cv2.ellipse(mask, centre, ((x2 - x1) // 2, (y2 - y1) // 2), 0, 0, 360, 255, -1)
+    elif kind == "triangle":
+        corners = np.array([[(x1 + right) // 2, y1], [right, bottom], [x1, bottom]], np.int32)
+        cv2.fillPoly(mask, [corners], 255)
+    else:
+        third_x, third_y = (x2 - x1) // 3, (y2 - y1) // 3
+        cv2.rectangle(mask, (x1 + third_x, y1), (right - third_x, bottom), 255, -1)
+        cv2.rectangle(mask, (x1, y1 + third_y), (right, bottom - third_y), 255, -1)
+    return mask
+
+
+def mask_box(mask: np.ndarray) -> list[float]:
+    """[x, y, width, height] around the set pixels of a mask that is not empty."""
+    return [float(v) for v in cv2.boundingRect(mask)]
+
+
+def paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> None:
+    """Fills the mask with a colour that stands out from what lies below it."""
+    x, y, w, h = cv2.boundingRect(mask)
+    window, inside = image[y : y + h, x : x + w], mask[y : y + h, x : x + w] > 0
+    below = window[inside].mean(axis=0)
+    colour = rng.uniform(0, 255, 3)
+    while np.abs(colour - below).max() < MIN_CONTRAST:
+        colour = rng.uniform(0, 255, 3)
+    noise = rng.standard_normal((np.count_nonzero(inside), 3), np.float32) * rng.uniform(0, 10)
+    window[inside] = np.clip(colour + noise, 0, 255).astype(np.uint8)
+
+
+def draw_objects(rng: np.random.Generator, image: np.ndarray, count: int) -> list[dict]:
+    """Draws up to `count` shapes, later ones over earlier ones; returns their annotations."""
+    height, width = image.shape[:2]
+    masks, annotations = [], []
+    for _ in range(count):
+        # log-uniform sizes: as many small as large ones
+        side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE)))
+        stretch = np.exp(rng.uniform(-0.35, 0.35))
+        w = int(np.clip(side * stretch, MIN_SIDE * 0.75, width - 2))
+        h = int(np.clip(side / stretch, MIN_SIDE * 0.75, height - 2))
+        x1, y1 = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+        label = int(rng.integers(len(CLASSES)))
+        mask = shape_mask(CLASSES[label], height, width, x1, y1, x1 + w, y1 + h)
+        full = cv2.countNonZero(mask)
+        if any(cv2.countNonZero(m & ~mask) < MIN_VISIBLE * f for m, f in masks):
+            continue
+        paint(rng, image, mask)
+        for earlier, _ in masks:
+            earlier &= ~mask
+        masks.append((mask, full))
+        annotations.append({"category_id": CATEGORY_IDS[label], "box": mask_box(mask)})
+    for annotation, (mask, _) in zip(annotations, masks):
+        annotation["area"] = float(cv2.countNonZero(mask))  # what is visible
+    return annotations
+
+
+def draw_crowd(rng: np.random.Generator, image: np.ndarray) -> dict:
+    """Draws a heap of small discs; returns the one annotation that covers them all."""
+    height, width = image.shape[:2]
+    w, h = int(rng.integers(50, 80)), int(rng.integers(40, 70))
+    x1, y1 = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+    heap = np.zeros((height, width), np.uint8)
+    for _ in range(25):
+        side = int(rng.integers(8, 13))
+        x, y = int(rng.integers(x1, x1 + w - side)), int(rng.integers(y1, y1 + h - side))
+        mask = shape_mask("ellipse", height, width, x, y, x + side, y + side)
+        paint(rng, image, mask)
+        heap |= mask
+    return {
+        "category_id": CATEGORY_IDS[0],
+        "box": mask_box(heap),
+        "area": float(cv2.countNonZero(heap)),
+        "iscrowd": 1,
+    }
+
+
+def draw_image(seed: int, index: int) -> tuple[np.ndarray, list[dict]]:
+    """Image `index` of the series `seed`, (H,W,3) uint8, and its annotations."""
+    rng = np.random.default_rng((seed, index))
+    height, width = SHAPES[rng.integers(len(SHAPES))]
+    image = draw_background(rng, height, width)
+    if index % EMPTY_EVERY == EMPTY_EVERY - 1:
+        return image, []
+    crowd = [draw_crowd(rng, image)] if index % CROWD_EVERY == 0 else []
+    return image, crowd + draw_objects(rng, image, int(rng.integers(1, 6)))
+
+
+def write_split(root: Path, split: str, indices: range, seed: int) -> None:
+    """Writes `root`/`split`/*.jpg and `root`/annotations/instances_`split`.json."""
+    (root / split).mkdir(parents=True, exist_ok=True)
+    (root / "annotations").mkdir(exist_ok=True)
+    images, annotations = [], []
+    for index in indices:
+        image, objects = draw_image(seed, index)
+        name = f"{index:06d}.jpg"
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        cv2.imwrite(str(root / split / name), image[..., ::-1], quality)
+        height, width = image.shape[:2]
+        images.append({"id": index, "file_name": name, "height": height, "width": width})
+        for item in objects:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index,
+                    "category_id": item["category_id"],
+                    "bbox": item["box"],
+                    "area": item["area"],
+                    "iscrowd": item.get("iscrowd", 0),
+                }
+            )
+    categories = [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, CLASSES)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    target = root / "annotations" / f"instances_{split}.json"
+    beside = target.with_suffix(".tmp")
+    beside.write_text(json.dumps(content))
+    os.replace(beside, target)  # written last: its presence says that the split is complete
+
+
+def write_dataset(root: Path, *, train: int, val: int, seed: int = 0) -> None:
+    """Writes `train` training images and `val` others for evaluation under `root`."""
+    write_split(root, "train2017", range(train), seed)
+    write_split(root, "val2017", range(train, train + val), seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--train", type=int, default=2000, help="training images")
+    parser.add_argument("--val", type=int, default=200, help="evaluation images")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    write_dataset(args.folder, train=args.train, val=args.val, seed=args.seed)
+    print(f"drew {args.train} + {args.val} images in {args.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Multi-scale default boxes (anchors): which boxes the network predicts, and in which order."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+STRIDES = (8, 16, 32, 64, 128)  # of P3..P7
+
+
+class AnchorGenerator:
+    """Default boxes of every cell of every pyramid level.
+
+    Order: level (finest first), row, column, then the boxes of the cell in the order of `sides`.
+    A cell's centre is ((column + 0.5) * stride, (row + 0.5) * stride). Boxes are not clipped.
+
+    Args:
+        strides: pixels between two cells, a level each.
+        sides: (width, height) in pixels of each default box of a cell, a level each; every level
+            has as many, since the heads share their weights.
+    """
+
+    def __init__(
+        self, *, strides: Sequence[int], sides: Sequence[Sequence[tuple[float, float]]]
+    ):
+        if len(strides) != len(sides):
+            raise ValueError(f"{len(strides)} strides but default boxes for {len(sides)} levels")
+        counts = [len(level) for level in sides]
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"default boxes a cell differ between levels: {counts}; heads that share their "
+                "weights need as many on each"
+            )
+        self.strides = tuple(strides)
+        self.sides = tuple(np.asarray(level, np.float64) for level in sides)
+        self.boxes_per_cell = counts[0]
+
+    def level_shapes(self, image_size: tuple[int, int]) -> list[tuple[int, int]]:
+        """(rows, columns) of each level for an image of (height, width) pixels."""
+        height, width = image_size
+        return [(math.ceil(height / s), math.ceil(width / s)) for s in self.strides]
+
+    def boxes(self, image_size: tuple[int, int]) -> np.ndarray:
+        """All default boxes (A,4) float32 of an image of (height, width) pixels."""
+        levels = []
+        shapes = self.level_shapes(image_size)
+        for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
+            y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+            centres = (np.stack([x, y], axis=-1) + 0.5) * stride  # (rows,columns,2)
+            centres = centres[:, :, None, :]
+            corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
+            levels.append(corners.reshape(-1, 4))
+        return np.concatenate(levels).astype(np.float32)  # (A,4)
+
+
+def octave_sides(
+    *,
+    strides: Sequence[int],
+    size: float,
+    scales_per_octave: int,
+    aspect_ratios: Sequence[float],
+) -> list[list[tuple[float, float]]]:
+    """Box sides of RetinaNet and TF's multi-scale generator.
+
+    Each level's boxes have the area (size * stride * 2^(i / scales_per_octave))^2 for
+    i = 0..scales_per_octave-1, at each aspect ratio (width / height).
+    """
+    levels = []
+    for stride in strides:
+        level = []
+        for octave in range(scales_per_octave):
+            side = size * stride * 2 ** (octave / scales_per_octave)
+            level += [(side * math.sqrt(r), side / math.sqrt(r)) for r in aspect_ratios]
+        levels.append(level)
+    return levels
+
+
+def ssd_sides(
+    *,
+    image_size: tuple[int, int],
+    min_scale: float,
+    max_scale: float,
+    aspect_ratios: Sequence[Sequence[float]],
+) -> list[list[tuple[float, float]]]:
+    """Box sides of the SSD paper (Liu et al., 2016, section 2.2).
+
+    Scales rise linearly from min_scale to max_scale of the image over the levels. A level has a
+    square of its scale, one of the geometric mean of its scale and the next (the last one's next
+    is 1), and for each of its `aspect_ratios` r a box of ratio r and one of ratio 1 / r.
+    """
+    height, width = image_size
+    count = len(aspect_ratios)
+    scales = list(np.linspace(min_scale, max_scale, count)) + [1.0]
+    levels = []
+    for index, ratios in enumerate(aspect_ratios):
+        scale, between = scales[index], math.sqrt(scales[index] * scales[index + 1])
+        level = [(scale, scale), (between, between)]
+        for ratio in ratios:
+            long, short = scale * math.sqrt(ratio), scale / math.sqrt(ratio)
+            level += [(long, short), (short, long)]
+        levels.append([(w * width, h * height) for w, h in level])
+    return levels
+
+
+def build_anchors(cfg) -> AnchorGenerator:
+    """The generator that the configuration asks for."""
+    if cfg.anchors == "ssd":
+        sides = ssd_sides(
+            image_size=cfg.image_size,
+            min_scale=cfg.min_scale,
+            max_scale=cfg.max_scale,
+            aspect_ratios=cfg.ssd_aspect_ratios,
+        )
+    else:
+        sides = octave_sides(
+            strides=STRIDES,
+            size=cfg.anchor_size,
+            scales_per_octave=cfg.scales_per_octave,
+            aspect_ratios=cfg.aspect_ratios,
+        )
+    return AnchorGenerator(strides=STRIDES, sides=sides)

@@ -1,0 +1,33 @@
+"""Where the network runs."""
+
+import os
+
+import mindspore as ms
+
+from src.errors import InputError
+
+
+def set_up_device(target: str, *, device_id: int = 0, cpu_threads: int = 0) -> None:
+    """Selects graph mode and the device; call it once, before any network is built.
+
+    Args:
+        target: CPU, GPU or Ascend.
+        device_id: which card, on GPU and Ascend.
+        cpu_threads: threads of the CPU's kernels; 0 takes the cores this process may use.
+            MindSpore's own default of 25 makes a step on two cores 15 to 25 % slower.
+
+    Raises:
+        InputError: MindSpore finds no such device.
+    """
+    ms.set_context(mode=ms.GRAPH_MODE)
+    if target == "CPU":
+        ms.set_device("CPU")
+        ms.device_context.cpu.op_tuning.threads_num(cpu_threads or len(os.sched_getaffinity(0)))
+        return
+    device = {"GPU": ms.device_context.gpu, "Ascend": ms.device_context.ascend}[target]
+    if not device.is_available():
+        raise InputError(
+            f"device_target is {target}, but MindSpore finds none here; use --device_target=CPU "
+            "or check the driver"
+        )
+    ms.set_device(target, device_id)

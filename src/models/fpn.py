@@ -1,0 +1,47 @@
+"""Feature pyramid (Lin et al., 2017) with two further levels, as RetinaNet and TF's SSD use it."""
+
+from collections.abc import Sequence
+
+from mindspore import nn
+
+from src.models.layers import ConvNorm, upsample2x
+
+
+class FPN(nn.Cell):
+    """Levels P3..P7 (strides 8..128) from C3..C5, all of `channels` channels.
+
+    P3..P5 are a 1x1 convolution of their C level plus the level above at twice its size, smoothed
+    by a 3x3 convolution. P6 and P7 are 3x3 convolutions of stride 2 over the level below; their
+    sides round up. Every convolution is followed by batch normalisation.
+
+    Args:
+        in_channels: channels of C3, C4 and C5.
+        channels: channels of every level that comes out.
+        norm_momentum: share of the old moving averages that batch normalisation keeps.
+    """
+
+    def __init__(self, *, in_channels: Sequence[int], channels: int, norm_momentum: float = 0.9):
+        super().__init__()
+        self.laterals = nn.CellList(
+            [ConvNorm(c, channels, 1, norm_momentum=norm_momentum) for c in in_channels]
+        )
+        self.outputs = nn.CellList(
+            [ConvNorm(channels, channels, 3, norm_momentum=norm_momentum) for _ in in_channels]
+        )
+        self.extras = nn.CellList(
+            [
+                ConvNorm(channels, channels, 3, stride=2, norm_momentum=norm_momentum)
+                for _ in ("P6", "P7")
+            ]
+        )
+        self.relu = nn.ReLU()
+
+    def construct(self, c3, c4, c5):
+        """C levels of sides S/8, S/16, S/32 -> P3..P7 of sides S/8 .. ceil(S/128)."""
+        m5 = self.laterals[2](c5)
+        m4 = self.laterals[1](c4) + upsample2x(m5)
+        m3 = self.laterals[0](c3) + upsample2x(m4)
+        p5 = self.outputs[2](m5)
+        p6 = self.extras[0](self.relu(p5))
+        p7 = self.extras[1](self.relu(p6))
+        return self.outputs[0](m3), self.outputs[1](m4), p5, p6, p7

@@ -1,0 +1,54 @@
+"""Prediction heads: one set of convolutions for all levels, batch normalisation of its own each."""
+
+from mindspore import nn, ops
+
+from src.models.layers import conv, norm
+
+
+class SharedHead(nn.Cell):
+    """A tower of 3x3 convolutions and one predictor, their weights shared over the levels.
+
+    Statistics differ from level to level, so each level has batch norms of its own, as in TF's
+    weight-shared convolutional box predictor.
+
+    Args:
+        channels: channels of the pyramid and of the tower.
+        depth: convolutions in the tower.
+        levels: number of pyramid levels.
+        boxes_per_cell: default boxes at each position.
+        outputs: numbers predicted per default box.
+        norm_momentum: share of the old moving averages that batch normalisation keeps.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        depth: int,
+        levels: int,
+        boxes_per_cell: int,
+        outputs: int,
+        norm_momentum: float = 0.9,
+    ):
+        super().__init__()
+        self.depth = depth
+        self.outputs = outputs
+        self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
+        self.norms = nn.CellList(
+            [
+                nn.CellList([norm(channels, norm_momentum) for _ in range(depth)])
+                for _ in range(levels)
+            ]
+        )
+        self.relu6 = nn.ReLU6()
+        self.predictor = conv(channels, boxes_per_cell * outputs, 3, bias=True)
+
+    def construct(self, features):
+        """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the default boxes."""
+        predictions = ()
+        for level, x in enumerate(features):
+            for index in range(self.depth):
+                x = self.relu6(self.norms[level][index](self.convs[index](x)))
+            x = self.predictor(x).transpose(0, 2, 3, 1)  # (N,H,W,boxes_per_cell*outputs)
+            predictions += (x.reshape(x.shape[0], -1, self.outputs),)
+        return ops.concat(predictions, axis=1)  # (N,A,outputs)

@@ -1,0 +1,79 @@
+"""Building blocks shared by the backbone, the pyramid and the heads."""
+
+from typing import Optional
+
+from mindspore import nn, ops
+
+NORM_EPSILON = 1e-5  # one value for the whole network; what pretrained ResNets were trained with
+
+
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: str = "same",
+    bias: bool = False,
+) -> nn.Conv2d:
+    """Convolution whose output side is ceil(input side / stride) under both paddings.
+
+    Args:
+        padding: "same" pads as TensorFlow does (the odd pixel goes right and below), "symmetric"
+            pads kernel // 2 on every side as PyTorch does. They differ only where stride > 1.
+
+    Weights start at zero: the network's `initialize` draws them.
+    """
+    if padding not in ("same", "symmetric"):
+        raise ValueError(f"padding is {padding!r}; expected 'same' or 'symmetric'")
+    mode = {"pad_mode": "same"}
+    if padding == "symmetric" and kernel > 1:
+        mode = {"pad_mode": "pad", "padding": kernel // 2}
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        stride=stride,
+        has_bias=bias,
+        weight_init="zeros",
+        bias_init="zeros",
+        **mode,
+    )
+
+
+def norm(channels: int, momentum: float) -> nn.BatchNorm2d:
+    """Batch normalisation; `momentum` is the share of the old moving average that is kept."""
+    return nn.BatchNorm2d(channels, eps=NORM_EPSILON, momentum=momentum)
+
+
+class ConvNorm(nn.Cell):
+    """Convolution without bias, batch normalisation and, where given, an activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        norm_momentum: float,
+        activation: Optional[nn.Cell] = None,
+    ):
+        super().__init__()
+        self.conv = conv(in_channels, out_channels, kernel, stride=stride)
+        self.norm = norm(out_channels, norm_momentum)
+        self.activation = activation
+
+    def construct(self, x):
+        x = self.norm(self.conv(x))
+        return x if self.activation is None else self.activation(x)
+
+
+def upsample2x(x):
+    """Nearest-neighbour upsampling of (N,C,H,W) to (N,C,2H,2W).
+
+    Written as reshape and tile because `ops.interpolate` cannot be exported to ONNX.
+    """
+    n, c, h, w = x.shape
+    x = ops.tile(x.reshape(n, c, h, 1, w, 1), (1, 1, 1, 2, 1, 2))  # (N,C,H,2,W,2)
+    return x.reshape(n, c, 2 * h, 2 * w)

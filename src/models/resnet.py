@@ -1,0 +1,156 @@
+"""ResNet backbones (He et al., 2016, with the stride on the 3x3 convolution: "v1.5").
+
+Parameters carry MindSpore's names (`conv1.weight`, `layer1.0.down_sample_layer.0.weight`, ...),
+so its published checkpoints load without renaming.
+"""
+
+from collections.abc import Sequence
+
+from mindspore import nn, ops
+
+from src.models.layers import conv, norm
+
+STAGE_CHANNELS = (64, 128, 256, 512)  # inner width of layer1..layer4
+
+
+class BasicBlock(nn.Cell):
+    """Two 3x3 convolutions: the block of ResNet-18 and ResNet-34."""
+
+    expansion = 1
+
+    def __init__(self, in_channels, channels, *, stride, padding, norm_momentum):
+        super().__init__()
+        out_channels = channels * self.expansion
+        self.conv1 = conv(in_channels, channels, 3, stride=stride, padding=padding)
+        self.bn1 = norm(channels, norm_momentum)
+        self.conv2 = conv(channels, out_channels, 3, padding=padding)
+        self.bn2 = norm(out_channels, norm_momentum)
+        self.down_sample_layer = shortcut(in_channels, out_channels, stride, norm_momentum)
+        self.relu = nn.ReLU()
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn2
+
+    def construct(self, x):
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + self.down_sample_layer(x))
+
+
+class BottleneckBlock(nn.Cell):
+    """1x1, 3x3, 1x1 convolutions: the block of ResNet-50 and deeper."""
+
+    expansion = 4
+
+    def __init__(self, in_channels, channels, *, stride, padding, norm_momentum):
+        super().__init__()
+        out_channels = channels * self.expansion
+        self.conv1 = conv(in_channels, channels, 1)
+        self.bn1 = norm(channels, norm_momentum)
+        self.conv2 = conv(channels, channels, 3, stride=stride, padding=padding)
+        self.bn2 = norm(channels, norm_momentum)
+        self.conv3 = conv(channels, out_channels, 1)
+        self.bn3 = norm(out_channels, norm_momentum)
+        self.down_sample_layer = shortcut(in_channels, out_channels, stride, norm_momentum)
+        self.relu = nn.ReLU()
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn3
+
+    def construct(self, x):
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + self.down_sample_layer(x))
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int, norm_momentum: float) -> nn.Cell:
+    """The block's other branch: identity, or a 1x1 projection where the shape changes."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    projection = conv(in_channels, out_channels, 1, stride=stride)
+    return nn.SequentialCell([projection, norm(out_channels, norm_momentum)])
+
+
+class MaxPool3x3(nn.Cell):
+    """3x3 max pooling of stride 2 after a ReLU, padded like the convolutions around it."""
+
+    def __init__(self, padding: str):
+        super().__init__()
+        self.symmetric = padding == "symmetric"
+        self.pool = nn.MaxPool2d(3, stride=2, pad_mode="valid" if self.symmetric else "same")
+
+    def construct(self, x):
+        if self.symmetric:
+            # zeros can stand for minus infinity: the input is never negative
+            x = ops.pad(x, (1, 1, 1, 1))
+        return self.pool(x)
+
+
+class ResNet(nn.Cell):
+    """Image features at strides 8, 16 and 32 (levels C3, C4, C5).
+
+    Args:
+        block: BasicBlock or BottleneckBlock.
+        depths: blocks in each of the four stages.
+        padding: "same" (MindSpore's checkpoints) or "symmetric" (torchvision's).
+        norm_momentum: share of the old moving averages that batch normalisation keeps.
+    """
+
+    def __init__(
+        self,
+        *,
+        block: type,
+        depths: Sequence[int],
+        padding: str = "same",
+        norm_momentum: float = 0.9,
+    ):
+        super().__init__()
+        self.conv1 = conv(3, STAGE_CHANNELS[0], 7, stride=2, padding=padding)
+        self.bn1 = norm(STAGE_CHANNELS[0], norm_momentum)
+        self.relu = nn.ReLU()
+        self.maxpool = MaxPool3x3(padding)
+        stages = []
+        in_channels = STAGE_CHANNELS[0]
+        for stage, (channels, depth) in enumerate(zip(STAGE_CHANNELS, depths)):
+            blocks = []
+            for index in range(depth):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(
+                    block(
+                        in_channels,
+                        channels,
+                        stride=stride,
+                        padding=padding,
+                        norm_momentum=norm_momentum,
+                    )
+                )
+                in_channels = channels * block.expansion
+            stages.append(nn.SequentialCell(blocks))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.out_channels = tuple(c * block.expansion for c in STAGE_CHANNELS[1:])
+
+    def construct(self, x):
+        """(N,3,S,S) float -> C3 (N,c3,S/8,S/8), C4 (N,c4,S/16,S/16), C5 (N,c5,S/32,S/32)."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        c2 = self.layer1(x)
+        c3 = self.layer2(c2)
+        c4 = self.layer3(c3)
+        c5 = self.layer4(c4)
+        return c3, c4, c5
+
+
+VARIANTS = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (BottleneckBlock, (3, 4, 6, 3)),
+    "resnet101": (BottleneckBlock, (3, 4, 23, 3)),
+}
+
+
+def resnet(name: str, *, padding: str = "same", norm_momentum: float = 0.9) -> ResNet:
+    """The backbone called `name` in VARIANTS."""
+    block, depths = VARIANTS[name]
+    return ResNet(block=block, depths=depths, padding=padding, norm_momentum=norm_momentum)

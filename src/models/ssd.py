@@ -1,0 +1,102 @@
+"""The detector: ResNet, feature pyramid and weight-shared heads, from uint8 images to raw outputs."""
+
+import math
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+from src.models.fpn import FPN
+from src.models.heads import SharedHead
+from src.models.resnet import ResNet, resnet
+
+IMAGE_MEAN = (123.675, 116.28, 103.53)  # ImageNet's RGB mean and deviation, in 0..255
+IMAGE_STD = (58.395, 57.12, 57.375)
+PRIOR_PROBABILITY = 0.01  # score of every class at the start, so background does not swamp the loss
+HEAD_INIT_STD = 0.01  # with PRIOR_PROBABILITY, the initialisation of the focal loss paper
+
+
+class SSD(nn.Cell):
+    """SSD with a ResNet-FPN backbone and heads shared over the levels.
+
+    Args:
+        backbone: gives C3, C4, C5 and their `out_channels`.
+        num_classes: K, foreground classes.
+        boxes_per_cell: default boxes at each position of each level.
+        fpn_channels: channels of the pyramid and of the heads.
+        head_depth: convolutions in each head before its predictor.
+        norm_momentum: share of the old moving averages that batch normalisation keeps.
+        levels: pyramid levels, P3 upwards.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: ResNet,
+        num_classes: int,
+        boxes_per_cell: int = 6,
+        fpn_channels: int = 256,
+        head_depth: int = 4,
+        norm_momentum: float = 0.9,
+        levels: int = 5,
+    ):
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.fpn = FPN(
+            in_channels=backbone.out_channels, channels=fpn_channels, norm_momentum=norm_momentum
+        )
+        head = {
+            "channels": fpn_channels,
+            "depth": head_depth,
+            "levels": levels,
+            "boxes_per_cell": boxes_per_cell,
+            "norm_momentum": norm_momentum,
+        }
+        self.box_head = SharedHead(outputs=4, **head)
+        self.class_head = SharedHead(outputs=num_classes, **head)
+        self.mean = ms.Tensor(np.array(IMAGE_MEAN, np.float32))
+        self.inverse_std = ms.Tensor(1 / np.array(IMAGE_STD, np.float32))
+
+    def construct(self, images):
+        """Images (N,S,S,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32."""
+        x = (ops.cast(images, ms.float32) - self.mean) * self.inverse_std
+        features = self.fpn(*self.backbone(x.transpose(0, 3, 1, 2)))
+        return self.box_head(features), self.class_head(features)
+
+
+def initialize(network: SSD, seed: int) -> None:
+    """Draws the weights of an untrained detector; the same seed gives the same weights.
+
+    He's fan-out normal for the backbone and the pyramid; the last norm of each residual block
+    starts at zero, so a block starts as the identity (Goyal et al., 2017): without both, a ResNet50
+    hardly learns from scratch in a short run. Heads and class bias as in the focal loss paper.
+    """
+    rng = np.random.default_rng(seed)
+    for name, cell in network.cells_and_names():
+        if isinstance(cell, nn.Conv2d):
+            out_channels, _, height, width = cell.weight.shape
+            std = math.sqrt(2 / (out_channels * height * width))
+            if name.startswith(("box_head", "class_head")):
+                std = HEAD_INIT_STD
+            draw = rng.standard_normal(cell.weight.shape, dtype=np.float32)
+            cell.weight.set_data(ms.Tensor(draw * np.float32(std)))
+        elif hasattr(cell, "last_norm"):
+            cell.last_norm.gamma.set_data(ms.Tensor(np.zeros(cell.last_norm.gamma.shape, np.float32)))
+    bias = network.class_head.predictor.bias
+    prior_logit = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
+    bias.set_data(ms.Tensor(np.full(bias.shape, prior_logit, np.float32)))
+
+
+def build_ssd(cfg, boxes_per_cell: int) -> SSD:
+    """The detector that the configuration asks for, with freshly drawn weights."""
+    network = SSD(
+        backbone=resnet(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum),
+        num_classes=len(cfg.classes) - 1,  # classes[0] is the background
+        boxes_per_cell=boxes_per_cell,
+        fpn_channels=cfg.fpn_channels,
+        head_depth=cfg.head_depth,
+        norm_momentum=cfg.norm_momentum,
+    )
+    initialize(network, cfg.seed)
+    return network

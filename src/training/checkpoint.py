@@ -1,0 +1,50 @@
+"""Checkpoints of a run: last, best and the newest epochs."""
+
+import os
+from pathlib import Path
+
+import mindspore as ms
+from mindspore import nn
+
+
+class Checkpoints:
+    """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when whole.
+
+    Args:
+        folder: made if it is not there.
+        keep: newest epoch_NN.ckpt that stay.
+        metadata: strings and numbers stored in every file.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, metadata: dict):
+        self.folder = folder
+        self.keep = keep
+        self.metadata = metadata
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, network: nn.Cell, *, epoch: int, step: int, is_best: bool) -> None:
+        """Saves the network after `epoch` (from 1), as the best so far too if `is_best`."""
+        last = self.folder / "last.ckpt"
+        save_atomically(network, last, {**self.metadata, "epoch": epoch, "step": step})
+        if self.keep:
+            link_copy(last, self.folder / f"epoch_{epoch:02d}.ckpt")
+        if is_best:
+            link_copy(last, self.folder / "best.ckpt")
+        epochs = sorted(self.folder.glob("epoch_*.ckpt"), key=lambda p: int(p.stem.split("_")[1]))
+        for old in epochs[: -self.keep] if self.keep else epochs:
+            old.unlink()
+
+
+def save_atomically(network: nn.Cell, path: Path, metadata: dict) -> None:
+    """Writes a checkpoint beside `path` and moves it there, so `path` is never half-written."""
+    beside = path.with_name(f".{path.stem}.part.ckpt")  # the suffix MindSpore insists on
+    ms.save_checkpoint(network, str(beside), append_dict=metadata)
+    os.replace(beside, path)
+
+
+def link_copy(source: Path, target: Path) -> None:
+    """Makes `target` the file that `source` is now; a later os.replace of `source` leaves it."""
+    beside = target.with_name(f".{target.name}.part")
+    beside.unlink(missing_ok=True)
+    os.link(source, beside)
+    os.replace(beside, target)

@@ -1,0 +1,74 @@
+"""One update of the weights, as a cell in graph mode."""
+
+import mindspore as ms
+from mindspore import nn, ops
+
+
+class LossNetwork(nn.Cell):
+    """The detector and its loss: from a batch to the losses of `losses.DetectionLoss`."""
+
+    def __init__(self, network: nn.Cell, loss: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.loss = loss
+
+    def construct(self, images, assigned, boxes, labels):
+        deltas, logits = self.network(images)
+        return self.loss(deltas, logits, assigned, boxes, labels)
+
+
+class TrainStep(nn.Cell):
+    """Forward, backward, clipping and update in one graph.
+
+    A cell rather than a function under `ms.jit`: measured 2 to 2.5 times faster on CPU.
+
+    Args:
+        loss_network: gives (total, class loss, box loss, positives).
+        optimizer: cell on (gradients, lr) with its `parameters`.
+        clip_norm: gradients are scaled down to this global norm; 0 leaves them as they are.
+        loss_scale: the loss is multiplied by it before the backward pass and gradients divided by
+            it after, which keeps small float16 gradients from vanishing.
+    """
+
+    def __init__(
+        self, loss_network: LossNetwork, optimizer: nn.Cell, *, clip_norm: float, loss_scale: float
+    ):
+        super().__init__(auto_prefix=False)
+        self.loss_network = loss_network
+        self.optimizer = optimizer
+        self.weights = optimizer.parameters
+        self.clip_norm = clip_norm
+        self.loss_scale = loss_scale
+        self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
+        self.half_square_sum = ops.L2Loss()
+
+    def construct(self, images, assigned, boxes, labels, lr):
+        """One update at learning rate lr.
+
+        Returns:
+            (5,) float32: total, class and box loss, positives, and the global gradient norm.
+        """
+        batch = (images, assigned, boxes, labels)
+        total, class_loss, box_loss, positives = self.loss_network(*batch)
+        zero = ops.zeros_like(total)
+        sens = (ops.full_like(total, self.loss_scale), zero, zero, zero)
+        gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
+        norm = self.global_norm(gradients) / self.loss_scale
+        factor = ops.ones_like(norm) / self.loss_scale
+        if self.clip_norm > 0:
+            factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        if self.clip_norm > 0 or self.loss_scale != 1:
+            scaled = ()
+            for gradient in gradients:
+                scaled += (gradient * factor,)
+            gradients = scaled
+        done = self.optimizer(gradients, lr)
+        report = ops.stack([total, class_loss, box_loss, positives, norm])
+        return ops.depend(report, done)
+
+    def global_norm(self, gradients):
+        """L2 norm of all gradients together, by the kernel that is fastest on CPU (6x a sum)."""
+        total = ms.Tensor(0.0, ms.float32)
+        for gradient in gradients:
+            total = total + self.half_square_sum(gradient)
+        return ops.sqrt(2 * total)

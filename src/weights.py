@@ -1,0 +1,139 @@
+"""Weights in: checkpoints of backbones and of whole detectors, with a report of what matched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.errors import InputError
+
+CLASSIFIER_PREFIXES = ("end_point.", "fc.")  # of an image classifier; a detector has no use for it
+BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "module.")
+SHOWN_NAMES = 8
+
+
+@dataclass(frozen=True)
+class Match:
+    """Names of parameters: found with the right shape, missing, left over, of another shape."""
+
+    matched: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    misshaped: list[str]
+
+    def report(self) -> str:
+        """Counts, and the first names of what did not match."""
+        lines = []
+        for title in ("matched", "missing", "unexpected", "misshaped"):
+            names = getattr(self, title)
+            line = f"{title} {len(names)}"
+            if names and title != "matched":
+                line += ": " + ", ".join(names[:SHOWN_NAMES])
+                line += f" and {len(names) - SHOWN_NAMES} more" * (len(names) > SHOWN_NAMES)
+            lines.append(line)
+        return "\n  ".join(lines)
+
+
+def read_checkpoint(path: str) -> dict[str, np.ndarray]:
+    """Arrays of a MindSpore checkpoint by name; InputError where it cannot be read."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such checkpoint file")
+    try:
+        content = ms.load_checkpoint(str(path))
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one") from error
+    return {name: value.asnumpy() for name, value in content.items() if hasattr(value, "asnumpy")}
+
+
+def match(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarray]) -> Match:
+    """Compares a network's parameters with a checkpoint's arrays."""
+    shared = [name for name in parameters if name in arrays]
+    fits = {name: tuple(parameters[name].shape) == arrays[name].shape for name in shared}
+    return Match(
+        matched=[name for name in shared if fits[name]],
+        missing=[name for name in parameters if name not in arrays],
+        unexpected=[name for name in arrays if name not in parameters],
+        misshaped=[
+            f"{name} {arrays[name].shape} for {tuple(parameters[name].shape)}"
+            for name in shared
+            if not fits[name]
+        ],
+    )
+
+
+def assign(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarray], names) -> None:
+    """Sets the named parameters to the checkpoint's arrays."""
+    for name in names:
+        parameters[name].set_data(ms.Tensor(arrays[name], parameters[name].dtype))
+
+
+def load_detector(network: nn.Cell, path: str) -> None:
+    """Loads a whole detector; InputError names the parameters that differ."""
+    parameters = network.parameters_dict()
+    arrays = read_checkpoint(path)
+    found = match(parameters, arrays)
+    if found.missing or found.misshaped or found.unexpected:
+        raise InputError(
+            f"{path}: is the checkpoint of another network than the config describes\n  "
+            + found.report()
+        )
+    assign(parameters, arrays, found.matched)
+
+
+def load_backbone(network: nn.Cell, path: str) -> str:
+    """Loads a pretrained ResNet into the detector's backbone; returns the report.
+
+    Names may carry one of BACKBONE_PREFIXES; a classifier is ignored.
+
+    Raises:
+        InputError: less than the whole backbone matched.
+    """
+    parameters = {
+        name[len("backbone.") :]: parameter
+        for name, parameter in network.parameters_dict().items()
+        if name.startswith("backbone.")
+    }
+    arrays = strip_prefix(read_checkpoint(path), parameters)
+    arrays = {n: a for n, a in arrays.items() if not n.startswith(CLASSIFIER_PREFIXES)}
+    found = match(parameters, arrays)
+    report = f"{path}: backbone weights\n  {found.report()}"
+    if found.missing or found.misshaped:
+        raise InputError(f"{report}\n  the whole backbone must match; nothing was loaded")
+    assign(parameters, arrays, found.matched)
+    return report
+
+
+def strip_prefix(arrays: Mapping[str, np.ndarray], parameters) -> dict[str, np.ndarray]:
+    """The arrays under the names they have without the prefix that makes most of them match."""
+
+    def stripped(prefix: str) -> dict[str, np.ndarray]:
+        return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
+
+    candidates = [stripped(prefix) for prefix in ("", *BACKBONE_PREFIXES)]
+    return max(candidates, key=lambda found: sum(name in found for name in parameters))
+
+
+def load_for_finetuning(network: nn.Cell, path: str) -> str:
+    """Loads a detector whose class count may differ: then all but the class layer; returns a report.
+
+    Raises:
+        InputError: anything but the class predictor differs.
+    """
+    parameters = network.parameters_dict()
+    arrays = read_checkpoint(path)
+    found = match(parameters, arrays)
+    predictor = "class_head.predictor."
+    other = [n for n in found.misshaped if not n.startswith(predictor)]
+    if found.missing or other or found.unexpected:
+        raise InputError(
+            f"{path}: is the checkpoint of another network than the config describes\n  "
+            + found.report()
+        )
+    assign(parameters, arrays, found.matched)
+    report = f"{path}: detector weights, {len(found.matched)} of {len(parameters)} loaded"
+    if found.misshaped:
+        report += "; another class count, so the class layer starts anew"
+    return report
