@@ -12,6 +12,30 @@ from mindspore import nn, ops
 
 ADAM_EPSILON = 1e-8
 
+# Functions over tuples of tensors go through HyperMap: a Python loop over 200 parameters is unrolled
+# into nested calls, and compiling it takes long or hits MindSpore's depth limit.
+momentum_update = ops.MultitypeFuncGraph("momentum_update")
+adamw_update = ops.MultitypeFuncGraph("adamw_update")
+
+
+@momentum_update.register(
+    "Function", "Float", "Float", "Tensor", "Bool", "Tensor", "Tensor", "Tensor"
+)
+def _momentum_update(apply, momentum, decay, lr, decayed, gradient, parameter, velocity):
+    if decayed:
+        gradient = gradient + decay * parameter
+    return apply(parameter, velocity, lr, gradient, momentum)
+
+
+@adamw_update.register(
+    "Function", "Tuple", "Tensor", "Tensor", "Tensor", "Bool", "Tensor", "Tensor", "Tensor", "Tensor"
+)
+def _adamw_update(apply, betas, epsilon, decay, lr, decayed, gradient, parameter, first, second):
+    own_decay = decay if decayed else 0.0
+    return apply(
+        parameter, first, second, lr, betas[0], betas[1], epsilon, own_decay, gradient
+    )
+
 
 def is_decayed(parameter: ms.Parameter) -> bool:
     """Whether weight decay applies: to convolution weights, not to norms and biases."""
@@ -33,20 +57,16 @@ class Momentum(nn.Cell):
         super().__init__()
         self.parameters = ms.ParameterTuple(parameters)
         self.velocities = self.parameters.clone(prefix="velocity", init="zeros")
-        self.decays = tuple(weight_decay if is_decayed(p) else 0.0 for p in parameters)
+        self.decayed = tuple(is_decayed(p) for p in parameters)
+        self.weight_decay = weight_decay
         self.momentum = momentum
         self.apply = ops.ApplyMomentum()
+        self.map = ops.HyperMap()
 
     def construct(self, gradients, lr):
         """One update with gradients as the parameters and lr a float32 scalar."""
-        done = True
-        for index, gradient in enumerate(gradients):
-            parameter = self.parameters[index]
-            if self.decays[index] > 0:
-                gradient = gradient + self.decays[index] * parameter
-            update = self.apply(parameter, self.velocities[index], lr, gradient, self.momentum)
-            done = ops.depend(done, update)
-        return done
+        update = ops.partial(momentum_update, self.apply, self.momentum, self.weight_decay, lr)
+        return self.map(update, self.decayed, gradients, self.parameters, self.velocities)
 
 
 class AdamW(nn.Cell):
@@ -69,12 +89,14 @@ class AdamW(nn.Cell):
         self.parameters = ms.ParameterTuple(parameters)
         self.first = self.parameters.clone(prefix="adam_m", init="zeros")
         self.second = self.parameters.clone(prefix="adam_v", init="zeros")
-        self.decays = tuple(weight_decay if is_decayed(p) else 0.0 for p in parameters)
+        self.decayed = tuple(is_decayed(p) for p in parameters)
+        self.weight_decay = weight_decay
         self.betas = betas
         self.beta_powers = ms.ParameterTuple(
             [ms.Parameter(ms.Tensor(1.0, ms.float32), name=f"beta{i}_power") for i in (1, 2)]
         )
         self.apply = ops.AdamWeightDecay()
+        self.map = ops.HyperMap()
 
     def construct(self, gradients, lr):
         """One update with gradients as the parameters and lr a float32 scalar.
@@ -86,22 +108,19 @@ class AdamW(nn.Cell):
         power2 = self.beta_powers[1] * self.betas[1]
         spread = ops.sqrt(1 - power2)
         correction = spread / (1 - power1)
-        done = ops.assign(self.beta_powers[0], power1)
-        done = ops.depend(done, ops.assign(self.beta_powers[1], power2))
-        for index, gradient in enumerate(gradients):
-            update = self.apply(
-                self.parameters[index],
-                self.first[index],
-                self.second[index],
-                lr * correction,
-                self.betas[0],
-                self.betas[1],
-                ADAM_EPSILON * spread,
-                self.decays[index] / correction,
-                gradient,
-            )
-            done = ops.depend(done, update)
-        return done
+        update = ops.partial(
+            adamw_update,
+            self.apply,
+            self.betas,
+            ADAM_EPSILON * spread,
+            self.weight_decay / correction,
+            lr * correction,
+        )
+        done = self.map(
+            update, self.decayed, gradients, self.parameters, self.first, self.second
+        )
+        done = ops.depend(done, ops.assign(self.beta_powers[0], power1))
+        return ops.depend(done, ops.assign(self.beta_powers[1], power2))
 
 
 def build_optimizer(cfg, parameters: Sequence[ms.Parameter]) -> nn.Cell:

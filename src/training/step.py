@@ -1,7 +1,19 @@
 """One update of the weights, as a cell in graph mode."""
 
-import mindspore as ms
 from mindspore import nn, ops
+
+half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
+scale = ops.MultitypeFuncGraph("scale")
+
+
+@half_square_sum.register("Function", "Tensor")
+def _half_square_sum(kernel, gradient):
+    return kernel(gradient)
+
+
+@scale.register("Tensor", "Tensor")
+def _scale(factor, gradient):
+    return gradient * factor
 
 
 class LossNetwork(nn.Cell):
@@ -40,7 +52,8 @@ class TrainStep(nn.Cell):
         self.clip_norm = clip_norm
         self.loss_scale = loss_scale
         self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
-        self.half_square_sum = ops.L2Loss()
+        self.l2_loss = ops.L2Loss()
+        self.map = ops.HyperMap()
 
     def construct(self, images, assigned, boxes, labels, lr):
         """One update at learning rate lr.
@@ -58,17 +71,12 @@ class TrainStep(nn.Cell):
         if self.clip_norm > 0:
             factor = factor * ops.minimum(self.clip_norm / (norm + 1e-6), 1.0)
         if self.clip_norm > 0 or self.loss_scale != 1:
-            scaled = ()
-            for gradient in gradients:
-                scaled += (gradient * factor,)
-            gradients = scaled
+            gradients = self.map(ops.partial(scale, factor), gradients)
         done = self.optimizer(gradients, lr)
         report = ops.stack([total, class_loss, box_loss, positives, norm])
         return ops.depend(report, done)
 
     def global_norm(self, gradients):
         """L2 norm of all gradients together, by the kernel that is fastest on CPU (6x a sum)."""
-        total = ms.Tensor(0.0, ms.float32)
-        for gradient in gradients:
-            total = total + self.half_square_sum(gradient)
-        return ops.sqrt(2 * total)
+        halves = self.map(ops.partial(half_square_sum, self.l2_loss), gradients)
+        return ops.sqrt(2 * ops.addn(halves))
