@@ -152,7 +152,7 @@ def make_config(layers: Sequence[tuple[Mapping[str, Any], str]]) -> Config:
 
 
 def nearest(name: str, known) -> str:
-    """"; did you mean ...?" where a known name is close, else how to list them."""
+    """ "; did you mean ...?" where a known name is close, else how to list them."""
     close = get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "; --help lists all keys"
 
@@ -241,7 +241,9 @@ def parse_args(description: str, argv: Optional[Sequence[str]] = None) -> Config
         description=description, allow_abbrev=False, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.error = raise_input_error
-    parser.add_argument("--config_path", metavar="FILE", help="recipe file (YAML) over the defaults")
+    parser.add_argument(
+        "--config_path", metavar="FILE", help="recipe file (YAML) over the defaults"
+    )
     for key in keys.values():
         text = f"{key.meaning}\n{key.spec}; default {shorten(as_lists(key.default))}"
         parser.add_argument(

@@ -27,3 +27,18 @@ def make_output_folder(path: str) -> Path:
             f"{path}: cannot be written to: {error.strerror}; set --output_path to another folder"
         ) from error
     return folder
+
+
+def require(cfg, key: str) -> str:
+    """The key's value; InputError where it is empty."""
+    if not cfg[key]:
+        raise InputError(f"--{key} is needed")
+    return cfg[key]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes the text beside `path` and moves it there; makes the folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -46,9 +46,7 @@ def background_price(logits, alpha: float, gamma: float):
 def smooth_l1(difference, *, beta: float):
     """Huber loss / beta of each difference: quadratic below beta, linear above (Girshick, 2015)."""
     distance = ops.abs(difference)
-    return ops.select(
-        distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta
-    )
+    return ops.select(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
 
 
 def encode(boxes, anchor_centres, anchor_sides):
@@ -67,7 +65,8 @@ def encode(boxes, anchor_centres, anchor_sides):
 class DetectionLoss(nn.Cell):
     """Focal loss of the classes plus weighted smooth L1 of the box deltas, per object box.
 
-    Smooth L1 is the mean over a box's four deltas. Both are summed over the batch and divided by max(1, number of default boxes with an object).
+    Smooth L1 is the mean over a box's four deltas. Both are summed over the batch and divided by
+    max(1, number of default boxes with an object).
 
     Args:
         anchors: default boxes (A,4).

@@ -12,6 +12,7 @@ from src.errors import InputError
 
 CLASSIFIER_PREFIXES = ("end_point.", "fc.")  # of an image classifier; a detector has no use for it
 BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "module.")
+CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
 SHOWN_NAMES = 8
 
 
@@ -72,15 +73,38 @@ def assign(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarr
 
 def load_detector(network: nn.Cell, path: str) -> None:
     """Loads a whole detector; InputError names the parameters that differ."""
+    _load_detector(network, path, new_classes=False)
+
+
+def load_for_finetuning(network: nn.Cell, path: str) -> str:
+    """Loads a detector whose class count may differ: then all but the class layer.
+
+    Returns:
+        What was loaded, for the log.
+
+    Raises:
+        InputError: anything but the class layer differs.
+    """
+    found = _load_detector(network, path, new_classes=True)
+    report = f"{path}: loaded {len(found.matched)} parameters of a detector"
+    if found.misshaped:
+        report += "; another class count, so the class layer starts anew"
+    return report
+
+
+def _load_detector(network: nn.Cell, path: str, *, new_classes: bool) -> Match:
     parameters = network.parameters_dict()
     arrays = read_checkpoint(path)
     found = match(parameters, arrays)
-    if found.missing or found.misshaped or found.unexpected:
+    allowed = CLASS_LAYER if new_classes else ()
+    wrong = [name for name in found.misshaped if name.split(" ")[0] not in allowed]
+    if found.missing or found.unexpected or wrong:
         raise InputError(
             f"{path}: is the checkpoint of another network than the config describes\n  "
             + found.report()
         )
     assign(parameters, arrays, found.matched)
+    return found
 
 
 def load_backbone(network: nn.Cell, path: str) -> str:
@@ -114,26 +138,3 @@ def strip_prefix(arrays: Mapping[str, np.ndarray], parameters) -> dict[str, np.n
 
     candidates = [stripped(prefix) for prefix in ("", *BACKBONE_PREFIXES)]
     return max(candidates, key=lambda found: sum(name in found for name in parameters))
-
-
-def load_for_finetuning(network: nn.Cell, path: str) -> str:
-    """Loads a detector whose class count may differ: then all but the class layer; returns a report.
-
-    Raises:
-        InputError: anything but the class predictor differs.
-    """
-    parameters = network.parameters_dict()
-    arrays = read_checkpoint(path)
-    found = match(parameters, arrays)
-    predictor = "class_head.predictor."
-    other = [n for n in found.misshaped if not n.startswith(predictor)]
-    if found.missing or other or found.unexpected:
-        raise InputError(
-            f"{path}: is the checkpoint of another network than the config describes\n  "
-            + found.report()
-        )
-    assign(parameters, arrays, found.matched)
-    report = f"{path}: detector weights, {len(found.matched)} of {len(parameters)} loaded"
-    if found.misshaped:
-        report += "; another class count, so the class layer starts anew"
-    return report

@@ -190,7 +190,7 @@ def match_categories(path: Path, categories: list, classes: tuple[str, ...]) -> 
 
 
 def suggestion(name: str, known) -> str:
-    """"; did you mean ...?" where a known name is close, the known names otherwise."""
+    """ "; did you mean ...?" where a known name is close, the known names otherwise."""
     close = get_close_matches(str(name), [str(k) for k in known], n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.transforms import Sample, augment, resize
+from src.data.transforms import Sample, augment, resize_image
 from src.detection.assign import Assigner
 from src.errors import InputError
 
@@ -135,8 +135,7 @@ def eval_batches(
         images, sizes = [], []
         for record in records:
             image = read_image(record.path)
-            empty = Sample(image, record.boxes, record.labels, record.crowd)
-            images.append(resize(empty, image_size).image)
+            images.append(resize_image(image, image_size))
             sizes.append((image.shape[1], image.shape[0]))
         ids = np.array([r.image_id for r in records], np.int64)
         return EvalBatch(np.stack(images), ids, np.array(sizes, np.float32))

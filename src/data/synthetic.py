@@ -5,12 +5,14 @@ Run as `python -m src.data.synthetic FOLDER [--train N] [--val N] [--seed S]`.
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from src.files import write_atomically
+
+VERSION = 1  # of the drawings: another one draws them anew
 CLASSES = ("ellipse", "rectangle", "triangle", "cross")
 CATEGORY_IDS = (3, 7, 18, 44)  # sparse, like COCO's
 CROWD_EVERY = 25  # one image in so many has a crowd region
@@ -139,7 +141,14 @@ def draw_image(seed: int, index: int) -> tuple[np.ndarray, list[dict]]:
 
 
 def write_split(root: Path, split: str, indices: range, seed: int) -> None:
-    """Writes `root`/`split`/*.jpg and `root`/annotations/instances_`split`.json."""
+    """Writes `root`/`split`/*.jpg and `root`/annotations/instances_`split`.json.
+
+    A split that is already there, whole and drawn with the same numbers, is left as it is.
+    """
+    target = root / "annotations" / f"instances_{split}.json"
+    info = {"version": VERSION, "seed": seed, "first": indices.start, "stop": indices.stop}
+    if target.is_file() and json.loads(target.read_bytes()).get("info") == info:
+        return
     (root / split).mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)
     images, annotations = [], []
@@ -162,11 +171,14 @@ def write_split(root: Path, split: str, indices: range, seed: int) -> None:
                 }
             )
     categories = [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, CLASSES)]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    target = root / "annotations" / f"instances_{split}.json"
-    beside = target.with_suffix(".tmp")
-    beside.write_text(json.dumps(content))
-    os.replace(beside, target)  # written last: its presence says that the split is complete
+    content = {
+        "info": info,
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }
+    # written last: its presence says that the split is whole
+    write_atomically(target, json.dumps(content))
 
 
 def write_dataset(root: Path, *, train: int, val: int, seed: int = 0) -> None:
@@ -178,12 +190,12 @@ def write_dataset(root: Path, *, train: int, val: int, seed: int = 0) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=2000, help="training images")
+    parser.add_argument("--train", type=int, default=1600, help="training images")
     parser.add_argument("--val", type=int, default=200, help="evaluation images")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     write_dataset(args.folder, train=args.train, val=args.val, seed=args.seed)
-    print(f"drew {args.train} + {args.val} images in {args.folder}")
+    print(f"{args.train} + {args.val} images in {args.folder}")
 
 
 if __name__ == "__main__":

@@ -29,11 +29,17 @@ class Sample:
     crowd: np.ndarray
 
 
+def resize_image(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The image (H,W,3) stretched to (height, width): how the network sees every image."""
+    height, width = image_size
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
 def resize(sample: Sample, image_size: tuple[int, int]) -> Sample:
     """The whole image stretched to (height, width), boxes with it."""
     height, width = image_size
     old_height, old_width = sample.image.shape[:2]
-    image = cv2.resize(sample.image, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = resize_image(sample.image, image_size)
     scale = np.array([width / old_width, height / old_height] * 2, np.float32)
     return replace(sample, image=image, boxes=sample.boxes * scale)
 

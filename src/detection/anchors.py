@@ -20,9 +20,7 @@ class AnchorGenerator:
             has as many, since the heads share their weights.
     """
 
-    def __init__(
-        self, *, strides: Sequence[int], sides: Sequence[Sequence[tuple[float, float]]]
-    ):
+    def __init__(self, *, strides: Sequence[int], sides: Sequence[Sequence[tuple[float, float]]]):
         if len(strides) != len(sides):
             raise ValueError(f"{len(strides)} strides but default boxes for {len(sides)} levels")
         counts = [len(level) for level in sides]

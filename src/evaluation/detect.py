@@ -6,10 +6,14 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src.config import Config
 from src.data.annotations import Annotations
 from src.data.loader import EvalBatch, eval_batches
-from src.detection.postprocess import Detections, Postprocessor
+from src.detection.anchors import build_anchors
+from src.detection.postprocess import Detections, Postprocessor, build_postprocessor
 from src.evaluation.coco import coco_results
+from src.models.ssd import SSD, build_ssd
+from src.weights import load_detector
 
 
 def network_forward(network: nn.Cell, batch_size: int) -> Callable:
@@ -56,3 +60,23 @@ def detect_split(
         for image_id, detections, scale in detect_batch(forward, batch, postprocess):
             results += coco_results(image_id, detections, scale, annotations.category_ids)
     return results
+
+
+def build_detector(cfg: Config) -> SSD:
+    """The configured network with the weights of `checkpoint_path`, ready for inference."""
+    network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell)
+    load_detector(network, cfg.checkpoint_path)
+    return network.set_train(False)
+
+
+def detect_with(network: SSD, cfg: Config, annotations: Annotations) -> list[dict]:
+    """Detections of the split as the configuration asks for them, in COCO's result format."""
+    network.set_train(False)
+    anchors = build_anchors(cfg).boxes(cfg.image_size)
+    return detect_split(
+        network_forward(network, cfg.eval_batch_size),
+        annotations,
+        build_postprocessor(cfg, anchors),
+        batch_size=cfg.eval_batch_size,
+        workers=cfg.num_workers,
+    )

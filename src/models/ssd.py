@@ -1,4 +1,4 @@
-"""The detector: ResNet, feature pyramid and weight-shared heads, from uint8 images to raw outputs."""
+"""The detector: ResNet, feature pyramid and shared heads, from uint8 images to raw outputs."""
 
 import math
 
@@ -82,7 +82,9 @@ def initialize(network: SSD, seed: int) -> None:
             draw = rng.standard_normal(cell.weight.shape, dtype=np.float32)
             cell.weight.set_data(ms.Tensor(draw * np.float32(std)))
         elif hasattr(cell, "last_norm"):
-            cell.last_norm.gamma.set_data(ms.Tensor(np.zeros(cell.last_norm.gamma.shape, np.float32)))
+            cell.last_norm.gamma.set_data(
+                ms.Tensor(np.zeros(cell.last_norm.gamma.shape, np.float32))
+            )
     bias = network.class_head.predictor.bias
     prior_logit = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
     bias.set_data(ms.Tensor(np.full(bias.shape, prior_logit, np.float32)))

@@ -16,8 +16,8 @@ class RunLog:
     """
 
     def __init__(self, folder: Path):
-        self.text = open(folder / "log.txt", "a", buffering=1, encoding="utf-8")
-        self.metrics = open(folder / "metrics.jsonl", "a", buffering=1, encoding="utf-8")
+        self.text = (folder / "log.txt").open("a", buffering=1, encoding="utf-8")
+        self.metrics = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
 
     def line(self, message: str, *, console: bool = True) -> None:
         """Logs a line with the time of day; a progress bar on the console stays whole."""

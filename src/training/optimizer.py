@@ -12,8 +12,8 @@ from mindspore import nn, ops
 
 ADAM_EPSILON = 1e-8
 
-# Functions over tuples of tensors go through HyperMap: a Python loop over 200 parameters is unrolled
-# into nested calls, and compiling it takes long or hits MindSpore's depth limit.
+# Functions over tuples of tensors go through HyperMap: a Python loop over 200 parameters is
+# unrolled into nested calls, and compiling it takes long or hits MindSpore's depth limit.
 momentum_update = ops.MultitypeFuncGraph("momentum_update")
 adamw_update = ops.MultitypeFuncGraph("adamw_update")
 
@@ -28,13 +28,20 @@ def _momentum_update(apply, momentum, decay, lr, decayed, gradient, parameter, v
 
 
 @adamw_update.register(
-    "Function", "Tuple", "Tensor", "Tensor", "Tensor", "Bool", "Tensor", "Tensor", "Tensor", "Tensor"
+    "Function",
+    "Tuple",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Bool",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
 )
 def _adamw_update(apply, betas, epsilon, decay, lr, decayed, gradient, parameter, first, second):
     own_decay = decay if decayed else 0.0
-    return apply(
-        parameter, first, second, lr, betas[0], betas[1], epsilon, own_decay, gradient
-    )
+    return apply(parameter, first, second, lr, betas[0], betas[1], epsilon, own_decay, gradient)
 
 
 def is_decayed(parameter: ms.Parameter) -> bool:
@@ -51,9 +58,7 @@ class Momentum(nn.Cell):
         weight_decay: L2 coefficient of the convolution weights.
     """
 
-    def __init__(
-        self, parameters: Sequence[ms.Parameter], *, momentum: float, weight_decay: float
-    ):
+    def __init__(self, parameters: Sequence[ms.Parameter], *, momentum: float, weight_decay: float):
         super().__init__()
         self.parameters = ms.ParameterTuple(parameters)
         self.velocities = self.parameters.clone(prefix="velocity", init="zeros")
@@ -116,9 +121,7 @@ class AdamW(nn.Cell):
             self.weight_decay / correction,
             lr * correction,
         )
-        done = self.map(
-            update, self.decayed, gradients, self.parameters, self.first, self.second
-        )
+        done = self.map(update, self.decayed, gradients, self.parameters, self.first, self.second)
         done = ops.depend(done, ops.assign(self.beta_powers[0], power1))
         return ops.depend(done, ops.assign(self.beta_powers[1], power2))
 

@@ -12,10 +12,9 @@ from src.data.annotations import Annotations
 from src.data.loader import TrainBatch, TrainSamples, train_batches
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner
-from src.detection.postprocess import build_postprocessor
 from src.errors import InputError
 from src.evaluation.coco import Metrics, evaluate
-from src.evaluation.detect import detect_split, network_forward
+from src.evaluation.detect import detect_with
 from src.losses import DetectionLoss
 from src.models.ssd import SSD, build_ssd
 from src.training.checkpoint import Checkpoints
@@ -150,7 +149,8 @@ class Trainer:
     def _evaluate(self, epoch: int, step: int) -> bool:
         """Evaluates the network as it is; True where it is the best so far."""
         cfg = self.cfg
-        metrics = evaluate_network(cfg, self.network, self.anchors, self.val_annotations)
+        results = detect_with(self.network, cfg, self.val_annotations)
+        metrics = evaluate(self.val_annotations, cfg.classes, results)
         self.log.line(
             f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}  "
             f"(protocol coco, {len(self.val_annotations)} images)"
@@ -161,19 +161,6 @@ class Trainer:
             self.best = metrics
             return True
         return False
-
-
-def evaluate_network(cfg: Config, network: SSD, anchors, annotations: Annotations) -> Metrics:
-    """COCO metrics of the network on a split."""
-    network.set_train(False)
-    results = detect_split(
-        network_forward(network, cfg.eval_batch_size),
-        annotations,
-        build_postprocessor(cfg, anchors),
-        batch_size=cfg.eval_batch_size,
-        workers=cfg.num_workers,
-    )
-    return evaluate(annotations, cfg.classes, results)
 
 
 def build_network(cfg: Config, boxes_per_cell: int, log: RunLog) -> SSD:

@@ -1,0 +1,61 @@
+"""Exports a checkpoint for deployment; `python3 export.py --help` lists every key."""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.config import parse_args
+from src.data.annotations import build_annotations
+from src.data.loader import read_image
+from src.data.transforms import resize_image
+from src.errors import InputError, exit_on_bad_input
+from src.files import check_file, make_output_folder, require
+
+
+@exit_on_bad_input
+def main(argv=None) -> None:
+    cfg = parse_args(__doc__, argv)
+    check_file(require(cfg, "checkpoint_path"))
+    path = Path(cfg.file_name)
+    if path.suffix != ".mindir":
+        path = path.with_name(path.name + ".mindir")
+    images = comparison_image(cfg)
+    make_output_folder(str(path.parent))
+
+    from src.deploy import DeployedDetector, export_mindir
+    from src.detection.anchors import build_anchors
+    from src.device import set_up_device
+    from src.evaluation.detect import build_detector
+
+    set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
+    network = build_detector(cfg)
+    anchors = build_anchors(cfg).boxes(cfg.image_size)
+    detector = DeployedDetector(network, anchors, cfg.image_size)
+    differences = export_mindir(detector, images, path)
+    print(f"exported {path}")
+    print(f"  input: images {images.shape} uint8 RGB")
+    print(f"  outputs: boxes {(1, len(anchors), 4)} float32 in pixels of the input")
+    print(f"           scores {(1, len(anchors), network.num_classes)} float32")
+    print(
+        "  largest difference of the file from the network: "
+        f"boxes {differences['boxes']:.3g} pixels, scores {differences['scores']:.3g}"
+    )
+
+
+def comparison_image(cfg) -> np.ndarray:
+    """The image (1,S,S,3) uint8 that the exported file is compared on."""
+    if cfg.export_image:
+        check_file(cfg.export_image)
+        path = Path(cfg.export_image)
+    else:
+        try:
+            path = build_annotations(cfg, cfg.val_split)[0].path
+        except InputError as error:
+            raise InputError(
+                f"{error}; or name an image to compare the file on with --export_image"
+            ) from None
+    return resize_image(read_image(path), cfg.image_size)[None]
+
+
+if __name__ == "__main__":
+    main()

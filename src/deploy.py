@@ -1,0 +1,82 @@
+"""The detector as a file that runs without this repository."""
+
+import os
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+from src.detection.boxes import CENTRE_VARIANCE, MAX_LOG_RATIO, SIZE_VARIANCE
+
+MAX_DIFFERENCE = 1e-4  # between the file's outputs and the network's, in pixels and in score
+SUFFIX = ".mindir"
+
+
+class DeployedDetector(nn.Cell):
+    """The network with decoding and scores: the graph that is exported.
+
+    Args:
+        network: gives deltas and logits.
+        anchors: default boxes (A,4).
+        image_size: (height, width) that boxes are clipped to.
+    """
+
+    def __init__(self, network: nn.Cell, anchors: np.ndarray, image_size: tuple[int, int]):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.anchor_centres = ms.Tensor((anchors[:, :2] + anchors[:, 2:]) / 2)  # (A,2)
+        self.anchor_sides = ms.Tensor(anchors[:, 2:] - anchors[:, :2])  # (A,2)
+        height, width = image_size
+        self.limits = ms.Tensor(np.array([width, height, width, height], np.float32))
+
+    def construct(self, images):
+        """Images (N,S,S,3) uint8 RGB -> boxes (N,A,4) in pixels and scores (N,A,K), float32."""
+        deltas, logits = self.network(images)
+        centres = self.anchor_centres + deltas[..., :2] * CENTRE_VARIANCE * self.anchor_sides
+        log_ratios = ops.minimum(deltas[..., 2:] * SIZE_VARIANCE, MAX_LOG_RATIO)
+        half_sides = ops.exp(log_ratios) * self.anchor_sides * 0.5  # (N,A,2)
+        boxes = ops.concat([centres - half_sides, centres + half_sides], axis=-1)  # (N,A,4)
+        boxes = ops.minimum(ops.maximum(boxes, 0.0), self.limits)
+        return boxes, ops.sigmoid(logits)
+
+
+def export_mindir(detector: DeployedDetector, images: np.ndarray, path: Path) -> dict[str, float]:
+    """Writes the detector as MINDIR for inputs of the images' shape, and checks the file.
+
+    The file is loaded back and run on `images`; only if it agrees with the detector is it moved to
+    `path`.
+
+    Args:
+        images: (N,S,S,3) uint8.
+        path: of the file, ending in .mindir.
+
+    Returns:
+        The largest difference of the file's "boxes" (pixels) and "scores" from the detector's.
+
+    Raises:
+        RuntimeError: a difference above MAX_DIFFERENCE; no file is left.
+    """
+    detector.set_train(False)
+    tensor = ms.Tensor(images)
+    expected = [output.asnumpy() for output in detector(tensor)]
+    beside = path.with_name(f".{path.stem}.part{SUFFIX}")
+    try:
+        ms.export(detector, tensor, file_name=str(beside), file_format="MINDIR")
+        outputs = nn.GraphCell(ms.load(str(beside)))(tensor)
+        differences = {
+            name: float(np.abs(output.asnumpy() - wanted).max())
+            for name, output, wanted in zip(("boxes", "scores"), outputs, expected)
+        }
+        worst = max(differences.values())
+        if not worst <= MAX_DIFFERENCE:  # nan is no agreement either
+            raise RuntimeError(
+                f"{path}: the exported file differs from the network by {worst:.3g}, more than "
+                f"{MAX_DIFFERENCE:g}; no file was left"
+            )
+        os.replace(beside, path)
+    finally:
+        if beside.exists():
+            os.chmod(beside, 0o600)  # MindSpore makes the file read-only
+            beside.unlink()
+    return differences

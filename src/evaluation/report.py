@@ -1,0 +1,105 @@
+"""Results a person reads: the AP table and pictures of detections."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from src.data.annotations import Annotations, Record
+from src.data.loader import read_image
+from src.evaluation.coco import Metrics
+
+PICTURE_HEIGHT = 320  # of each drawn image, in pixels
+DRAWN_SCORE = 0.3  # detections below this are not drawn
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+GOLDEN_ANGLE = 137.508  # degrees of hue between two labels: neighbours differ, none repeats
+
+
+def metrics_table(metrics: Metrics, title: str) -> str:
+    """The twelve numbers and AP per class as aligned text; "-" where no object counts."""
+    lines = [title]
+    names = list(metrics.overall)
+    for row in (names[:6], names[6:]):
+        lines.append("  ".join(f"{name:>9}" for name in row))
+        lines.append("  ".join(f"{number(metrics.overall[name]):>9}" for name in row))
+    width = max(len(name) for name in metrics.class_ap)
+    lines.append(f"{'class':<{width}}  {'AP':>6}  {'AP50':>6}")
+    for name, value in metrics.class_ap.items():
+        fifty = number(metrics.class_ap50[name])
+        lines.append(f"{name:<{width}}  {number(value):>6}  {fifty:>6}")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three decimals, or "-" for nan."""
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def save_pictures(
+    annotations: Annotations,
+    classes: tuple[str, ...],
+    results: list[dict],
+    folder: Path,
+    count: int,
+) -> list[Path]:
+    """Draws `count` images, spread over the split: ground truth left, detections right.
+
+    Args:
+        results: in COCO's result format.
+        folder: made if it is not there.
+
+    Returns:
+        The files written, <image id>.png.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    count = min(count, len(annotations))
+    chosen = [annotations[int(i)] for i in np.linspace(0, len(annotations) - 1, count)]
+    found: dict[int, list[dict]] = {record.image_id: [] for record in chosen}
+    for result in results:
+        if result["image_id"] in found and result["score"] >= DRAWN_SCORE:
+            found[result["image_id"]].append(result)
+    label_of = {category: label for label, category in enumerate(annotations.category_ids)}
+    paths = []
+    for record in chosen:
+        picture = draw_pair(record, found[record.image_id], classes[1:], label_of)
+        paths.append(folder / f"{record.image_id}.png")
+        cv2.imwrite(str(paths[-1]), picture[..., ::-1])
+    return paths
+
+
+def draw_pair(record: Record, found: list[dict], names: tuple[str, ...], label_of: dict):
+    """Ground truth and detections of one image beside each other, (PICTURE_HEIGHT,W,3) uint8."""
+    image = read_image(record.path)
+    scale = PICTURE_HEIGHT / image.shape[0]
+    size = (round(image.shape[1] * scale), PICTURE_HEIGHT)
+    left = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    right = left.copy()
+    for box, label, crowd in zip(record.boxes, record.labels, record.crowd):
+        text = f"{names[label]} crowd" if crowd else names[label]
+        draw_box(left, box * scale, text, colour(label))
+    for result in sorted(found, key=lambda r: r["score"]):
+        label = label_of[result["category_id"]]
+        x, y, w, h = result["bbox"]
+        box = np.array([x, y, x + w, y + h]) * scale
+        draw_box(right, box, f"{names[label]} {result['score']:.2f}", colour(label))
+    gap = np.full((PICTURE_HEIGHT, 4, 3), 255, np.uint8)
+    return np.hstack([left, gap, right])
+
+
+def draw_box(image: np.ndarray, box: np.ndarray, text: str, rgb: tuple[int, int, int]) -> None:
+    """Draws a box with its text into the image."""
+    x1, y1, x2, y2 = (round(float(v)) for v in box)
+    cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), rgb, 2)
+    (width, height), _ = cv2.getTextSize(text, FONT, 0.4, 1)
+    top = max(y1 - height - 4, 0)
+    left = max(min(x1, image.shape[1] - width), 0)
+    cv2.rectangle(image, (left, top), (left + width, top + height + 4), rgb, -1)
+    black_or_white = (0, 0, 0) if sum(rgb) > 380 else (255, 255, 255)
+    cv2.putText(image, text, (left, top + height + 1), FONT, 0.4, black_or_white, 1, cv2.LINE_AA)
+
+
+def colour(label: int) -> tuple[int, int, int]:
+    """A colour for each label."""
+    hue = (label * GOLDEN_ANGLE) % 360 / 2  # OpenCV counts hue to 180
+    pixel = cv2.cvtColor(np.array([[[hue, 220, 230]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+    return tuple(int(v) for v in pixel)

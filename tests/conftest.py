@@ -1,0 +1,54 @@
+"""What several tests share: the device, the drawn data set, small configurations."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from src.config import DEFAULT_PATH, Config, make_config, read_recipe
+from src.data.synthetic import write_dataset
+
+REPOSITORY = DEFAULT_PATH.parents[1]
+DEMO_RECIPE = REPOSITORY / "config" / "ssd_resnet50_fpn_demo.yaml"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def device():
+    """Graph mode on as many CPU threads as there are cores, once for all tests."""
+    from src.device import set_up_device
+
+    os.environ.setdefault("GLOG_v", "3")
+    set_up_device("CPU")
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> Path:
+    """The embedded data set, small: 24 training and 10 evaluation images."""
+    root = tmp_path_factory.mktemp("shapes")
+    write_dataset(root, train=24, val=10, seed=3)
+    return root
+
+
+@pytest.fixture
+def small(shapes, tmp_path) -> Config:
+    """A configuration that compiles fast: ResNet18, 64 px, narrow, on `shapes`."""
+    return make_config([(read_recipe(str(DEMO_RECIPE)), "demo"), (small_keys(shapes, tmp_path), "")])
+
+
+def small_keys(shapes: Path, output: Path) -> dict:
+    """What `small` changes in the demo recipe."""
+    return {
+        "coco_root": str(shapes),
+        "output_path": str(output / "run"),
+        "backbone": "resnet18",
+        "image_size": [64, 64],
+        "fpn_channels": 16,
+        "head_depth": 1,
+        "batch_size": 4,
+        "eval_batch_size": 4,
+        "epoch_size": 2,
+        "warmup_epochs": 0.5,
+        "num_workers": 1,
+        "log_interval": 1,
+        "pictures": 2,
+    }

@@ -1,0 +1,84 @@
+import math
+
+import numpy as np
+import pytest
+
+from src.config import make_config
+from src.detection.anchors import (
+    STRIDES,
+    AnchorGenerator,
+    build_anchors,
+    octave_sides,
+    ssd_sides,
+)
+
+
+def test_base_recipe_has_51150_boxes_at_640():
+    generator = build_anchors(make_config([]))
+    boxes = generator.boxes((640, 640))
+    assert boxes.shape == (51150, 4)
+    assert boxes.dtype == np.float32
+    assert generator.boxes_per_cell == 6
+    shapes = generator.level_shapes((640, 640))
+    assert shapes == [(80, 80), (40, 40), (20, 20), (10, 10), (5, 5)]
+
+
+def test_literal_first_and_last_boxes():
+    boxes = build_anchors(make_config([])).boxes((640, 640))
+    assert boxes[0].tolist() == [-12, -12, 20, 20]  # 32 px at (4, 4)
+    wide = 32 * math.sqrt(2)
+    np.testing.assert_allclose(
+        boxes[1], [4 - wide / 2, 4 - wide / 4, 4 + wide / 2, 4 + wide / 4], rtol=1e-6
+    )
+    assert boxes[6].tolist() == [-4, -12, 28, 20]  # next column: x before y
+    assert boxes[6 * 80].tolist() == [-12, -4, 20, 28]  # next row
+    # the last cell of P7 is centred at 4.5 * 128
+    centre = (boxes[-1, :2] + boxes[-1, 2:]) / 2
+    np.testing.assert_allclose(centre, [576, 576], rtol=1e-6)
+
+
+def test_all_boxes_equal_plain_python():
+    sides = octave_sides(strides=STRIDES, size=3, scales_per_octave=3, aspect_ratios=(1, 2, 0.5))
+    boxes = AnchorGenerator(strides=STRIDES, sides=sides).boxes((96, 160))
+    expected = []
+    for stride in (8, 16, 32, 64, 128):
+        for row in range(math.ceil(96 / stride)):
+            for column in range(math.ceil(160 / stride)):
+                x, y = (column + 0.5) * stride, (row + 0.5) * stride
+                for octave in range(3):
+                    area = (3 * stride * 2 ** (octave / 3)) ** 2
+                    for ratio in (1, 2, 0.5):
+                        h = math.sqrt(area / ratio)
+                        w = area / h
+                        expected.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+    np.testing.assert_allclose(boxes, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_sides_that_are_no_multiple_of_a_stride_round_up():
+    generator = build_anchors(make_config([]))
+    assert generator.level_shapes((96, 352)) == [(12, 44), (6, 22), (3, 11), (2, 6), (1, 3)]
+
+
+def test_ssd_paper_scales():
+    sides = ssd_sides(
+        image_size=(200, 100), min_scale=0.2, max_scale=0.95, aspect_ratios=[[2.0, 3.0]] * 4
+    )
+    assert [len(level) for level in sides] == [6] * 4
+    assert sides[0][0] == pytest.approx((20, 40))  # 0.2 of 100 wide and 200 high
+    between = math.sqrt(0.2 * 0.45)
+    assert sides[0][1] == pytest.approx((between * 100, between * 200))
+    assert sides[0][2] == pytest.approx((0.2 * math.sqrt(2) * 100, 0.2 / math.sqrt(2) * 200))
+    assert sides[0][5] == pytest.approx((0.2 / math.sqrt(3) * 100, 0.2 * math.sqrt(3) * 200))
+    assert sides[3][0] == pytest.approx((95, 190))
+    assert sides[3][1] == pytest.approx((math.sqrt(0.95) * 100, math.sqrt(0.95) * 200))
+
+
+def test_ssd_generator_by_configuration():
+    cfg = make_config([({"anchors": "ssd", "image_size": [320, 320]}, "test")])
+    generator = build_anchors(cfg)
+    assert generator.boxes((320, 320)).shape == (6 * (1600 + 400 + 100 + 25 + 9), 4)
+
+
+def test_levels_must_have_as_many_boxes():
+    with pytest.raises(ValueError, match=r"\[1, 2\]"):
+        AnchorGenerator(strides=(8, 16), sides=[[(8, 8)], [(8, 8), (9, 9)]])

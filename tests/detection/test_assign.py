@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from src.config import make_config
+from src.detection.anchors import build_anchors
+from src.detection.assign import BACKGROUND, IGNORED, Assigner, forced_boxes
+from tests.detection.test_boxes import slow_iou
+
+
+def slow_assign(anchors, boxes, positive_iou):
+    """The rule in plain Python: threshold first, then a forced default box for every object."""
+    assigned = []
+    for anchor in anchors:
+        overlaps = [slow_iou(anchor, box) for box in boxes]
+        best = max(range(len(boxes)), key=lambda g: overlaps[g])
+        assigned.append(best if overlaps[best] >= positive_iou else -1)
+    pairs = sorted(
+        ((slow_iou(anchor, box), g, a) for a, anchor in enumerate(anchors) for g, box in enumerate(boxes)),
+        key=lambda p: (-p[0], p[1], p[2]),
+    )
+    served, taken = set(), set()
+    for _, g, a in pairs:  # the best free pair first, so the better IoU keeps a wanted box
+        if g not in served and a not in taken:
+            assigned[a] = g
+            served.add(g)
+            taken.add(a)
+    return assigned
+
+
+def no_crowd(count):
+    return np.zeros(count, bool)
+
+
+def test_literal_assignment():
+    anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 20], [50, 50, 60, 60]], np.float32)
+    boxes = np.array([[0, 0, 10, 12]], np.float32)  # IoU 10/12, 12/20 and 0
+    assert Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(1)).tolist() == [0, 0, BACKGROUND]
+    assert Assigner(anchors, positive_iou=0.7)(boxes, no_crowd(1)).tolist() == [0, -1, -1]
+
+
+def test_object_below_the_threshold_takes_its_best_default_box():
+    anchors = np.array([[0, 0, 10, 10], [100, 100, 110, 110]], np.float32)
+    boxes = np.array([[104, 104, 107, 107]], np.float32)
+    assert Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(1)).tolist() == [BACKGROUND, 0]
+
+
+def test_better_iou_keeps_a_forced_box_and_the_other_takes_its_next_best():
+    anchors = np.array([[0, 0, 10, 10], [8, 0, 18, 10], [40, 40, 50, 50]], np.float32)
+    boxes = np.array([[0, 0, 6, 6], [0, 0, 9, 9]], np.float32)  # both like the first box best
+    assert Assigner(anchors, positive_iou=0.9)(boxes, no_crowd(2)).tolist() == [1, 0, -1] or (
+        slow_iou(boxes[0], anchors[1]) == 0
+    )
+    boxes = np.array([[5, 0, 11, 6], [0, 0, 9, 9]], np.float32)
+    assert Assigner(anchors, positive_iou=0.9)(boxes, no_crowd(2)).tolist() == [1, 0, -1]
+
+
+def test_displaced_object_does_not_rob_a_better_one():
+    # rows: objects, columns: default boxes; object 1 loses column 0 and may not take column 1
+    overlaps = np.array([[0.9, 0.0, 0.0], [0.8, 0.3, 0.2], [0.1, 0.5, 0.4]], np.float32)
+    assert sorted(forced_boxes(overlaps)) == [(0, 0), (1, 2), (2, 1)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_equals_plain_python(seed):
+    rng = np.random.default_rng(seed)
+    cfg = make_config([({"image_size": [64, 96]}, "test")])
+    anchors = build_anchors(cfg).boxes(cfg.image_size)
+    corners = rng.uniform(0, 50, (5, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(4, 45, (5, 2))], axis=1)
+    boxes = boxes.astype(np.float32)
+    boxes[4] = boxes[3] + np.float32(0.5)  # two objects that want the same default boxes
+    found = Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(5))
+    assert found.tolist() == slow_assign(anchors, boxes, 0.5)
+
+
+def test_no_objects():
+    anchors = np.array([[0, 0, 10, 10]], np.float32)
+    found = Assigner(anchors, positive_iou=0.5)(np.zeros((0, 4), np.float32), no_crowd(0))
+    assert found.tolist() == [BACKGROUND]
+    assert found.dtype == np.int16
+
+
+def test_crowd_is_ignored_never_learnt_and_yields_to_objects():
+    anchors = np.array(
+        [[0, 0, 10, 10], [20, 0, 30, 10], [26, 0, 36, 10], [60, 0, 70, 10]], np.float32
+    )
+    boxes = np.array([[0, 0, 31, 10], [0, 0, 10, 10]], np.float32)
+    crowd = np.array([True, False])
+    # inside the crowd, the object; inside; half inside; outside
+    assert Assigner(anchors, positive_iou=0.5)(boxes, crowd).tolist() == [1, IGNORED, IGNORED, -1]
+
+
+def test_many_objects_each_get_a_default_box():
+    cfg = make_config([({"image_size": [32, 32]}, "test")])
+    anchors = build_anchors(cfg).boxes(cfg.image_size)
+    boxes = np.tile(np.array([[3, 3, 9, 9]], np.float32), (40, 1))  # identical ones
+    found = Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(40))
+    assert set(range(40)) <= set(found.tolist())
