@@ -10,7 +10,9 @@ from src.detection.boxes import CENTRE_VARIANCE, SIZE_VARIANCE
 
 def softplus(x):
     """log(1 + exp(x)) that neither overflows nor loses its gradient at large |x|."""
-    return ops.relu(x) + ops.log1p(ops.exp(-ops.abs(x)))
+    positive = ops.relu(x)
+    # x - 2 * positive is -|x|, but with the right slope at 0, where abs() has none
+    return positive + ops.log1p(ops.exp(x - 2 * positive))
 
 
 def focal_loss(logits, labels, *, alpha: float, gamma: float):

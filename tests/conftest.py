@@ -32,7 +32,8 @@ def shapes(tmp_path_factory) -> Path:
 @pytest.fixture
 def small(shapes, tmp_path) -> Config:
     """A configuration that compiles fast: ResNet18, 64 px, narrow, on `shapes`."""
-    return make_config([(read_recipe(str(DEMO_RECIPE)), "demo"), (small_keys(shapes, tmp_path), "")])
+    layers = [(read_recipe(str(DEMO_RECIPE)), "demo"), (small_keys(shapes, tmp_path), "small")]
+    return make_config(layers)
 
 
 def small_keys(shapes: Path, output: Path) -> dict:

@@ -17,7 +17,7 @@ def slow_iou(a, b) -> float:
 
 def random_boxes(rng, count):
     corners = rng.uniform(0, 100, (count, 2))
-    return np.concatenate([corners, corners + rng.uniform(0.5, 60, (count, 2))], axis=1)
+    return np.concatenate([corners, corners + rng.uniform(2, 60, (count, 2))], axis=1)
 
 
 def test_area_counts_no_extra_pixel_and_no_negative_side():
