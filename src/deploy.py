@@ -68,8 +68,8 @@ def export_mindir(detector: DeployedDetector, images: np.ndarray, path: Path) ->
             name: float(np.abs(output.asnumpy() - wanted).max())
             for name, output, wanted in zip(("boxes", "scores"), outputs, expected)
         }
-        worst = max(differences.values())
-        if not worst <= MAX_DIFFERENCE:  # nan is no agreement either
+        worst = float(np.max(list(differences.values())))  # unlike max(), never drops a nan
+        if not worst <= MAX_DIFFERENCE:
             raise RuntimeError(
                 f"{path}: the exported file differs from the network by {worst:.3g}, more than "
                 f"{MAX_DIFFERENCE:g}; no file was left"

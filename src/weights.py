@@ -13,6 +13,7 @@ from src.errors import InputError
 CLASSIFIER_PREFIXES = ("end_point.", "fc.")  # of an image classifier; a detector has no use for it
 BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "module.")
 CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
+RUN_PREFIX = "run."  # entries of a checkpoint that tell of the run and are no weights
 SHOWN_NAMES = 8
 
 
@@ -46,7 +47,7 @@ def read_checkpoint(path: str) -> dict[str, np.ndarray]:
         content = ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one") from error
-    return {name: value.asnumpy() for name, value in content.items() if hasattr(value, "asnumpy")}
+    return {n: v.asnumpy() for n, v in content.items() if not n.startswith(RUN_PREFIX)}
 
 
 def match(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarray]) -> Match:

@@ -6,6 +6,8 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import nn
 
+from src.weights import RUN_PREFIX
+
 
 class Checkpoints:
     """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when whole.
@@ -13,7 +15,7 @@ class Checkpoints:
     Args:
         folder: made if it is not there.
         keep: newest epoch_NN.ckpt that stay.
-        metadata: strings and numbers stored in every file.
+        metadata: strings and numbers stored in every file, under RUN_PREFIX.
     """
 
     def __init__(self, folder: Path, *, keep: int, metadata: dict):
@@ -25,7 +27,8 @@ class Checkpoints:
     def save(self, network: nn.Cell, *, epoch: int, step: int, is_best: bool) -> None:
         """Saves the network after `epoch` (from 1), as the best so far too if `is_best`."""
         last = self.folder / "last.ckpt"
-        save_atomically(network, last, {**self.metadata, "epoch": epoch, "step": step})
+        metadata = {**self.metadata, "epoch": epoch, "step": step}
+        save_atomically(network, last, {RUN_PREFIX + k: v for k, v in metadata.items()})
         if self.keep:
             link_copy(last, self.folder / f"epoch_{epoch:02d}.ckpt")
         if is_best:

@@ -1,0 +1,178 @@
+"""COCO's metric through the code that evaluates checkpoints."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from src.data.annotations import build_annotations, read_coco
+from src.detection.boxes import encode
+from src.detection.postprocess import Postprocessor
+from src.evaluation.coco import METRICS, evaluate
+from src.evaluation.detect import detect_split
+
+CLASSES = ("background", "cat", "dog")
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Six non-square images with objects of all sizes, a crowd region and an empty image."""
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for index in range(6):
+        width, height = [(400, 150), (130, 310), (200, 200)][index % 3]
+        name = f"{index}.png"
+        cv2.imwrite(str(tmp_path / name), np.zeros((height, width, 3), np.uint8))
+        images.append({"id": 100 + index, "file_name": name, "width": width, "height": height})
+        for _ in range(0 if index == 4 else 3):
+            w, h = rng.uniform(10, width / 2), rng.uniform(10, height / 2)
+            x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": 100 + index,
+                    "category_id": int(rng.choice([7, 90])),
+                    "bbox": [float(v) for v in (x, y, w, h)],
+                    "area": float(w * h),
+                    "iscrowd": int(len(annotations) == 4),
+                }
+            )
+    categories = [{"id": 90, "name": "cat"}, {"id": 7, "name": "dog"}]
+    path = tmp_path / "instances.json"
+    path.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    return read_coco(path, tmp_path, CLASSES)
+
+
+def as_network_outputs(annotations, boxes_per_image):
+    """A stand-in for the network that "predicts" given boxes, and its default boxes.
+
+    Boxes are in the network's pixels; default box i of an image learns its box i perfectly.
+    """
+    count = max(len(boxes) for boxes, _ in boxes_per_image)
+    anchors = np.tile(np.array([[20, 20, 60, 60]], np.float32), (count, 1))
+    position = {int(i): row for row, i in enumerate(annotations.image_ids)}
+    served = iter(annotations.image_ids)
+
+    def forward(images):
+        deltas = np.zeros((len(images), count, 4), np.float32)
+        logits = np.full((len(images), count, len(annotations.category_ids)), -20, np.float32)
+        for n in range(len(images)):
+            boxes, labels = boxes_per_image[position[int(next(served))]]
+            if len(boxes):
+                deltas[n, : len(boxes)] = encode(boxes, anchors[: len(boxes)])
+                logits[n, np.arange(len(boxes)), labels] = 5
+        return deltas, logits
+
+    return forward, anchors
+
+
+def truth_at(annotations, size):
+    """Ground truth of every image, crowds left out, in pixels of a (size, size) input."""
+    rows = []
+    for record in annotations:
+        scale = np.array([size / record.width, size / record.height] * 2, np.float32)
+        own = ~record.crowd
+        rows.append((record.boxes[own] * scale, record.labels[own]))
+    return rows
+
+
+def results_of(annotations, rows, size=320):
+    forward, anchors = as_network_outputs(annotations, rows)
+    postprocess = Postprocessor(
+        anchors,
+        image_size=(size, size),
+        score_threshold=0.05,
+        nms_iou=1.0,  # ground truth may overlap
+        candidates=1000,
+        max_detections=100,
+    )
+    return detect_split(forward, annotations, postprocess, batch_size=4, workers=0)
+
+
+def test_ground_truth_as_detections_scores_one(split):
+    results = results_of(split, truth_at(split, 320))
+    metrics = evaluate(split, CLASSES, results)
+    assert metrics.overall["AP"] == pytest.approx(1.0)
+    assert metrics.overall["AR100"] == pytest.approx(1.0)
+    assert metrics.class_ap == pytest.approx({"cat": 1.0, "dog": 1.0})
+    assert {r["category_id"] for r in results} == {7, 90}
+
+
+def test_boxes_come_back_in_the_image_s_own_pixels(split):
+    results = results_of(split, truth_at(split, 320))
+    for record in split:
+        own = np.array([r["bbox"] for r in results if r["image_id"] == record.image_id])
+        wanted = record.boxes[~record.crowd].copy()
+        wanted[:, 2:] -= wanted[:, :2]
+        order = np.lexsort(own.reshape(-1, 4).T), np.lexsort(wanted.T)
+        np.testing.assert_allclose(own.reshape(-1, 4)[order[0]], wanted[order[1]], atol=0.01)
+
+
+def test_nothing_detected_gives_zero(split):
+    empty = [(np.zeros((0, 4), np.float32), np.zeros(0, int)) for _ in range(len(split))]
+    empty[0] = truth_at(split, 320)[0]
+    forward, anchors = as_network_outputs(split, empty)
+    silent = Postprocessor(
+        anchors,
+        image_size=(320, 320),
+        score_threshold=0.999,
+        nms_iou=0.6,
+        candidates=10,
+        max_detections=100,
+    )
+    results = detect_split(forward, split, silent, batch_size=4, workers=0)
+    assert results == []
+    metrics = evaluate(split, CLASSES, results)
+    assert metrics.overall["AP"] == metrics.overall["AP50"] == 0
+    assert metrics.class_ap == {"cat": 0, "dog": 0}
+
+
+def test_numbers_equal_bare_pycocotools(split, tmp_path):
+    rng = np.random.default_rng(1)
+    rows = []
+    for boxes, labels in truth_at(split, 320):
+        shifted = boxes + rng.normal(0, 4, boxes.shape).astype(np.float32)
+        shifted[:, 2:] = np.maximum(shifted[:, 2:], shifted[:, :2] + 5)
+        rows.append((shifted, np.where(rng.random(len(labels)) < 0.2, 1 - labels, labels)))
+    results = results_of(split, rows)
+    path = tmp_path / "detections.json"
+    path.write_text(json.dumps(results))
+    truth = COCO(str(split.source))
+    bare = COCOeval(truth, truth.loadRes(str(path)), "bbox")
+    bare.evaluate()
+    bare.accumulate()
+    bare.summarize()
+    metrics = evaluate(split, CLASSES, results)
+    assert 0 < metrics.overall["AP"] < 1
+    for name, value in zip(METRICS, bare.stats):
+        if value < 0:
+            assert np.isnan(metrics.overall[name])
+        else:
+            assert metrics.overall[name] == value
+
+
+def test_split_without_objects_has_no_number_and_does_not_crash(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((20, 30, 3), np.uint8))
+    path = tmp_path / "instances.json"
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.png", "width": 30, "height": 20}],
+                "annotations": [],
+                "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+            }
+        )
+    )
+    metrics = evaluate(read_coco(path, tmp_path, CLASSES), CLASSES, [])
+    assert np.isnan(metrics.overall["AP"])
+
+
+def test_embedded_data_set_has_crowds_and_scores_one(small):
+    annotations = build_annotations(small, "val2017")
+    results = results_of(annotations, truth_at(annotations, 320))
+    assert evaluate(annotations, small.classes, results).overall["AP"] == pytest.approx(1.0)

@@ -1,0 +1,55 @@
+import cv2
+import numpy as np
+import pytest
+
+from src.data.annotations import build_annotations
+from src.evaluation.coco import METRICS, Metrics
+from src.evaluation.report import draw_box, metrics_table, save_pictures
+
+
+def test_table_shows_every_number():
+    overall = {name: 0.1 + index / 100 for index, name in enumerate(METRICS)}
+    overall["AP_large"] = float("nan")
+    table = metrics_table(
+        Metrics(overall, {"cat": 0.5, "hot dog": float("nan")}, {"cat": 0.75, "hot dog": 0.25}),
+        "title",
+    )
+    lines = table.splitlines()
+    assert lines[0] == "title"
+    assert lines[2].split() == ["0.100", "0.110", "0.120", "0.130", "0.140", "-"]
+    assert lines[-2].split() == ["cat", "0.500", "0.750"]
+    assert lines[-1].split() == ["hot", "dog", "-", "0.250"]
+
+
+def test_draw_box_touches_its_edges():
+    image = np.zeros((60, 80, 3), np.uint8)
+    draw_box(image, np.array([10, 30, 50, 55]), "a", (0, 255, 0))
+    assert image[40, 10].tolist() == [0, 255, 0]
+    assert image[40, 49].tolist() == [0, 255, 0]
+    assert image[40, 30].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("count", [0, 3, 1000])
+def test_pictures_show_truth_and_detections(small, tmp_path, count):
+    annotations = build_annotations(small, "val2017")
+    record = annotations[0]
+    found = {
+        "image_id": record.image_id,
+        "category_id": annotations.category_ids[0],
+        "bbox": [5.0, 5.0, 20.0, 30.0],
+        "score": 0.9,
+    }
+    paths = save_pictures(annotations, small.classes, [found], tmp_path / "p", count)
+    assert len(paths) == min(count, len(annotations))
+    for path in paths:
+        picture = cv2.imread(str(path))
+        left, right = (
+            picture[:, : picture.shape[1] // 2 - 2],
+            picture[:, -(picture.shape[1] // 2 - 2) :],
+        )
+        assert left.shape == right.shape
+    if count:
+        assert paths[0].name == f"{record.image_id}.png"
+        # without detections at this image both halves would be the plain image on the right
+        plain = save_pictures(annotations, small.classes, [], tmp_path / "q", count)
+        assert (cv2.imread(str(paths[0])) != cv2.imread(str(plain[0]))).any()

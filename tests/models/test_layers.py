@@ -1,0 +1,70 @@
+"""Convolution, pooling and upsampling against plain Python."""
+
+import math
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.models.layers import conv, upsample2x
+from src.models.resnet import MaxPool3x3
+
+
+def pads(side, kernel, stride, padding):
+    """Pixels of padding before and after, as TensorFlow ("same") or PyTorch ("symmetric") do."""
+    if padding == "symmetric":
+        return kernel // 2, kernel // 2
+    total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2
+
+
+def windows(image, kernel, stride, padding, fill):
+    """(C,H,W) -> (C,H',W',kernel,kernel): what each output position looks at."""
+    before, after = pads(image.shape[1], kernel, stride, padding)
+    padded = np.pad(image, ((0, 0), (before, after), (before, after)), constant_values=fill)
+    side = (padded.shape[1] - kernel) // stride + 1
+    rows = []
+    for y in range(side):
+        for x in range(side):
+            top, left = y * stride, x * stride
+            rows.append(padded[:, top : top + kernel, left : left + kernel])
+    return np.stack(rows, axis=1).reshape(image.shape[0], side, side, kernel, kernel)
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize(("kernel", "stride"), [(7, 2), (3, 2), (3, 1), (1, 2)])
+def test_convolution_with_both_paddings(kernel, stride, padding):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, 12, 12)).astype(np.float32)
+    weight = rng.normal(size=(3, 2, kernel, kernel)).astype(np.float32)
+    cell = conv(2, 3, kernel, stride=stride, padding=padding)
+    cell.weight.set_data(ms.Tensor(weight))
+    found = cell(ms.Tensor(image[None])).asnumpy()[0]
+    expected = np.einsum("chwij,ocij->ohw", windows(image, kernel, stride, padding, 0), weight)
+    assert found.shape == (3, 12 // stride, 12 // stride)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+def test_max_pooling_with_both_paddings(padding):
+    image = np.abs(np.random.default_rng(1).normal(size=(2, 8, 8))).astype(np.float32)
+    found = MaxPool3x3(padding)(ms.Tensor(image[None])).asnumpy()[0]
+    expected = windows(image, 3, 2, padding, -np.inf).max(axis=(3, 4))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_two_paddings_differ():
+    image = np.random.default_rng(2).random((1, 1, 8, 8)).astype(np.float32)
+    outputs = [MaxPool3x3(padding)(ms.Tensor(image)).asnumpy() for padding in ("same", "symmetric")]
+    assert (outputs[0] != outputs[1]).any()
+
+
+def test_unknown_padding():
+    with pytest.raises(ValueError, match="expected 'same' or 'symmetric'"):
+        conv(1, 1, 3, padding="valid")
+
+
+def test_upsampling_repeats_pixels():
+    image = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
+    found = upsample2x(ms.Tensor(image)).asnumpy()
+    np.testing.assert_array_equal(found, image.repeat(2, axis=2).repeat(2, axis=3))

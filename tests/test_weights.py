@@ -1,0 +1,104 @@
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.errors import InputError
+from src.models.resnet import resnet
+from src.models.ssd import SSD, initialize
+from src.weights import load_backbone, load_detector, load_for_finetuning
+
+
+def network(classes=2, seed=1, channels=8, backbone="resnet18"):
+    net = SSD(backbone=resnet(backbone), num_classes=classes, fpn_channels=channels, head_depth=1)
+    initialize(net, seed)
+    return net
+
+
+def save(path, arrays):
+    rows = [{"name": n, "data": ms.Tensor(a)} for n, a in arrays.items()]
+    ms.save_checkpoint(rows, str(path))
+    return str(path)
+
+
+def arrays_of(net, prefix="", new_prefix=""):
+    return {
+        new_prefix + name[len(prefix) :]: p.asnumpy().copy()
+        for name, p in net.parameters_dict().items()
+        if name.startswith(prefix)
+    }
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_detector_comes_back(tmp_path):
+    source, target = network(seed=1), network(seed=2)
+    path = save(tmp_path / "a.ckpt", arrays_of(source))
+    load_detector(target, path)
+    assert_equal(arrays_of(source), arrays_of(target))
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "network.backbone.", "module."])
+def test_backbone_with_any_prefix_and_a_classifier(tmp_path, prefix):
+    source, target = network(seed=1), network(seed=2)
+    arrays = arrays_of(source, "backbone.", prefix)
+    arrays[f"{prefix}end_point.weight"] = np.zeros((10, 512), np.float32)
+    arrays[f"{prefix}end_point.bias"] = np.zeros(10, np.float32)
+    report = load_backbone(target, save(tmp_path / "a.ckpt", arrays))
+    assert_equal(arrays_of(source, "backbone."), arrays_of(target, "backbone."))
+    assert "missing 0" in report
+    assert "unexpected 0" in report
+
+
+def test_partial_backbone_is_refused_and_nothing_is_loaded(tmp_path):
+    source, target = network(seed=1), network(seed=2)
+    before = arrays_of(target)
+    arrays = arrays_of(source, "backbone.")
+    del arrays["layer2.0.conv1.weight"]
+    arrays["bn1.gamma"] = np.ones(3, np.float32)
+    with pytest.raises(InputError) as error:
+        load_backbone(target, save(tmp_path / "a.ckpt", arrays))
+    assert "missing 1: layer2.0.conv1.weight" in str(error.value)
+    assert "misshaped 1: bn1.gamma (3,) for (64,)" in str(error.value)
+    assert_equal(before, arrays_of(target))
+
+
+def test_another_network_s_checkpoint_names_what_differs(tmp_path):
+    path = save(tmp_path / "a.ckpt", arrays_of(network(classes=5)))
+    with pytest.raises(InputError) as error:
+        load_detector(network(classes=2), path)
+    assert "class_head.predictor.weight" in str(error.value)
+    path = save(tmp_path / "b.ckpt", arrays_of(network(backbone="resnet34")))
+    with pytest.raises(InputError, match=r"unexpected \d+: backbone.layer1.2"):
+        load_detector(network(), path)
+
+
+def test_finetuning_from_another_class_count(tmp_path):
+    source, target = network(classes=5, seed=1), network(classes=2, seed=2)
+    fresh = target.class_head.predictor.weight.asnumpy().copy()
+    report = load_for_finetuning(target, save(tmp_path / "a.ckpt", arrays_of(source)))
+    assert "class layer starts anew" in report
+    np.testing.assert_array_equal(target.class_head.predictor.weight.asnumpy(), fresh)
+    np.testing.assert_array_equal(
+        target.box_head.predictor.weight.asnumpy(), source.box_head.predictor.weight.asnumpy()
+    )
+    np.testing.assert_array_equal(
+        target.backbone.conv1.weight.asnumpy(), source.backbone.conv1.weight.asnumpy()
+    )
+
+
+def test_finetuning_refuses_another_network(tmp_path):
+    path = save(tmp_path / "a.ckpt", arrays_of(network(channels=16)))
+    with pytest.raises(InputError, match="misshaped"):
+        load_for_finetuning(network(channels=8), path)
+
+
+def test_files_that_are_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_detector(network(), str(tmp_path / "none.ckpt"))
+    (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint" * 10)
+    with pytest.raises(InputError, match="bad.ckpt: not a MindSpore checkpoint"):
+        load_detector(network(), str(tmp_path / "bad.ckpt"))
