@@ -4,6 +4,7 @@ from pathlib import Path
 
 from src.config import Config, parse_args
 from src.data.annotations import build_annotations
+from src.data.loader import steps_per_epoch
 from src.errors import exit_on_bad_input
 from src.files import check_file, make_output_folder
 
@@ -15,6 +16,7 @@ def main(argv=None) -> None:
     for path in (cfg.pretrained, cfg.finetune):
         check_file(path)
     annotations = build_annotations(cfg, cfg.train_split)
+    steps_per_epoch(annotations, cfg.batch_size)
     val_annotations = build_annotations(cfg, cfg.val_split) if cfg.eval_interval else None
     folder = make_output_folder(cfg.output_path)
     (folder / "config.yaml").write_text(cfg.to_yaml(), encoding="utf-8")

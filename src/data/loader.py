@@ -114,12 +114,22 @@ class TrainSamples:
         return sample.image, assigned, boxes, labels, record.image_id
 
 
+def steps_per_epoch(annotations: Annotations, batch_size: int) -> int:
+    """Whole batches in the split; InputError where there is none."""
+    if len(annotations) < batch_size:
+        raise InputError(
+            f"{annotations.source}: {len(annotations)} images are fewer than a batch of "
+            f"{batch_size}; use a smaller --batch_size"
+        )
+    return len(annotations) // batch_size
+
+
 def train_batches(
     samples: TrainSamples, *, batch_size: int, epoch: int, workers: int, limit: int
 ) -> Iterator[TrainBatch]:
     """The epoch's batches in order, `limit` at most; an incomplete last one is left out."""
     order = samples.order(epoch)
-    count = min(len(order) // batch_size, limit)
+    count = min(steps_per_epoch(samples.annotations, batch_size), limit)
     groups = [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
     return in_threads(lambda group: samples.batch(epoch, group), groups, workers)
 

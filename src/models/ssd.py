@@ -13,6 +13,7 @@ from src.models.resnet import ResNet, resnet
 IMAGE_MEAN = (123.675, 116.28, 103.53)  # ImageNet's RGB mean and deviation, in 0..255
 IMAGE_STD = (58.395, 57.12, 57.375)
 PRIOR_PROBABILITY = 0.01  # score of every class at the start, so background does not swamp the loss
+LAST_NORM_GAMMA = 0.3  # of each residual block: near the identity, yet every block learns at once
 HEAD_INIT_STD = 0.01  # with PRIOR_PROBABILITY, the initialisation of the focal loss paper
 
 
@@ -68,9 +69,10 @@ class SSD(nn.Cell):
 def initialize(network: SSD, seed: int) -> None:
     """Draws the weights of an untrained detector; the same seed gives the same weights.
 
-    He's fan-out normal for the backbone and the pyramid; the last norm of each residual block
-    starts at zero, so a block starts as the identity (Goyal et al., 2017): without both, a ResNet50
-    hardly learns from scratch in a short run. Heads and class bias as in the focal loss paper.
+    He's fan-out normal for the backbone and the pyramid, a small scale for the last norm of each
+    residual block (Goyal et al., 2017, start it at zero; docs/recipes.md has what was measured):
+    without both, a ResNet50 hardly learns from scratch in a short run. Heads and class bias as in
+    the focal loss paper.
     """
     rng = np.random.default_rng(seed)
     for name, cell in network.cells_and_names():
@@ -82,9 +84,8 @@ def initialize(network: SSD, seed: int) -> None:
             draw = rng.standard_normal(cell.weight.shape, dtype=np.float32)
             cell.weight.set_data(ms.Tensor(draw * np.float32(std)))
         elif hasattr(cell, "last_norm"):
-            cell.last_norm.gamma.set_data(
-                ms.Tensor(np.zeros(cell.last_norm.gamma.shape, np.float32))
-            )
+            gamma = cell.last_norm.gamma
+            gamma.set_data(ms.Tensor(np.full(gamma.shape, LAST_NORM_GAMMA, np.float32)))
     bias = network.class_head.predictor.bias
     prior_logit = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
     bias.set_data(ms.Tensor(np.full(bias.shape, prior_logit, np.float32)))

@@ -1,8 +1,8 @@
 """Optimizers as cells that take the learning rate with each update.
 
-MindSpore's own nn.Momentum and nn.AdamWeightDecay are marked for removal, keep the whole schedule
-among their parameters and, the latter, leave out Adam's bias correction. These are thin cells over
-the same fused kernels.
+MindSpore's nn.Momentum and nn.AdamWeightDecay are marked for removal and keep the whole schedule
+among their parameters; the latter also leaves out Adam's bias correction. These are thin cells over
+fused kernels.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import mindspore as ms
 from mindspore import nn, ops
 
 ADAM_EPSILON = 1e-8
+ADAM_BETA1 = 0.9
 
 # Functions over tuples of tensors go through HyperMap: a Python loop over 200 parameters is
 # unrolled into nested calls, and compiling it takes long or hits MindSpore's depth limit.
@@ -30,6 +31,7 @@ def _momentum_update(apply, momentum, decay, lr, decayed, gradient, parameter, v
 @adamw_update.register(
     "Function",
     "Tuple",
+    "Float",
     "Tensor",
     "Tensor",
     "Tensor",
@@ -39,9 +41,16 @@ def _momentum_update(apply, momentum, decay, lr, decayed, gradient, parameter, v
     "Tensor",
     "Tensor",
 )
-def _adamw_update(apply, betas, epsilon, decay, lr, decayed, gradient, parameter, first, second):
-    own_decay = decay if decayed else 0.0
-    return apply(parameter, first, second, lr, betas[0], betas[1], epsilon, own_decay, gradient)
+def _adamw_update(
+    apply, betas, decay, lr, power1, power2, decayed, gradient, parameter, first, second
+):
+    done = True
+    if decayed and decay > 0:
+        done = ops.assign(parameter, parameter * (1 - lr * decay))
+    gradient = ops.depend(gradient, done)
+    return apply(
+        parameter, first, second, power1, power2, lr, betas[0], betas[1], ADAM_EPSILON, gradient
+    )
 
 
 def is_decayed(parameter: ms.Parameter) -> bool:
@@ -79,7 +88,8 @@ class AdamW(nn.Cell):
 
     Args:
         parameters: what is trained.
-        betas: decay of the first and the second moment.
+        betas: decay of the first and the second moment; in a run of a few hundred updates a second
+            one of 0.999 remembers the large gradients of the start for too long.
         weight_decay: coefficient of the convolution weights, applied as lr * decay * p.
     """
 
@@ -87,7 +97,7 @@ class AdamW(nn.Cell):
         self,
         parameters: Sequence[ms.Parameter],
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: tuple[float, float],
         weight_decay: float,
     ):
         super().__init__()
@@ -100,26 +110,15 @@ class AdamW(nn.Cell):
         self.beta_powers = ms.ParameterTuple(
             [ms.Parameter(ms.Tensor(1.0, ms.float32), name=f"beta{i}_power") for i in (1, 2)]
         )
-        self.apply = ops.AdamWeightDecay()
+        self.apply = ops.Adam()
         self.map = ops.HyperMap()
 
     def construct(self, gradients, lr):
-        """One update with gradients as the parameters and lr a float32 scalar.
-
-        The fused kernel has no bias correction: the corrected step is had by scaling its learning
-        rate, its epsilon and, against the former, its decay.
-        """
+        """One update with gradients as the parameters and lr a float32 scalar."""
         power1 = self.beta_powers[0] * self.betas[0]
         power2 = self.beta_powers[1] * self.betas[1]
-        spread = ops.sqrt(1 - power2)
-        correction = spread / (1 - power1)
         update = ops.partial(
-            adamw_update,
-            self.apply,
-            self.betas,
-            ADAM_EPSILON * spread,
-            self.weight_decay / correction,
-            lr * correction,
+            adamw_update, self.apply, self.betas, self.weight_decay, lr, power1, power2
         )
         done = self.map(update, self.decayed, gradients, self.parameters, self.first, self.second)
         done = ops.depend(done, ops.assign(self.beta_powers[0], power1))
@@ -129,5 +128,6 @@ class AdamW(nn.Cell):
 def build_optimizer(cfg, parameters: Sequence[ms.Parameter]) -> nn.Cell:
     """The optimizer that the configuration asks for."""
     if cfg.optimizer == "adamw":
-        return AdamW(parameters, weight_decay=cfg.weight_decay)
+        betas = (ADAM_BETA1, cfg.adam_beta2)
+        return AdamW(parameters, betas=betas, weight_decay=cfg.weight_decay)
     return Momentum(parameters, momentum=cfg.momentum, weight_decay=cfg.weight_decay)

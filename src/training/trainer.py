@@ -9,10 +9,9 @@ import mindspore as ms
 
 from src.config import Config
 from src.data.annotations import Annotations
-from src.data.loader import TrainBatch, TrainSamples, train_batches
+from src.data.loader import TrainBatch, TrainSamples, steps_per_epoch, train_batches
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner
-from src.errors import InputError
 from src.evaluation.coco import Metrics, evaluate
 from src.evaluation.detect import detect_with
 from src.losses import DetectionLoss
@@ -186,13 +185,3 @@ def build_step(cfg: Config, network: SSD, anchors) -> TrainStep:
         loss_scale=cfg.loss_scale,
     )
     return step.set_train(True)
-
-
-def steps_per_epoch(annotations: Annotations, batch_size: int) -> int:
-    """Whole batches in the split; InputError where there is none."""
-    if len(annotations) < batch_size:
-        raise InputError(
-            f"{annotations.source}: {len(annotations)} images are fewer than a batch of "
-            f"{batch_size}; use a smaller --batch_size"
-        )
-    return len(annotations) // batch_size

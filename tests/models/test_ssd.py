@@ -48,6 +48,9 @@ def test_initial_values(full):
         name: c.last_norm.gamma for name, c in full.cells_and_names() if hasattr(c, "last_norm")
     }
     assert len(last) == 16
+    assert all((gamma.asnumpy() == np.float32(0.3)).all() for gamma in last.values())
+    others = full.backbone.bn1.gamma.asnumpy()
+    assert (others == 1).all()
 
 
 def test_seed_decides_the_weights():

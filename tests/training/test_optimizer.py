@@ -69,10 +69,10 @@ def test_momentum_decays_convolution_weights_alone():
 
 
 def test_adamw_decays_convolution_weights_alone():
-    weight, bias, _ = run(lambda p: AdamW(p, weight_decay=0.2), GRADIENTS)
-    expected = slow_adamw(np.full(2, 2.0), WEIGHT_GRADIENTS, 0.9, 0.999, 0.2)
+    weight, bias, _ = run(lambda p: AdamW(p, betas=(0.9, 0.98), weight_decay=0.2), GRADIENTS)
+    expected = slow_adamw(np.full(2, 2.0), WEIGHT_GRADIENTS, 0.9, 0.98, 0.2)
     np.testing.assert_allclose(weight, expected, rtol=1e-5)
-    expected = slow_adamw(np.array([3.0]), BIAS_GRADIENTS, 0.9, 0.999, 0.0)
+    expected = slow_adamw(np.array([3.0]), BIAS_GRADIENTS, 0.9, 0.98, 0.0)
     np.testing.assert_allclose(bias, expected, rtol=1e-5)
 
 

@@ -1,0 +1,205 @@
+"""Times one training update of the base network and, beside it, torchvision's RetinaNet.
+
+    python benchmarks/train_step.py --image_size 640 --batch_size 2 [--peer VENV/bin/python]
+
+Prints one JSON line. Each network runs in a process of its own; with --peer they make their steps
+turn about, so a change in the machine's speed meets both. A step is everything from a batch of
+images and boxes to updated weights: assignment of default boxes, forward, backward, clipping, SGD
+with momentum. `first_step_seconds` counts from the start of the process.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+OBJECTS = 7  # a typical COCO image
+CLASSES = 80
+CLIP_NORM = 10.0
+GIGA = 1e9
+
+
+def make_boxes(image_size: int):
+    """OBJECTS boxes of sizes from a tenth to two thirds of the image."""
+    import numpy as np
+
+    sides = np.linspace(0.1, 0.66, OBJECTS) * image_size
+    starts = np.linspace(0.3, 0.0, OBJECTS) * image_size
+    corners = np.stack([starts, starts[::-1]], axis=1)
+    return np.concatenate([corners, corners + sides[:, None]], axis=1).astype(np.float32)
+
+
+def build_ours(image_size: int, batch_size: int, threads: int):
+    """A function that makes one update, and the facts of the network."""
+    import mindspore as ms
+    import numpy as np
+
+    from src.config import make_config
+    from src.detection.anchors import build_anchors
+    from src.detection.assign import Assigner
+    from src.device import set_up_device
+    from src.models.complexity import count_costs
+    from src.models.ssd import build_ssd
+    from src.training.trainer import build_step
+
+    changes = {"image_size": [image_size, image_size], "clip_norm": CLIP_NORM}
+    cfg = make_config([(changes, "benchmark")])
+    set_up_device("CPU", cpu_threads=threads)
+    generator = build_anchors(cfg)
+    anchors = generator.boxes(cfg.image_size)
+    network = build_ssd(cfg, generator.boxes_per_cell)
+    update = build_step(cfg, network, anchors)
+    assigner = Assigner(anchors, positive_iou=cfg.positive_iou)
+    boxes, crowd = make_boxes(image_size), np.zeros(OBJECTS, bool)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch_size, image_size, image_size, 3), dtype=np.uint8)
+    batch_boxes = ms.Tensor(np.repeat(boxes[None], batch_size, axis=0))
+    labels = ms.Tensor(np.tile(np.arange(OBJECTS, dtype=np.int32), (batch_size, 1)))
+    lr = ms.Tensor(0.01, ms.float32)
+
+    def step():
+        assigned = np.stack([assigner(boxes, crowd).astype(np.int32) for _ in range(batch_size)])
+        update(ms.Tensor(images), ms.Tensor(assigned), batch_boxes, labels, lr).asnumpy()
+
+    cost = count_costs(network, cfg.image_size)["total"]
+    facts = {
+        "classes": network.num_classes,
+        "parameters": cost.parameters,
+        "forward_gflops_per_image": round(2 * cost.multiply_adds / GIGA, 2),
+    }
+    return step, facts
+
+
+def build_peer(image_size: int, batch_size: int, threads: int):
+    """The same for torchvision's retinanet_resnet50_fpn, trained from scratch."""
+    import torch
+    from torchvision.models.detection import retinanet_resnet50_fpn
+
+    torch.set_num_threads(threads)
+    model = retinanet_resnet50_fpn(
+        weights=None,
+        weights_backbone=None,
+        num_classes=CLASSES,
+        min_size=image_size,
+        max_size=image_size,
+    ).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=4e-4)
+    images = [torch.rand(3, image_size, image_size) for _ in range(batch_size)]
+    boxes = torch.tensor(make_boxes(image_size))
+    targets = [{"boxes": boxes, "labels": torch.arange(OBJECTS)} for _ in range(batch_size)]
+
+    def step():
+        loss = sum(model(images, targets).values())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        optimizer.step()
+
+    return step, {"parameters": sum(p.numel() for p in model.parameters())}
+
+
+def serve(role: str, image_size: int, batch_size: int, threads: int) -> None:
+    """Makes a step for every line on standard input and answers with its times."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what the libraries print must not mix with the answers
+    step, facts = {"ours": build_ours, "peer": build_peer}[role](image_size, batch_size, threads)
+    for _ in sys.stdin:
+        wall, cpu = time.perf_counter(), time.process_time()
+        step()
+        times = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        # ru_maxrss can hold the parent's peak from before exec, VmHWM cannot
+        status = Path("/proc/self/status").read_text()
+        peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
+        answers.write(json.dumps({**times, "peak_bytes": peak, "facts": facts}) + "\n")
+
+
+class Worker:
+    """A process that makes steps when asked.
+
+    Args:
+        python: interpreter it runs in.
+        role: "ours" or "peer".
+    """
+
+    def __init__(self, python: str, role: str, image_size: int, batch_size: int, threads: int):
+        numbers = map(str, (image_size, batch_size, threads))
+        self.batch_size = batch_size
+        self.started = time.perf_counter()
+        self.process = subprocess.Popen(
+            [python, __file__, "--serve", role, *numbers],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.answers: list[dict] = []
+        self.first_step_seconds = 0.0
+
+    def step(self) -> None:
+        """Lets the worker make one step; RuntimeError if it has died."""
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args[:4]} ended with status {self.process.wait()}")
+        self.answers.append(json.loads(line))
+        if len(self.answers) == 1:
+            self.first_step_seconds = time.perf_counter() - self.started
+
+    def close(self) -> dict:
+        """Ends the process; returns medians over all steps but the first."""
+        self.process.stdin.close()
+        self.process.wait()
+        timed = self.answers[1:]
+        cpu = statistics.median(a["cpu"] for a in timed)
+        return {
+            "step_seconds": round(statistics.median(a["wall"] for a in timed), 3),
+            "cpu_seconds_per_image": round(cpu / self.batch_size, 3),
+            "first_step_seconds": round(self.first_step_seconds, 1),
+            "peak_memory_gb": round(self.answers[-1]["peak_bytes"] / GIGA, 2),
+            **self.answers[-1]["facts"],
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--image_size", type=int, default=640)
+    parser.add_argument("--batch_size", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5, help="timed steps, after the first")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--peer", metavar="PYTHON", help="interpreter that has torchvision")
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        serve(args.serve[0], *map(int, args.serve[1:]))
+        return
+    sizes = (args.image_size, args.batch_size, args.threads)
+    workers = {"ours": Worker(sys.executable, "ours", *sizes)}
+    workers["ours"].step()  # the first steps one after the other: each has the machine to itself
+    if args.peer:
+        workers["peer"] = Worker(args.peer, "peer", *sizes)
+        workers["peer"].step()
+    for _ in range(args.steps):
+        for worker in workers.values():
+            worker.step()
+    results = {name: worker.close() for name, worker in workers.items()}
+    line = {"benchmark": "train_step", **vars(args), **results["ours"]}
+    del line["serve"]
+    if args.peer:
+        line["peer"] = {"model": "torchvision retinanet_resnet50_fpn", **results["peer"]}
+        keys = ("step_seconds", "cpu_seconds_per_image", "peak_memory_gb", "first_step_seconds")
+        line["ratio_to_peer"] = {
+            key: round(results["ours"][key] / results["peer"][key], 3) for key in keys
+        }
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The command lines as a user types them, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from src.config import parse_args
+from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
+
+
+def run(script, *flags, env=None):
+    """The finished process of `python script flags`, started in the repository."""
+    command = [sys.executable, script, *map(str, flags)]
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, **(env or {})}
+    )
+
+
+@pytest.fixture(scope="module")
+def recipe(shapes, tmp_path_factory):
+    """A small recipe as a file, and the folder that its run goes to."""
+    folder = tmp_path_factory.mktemp("commands")
+    path = folder / "small.yaml"
+    keys = {**small_keys(shapes, folder), "epoch_size": 3}
+    text = DEMO_RECIPE.read_text() + "".join(f"{k}: {json.dumps(v)}\n" for k, v in keys.items())
+    lines = {line.partition(":")[0]: line for line in text.splitlines() if ":" in line}
+    path.write_text("\n".join(lines.values()))  # of a key that comes twice the later one
+    return path, folder / "run"
+
+
+@pytest.fixture(scope="module")
+def trained(recipe):
+    """The folder of a run of train.py."""
+    path, folder = recipe
+    process = run("train.py", f"--config_path={path}")
+    assert process.returncode == 0, process.stderr
+    return path, folder, process
+
+
+def test_train(trained):
+    _, folder, process = trained
+    lines = process.stdout.splitlines()
+    assert lines[0].endswith("24 images (1 without objects), 69 boxes (1 of crowds)")
+    assert "images/s" in process.stdout
+    assert "left" in process.stdout
+    assert lines[-1].startswith("done, best AP ")
+    assert lines[-1].endswith("best.ckpt")
+    assert {p.name for p in folder.iterdir()} >= {"config.yaml", "log.txt", "metrics.jsonl", "ckpt"}
+    written = parse_args("", [f"--config_path={folder / 'config.yaml'}"])
+    assert written.image_size == (64, 64)
+
+
+def test_eval(trained, tmp_path):
+    path, folder, _ = trained
+    process = run(
+        "eval.py",
+        f"--config_path={path}",
+        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
+        f"--output_path={tmp_path}",
+        "--score_threshold=0",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "10 images, protocol coco" in process.stdout
+    assert len(list((tmp_path / "report" / "pictures").glob("*.png"))) == 2
+    # the printed AP is what bare pycocotools finds in the file
+    overall = json.loads((tmp_path / "report" / "metrics.json").read_text())["overall"]
+    cfg = parse_args("", [f"--config_path={path}"])
+    truth = COCO(f"{cfg.coco_root}/annotations/instances_val2017.json")
+    bare = COCOeval(truth, truth.loadRes(str(tmp_path / "detections.json")), "bbox")
+    bare.evaluate()
+    bare.accumulate()
+    bare.summarize()
+    assert overall["AP"] == bare.stats[0]
+    assert f"{bare.stats[0]:.3f}" in process.stdout
+
+
+def test_export(trained, tmp_path):
+    path, folder, _ = trained
+    process = run(
+        "export.py",
+        f"--config_path={path}",
+        f"--checkpoint_path={folder / 'ckpt' / 'last.ckpt'}",
+        f"--file_name={tmp_path / 'detector'}",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "largest difference of the file from the network" in process.stdout
+    graph = nn.GraphCell(ms.load(str(tmp_path / "detector.mindir")))
+    boxes, scores = graph(ms.Tensor(np.zeros((1, 64, 64, 3), np.uint8)))
+    assert boxes.shape == (1, 516, 4)
+    assert scores.shape == (1, 516, 4)
+
+
+def test_checkpoint_of_another_network(trained):
+    path, folder, _ = trained
+    process = run(
+        "eval.py",
+        f"--config_path={path}",
+        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
+        "--backbone=resnet34",
+    )
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    assert "missing" in process.stderr
+    assert "backbone.layer1.2.conv1.weight" in process.stderr
+
+
+@pytest.fixture(scope="module")
+def no_mindspore(tmp_path_factory):
+    """An environment in which importing MindSpore fails: what must be found before it is."""
+    folder = tmp_path_factory.mktemp("no_mindspore")
+    (folder / "mindspore.py").write_text("raise ImportError('imported too early')\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "words"),
+    [
+        ("train.py", ["--config_path=nowhere.yaml"], ["nowhere.yaml", "--config_path"]),
+        ("train.py", ["--config_path={bad}"], ["{bad}", "not YAML"]),
+        ("train.py", ["--image_size=[640,600]"], ["image_size", "multiples of 32"]),
+        ("train.py", ["--batchsize=2"], ["batchsize", "did you mean 'batch_size'"]),
+        ("train.py", ["--coco_root=/nowhere"], ["/nowhere", "coco_root"]),
+        ("train.py", ["--coco_root={shapes}", "--train_split=x"], ["instances_x.json", "split"]),
+        ("train.py", ["--coco_root={shapes}"], ["class 'person'", "instances_train2017.json"]),
+        ("train.py", ["{small}", "--output_path={bad}/x"], ["{bad}/x", "--output_path"]),
+        ("train.py", ["{small}", "--pretrained=none.ckpt"], ["none.ckpt", "no such file"]),
+        ("train.py", ["{small}", "--finetune=none.ckpt"], ["none.ckpt", "no such file"]),
+        ("train.py", ["{small}", "--batch_size=99"], ["24 images", "--batch_size"]),
+        ("eval.py", ["{small}"], ["--checkpoint_path is needed"]),
+        ("eval.py", ["{small}", "--checkpoint_path=none.ckpt"], ["none.ckpt", "no such file"]),
+        ("export.py", ["{small}"], ["--checkpoint_path is needed"]),
+        ("export.py", ["{small}", "--checkpoint_path={bad}", "--export_image=no.jpg"], ["no.jpg"]),
+        ("export.py", ["--checkpoint_path={bad}", "--coco_root=/no"], ["/no", "--export_image"]),
+    ],
+)
+def test_bad_input_ends_at_once(recipe, shapes, no_mindspore, tmp_path, script, flags, words):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("lr: [\n")
+    values = {"small": f"--config_path={recipe[0]}", "bad": bad, "shapes": shapes}
+    process = run(script, *(flag.format(**values) for flag in flags), env=no_mindspore)
+    assert process.returncode == 2, process.stderr
+    assert process.stdout == ""
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    assert process.stderr.startswith("error: ")
+    for word in words:
+        assert word.format(**values) in process.stderr
+
+
+def test_corrupt_checkpoint(recipe, tmp_path):
+    (tmp_path / "bad.ckpt").write_bytes(b"no checkpoint" * 20)
+    process = run("eval.py", f"--config_path={recipe[0]}", f"--checkpoint_path={tmp_path}/bad.ckpt")
+    assert process.returncode == 2
+    assert f"error: {tmp_path}/bad.ckpt: not a MindSpore checkpoint" in process.stderr
+    assert "Traceback" not in process.stderr
