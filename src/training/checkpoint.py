@@ -24,18 +24,23 @@ class Checkpoints:
         self.metadata = metadata
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, network: nn.Cell, *, epoch: int, step: int, is_best: bool) -> None:
-        """Saves the network after `epoch` (from 1), as the best so far too if `is_best`."""
+    def save(self, network: nn.Cell, *, epoch: int, step: int) -> None:
+        """Saves the network after `epoch` (from 1) as last.ckpt and epoch_NN.ckpt."""
         last = self.folder / "last.ckpt"
-        metadata = {**self.metadata, "epoch": epoch, "step": step}
-        save_atomically(network, last, {RUN_PREFIX + k: v for k, v in metadata.items()})
+        self._write(network, last, epoch, step)
         if self.keep:
             link_copy(last, self.folder / f"epoch_{epoch:02d}.ckpt")
-        if is_best:
-            link_copy(last, self.folder / "best.ckpt")
         epochs = sorted(self.folder.glob("epoch_*.ckpt"), key=lambda p: int(p.stem.split("_")[1]))
         for old in epochs[: -self.keep] if self.keep else epochs:
             old.unlink()
+
+    def save_best(self, network: nn.Cell, *, epoch: int, step: int) -> None:
+        """Saves the network as best.ckpt."""
+        self._write(network, self.folder / "best.ckpt", epoch, step)
+
+    def _write(self, network: nn.Cell, path: Path, epoch: int, step: int) -> None:
+        metadata = {**self.metadata, "epoch": epoch, "step": step}
+        save_atomically(network, path, {RUN_PREFIX + k: v for k, v in metadata.items()})
 
 
 def save_atomically(network: nn.Cell, path: Path, metadata: dict) -> None:

@@ -84,8 +84,10 @@ class Trainer:
             for epoch in range(1, cfg.epoch_size + 1):
                 step = self._epoch(epoch, step, stop_at, progress)
                 last = step == stop_at
-                is_best = self._evaluate(epoch, step) if self._is_due(epoch, last) else False
-                self.checkpoints.save(self.network, epoch=epoch, step=step, is_best=is_best)
+                if last or epoch % cfg.save_interval == 0:
+                    self.checkpoints.save(self.network, epoch=epoch, step=step)
+                if self._is_due(epoch, last) and self._evaluate(epoch, step):
+                    self.checkpoints.save_best(self.network, epoch=epoch, step=step)
                 if last:
                     break
         finally:

@@ -45,6 +45,7 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
         "optimizer": "adamw",
         "lr": 0.003,
         "eval_interval": 100,
+        "save_interval": 100,
         "val_split": "train2017",
     }
     cfg = make_config([(keys, "overfit")])
