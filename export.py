@@ -9,25 +9,27 @@ from src.data.annotations import build_annotations
 from src.data.loader import read_image
 from src.data.transforms import resize_image
 from src.errors import InputError, exit_on_bad_input
-from src.files import check_file, make_output_folder, require
+from src.files import check_file, make_output_folder
 
 
 @exit_on_bad_input
 def main(argv=None) -> None:
     cfg = parse_args(__doc__, argv)
-    check_file(require(cfg, "checkpoint_path"))
+    check_file(cfg, "checkpoint_path", needed=True)
     path = Path(cfg.file_name)
+    if not path.name:
+        raise InputError(f"--file_name is {cfg.file_name!r}; expected the path of a file")
     if path.suffix != ".mindir":
         path = path.with_name(path.name + ".mindir")
+    make_output_folder(str(path.parent), "file_name")
     images = comparison_image(cfg)
-    make_output_folder(str(path.parent))
 
     from src.deploy import DeployedDetector, export_mindir
     from src.detection.anchors import build_anchors
-    from src.device import set_up_device
+    from src.device import build_device
     from src.evaluation.detect import build_detector
 
-    set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
+    build_device(cfg)
     network = build_detector(cfg)
     anchors = build_anchors(cfg).boxes(cfg.image_size)
     detector = DeployedDetector(network, anchors, cfg.image_size)
@@ -45,7 +47,7 @@ def main(argv=None) -> None:
 def comparison_image(cfg) -> np.ndarray:
     """The image (1,S,S,3) uint8 that the exported file is compared on."""
     if cfg.export_image:
-        check_file(cfg.export_image)
+        check_file(cfg, "export_image")
         path = Path(cfg.export_image)
     else:
         try:

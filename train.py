@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from src.config import Config, parse_args
-from src.data.annotations import build_annotations
+from src.data.annotations import build_annotations, check_has_objects, coco_paths
 from src.data.loader import steps_per_epoch
 from src.errors import exit_on_bad_input
 from src.files import check_file, make_output_folder
@@ -12,24 +12,27 @@ from src.files import check_file, make_output_folder
 @exit_on_bad_input
 def main(argv=None) -> None:
     cfg = parse_args(__doc__, argv)
-    # everything that can be wrong is looked at before MindSpore's import costs seconds
-    for path in (cfg.pretrained, cfg.finetune):
-        check_file(path)
-    annotations = build_annotations(cfg, cfg.train_split)
-    steps_per_epoch(annotations, cfg.batch_size)
-    val_annotations = build_annotations(cfg, cfg.val_split) if cfg.eval_interval else None
+    # everything that can be wrong is looked at before MindSpore's import costs seconds, and what is
+    # quick to look at before a large annotation file is read
+    check_file(cfg, "finetune" if cfg.finetune else "pretrained")
+    splits = [cfg.train_split, cfg.val_split] if cfg.eval_interval else [cfg.train_split]
+    for split in splits:
+        coco_paths(cfg.coco_root, split)
     folder = make_output_folder(cfg.output_path)
+    annotations, *validation = [build_annotations(cfg, split) for split in splits]
+    steps_per_epoch(annotations, cfg.batch_size)
+    check_has_objects(annotations)
     (folder / "config.yaml").write_text(cfg.to_yaml(), encoding="utf-8")
-    train(cfg, annotations, val_annotations, folder)
+    train(cfg, annotations, validation[0] if validation else None, folder)
 
 
 def train(cfg: Config, annotations, val_annotations, folder: Path) -> None:
     """Trains, with a log in `folder`, and says where the result lies."""
-    from src.device import set_up_device
+    from src.device import build_device
     from src.training.hooks import RunLog
     from src.training.trainer import Trainer
 
-    set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
+    build_device(cfg)
     log = RunLog(folder)
     log.line(annotations.summary())
     if val_annotations is not None:

@@ -5,27 +5,26 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh requirements.txt
 
-config=config/ssd_resnet50_fpn_demo.yaml
 data=data/shapes
 output=output/demo-$(date +%Y%m%d-%H%M%S)  # a folder of its own: nothing is overwritten
 started=$SECONDS
+run() { "$PYTHON" "$1" --config_path=config/ssd_resnet50_fpn_demo.yaml "${@:2}"; }
 
 echo "== data set: $data"
 "$PYTHON" -m src.data.synthetic "$data"
-echo "== training: $config"
-"$PYTHON" train.py --config_path="$config" --output_path="$output" "$@"
+echo "== training"
+run train.py "$@" --output_path="$output"
 echo "== evaluation"
-"$PYTHON" eval.py --config_path="$config" --checkpoint_path="$output/ckpt/best.ckpt" \
-  --output_path="$output" "$@"
+run eval.py "$@" --output_path="$output" --checkpoint_path="$output/ckpt/last.ckpt"
 echo "== export"
-"$PYTHON" export.py --config_path="$config" --checkpoint_path="$output/ckpt/best.ckpt" \
-  --file_name="$output/detector.mindir" "$@"
+run export.py "$@" --checkpoint_path="$output/ckpt/last.ckpt" --file_name="$output/detector.mindir"
 
 cat <<EOF
 
 done in $(( (SECONDS - started) / 60 )) min $(( (SECONDS - started) % 60 )) s
-  checkpoint   $output/ckpt/best.ckpt
+  checkpoint   $output/ckpt/last.ckpt
   log          $output/log.txt, $output/metrics.jsonl
+  detections   $output/detections.json
   pictures     $output/report/pictures
   exported     $output/detector.mindir
 EOF

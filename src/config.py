@@ -6,22 +6,24 @@ entry, a comment "type range | meaning". Types are bool, int, float, str, `one o
 """
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Optional
 
 import yaml
 from easydict import EasyDict
 
-from src.errors import InputError
+from src.detection.anchors import STRIDES
+from src.errors import InputError, suggestion
 
 DEFAULT_PATH = Path(__file__).parents[1] / "config" / "default.yaml"
 SIZE_MULTIPLE = 32  # C3, C4 and C5 must be exact halves of each other for the pyramid
-LEVELS = 5  # P3..P7
+# an impossible date raises ValueError, a list as a key TypeError, deep nesting RecursionError
+YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
 KINDS = {"bool": bool, "int": int, "float": float, "str": str}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SPEC = re.compile(rf"((?:list of )*)(\w+)(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$")
@@ -47,7 +49,7 @@ class Key:
         """The value in the key's type, lists as tuples; InputError says `where` it came from."""
         try:
             return self._convert(value, self.depth)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise InputError(f"{where}: {self.name} is {value!r}; expected {self.spec}") from None
 
     def _convert(self, value: Any, depth: int) -> Any:
@@ -61,7 +63,7 @@ class Key:
             raise ValueError
         if self.kind in (int, float):
             too_low = value <= self.low if self.low_excluded else value < self.low
-            if too_low or value > self.high or value != value:
+            if too_low or value > self.high or not math.isfinite(value):
                 raise ValueError
         return value
 
@@ -71,7 +73,7 @@ class Key:
             return text
         try:
             return yaml.safe_load(text)
-        except yaml.YAMLError:
+        except YAML_ERRORS:
             return text  # not the key's type, which check() will say
 
 
@@ -82,13 +84,14 @@ class Config(EasyDict):
         for name, value in values.items():
             super().__setattr__(name, value)
 
-    def __setattr__(self, name, value):
+    def _refuse(self, *args, **kwargs):
         raise TypeError("the configuration is read-only; replace() makes another")
 
-    __setitem__ = __setattr__
+    __setattr__ = __setitem__ = __delattr__ = __delitem__ = _refuse
+    update = pop = popitem = clear = setdefault = _refuse
 
-    def update(self, *args, **kwargs):
-        raise TypeError("the configuration is read-only; replace() makes another")
+    def __reduce__(self):
+        return Config, (dict(self),)
 
     def replace(self, **changes: Any) -> "Config":
         """A checked copy with some keys changed."""
@@ -145,16 +148,15 @@ def make_config(layers: Sequence[tuple[Mapping[str, Any], str]]) -> Config:
     for changes, where in layers:
         for name, value in changes.items():
             if name not in keys:
-                raise InputError(f"{where}: unknown key {name!r}{nearest(name, keys)}")
+                raise InputError(f"{where}: unknown key {name!r}{unknown_hint(name, keys)}")
             values[name] = keys[name].check(value, where)
     check_consistency(values)
     return Config(values)
 
 
-def nearest(name: str, known) -> str:
-    """ "; did you mean ...?" where a known name is close, else how to list them."""
-    close = get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "; --help lists all keys"
+def unknown_hint(name: object, keys: Mapping[str, Key]) -> str:
+    """What to add to the error on an unknown key."""
+    return suggestion(name, keys) or "; --help lists all keys"
 
 
 def check_consistency(values: Mapping[str, Any]) -> None:
@@ -183,12 +185,11 @@ def check_consistency(values: Mapping[str, Any]) -> None:
             f"min_scale is {values['min_scale']}; expected less than max_scale, "
             f"{values['max_scale']}"
         )
-    if len({len(ratios) for ratios in values["ssd_aspect_ratios"]}) != 1 or (
-        len(values["ssd_aspect_ratios"]) != LEVELS
-    ):
+    ratios = values["ssd_aspect_ratios"]
+    if len(ratios) != len(STRIDES) or len(set(map(len, ratios))) != 1:
         raise InputError(
-            f"ssd_aspect_ratios is {as_lists(values['ssd_aspect_ratios'])}; expected {LEVELS} "
-            "lists of equal length, one a level"
+            f"ssd_aspect_ratios is {as_lists(ratios)}; expected {len(STRIDES)} lists of equal "
+            "length, one a level"
         )
     if not values["aspect_ratios"]:
         raise InputError("aspect_ratios is empty; expected at least one")
@@ -221,7 +222,7 @@ def read_recipe(path: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: cannot be read: {error.strerror}; check --config_path"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except YAML_ERRORS as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
@@ -255,7 +256,7 @@ def parse_args(description: str, argv: Optional[Sequence[str]] = None) -> Config
     arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if rest:
         name = rest[0].lstrip("-").partition("=")[0]
-        raise InputError(f"command line: unknown argument {rest[0]!r}{nearest(name, keys)}")
+        raise InputError(f"command line: unknown argument {rest[0]!r}{unknown_hint(name, keys)}")
     flags = vars(arguments)
     layers = []
     path = flags.pop("config_path")

@@ -55,7 +55,7 @@ def export_mindir(detector: DeployedDetector, images: np.ndarray, path: Path) ->
         The largest difference of the file's "boxes" (pixels) and "scores" from the detector's.
 
     Raises:
-        RuntimeError: a difference above MAX_DIFFERENCE; no file is left.
+        RuntimeError: a difference above MAX_DIFFERENCE; the file is not kept.
     """
     detector.set_train(False)
     tensor = ms.Tensor(images)
@@ -72,7 +72,7 @@ def export_mindir(detector: DeployedDetector, images: np.ndarray, path: Path) ->
         if not worst <= MAX_DIFFERENCE:
             raise RuntimeError(
                 f"{path}: the exported file differs from the network by {worst:.3g}, more than "
-                f"{MAX_DIFFERENCE:g}; no file was left"
+                f"{MAX_DIFFERENCE:g}; it was not kept"
             )
         os.replace(beside, path)
     finally:

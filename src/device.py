@@ -7,6 +7,11 @@ import mindspore as ms
 from src.errors import InputError
 
 
+def build_device(cfg) -> None:
+    """Sets up the device that the configuration asks for."""
+    set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
+
+
 def set_up_device(target: str, *, device_id: int = 0, cpu_threads: int = 0) -> None:
     """Selects graph mode and the device; call it once, before any network is built.
 

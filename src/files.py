@@ -1,20 +1,29 @@
 """Checks of paths that a user gives, before any work is done with them."""
 
+import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from src.errors import InputError
 
 
-def check_file(path: str) -> None:
-    """InputError unless `path` is empty or a file that can be read."""
-    if path and not Path(path).is_file():
-        raise InputError(f"{path}: no such file; check the path or leave the key empty")
-    if path and not os.access(path, os.R_OK):
-        raise InputError(f"{path}: no permission to read it")
+def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> None:
+    """InputError unless the key names a file that can be read or, if not `needed`, is empty."""
+    path = cfg[key]
+    if not path and not needed:
+        return
+    if not path:
+        raise InputError(f"--{key} is needed")
+    if not os.path.isfile(path):  # unlike Path.is_file, never raises
+        raise InputError(f"{path}: no such file; check --{key}")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: no permission to read it; check --{key}")
 
 
-def make_output_folder(path: str) -> Path:
+def make_output_folder(path: str, key: str = "output_path") -> Path:
     """The folder, made if it is not there; InputError where it cannot be written to."""
     folder = Path(path)
     try:
@@ -24,16 +33,23 @@ def make_output_folder(path: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written to: {error.strerror}; set --output_path to another folder"
+            f"{path}: cannot be written to: {error.strerror}; set --{key} to another place"
         ) from error
     return folder
 
 
-def require(cfg, key: str) -> str:
-    """The key's value; InputError where it is empty."""
-    if not cfg[key]:
-        raise InputError(f"--{key} is needed")
-    return cfg[key]
+def to_json(value: Any) -> str:
+    """The value on one line; nan, which json does not know, becomes null."""
+    return json.dumps(without_nan(value), allow_nan=False)
+
+
+def without_nan(value: Any) -> Any:
+    """The value with None for every nan in its dicts and lists."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,13 +1,16 @@
 """Weights in: checkpoints of backbones and of whole detectors, with a report of what matched."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+import yaml
 from mindspore import nn
 
+from src.config import Config, as_lists
 from src.errors import InputError
 
 CLASSIFIER_PREFIXES = ("end_point.", "fc.")  # of an image classifier; a detector has no use for it
@@ -15,6 +18,11 @@ BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "m
 CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
 RUN_PREFIX = "run."  # entries of a checkpoint that tell of the run and are no weights
 SHOWN_NAMES = 8
+# keys that change what the weights mean, but not their names and shapes
+SILENT_KEYS = (
+    "classes", "padding", "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
+    "min_scale", "max_scale", "ssd_aspect_ratios",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,40 @@ class Match:
 
 def read_checkpoint(path: str) -> dict[str, np.ndarray]:
     """Arrays of a MindSpore checkpoint by name; InputError where it cannot be read."""
+    content = load_entries(path)
+    return {
+        name: value.asnumpy()
+        for name, value in content.items()
+        if isinstance(value, ms.Tensor) and not name.startswith(RUN_PREFIX)
+    }
+
+
+def load_entries(path: str) -> dict:
+    """Everything in a checkpoint by name; InputError where it cannot be read."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint file")
+    logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
     try:
-        content = ms.load_checkpoint(str(path))
+        return ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one") from error
-    return {n: v.asnumpy() for n, v in content.items() if not n.startswith(RUN_PREFIX)}
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def check_run(path: str, cfg: Config) -> None:
+    """InputError where the run that left the checkpoint had another network than the config.
+
+    Names and shapes cannot show these keys. A checkpoint that does not tell of its run passes.
+    """
+    saved = yaml.safe_load(load_entries(path).get(RUN_PREFIX + "config", "{}"))
+    differences = [
+        f"{key}: {saved[key]} in the checkpoint, {as_lists(cfg[key])} in the config"
+        for key in SILENT_KEYS
+        if key in saved and saved[key] != as_lists(cfg[key])
+    ]
+    if differences:
+        raise InputError(f"{path}: was trained with other keys\n  " + "\n  ".join(differences))
 
 
 def match(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarray]) -> Match:

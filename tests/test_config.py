@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import yaml
 
@@ -65,6 +68,9 @@ def test_flags_are_parsed_to_the_type_of_their_key():
         ("--lr=fast", "lr is 'fast'; expected float > 0"),
         ("--lr=0", "lr is 0; expected float > 0"),
         ("--lr=.nan", "expected float > 0"),
+        ("--lr=inf", "expected float > 0"),
+        ("--lr=1" + "0" * 400, "expected float > 0"),
+        ("--seed=2024-13-01", "seed is '2024-13-01'"),
         ("--batch_size=2.5", "batch_size is 2.5; expected int 1..4096"),
         ("--batch_size=True", "expected int 1..4096"),
         ("--positive_iou=1.5", "expected float 0.05..1"),
@@ -101,6 +107,8 @@ def test_bad_flags_say_what_was_found_and_expected(argument, message):
         ("lr: [1]\n", "lr is [1]; expected float > 0"),
         ("lr: 0.1\nseed: 1\nlr: 0.2\n", "line 3: 'lr' comes a second time"),
         ("lr: [0.1\n", "not YAML"),
+        ("[1, 2]: 3\n", "not YAML"),
+        ("seed: 2024-13-01\n", "not YAML"),
         ("just words\n", "expected lines of 'key: value'"),
     ],
 )
@@ -124,11 +132,16 @@ def test_read_only():
         lambda: setattr(cfg, "lr", 1.0),
         lambda: cfg.__setitem__("lr", 1.0),
         lambda: cfg.update(lr=1.0),
+        lambda: cfg.pop("lr"),
+        lambda: cfg.__delitem__("lr"),
+        lambda: delattr(cfg, "lr"),
+        lambda: cfg.clear(),
     ):
         with pytest.raises(TypeError, match="read-only"):
             change()
     assert cfg.lr == 0.05
     assert cfg.replace(lr=1.0).lr == 1.0
+    assert copy.deepcopy(cfg) == pickle.loads(pickle.dumps(cfg)) == cfg
 
 
 def test_written_configuration_gives_itself_back(tmp_path):

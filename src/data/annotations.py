@@ -1,17 +1,18 @@
 """Annotations of a split as flat arrays, read from COCO's json."""
 
 import json
+import math
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Optional
 
 import numpy as np
 
-from src.errors import InputError
+from src.errors import InputError, suggestion
 
+MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
 SHOWN_PROBLEMS = 20  # so many are named one by one, the rest are counted
 
 
@@ -41,7 +42,7 @@ class Annotations:
         image_ids: (I,) int64.
         sizes: (I,2) int32, width and height in pixels.
         offsets: (I+1,) int64; image i's boxes are offsets[i]:offsets[i+1].
-        boxes: (B,4) float32, clipped to the image, of positive area.
+        boxes: (B,4) float32, clipped to the image, sides of MIN_SIDE or more.
         labels: (B,) int32, 0..K-1.
         crowd: (B,) bool.
         category_ids: K ids of the classes as the file has them.
@@ -100,18 +101,18 @@ def coco_paths(root: str, split: str) -> tuple[Path, Path]:
     `instance_<split>.json`, a spelling in circulation, is found too.
     """
     folder = Path(root)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path.is_dir, never raises
         raise InputError(f"{root}: no such folder; set coco_root to COCO's folder")
     names = [f"instances_{split}.json", f"instance_{split}.json"]
     for name in names:
-        if (folder / "annotations" / name).is_file():
+        if os.path.isfile(folder / "annotations" / name):
             break
     else:
         raise InputError(
             f"{folder / 'annotations' / names[0]}: no such file; "
             f"check coco_root ({root}) and the split's name ({split})"
         )
-    if not (folder / split).is_dir():
+    if not os.path.isdir(folder / split):
         raise InputError(f"{folder / split}: no such folder; expected the images of {split} there")
     return folder / "annotations" / name, folder / split
 
@@ -165,7 +166,7 @@ def load_json(path: Path) -> dict:
         content = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a json file: {error}") from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
@@ -176,43 +177,38 @@ def load_json(path: Path) -> dict:
 def match_categories(path: Path, categories: list, classes: tuple[str, ...]) -> tuple[int, ...]:
     """The file's category id of every class but the background, by name."""
     try:
-        ids = {category["name"]: category["id"] for category in categories}
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{path}: a category without 'name' or 'id'") from error
+        ids = {str(category["name"]): int(category["id"]) for category in categories}
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: a category without 'name' or a whole 'id'") from error
     wanted = classes[1:]
     for name in wanted:
         if name not in ids:
             raise InputError(
                 f"{path}: class {name!r} of the config is none of its categories"
-                + suggestion(name, ids)
+                + (suggestion(name, ids) or f"; it has: {', '.join(map(str, ids))}")
             )
     return tuple(ids[name] for name in wanted)
 
 
-def suggestion(name: str, known) -> str:
-    """ "; did you mean ...?" where a known name is close, the known names otherwise."""
-    close = get_close_matches(str(name), [str(k) for k in known], n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are: {', '.join(map(str, known))}"
-
-
 def check_images(images: list, image_dir: Path, problems: list[str]) -> dict[int, dict]:
     """Usable image entries by id; what is wrong with the others goes to `problems`."""
-    there = {}
+    listings: dict[str, set[str]] = {}
     usable = {}
     for position, image in enumerate(images):
         try:
             image_id, name = image["id"], image["file_name"]
-            size_ok = int(image["width"]) > 0 and int(image["height"]) > 0
-        except (TypeError, KeyError, ValueError):
-            problems.append(f"image entry {position}: needs id, file_name, width and height")
-            continue
-        if not size_ok:
+            width, height = int(image["width"]), int(image["height"])
+        except (TypeError, KeyError, ValueError, OverflowError):
+            image_id = name = None
+        if not isinstance(image_id, int) or not isinstance(name, str):
+            problems.append(
+                f"image entry {position}: needs a whole id, file_name, width and height"
+            )
+        elif width <= 0 or height <= 0:
             problems.append(f"image {image_id} ({name}): width and height must be positive")
         elif image_id in usable:
             problems.append(f"image {image_id} ({name}): the id comes twice")
-        elif not file_exists(image_dir, name, there):
+        elif not file_exists(image_dir, name, listings):
             problems.append(f"image {image_id}: no such file {image_dir / name}")
         else:
             usable[image_id] = image
@@ -223,7 +219,10 @@ def file_exists(folder: Path, name: str, listings: dict[str, set[str]]) -> bool:
     """Whether folder/name exists, listing each folder once: 118,000 look-ups cost seconds."""
     parent, base = os.path.split(os.path.join(folder, name))
     if parent not in listings:
-        listings[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
+        try:
+            listings[parent] = set(os.listdir(parent))
+        except OSError:
+            listings[parent] = set()
     return base in listings[parent]
 
 
@@ -235,28 +234,29 @@ def check_annotations(
     for position, annotation in enumerate(annotations):
         try:
             own_id = annotation.get("id", position)
-            image_id = annotation["image_id"]
-            label = label_of.get(annotation["category_id"])
+            image_id, category_id = annotation["image_id"], annotation["category_id"]
+            image, label = images.get(image_id), label_of.get(category_id)
             x, y, w, h = (float(v) for v in annotation["bbox"])
-        except (AttributeError, TypeError, KeyError, ValueError):
+            crowd = int(annotation.get("iscrowd", 0))
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
             problems.append(
-                f"annotation entry {position}: needs image_id, category_id and a bbox of 4 numbers"
+                f"annotation entry {position}: needs image_id, category_id and a bbox of 4 "
+                "numbers; iscrowd, if given, is 0 or 1"
             )
             continue
-        image = images.get(image_id)
         if label is None:
             problems.append(
-                f"annotation {own_id}: category_id {annotation['category_id']} is no category of "
-                "the file that the config's classes name"
+                f"annotation {own_id}: category_id {category_id} is no category of the file that "
+                "the config's classes name"
             )
         elif image is None:
             problems.append(f"annotation {own_id}: image {image_id} is not among the usable images")
-        elif not np.isfinite((x, y, w, h)).all():
+        elif not math.isfinite(x + y + w + h):
             problems.append(f"annotation {own_id} (image {image_id}): bbox is not finite")
         else:
             box = clip_box((x, y, x + w, y + h), image, repairs)
             if box is not None:
-                rows.append((image_id, *box, label, annotation.get("iscrowd", 0)))
+                rows.append((image_id, *box, label, crowd))
     return rows
 
 
@@ -265,12 +265,18 @@ def clip_box(box: tuple, image: dict, repairs: Counter) -> Optional[tuple]:
     x1, y1, x2, y2 = box
     width, height = image["width"], image["height"]
     clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
+    if clipped[2] - clipped[0] < MIN_SIDE or clipped[3] - clipped[1] < MIN_SIDE:
         repairs["box without area inside the image dropped"] += 1
         return None
     if clipped != box:
         repairs["box clipped to the image"] += 1
     return clipped
+
+
+def check_has_objects(annotations: Annotations) -> None:
+    """InputError where there is nothing to train on."""
+    if annotations.crowd.all():
+        raise InputError(f"{annotations.source}: not one object in it; nothing to train on")
 
 
 def raise_problems(path: Path, problems: list[str]) -> None:

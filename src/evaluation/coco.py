@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], results: list[d
         results: detections of all images in COCO's result format.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
-        truth = COCO(str(annotations.source))
+        truth = ground_truth(annotations)
         # loadRes fails on an empty list
         found = truth.loadRes(results) if results else no_results(truth)
         metric = COCOeval(truth, found, "bbox")
@@ -71,9 +72,31 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], results: list[d
     precision = metric.eval["precision"][:, :, :, 0, -1]
     return Metrics(
         overall=overall,
-        class_ap=per_class(precision, classes),
-        class_ap50=per_class(precision[:1], classes),
+        class_ap=per_class(precision, annotations.category_ids, classes),
+        class_ap50=per_class(precision[:1], annotations.category_ids, classes),
     )
+
+
+def ground_truth(annotations: Annotations) -> COCO:
+    """The split's own file, with what COCOeval needs and some files leave out.
+
+    Annotation ids are counted anew: COCOeval takes one of 0 for "not matched", and duplicates for
+    one object. A missing `iscrowd` is 0, a missing `area` that of the box.
+    """
+    truth = COCO()
+    content = json.loads(annotations.source.read_bytes())
+    content["annotations"] = [
+        {
+            **annotation,
+            "id": number,
+            "iscrowd": annotation.get("iscrowd", 0),
+            "area": annotation.get("area", annotation["bbox"][2] * annotation["bbox"][3]),
+        }
+        for number, annotation in enumerate(content["annotations"], 1)
+    ]
+    truth.dataset = content
+    truth.createIndex()
+    return truth
 
 
 def no_results(truth: COCO) -> COCO:
@@ -84,11 +107,17 @@ def no_results(truth: COCO) -> COCO:
     return empty
 
 
-def per_class(precision: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
-    """Mean over thresholds and recalls of precision (T,R,K), by class name."""
+def per_class(
+    precision: np.ndarray, category_ids: tuple[int, ...], classes: tuple[str, ...]
+) -> dict[str, float]:
+    """Mean over thresholds and recalls of precision (T,R,K), by class name.
+
+    COCOeval sorts categories by id, whatever order they were given in.
+    """
+    columns = sorted(category_ids)
     values = {}
-    for label, name in enumerate(classes[1:]):
-        own = precision[:, :, label]
+    for category_id, name in zip(category_ids, classes[1:]):
+        own = precision[:, :, columns.index(category_id)]
         values[name] = float(own.mean()) if (own > -1).all() else float("nan")
     return values
 

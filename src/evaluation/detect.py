@@ -13,7 +13,7 @@ from src.detection.anchors import build_anchors
 from src.detection.postprocess import Detections, Postprocessor, build_postprocessor
 from src.evaluation.coco import coco_results
 from src.models.ssd import SSD, build_ssd
-from src.weights import load_detector
+from src.weights import check_run, load_detector
 
 
 def network_forward(network: nn.Cell, batch_size: int) -> Callable:
@@ -66,6 +66,7 @@ def build_detector(cfg: Config) -> SSD:
     """The configured network with the weights of `checkpoint_path`, ready for inference."""
     network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell)
     load_detector(network, cfg.checkpoint_path)
+    check_run(cfg.checkpoint_path, cfg)
     return network.set_train(False)
 
 

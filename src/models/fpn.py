@@ -11,8 +11,8 @@ class FPN(nn.Cell):
     """Levels P3..P7 (strides 8..128) from C3..C5, all of `channels` channels.
 
     P3..P5 are a 1x1 convolution of their C level plus the level above at twice its size, smoothed
-    by a 3x3 convolution. P6 and P7 are 3x3 convolutions of stride 2 over the level below; their
-    sides round up. Every convolution is followed by batch normalisation.
+    by a 3x3 convolution. P6 and P7 are 3x3 convolutions of stride 2 over the ReLU of the level
+    below; their sides round up. Every convolution is followed by batch normalisation.
 
     Args:
         in_channels: channels of C3, C4 and C5.

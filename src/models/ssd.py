@@ -6,6 +6,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from src.detection.anchors import STRIDES
 from src.models.fpn import FPN
 from src.models.heads import SharedHead
 from src.models.resnet import ResNet, resnet
@@ -27,7 +28,6 @@ class SSD(nn.Cell):
         fpn_channels: channels of the pyramid and of the heads.
         head_depth: convolutions in each head before its predictor.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
-        levels: pyramid levels, P3 upwards.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class SSD(nn.Cell):
         fpn_channels: int = 256,
         head_depth: int = 4,
         norm_momentum: float = 0.9,
-        levels: int = 5,
     ):
         super().__init__()
         self.num_classes = num_classes
@@ -50,7 +49,7 @@ class SSD(nn.Cell):
         head = {
             "channels": fpn_channels,
             "depth": head_depth,
-            "levels": levels,
+            "levels": len(STRIDES),
             "boxes_per_cell": boxes_per_cell,
             "norm_momentum": norm_momentum,
         }

@@ -1,6 +1,8 @@
 """Checkpoints of a run: last, best and the newest epochs."""
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import mindspore as ms
@@ -12,8 +14,10 @@ from src.weights import RUN_PREFIX
 class Checkpoints:
     """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when whole.
 
+    A folder that an earlier run left there is moved aside first, so the two never mix.
+
     Args:
-        folder: made if it is not there.
+        folder: made here.
         keep: newest epoch_NN.ckpt that stay.
         metadata: strings and numbers stored in every file, under RUN_PREFIX.
     """
@@ -22,6 +26,9 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
         self.metadata = metadata
+        self.epochs: list[Path] = []
+        if folder.is_dir() and any(folder.iterdir()):
+            folder.rename(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d-%H%M%S')}"))
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, network: nn.Cell, *, epoch: int, step: int) -> None:
@@ -29,10 +36,10 @@ class Checkpoints:
         last = self.folder / "last.ckpt"
         self._write(network, last, epoch, step)
         if self.keep:
-            link_copy(last, self.folder / f"epoch_{epoch:02d}.ckpt")
-        epochs = sorted(self.folder.glob("epoch_*.ckpt"), key=lambda p: int(p.stem.split("_")[1]))
-        for old in epochs[: -self.keep] if self.keep else epochs:
-            old.unlink()
+            self.epochs.append(self.folder / f"epoch_{epoch:02d}.ckpt")
+            copy_by_link(last, self.epochs[-1])
+        while len(self.epochs) > self.keep:
+            self.epochs.pop(0).unlink()
 
     def save_best(self, network: nn.Cell, *, epoch: int, step: int) -> None:
         """Saves the network as best.ckpt."""
@@ -50,9 +57,15 @@ def save_atomically(network: nn.Cell, path: Path, metadata: dict) -> None:
     os.replace(beside, path)
 
 
-def link_copy(source: Path, target: Path) -> None:
-    """Makes `target` the file that `source` is now; a later os.replace of `source` leaves it."""
+def copy_by_link(source: Path, target: Path) -> None:
+    """Makes `target` the file that `source` is now; a later os.replace of `source` leaves it.
+
+    A hard link where the file system has them, a copy elsewhere.
+    """
     beside = target.with_name(f".{target.name}.part")
     beside.unlink(missing_ok=True)
-    os.link(source, beside)
+    try:
+        os.link(source, beside)
+    except OSError:
+        shutil.copyfile(source, beside)
     os.replace(beside, target)

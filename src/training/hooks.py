@@ -1,11 +1,12 @@
 """What a run tells about itself: log.txt, metrics.jsonl and a progress bar."""
 
-import json
 import sys
 import time
 from pathlib import Path
 
 from tqdm import tqdm
+
+from src.files import to_json
 
 
 class RunLog:
@@ -28,7 +29,7 @@ class RunLog:
 
     def record(self, kind: str, **values) -> None:
         """Appends one JSON object to metrics.jsonl."""
-        self.metrics.write(json.dumps({"kind": kind, **values}) + "\n")
+        self.metrics.write(to_json({"kind": kind, **values}) + "\n")
 
     def close(self) -> None:
         self.text.close()

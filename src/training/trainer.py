@@ -136,7 +136,7 @@ class Trainer:
         return warmup_cosine(
             step,
             base_lr=cfg.lr,
-            warmup_lr=cfg.warmup_lr,
+            warmup_ratio=cfg.warmup_ratio,
             warmup_steps=round(cfg.warmup_epochs * self.steps_per_epoch),
             total_steps=self.total_steps,
         )
@@ -157,8 +157,7 @@ class Trainer:
             f"(protocol coco, {len(self.val_annotations)} images)"
         )
         self.log.record("evaluation", epoch=epoch, step=step, **metrics.overall)
-        # nan, where no object counts, is better than nothing and worse than any number
-        if self.best is None or not metrics.overall["AP"] <= self.best.overall["AP"]:
+        if self.best is None or metrics.overall["AP"] > self.best.overall["AP"]:
             self.best = metrics
             return True
         return False

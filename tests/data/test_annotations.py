@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.annotations import coco_paths, read_coco
+from src.data.annotations import check_has_objects, coco_paths, read_coco
 from src.errors import InputError
 
 CLASSES = ("background", "cat", "dog")
@@ -17,7 +17,7 @@ def write(tmp_path, images, annotations, categories=CATEGORIES):
     folder.mkdir(exist_ok=True)
     for image in images:
         if "file_name" in image:
-            cv2.imwrite(str(folder / image["file_name"]), np.zeros((4, 4, 3), np.uint8))
+            cv2.imwrite(str(folder / f"{image['id']}.png"), np.zeros((4, 4, 3), np.uint8))
     path = tmp_path / "instances.json"
     content = {"images": images, "annotations": annotations, "categories": categories}
     path.write_text(json.dumps(content))
@@ -77,13 +77,19 @@ def test_repairs_are_made_and_counted(tmp_path):
     [
         ([image(1), image(1)], [], "image 1 (1.png): the id comes twice"),
         ([image(1, width=0)], [], "width and height must be positive"),
-        ([{"id": 1}], [], "image entry 0: needs id, file_name, width and height"),
+        ([{"id": 1}], [], "image entry 0: needs a whole id, file_name, width and height"),
         ([image(1)], [annotation(8, 3, 5, [0, 0, 1, 1])], "annotation 8: image 3 is not"),
         ([image(1)], [annotation(8, 1, 6, [0, 0, 1, 1])], "annotation 8: category_id 6"),
         ([image(1)], [annotation(8, 1, 5, [0, 0, 1])], "annotation entry 0: needs"),
         ([image(1)], [annotation(8, 1, 5, "0 0 1 1")], "annotation entry 0: needs"),
         ([image(1)], [annotation(8, 1, 5, [0, 0, 1, float("nan")])], "bbox is not finite"),
         ([image(1)], [7], "annotation entry 0: needs"),
+        ([image(1)], [annotation(8, [1], 5, [0, 0, 1, 1])], "annotation entry 0: needs"),
+        ([image(1)], [annotation(8, 1, {}, [0, 0, 1, 1])], "annotation entry 0: needs"),
+        ([image(1)], [annotation(8, 1, 5, [0, 0, 1, 1], iscrowd="no")], "iscrowd, if given"),
+        ([image("one")], [], "image entry 0: needs a whole id"),
+        ([image(1, width=float("inf"))], [], "image entry 0: needs a whole id"),
+        ([{**image(1), "file_name": 3}], [], "image entry 0: needs a whole id"),
         ([], [], "no images in it"),
     ],
 )
@@ -93,6 +99,19 @@ def test_errors_name_the_entry(tmp_path, images, annotations, message):
         read_coco(path, folder, CLASSES)
     assert str(path) in str(error.value)
     assert message in str(error.value)
+
+
+def test_box_too_thin_for_float32_is_dropped(tmp_path):
+    path, folder = write(tmp_path, [image(1)], [annotation(1, 1, 5, [30, 1, 1e-6, 2])])
+    found = read_coco(path, folder, CLASSES)
+    assert found[0].boxes.shape == (0, 4)
+    assert "1 x box without area" in found.summary()
+
+
+def test_nothing_to_train_on(tmp_path):
+    path, folder = write(tmp_path, [image(1)], [annotation(1, 1, 5, [1, 1, 5, 5], iscrowd=1)])
+    with pytest.raises(InputError, match="nothing to train on"):
+        check_has_objects(read_coco(path, folder, CLASSES))
 
 
 def test_missing_image_is_named(tmp_path):
@@ -119,7 +138,7 @@ def test_class_that_is_no_category_gets_a_suggestion(tmp_path):
         read_coco(path, folder, ("background", "cat", "dgo"))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"images": []}', '{"images": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"images": []}', '{"images": 3}'])
 def test_unreadable_json_names_the_file(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_text(text)

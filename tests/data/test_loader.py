@@ -6,6 +6,7 @@ import pytest
 
 from src.data.annotations import build_annotations
 from src.data.loader import TrainSamples, eval_batches, in_threads, read_image, train_batches
+from src.data.synthetic import write_split
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner
 from src.errors import InputError
@@ -113,3 +114,26 @@ def test_images_that_cannot_be_read_are_named(tmp_path):
     for name in ("empty.jpg", "text.jpg", "missing.jpg"):
         with pytest.raises(InputError, match=name):
             read_image(tmp_path / name)
+
+
+def test_all_workers_work():
+    meeting = threading.Barrier(9, timeout=20)
+    # would time out if fewer than nine items were under way at once
+    assert list(in_threads(lambda n: meeting.wait() >= 0, range(9), workers=9)) == [True] * 9
+
+
+def test_image_of_another_size_than_annotated(samples, small, shapes):
+    record = samples.annotations[4]
+    resized = np.zeros((record.height + 8, record.width, 3), np.uint8)
+    cv2.imwrite(str(record.path), resized)
+    try:
+        with pytest.raises(InputError, match=rf"{record.path.name}: is .* but its annotations"):
+            samples.batch(0, np.array([4]))
+    finally:
+        redraw(shapes)
+
+
+def redraw(root):
+    """Draws the shared data set's training images again."""
+    (root / "annotations" / "instances_train2017.json").unlink()
+    write_split(root, "train2017", range(24), 3)

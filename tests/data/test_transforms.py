@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from src.data import transforms
 from src.data.transforms import (
     Sample,
     augment,
@@ -10,7 +11,7 @@ from src.data.transforms import (
     photometric,
     resize,
 )
-from src.detection.boxes import iou
+from tests.references import slow_iou
 
 
 def drawn(height=90, width=140, boxes=((20, 30, 60, 70), (90, 10, 130, 40))):
@@ -68,21 +69,25 @@ def test_crop_keeps_a_crowd_region_wherever_it_shows():
 
 @pytest.mark.parametrize("min_overlap", [0.1, 0.5, 0.9])
 def test_min_iou_crop_satisfies_the_drawn_overlap(monkeypatch, min_overlap):
-    from src.data import transforms
-
     monkeypatch.setattr(transforms, "MIN_OVERLAPS", (min_overlap, 1.0))
     windows = []
-    monkeypatch.setattr(
-        transforms, "crop", lambda sample, window: windows.append(window) or sample
-    )
+
+    def record(sample, window):
+        windows.append(window)
+        return crop(sample, window)
+
+    monkeypatch.setattr(transforms, "crop", record)
     original = drawn(boxes=((20, 10, 120, 80), (90, 10, 130, 40)))
     for seed in range(400):
-        min_iou_crop(original, np.random.default_rng(seed))
+        count = len(windows)
+        sample = min_iou_crop(original, np.random.default_rng(seed))
+        if len(windows) > count:
+            window = windows[-1].tolist()
+            # an object that stays overlaps the window as drawn
+            kept = [original.boxes[label].tolist() for label in sample.labels]
+            assert max(slow_iou(box, window) for box in kept) >= min_overlap
+            assert 0.5 <= (window[2] - window[0]) / (window[3] - window[1]) <= 2
     assert len(windows) > 5
-    for window in windows:
-        assert iou(original.boxes, window[None]).max() >= min_overlap
-        width, height = window[2:] - window[:2]
-        assert 0.5 <= width / height <= 2
 
 
 def test_min_iou_crop_keeps_boxes_on_pixels_and_never_loses_all():
@@ -103,12 +108,12 @@ def test_photometric_changes_colours_alone():
 
 def test_photometric_brightness_by_hand(monkeypatch):
     class Fixed:
-        """Brightness 1.2, contrast 0.8 and saturation 1, in that order."""
+        """Brightness 1.2, contrast 0.8 and saturation 1.3, in that order."""
 
         def permutation(self, count):
             return range(count)
 
-        factors = iter([1.2, 0.8, 1.0])
+        factors = iter([1.2, 0.8, 1.3])
 
         def uniform(self, low, high):
             return next(self.factors)
@@ -117,9 +122,11 @@ def test_photometric_brightness_by_hand(monkeypatch):
     sample = Sample(image, np.zeros((0, 4), np.float32), np.zeros(0), np.zeros(0, bool))
     bright = image * 1.2
     grey = bright.mean(axis=(0, 1)) @ [0.299, 0.587, 0.114]
-    expected = bright * 0.8 + grey * 0.2
+    flat = bright * 0.8 + grey * 0.2
+    luma = (flat @ [0.299, 0.587, 0.114])[..., None]
+    expected = flat * 1.3 + luma * -0.3
     found = photometric(sample, Fixed()).image
-    np.testing.assert_allclose(found, expected, atol=1.01)  # cut to whole numbers
+    np.testing.assert_allclose(found, expected, atol=0.51)  # rounded to whole numbers
 
 
 @pytest.mark.parametrize("preset", ["ssd", "flip", "none"])

@@ -1,10 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from src.config import make_config
 from src.detection.anchors import build_anchors
 from src.detection.assign import BACKGROUND, IGNORED, Assigner, forced_boxes
-from tests.detection.test_boxes import slow_iou
+from tests.references import random_boxes, slow_iou
 
 
 def slow_assign(anchors, boxes, positive_iou):
@@ -94,3 +96,25 @@ def test_many_objects_each_get_a_default_box():
     boxes = np.tile(np.array([[3, 3, 9, 9]], np.float32), (40, 1))  # identical ones
     found = Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(40))
     assert set(range(40)) <= set(found.tolist())
+
+
+def test_more_objects_than_default_boxes():
+    anchors = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [40, 40, 50, 50]], np.float32)
+    boxes = np.array([[0, 0, 9, 9], [1, 0, 9, 9], [2, 0, 9, 9], [3, 0, 9, 9]], np.float32)
+    found = Assigner(anchors, positive_iou=0.9)(boxes, no_crowd(4))
+    # the best takes the first box, the next the second; nothing is forced on the third
+    assert found[0] == 0
+    assert found[1] >= 1
+    assert found[2] == BACKGROUND
+
+
+def test_same_assigner_serves_threads():
+    """Threads share one assigner, so it may keep nothing of a call."""
+    cfg = make_config([({"image_size": [96, 96]}, "test")])
+    assigner = Assigner(build_anchors(cfg).boxes(cfg.image_size), positive_iou=0.5)
+    rng = np.random.default_rng(0)
+    inputs = [random_boxes(rng, 6).astype(np.float32) for _ in range(64)]
+    alone = [assigner(boxes, no_crowd(6)) for boxes in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda boxes: assigner(boxes, no_crowd(6)), inputs))
+    np.testing.assert_array_equal(alone, together)

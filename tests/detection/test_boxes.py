@@ -4,20 +4,7 @@ import numpy as np
 import pytest
 
 from src.detection.boxes import MAX_LOG_RATIO, area, clip, decode, encode, intersection, iou
-
-
-def slow_iou(a, b) -> float:
-    """IoU of two boxes in plain Python."""
-    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
-    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
-    shared = width * height
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / union if union > 0 else 0.0
-
-
-def random_boxes(rng, count):
-    corners = rng.uniform(0, 100, (count, 2))
-    return np.concatenate([corners, corners + rng.uniform(2, 60, (count, 2))], axis=1)
+from tests.references import random_boxes, slow_encode, slow_iou
 
 
 def test_area_counts_no_extra_pixel_and_no_negative_side():
@@ -49,6 +36,13 @@ def test_encode_literal_numbers():
     box = np.array([[15, 26, 35, 46]], float)  # centre (25, 36), sides 20 x 20
     expected = [[5 / 20 / 0.1, 6 / 40 / 0.1, 0, math.log(0.5) / 0.2]]
     np.testing.assert_allclose(encode(box, anchor), expected)
+
+
+def test_encode_equals_plain_python():
+    rng = np.random.default_rng(3)
+    boxes, anchors = random_boxes(rng, 20), random_boxes(rng, 20)
+    expected = [slow_encode(box, anchor) for box, anchor in zip(boxes, anchors)]
+    np.testing.assert_allclose(encode(boxes, anchors), expected)
 
 
 def test_decode_undoes_encode():

@@ -3,7 +3,7 @@ import pytest
 
 from src.detection.boxes import encode
 from src.detection.postprocess import Postprocessor, class_nms
-from tests.detection.test_boxes import random_boxes, slow_iou
+from tests.references import random_boxes, slow_iou
 
 
 def slow_nms(boxes, labels, max_iou):
@@ -33,6 +33,9 @@ def slow_detect(deltas, logits, anchors, threshold, max_iou, limit):
         w, h = (x2 - x1) * np.exp(dw * 0.2), (y2 - y1) * np.exp(dh * 0.2)
         box = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
         boxes.append(tuple(min(max(v, 0), 100) for v in box))
+    visible = [b[2] > b[0] and b[3] > b[1] for b in boxes]
+    rows = [row for row, seen in zip(rows, visible) if seen]
+    boxes = [box for box, seen in zip(boxes, visible) if seen]
     kept = slow_nms(boxes, [k for _, _, k in rows], max_iou)[:limit]
     return [(boxes[i], rows[i][0], rows[i][2]) for i in kept]
 
@@ -104,3 +107,9 @@ def test_limit_on_detections():
     logits = np.arange(5.0)[:, None]
     found = make(anchors, max_detections=3, image_size=(100, 200))(np.zeros((5, 4)), logits)
     assert found.boxes[:, 0].tolist() == [80, 60, 40]
+
+
+def test_boxes_outside_the_image_are_dropped():
+    anchors = np.array([[-30, 10, -10, 30], [10, 10, 30, 30.0]])
+    found = make(anchors)(np.zeros((2, 4)), np.full((2, 1), 3.0))
+    assert found.boxes.tolist() == [[10, 10, 30, 30]]

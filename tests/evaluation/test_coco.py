@@ -176,3 +176,27 @@ def test_embedded_data_set_has_crowds_and_scores_one(small):
     annotations = build_annotations(small, "val2017")
     results = results_of(annotations, truth_at(annotations, 320))
     assert evaluate(annotations, small.classes, results).overall["AP"] == pytest.approx(1.0)
+
+
+def test_class_numbers_belong_to_their_class(split):
+    # only cats, whose category id is the larger one
+    results = [r for r in results_of(split, truth_at(split, 320)) if r["category_id"] == 90]
+    metrics = evaluate(split, CLASSES, results)
+    assert metrics.class_ap == pytest.approx({"cat": 1.0, "dog": 0.0})
+    assert metrics.class_ap50 == pytest.approx({"cat": 1.0, "dog": 0.0})
+
+
+@pytest.mark.parametrize("change", ["ids from 0", "one id", "no id", "no area", "no iscrowd"])
+def test_files_that_leave_things_out(split, change):
+    content = json.loads(split.source.read_bytes())
+    for number, annotation in enumerate(content["annotations"]):
+        if change == "ids from 0":
+            annotation["id"] = number
+        elif change == "one id":
+            annotation["id"] = 5
+        elif change != "no iscrowd" or not annotation["iscrowd"]:
+            del annotation[change.split()[1]]
+    split.source.write_text(json.dumps(content))
+    again = read_coco(split.source, split.image_dir, CLASSES)
+    metrics = evaluate(again, CLASSES, results_of(again, truth_at(again, 320)))
+    assert metrics.overall["AP"] == pytest.approx(1.0)

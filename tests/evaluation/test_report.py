@@ -41,15 +41,11 @@ def test_pictures_show_truth_and_detections(small, tmp_path, count):
     }
     paths = save_pictures(annotations, small.classes, [found], tmp_path / "p", count)
     assert len(paths) == min(count, len(annotations))
-    for path in paths:
-        picture = cv2.imread(str(path))
-        left, right = (
-            picture[:, : picture.shape[1] // 2 - 2],
-            picture[:, -(picture.shape[1] // 2 - 2) :],
-        )
-        assert left.shape == right.shape
     if count:
         assert paths[0].name == f"{record.image_id}.png"
-        # without detections at this image both halves would be the plain image on the right
+        picture = cv2.imread(str(paths[0]))
         plain = save_pictures(annotations, small.classes, [], tmp_path / "q", count)
-        assert (cv2.imread(str(paths[0])) != cv2.imread(str(plain[0]))).any()
+        changed = (picture != cv2.imread(str(plain[0]))).any(axis=(0, 2))
+        # the detection is drawn in the right half alone
+        assert changed.any()
+        assert not changed[: picture.shape[1] // 2].any()

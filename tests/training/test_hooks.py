@@ -29,6 +29,14 @@ def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, ca
     assert (record["mean_loss"], record["loss"], record["images_per_second"]) == (2.0, 1.0, 3.0)
 
 
+def test_records_are_valid_json(tmp_path):
+    log = RunLog(tmp_path)
+    log.record("evaluation", AP=0.5, AP_small=float("nan"), more=[float("nan")])
+    log.close()
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert text == '{"kind": "evaluation", "AP": 0.5, "AP_small": null, "more": [null]}\n'
+
+
 def test_logs_are_appended_to(tmp_path):
     for number in (1, 2):
         log = RunLog(tmp_path)

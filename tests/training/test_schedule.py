@@ -2,7 +2,7 @@ import pytest
 
 from src.training.schedule import warmup_cosine
 
-PLAN = {"base_lr": 0.05, "warmup_lr": 0.0133, "warmup_steps": 100, "total_steps": 1100}
+PLAN = {"base_lr": 0.05, "warmup_ratio": 0.266, "warmup_steps": 100, "total_steps": 1100}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""Slow, independent references in plain Python, and random inputs for them."""
+
+import math
+
+import numpy as np
+
+
+def slow_iou(a, b) -> float:
+    """IoU of two boxes in plain Python."""
+    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    shared = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def slow_encode(box, anchor) -> list[float]:
+    """Deltas of a box from the SSD paper: centre offsets / 0.1, log side ratios / 0.2."""
+    width, height = anchor[2] - anchor[0], anchor[3] - anchor[1]
+    return [
+        ((box[0] + box[2]) / 2 - (anchor[0] + anchor[2]) / 2) / width / 0.1,
+        ((box[1] + box[3]) / 2 - (anchor[1] + anchor[3]) / 2) / height / 0.1,
+        math.log((box[2] - box[0]) / width) / 0.2,
+        math.log((box[3] - box[1]) / height) / 0.2,
+    ]
+
+
+def random_boxes(rng, count):
+    corners = rng.uniform(0, 100, (count, 2))
+    return np.concatenate([corners, corners + rng.uniform(2, 60, (count, 2))], axis=1)
