@@ -19,7 +19,7 @@ def set_up_device(target: str, *, device_id: int = 0, cpu_threads: int = 0) -> N
         target: CPU, GPU or Ascend.
         device_id: which card, on GPU and Ascend.
         cpu_threads: threads of the CPU's kernels; 0 takes the cores this process may use.
-            MindSpore's own default of 25 makes a step on two cores 15 to 25 % slower.
+            MindSpore's own default of 25 is slower on a small machine.
 
     Raises:
         InputError: MindSpore finds no such device.

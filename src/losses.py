@@ -19,7 +19,7 @@ def focal_loss(logits, labels, *, alpha: float, gamma: float):
     """Sigmoid focal loss of each default box, summed over the classes (Lin et al., 2017).
 
     Every logit is first priced as a background one; a box with an object then exchanges the price
-    of its own class. So no one-hot target is built: that takes a third of the time.
+    of its own class. So no (N,A,K) target is built, and the price is worked out once per logit.
 
     Args:
         logits: (N,A,K) float32.

@@ -32,7 +32,7 @@ class LossNetwork(nn.Cell):
 class TrainStep(nn.Cell):
     """Forward, backward, clipping and update in one graph.
 
-    A cell rather than a function under `ms.jit`: measured 2 to 2.5 times faster on CPU.
+    A cell rather than a function under `ms.jit`, which is slower on CPU.
 
     Args:
         loss_network: gives (total, class loss, box loss, positives).
@@ -77,6 +77,6 @@ class TrainStep(nn.Cell):
         return ops.depend(report, done)
 
     def global_norm(self, gradients):
-        """L2 norm of all gradients together, by the kernel that is fastest on CPU (6x a sum)."""
+        """L2 norm of all gradients together, by the kernel that is fastest on CPU."""
         halves = self.map(ops.partial(half_square_sum, self.l2_loss), gradients)
         return ops.sqrt(2 * ops.addn(halves))
