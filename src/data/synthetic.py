@@ -17,7 +17,7 @@ CLASSES = ("ellipse", "rectangle", "triangle", "cross")
 CATEGORY_IDS = (3, 7, 18, 44)  # sparse, like COCO's
 CROWD_EVERY = 25  # one image in so many has a crowd region
 EMPTY_EVERY = 20  # and one in so many has no object at all
-MIN_SIDE, MAX_SIDE = 16, 110  # of an object, in pixels
+MIN_SIDE, MAX_SIDE = 24, 120  # of an object, in pixels
 SHAPES = ((160, 192), (192, 160), (176, 176), (144, 192))  # (height, width) of the images
 MIN_VISIBLE = 0.5  # a new object may hide so much of an older one that this share of it stays
 MIN_CONTRAST = 70  # between an object and what lies below it, in its strongest channel
@@ -192,7 +192,7 @@ def write_dataset(root: Path, *, train: int, val: int, seed: int = 0) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=1600, help="training images")
+    parser.add_argument("--train", type=int, default=1280, help="training images")
     parser.add_argument("--val", type=int, default=200, help="evaluation images")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -42,7 +42,7 @@ def test_what_the_data_set_promises():
     sides = [max(a["box"][2:]) for a in annotations]
     assert {a["category_id"] for a in annotations} == set(CATEGORY_IDS)
     assert len(CLASSES) == len(CATEGORY_IDS) == 4
-    assert min(sides) < 20
+    assert min(sides) < 26
     assert max(sides) > 100
     assert sum(a.get("iscrowd", 0) for a in annotations) == 4
     assert sum(not objects for _, objects in drawn) == 5
