@@ -70,16 +70,18 @@ def load_entries(path: str) -> dict:
         logging.disable(logging.NOTSET)
 
 
-def check_run(path: str, cfg: Config) -> None:
+def check_run(path: str, cfg: Config, *, new_classes: bool = False) -> None:
     """InputError where the run that left the checkpoint had another network than the config.
 
-    Names and shapes cannot show these keys. A checkpoint that does not tell of its run passes.
+    Names and shapes cannot show SILENT_KEYS. A checkpoint that does not tell of its run passes;
+    with `new_classes` one of other classes does too.
     """
     saved = yaml.safe_load(load_entries(path).get(RUN_PREFIX + "config", "{}"))
     differences = [
         f"{key}: {saved[key]} in the checkpoint, {as_lists(cfg[key])} in the config"
         for key in SILENT_KEYS
         if key in saved and saved[key] != as_lists(cfg[key])
+        if not (new_classes and key == "classes")
     ]
     if differences:
         raise InputError(f"{path}: was trained with other keys\n  " + "\n  ".join(differences))
@@ -101,7 +103,9 @@ def match(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarra
     )
 
 
-def assign(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarray], names) -> None:
+def set_parameters(
+    parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarray], names: list[str]
+) -> None:
     """Sets the named parameters to the checkpoint's arrays."""
     for name in names:
         parameters[name].set_data(ms.Tensor(arrays[name], parameters[name].dtype))
@@ -139,7 +143,7 @@ def _load_detector(network: nn.Cell, path: str, *, new_classes: bool) -> Match:
             f"{path}: is the checkpoint of another network than the config describes\n  "
             + found.report()
         )
-    assign(parameters, arrays, found.matched)
+    set_parameters(parameters, arrays, found.matched)
     return found
 
 
@@ -162,7 +166,7 @@ def load_backbone(network: nn.Cell, path: str) -> str:
     report = f"{path}: backbone weights\n  {found.report()}"
     if found.missing or found.misshaped:
         raise InputError(f"{report}\n  the whole backbone must match; nothing was loaded")
-    assign(parameters, arrays, found.matched)
+    set_parameters(parameters, arrays, found.matched)
     return report
 
 

@@ -58,8 +58,8 @@ class Assigner:
     def _iou(self, boxes: np.ndarray) -> np.ndarray:
         """IoU (G,A) of objects (G,4) with all default boxes.
 
-        One object at a time, so that the buffers stay in the cache: a third of the time that one
-        operation over (G,A) takes.
+        One object at a time, so that the buffers stay in the cache: faster than operations over
+        (G,A) as a whole.
         """
         overlaps = np.empty((len(boxes), len(self.area)), np.float32)
         buffer = np.empty(len(self.area), np.float32)

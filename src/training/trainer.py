@@ -21,7 +21,7 @@ from src.training.hooks import Progress, RunLog
 from src.training.optimizer import build_optimizer
 from src.training.schedule import warmup_cosine
 from src.training.step import LossNetwork, TrainStep
-from src.weights import load_backbone, load_for_finetuning
+from src.weights import check_run, load_backbone, load_for_finetuning
 
 REPORT = ("loss", "class_loss", "box_loss", "positives", "gradient_norm")
 
@@ -170,6 +170,7 @@ def build_network(cfg: Config, boxes_per_cell: int, log: RunLog) -> SSD:
         log.line(load_backbone(network, cfg.pretrained))
     if cfg.finetune:
         log.line(load_for_finetuning(network, cfg.finetune))
+        check_run(cfg.finetune, cfg, new_classes=True)
     return network
 
 
