@@ -192,7 +192,7 @@ def write_dataset(root: Path, *, train: int, val: int, seed: int = 0) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=1280, help="training images")
+    parser.add_argument("--train", type=int, default=1080, help="training images")
     parser.add_argument("--val", type=int, default=200, help="evaluation images")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
