@@ -43,6 +43,7 @@ def small_keys(shapes: Path, output: Path) -> dict:
         "output_path": str(output / "run"),
         "backbone": "resnet18",
         "image_size": [64, 64],
+        "anchor_size": 2.0,
         "fpn_channels": 16,
         "head_depth": 1,
         "batch_size": 4,

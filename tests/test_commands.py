@@ -48,7 +48,7 @@ def trained(recipe):
 def test_train(trained):
     _, folder, process = trained
     lines = process.stdout.splitlines()
-    assert lines[0].endswith("24 images (1 without objects), 69 boxes (1 of crowds)")
+    assert lines[0].endswith("24 images (1 without objects), 68 boxes (1 of crowds)")
     assert "images/s" in process.stdout
     assert "left" in process.stdout
     assert lines[-1].startswith("done, best AP ")
@@ -174,5 +174,5 @@ def test_checkpoint_of_a_run_with_other_keys(trained):
         "--classes=[background, ellipse, rectangle, cross, triangle]",
     )
     assert process.returncode == 2
-    assert "anchor_size: 4.0 in the checkpoint, 3.0 in the config" in process.stderr
+    assert "anchor_size: 2.0 in the checkpoint, 3.0 in the config" in process.stderr
     assert "classes: ['background'" in process.stderr

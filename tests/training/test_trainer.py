@@ -16,6 +16,7 @@ from src.data.synthetic import write_dataset
 from src.errors import InputError
 from src.evaluation.coco import evaluate
 from src.evaluation.detect import build_detector, detect_with
+from src.files import without_nan
 from src.models.ssd import IMAGE_MEAN, IMAGE_STD
 from src.training.checkpoint import Checkpoints
 from src.training.hooks import RunLog
@@ -40,7 +41,6 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
         **small_keys(tmp_path / "data", tmp_path),
         "classes": ["background", "ellipse", "rectangle", "triangle", "cross"],
         "image_size": [96, 96],
-        "anchor_size": 2.0,
         "augmentation": "none",
         "fpn_channels": 32,
         "batch_size": 8,
@@ -61,7 +61,8 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
     # the checkpoint on disk scores the same
     saved = cfg.replace(checkpoint_path=str(Path(cfg.output_path) / "ckpt" / "best.ckpt"))
     results = detect_with(build_detector(saved), saved, annotations)
-    assert evaluate(annotations, cfg.classes, results).overall == best.overall
+    again = evaluate(annotations, cfg.classes, results)
+    assert without_nan(again.overall) == without_nan(best.overall)
 
 
 def test_same_seed_gives_the_same_losses_to_the_last_bit(small, tmp_path):
