@@ -20,7 +20,7 @@ def main(argv=None) -> None:
         coco_paths(cfg.coco_root, split)
     folder = make_output_folder(cfg.output_path)
     annotations, *validation = [build_annotations(cfg, split) for split in splits]
-    steps_per_epoch(annotations, cfg.batch_size)
+    steps_per_epoch(annotations, cfg.batch_size)  # raises where there is not one
     check_has_objects(annotations)
     (folder / "config.yaml").write_text(cfg.to_yaml(), encoding="utf-8")
     train(cfg, annotations, validation[0] if validation else None, folder)
