@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import nn, ops
 
 from src.detection.boxes import CENTRE_VARIANCE, MAX_LOG_RATIO, SIZE_VARIANCE
+from src.files import FILE_MODE
 
 MAX_DIFFERENCE = 1e-4  # between the file's outputs and the network's, in pixels and in score
 SUFFIX = ".mindir"
@@ -74,9 +75,8 @@ def export_mindir(detector: DeployedDetector, images: np.ndarray, path: Path) ->
                 f"{path}: the exported file differs from the network by {worst:.3g}, more than "
                 f"{MAX_DIFFERENCE:g}; it was not kept"
             )
+        beside.chmod(FILE_MODE)
         os.replace(beside, path)
     finally:
-        if beside.exists():
-            os.chmod(beside, 0o600)  # MindSpore makes the file read-only
-            beside.unlink()
+        beside.unlink(missing_ok=True)
     return differences

@@ -9,6 +9,8 @@ from typing import Any
 
 from src.errors import InputError
 
+FILE_MODE = 0o644  # MindSpore writes files that only their owner may read
+
 
 def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> None:
     """InputError unless the key names a file that can be read or, if not `needed`, is empty."""

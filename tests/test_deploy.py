@@ -43,6 +43,7 @@ def test_exported_file_gives_the_same(detector, images, tmp_path):
     path = tmp_path / "detector.mindir"
     differences = export_mindir(detector, images, path)
     assert [p.name for p in tmp_path.iterdir()] == ["detector.mindir"]
+    assert path.stat().st_mode & 0o777 == 0o644
     assert set(differences) == {"boxes", "scores"}
     assert max(differences.values()) <= 1e-4
     other = np.random.default_rng(2).integers(0, 256, images.shape, dtype=np.uint8)

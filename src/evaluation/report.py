@@ -42,7 +42,7 @@ def save_pictures(
     folder: Path,
     count: int,
 ) -> list[Path]:
-    """Draws `count` images, spread over the split: ground truth left, detections right.
+    """Draws `count` images of the split, picked by chance: ground truth left, detections right.
 
     Args:
         results: in COCO's result format.
@@ -53,7 +53,8 @@ def save_pictures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = min(count, len(annotations))
-    chosen = [annotations[int(i)] for i in np.linspace(0, len(annotations) - 1, count)]
+    order = np.random.default_rng(0).permutation(len(annotations))[:count]  # the same every time
+    chosen = [annotations[int(i)] for i in sorted(order)]
     found: dict[int, list[dict]] = {record.image_id: [] for record in chosen}
     for result in results:
         if result["image_id"] in found and result["score"] >= DRAWN_SCORE:

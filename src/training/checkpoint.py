@@ -8,6 +8,7 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import nn
 
+from src.files import FILE_MODE
 from src.weights import RUN_PREFIX
 
 
@@ -54,6 +55,7 @@ def save_atomically(network: nn.Cell, path: Path, metadata: dict) -> None:
     """Writes a checkpoint beside `path` and moves it there, so `path` is never half-written."""
     beside = path.with_name(f".{path.stem}.part.ckpt")  # the suffix MindSpore insists on
     ms.save_checkpoint(network, str(beside), append_dict=metadata)
+    beside.chmod(FILE_MODE)
     os.replace(beside, path)
 
 

@@ -1,5 +1,6 @@
 """What a run tells about itself: log.txt, metrics.jsonl and a progress bar."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from src.files import to_json
+
+BAR = "{desc}  {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"  # speed and time left are ours
 
 
 class RunLog:
@@ -54,8 +57,9 @@ class Progress:
         self.total_steps = total_steps
         self.batch_size = batch_size
         self.log_interval = log_interval
-        self.on_terminal = sys.stderr.isatty()
-        self.bar = tqdm(total=total_steps, unit="step", disable=not self.on_terminal)
+        # a terminal that does not tell its width would get an empty bar
+        self.on_terminal = sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns > 0
+        self.bar = tqdm(total=total_steps, bar_format=BAR, disable=not self.on_terminal)
         self.steps = 0
         self.timed_steps = 0
         self.seconds = 0.0
@@ -78,8 +82,10 @@ class Progress:
         self.interval_losses.append(losses["loss"])
         speed = self.timed_steps * self.batch_size / self.seconds if self.seconds else 0.0
         left = (self.total_steps - step) * self.batch_size / speed if speed else 0.0
-        status = f"loss {losses['loss']:.3f}  {speed:.1f} images/s  {clock(left)} left"
-        self.bar.set_description_str(f"epoch {epoch}  {status}", refresh=False)
+        status = f"epoch {epoch}  loss {losses['loss']:.3f}"
+        if speed:
+            status += f"  {speed:.1f} images/s  {clock(left)} left"
+        self.bar.set_description_str(status, refresh=False)
         self.bar.update()
         if step % self.log_interval == 0 or step == self.total_steps:
             mean = sum(self.interval_losses) / len(self.interval_losses)

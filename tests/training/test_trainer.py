@@ -95,6 +95,7 @@ def test_run_leaves_its_checkpoints_and_logs(small):
     last = ms.load_checkpoint(str(folder / "ckpt" / "last.ckpt"))
     assert (last["run.epoch"].item(), last["run.step"].item()) == (3, 18)
     assert "image_size: [64, 64]" in last["run.config"]
+    assert (folder / "ckpt" / "last.ckpt").stat().st_mode & 0o777 == 0o644
 
 
 def test_max_steps_stops_early_but_keeps_the_schedule(small, tmp_path):
