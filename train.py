@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from src.config import Config, parse_args
-from src.data.annotations import build_annotations, check_has_objects, coco_paths
+from src.data.dataset import build_annotations, find_source
 from src.data.loader import steps_per_epoch
 from src.errors import exit_on_bad_input
 from src.files import check_file, make_output_folder
@@ -15,13 +15,12 @@ def main(argv=None) -> None:
     # everything that can be wrong is looked at before MindSpore's import costs seconds, and what is
     # quick to look at before a large annotation file is read
     check_file(cfg, "finetune" if cfg.finetune else "pretrained")
-    splits = [cfg.train_split, cfg.val_split] if cfg.eval_interval else [cfg.train_split]
-    for split in splits:
-        coco_paths(cfg.coco_root, split)
+    roles = [True, False] if cfg.eval_interval else [True]
+    for training in roles:
+        find_source(cfg, training=training)
     folder = make_output_folder(cfg.output_path)
-    annotations, *validation = [build_annotations(cfg, split) for split in splits]
+    annotations, *validation = [build_annotations(cfg, training=training) for training in roles]
     steps_per_epoch(annotations, cfg.batch_size)  # raises where there is not one
-    check_has_objects(annotations)
     (folder / "config.yaml").write_text(cfg.to_yaml(), encoding="utf-8")
     train(cfg, annotations, validation[0] if validation else None, folder)
 

@@ -1,19 +1,19 @@
-"""Annotations of a split as flat arrays, read from COCO's json."""
+"""Annotations of a split as flat arrays, and the repairs that every format gets."""
 
-import json
-import math
-import os
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
+from src.data.images import Folder, read_image
+from src.data.problems import Problems, count, first_lines
 from src.errors import InputError, suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
-SHOWN_PROBLEMS = 20  # so many are named one by one, the rest are counted
+DROPPED = "box without area inside the image dropped"
+CLIPPED = "box clipped to the image"
+DUPLICATE = "box that repeats another dropped"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,17 @@ class Record:
     labels: np.ndarray
     crowd: np.ndarray
 
+    def read(self) -> np.ndarray:
+        """The pixels (H,W,3) uint8 RGB; InputError where they do not fit the annotations."""
+        image = read_image(self.path)
+        height, width = image.shape[:2]
+        if (width, height) != (self.width, self.height):
+            raise InputError(
+                f"{self.path}: is {width} x {height} pixels, but its annotations are for "
+                f"{self.width} x {self.height}; was it resized or rotated?"
+            )
+        return image
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -36,22 +47,26 @@ class Annotations:
     `annotations[i]` is image i's Record, a view of the arrays.
 
     Attributes:
-        source: the annotation file.
+        format: "coco", "other" or "voc".
+        source: the annotation file (of VOC: the split's list).
         image_dir: folder of the images.
-        file_names: I paths relative to it.
-        image_ids: (I,) int64.
+        file_names: (I,) paths relative to it, UTF-8 bytes.
+        image_ids: (I,) int64; COCO's ids, or the image's line in `source`.
         sizes: (I,2) int32, width and height in pixels.
         offsets: (I+1,) int64; image i's boxes are offsets[i]:offsets[i+1].
         boxes: (B,4) float32, clipped to the image, sides of MIN_SIDE or more.
         labels: (B,) int32, 0..K-1.
-        crowd: (B,) bool.
-        category_ids: K ids of the classes as the file has them.
+        crowd: (B,) bool: regions that are neither object nor background, that is COCO's crowds and
+            VOC's difficult objects.
+        category_ids: K ids of the classes as results name them.
         repairs: what was mended, with its count.
+        repair_lines: the first of them, one by one.
     """
 
+    format: str
     source: Path
     image_dir: Path
-    file_names: list[str]
+    file_names: np.ndarray
     image_ids: np.ndarray
     sizes: np.ndarray
     offsets: np.ndarray
@@ -59,7 +74,8 @@ class Annotations:
     labels: np.ndarray
     crowd: np.ndarray
     category_ids: tuple[int, ...]
-    repairs: Counter = field(default_factory=Counter)
+    repairs: dict[str, int] = field(default_factory=dict)
+    repair_lines: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -71,7 +87,7 @@ class Annotations:
         width, height = self.sizes[index]
         return Record(
             image_id=int(self.image_ids[index]),
-            path=self.image_dir / self.file_names[index],
+            path=self.image_dir / self.file_name(index),
             width=int(width),
             height=int(height),
             boxes=self.boxes[own],
@@ -79,217 +95,205 @@ class Annotations:
             crowd=self.crowd[own],
         )
 
+    def file_name(self, index: int) -> str:
+        """Image `index`'s path relative to `image_dir`."""
+        return self.file_names[index].decode()
+
+    def where(self, index: int) -> str:
+        """Image `index` as a report names it."""
+        kind = "image" if self.format == "coco" else "line"
+        return f"{kind} {self.image_ids[index]}"
+
     def max_objects(self) -> int:
         """The largest number of boxes, crowd regions included, in one image."""
         return int(np.diff(self.offsets).max(initial=0))
 
+    def owners(self) -> np.ndarray:
+        """(B,) int64: the image of each box, as an index."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def object_counts(self) -> np.ndarray:
+        """(I,) int64: objects of each image, crowd regions not counted."""
+        return np.bincount(self.owners()[~self.crowd], minlength=len(self))
+
+    def take(self, indices: np.ndarray) -> "Annotations":
+        """The images `indices` (J,) alone, in that order."""
+        counts = np.diff(self.offsets)[indices]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        # box j of the result is the (j - offsets)-th of its image
+        rows = np.repeat(self.offsets[indices] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return replace(
+            self,
+            file_names=self.file_names[indices],
+            image_ids=self.image_ids[indices],
+            sizes=self.sizes[indices],
+            offsets=offsets,
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            crowd=self.crowd[rows],
+        )
+
     def summary(self) -> str:
-        """One line for the log: images, boxes, crowd regions and what was repaired."""
+        """For the log: images, boxes, ignored regions, and what was repaired."""
         empty = int((np.diff(self.offsets) == 0).sum())
-        text = (
-            f"{self.source}: {len(self)} images ({empty} without objects), "
-            f"{len(self.boxes)} boxes ({int(self.crowd.sum())} of crowds)"
+        regions = "difficult" if self.format == "voc" else "of crowds"
+        title = (
+            f"{self.source}: {count(len(self), 'image')} ({empty:,} without objects), "
+            f"{len(self.boxes):,} boxes ({int(self.crowd.sum()):,} {regions})"
         )
-        if self.repairs:
-            text += "; repaired: " + ", ".join(f"{n} x {what}" for what, n in self.repairs.items())
-        return text
+        if not self.repairs:
+            return title
+        kinds = ", ".join(f"{number:,} x {what}" for what, number in self.repairs.items())
+        return "\n  ".join([title, f"repaired: {kinds}", *self.repair_lines])
 
 
-def coco_paths(root: str, split: str) -> tuple[Path, Path]:
-    """Annotation file and image folder of a split in COCO's layout; InputError if one is missing.
+@dataclass(frozen=True)
+class RawBoxes:
+    """Boxes of a split as a reader found them, not yet clipped or sorted.
 
-    `instance_<split>.json`, a spelling in circulation, is found too.
+    owners (B,) indices of their images, boxes (B,4) float64 x1, y1, x2, y2, labels (B,), crowd
+    (B,) bool; `where(i)` names box i in a report.
     """
-    folder = Path(root)
-    if not os.path.isdir(folder):  # unlike Path.is_dir, never raises
-        raise InputError(f"{root}: no such folder; set coco_root to COCO's folder")
-    names = [f"instances_{split}.json", f"instance_{split}.json"]
-    for name in names:
-        if os.path.isfile(folder / "annotations" / name):
-            break
-    else:
-        raise InputError(
-            f"{folder / 'annotations' / names[0]}: no such file; "
-            f"check coco_root ({root}) and the split's name ({split})"
-        )
-    if not os.path.isdir(folder / split):
-        raise InputError(f"{folder / split}: no such folder; expected the images of {split} there")
-    return folder / "annotations" / name, folder / split
+
+    owners: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    where: Callable[[int], str]
 
 
-def read_coco(path: Path, image_dir: Path, classes: tuple[str, ...]) -> Annotations:
-    """Reads COCO's instance annotations.
+def make_annotations(
+    raw: RawBoxes,
+    problems: Problems,
+    *,
+    file_names: Sequence[str],
+    image_ids: Sequence[int],
+    sizes: np.ndarray,
+    **attributes,
+) -> Annotations:
+    """Clips boxes to their images, drops what is left without area or comes twice, sorts by image.
 
     Args:
-        path: the json file.
-        image_dir: folder its file names are relative to.
-        classes: names, 'background' first; categories are matched to them by name.
-
-    Raises:
-        InputError: unreadable json, unknown classes, malformed entries, missing images; the first
-            SHOWN_PROBLEMS are named.
+        raw: the boxes.
+        problems: repairs are added to it; boxes that are not finite are its errors.
+        file_names, image_ids, sizes: of the I images.
+        attributes: the others of Annotations.
     """
-    content = load_json(path)
-    category_ids = match_categories(path, content["categories"], classes)
-    label_of = {category: label for label, category in enumerate(category_ids)}
-    problems: list[str] = []
-    repairs: Counter = Counter()
-    images = check_images(content["images"], image_dir, problems)
-    rows = check_annotations(content["annotations"], images, label_of, problems, repairs)
-    raise_problems(path, problems)
-    if not images:
-        raise InputError(f"{path}: no images in it; nothing to work on")
-    ids = sorted(images)
-    row_of = {image_id: row for row, image_id in enumerate(ids)}
-    order = np.array([row_of[row[0]] for row in rows], np.int64)
-    sort = np.argsort(order, kind="stable")
-    table = np.array([row[1:] for row in rows], np.float64).reshape(-1, 6)[sort]
-    counts = np.bincount(order, minlength=len(ids))
+    sizes = np.asarray(sizes, np.int32).reshape(-1, 2)
+    boxes, keep = repair_boxes(raw, sizes, problems)
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(raw.owners[order], kind="stable")]
+    counts = np.bincount(raw.owners[order], minlength=len(sizes))
     return Annotations(
-        source=path,
-        image_dir=image_dir,
-        file_names=[images[i]["file_name"] for i in ids],
-        image_ids=np.array(ids, np.int64),
-        sizes=np.array([(images[i]["width"], images[i]["height"]) for i in ids], np.int32),
+        file_names=np.array([name.encode() for name in file_names], np.bytes_),
+        image_ids=np.array(image_ids, np.int64),
+        sizes=sizes,
         offsets=np.concatenate([[0], np.cumsum(counts)]),
-        boxes=table[:, :4].astype(np.float32),
-        labels=table[:, 4].astype(np.int32),
-        crowd=table[:, 5] > 0,
-        category_ids=category_ids,
-        repairs=repairs,
+        boxes=boxes[order].astype(np.float32),
+        labels=raw.labels[order].astype(np.int32),
+        crowd=raw.crowd[order].astype(bool),
+        repairs=problems.repairs_by_kind(),
+        repair_lines=tuple(first_lines(problems.repairs)),
+        **attributes,
     )
 
 
-def load_json(path: Path) -> dict:
-    """The file's content, with COCO's three lists in it; InputError otherwise."""
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a json file: {error}") from error
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise InputError(f"{path}: no list {key!r} in it; expected COCO's instance annotations")
-    return content
+def repair_boxes(
+    raw: RawBoxes, sizes: np.ndarray, problems: Problems
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (B,4) clipped to their images of sizes (I,2), and which (B,) of them to keep."""
+    finite = np.isfinite(raw.boxes).all(axis=1)
+    for index in np.flatnonzero(~finite):
+        problems.error(raw.where(index), f"box {raw.boxes[index].tolist()} is not finite")
+    limits = np.tile(sizes[raw.owners], 2).astype(np.float64)
+    clipped = np.clip(np.nan_to_num(raw.boxes), 0, limits)
+    visible = ((clipped[:, 2:] - clipped[:, :2]) >= MIN_SIDE).all(axis=1)
+    keep = finite & visible
+    repeated = keep & repeats(np.column_stack([raw.owners, raw.labels, raw.crowd, clipped]), keep)
+    changed = keep & ~repeated & (clipped != raw.boxes).any(axis=1)
+    kinds = ((DROPPED, finite & ~visible), (DUPLICATE, repeated), (CLIPPED, changed))
+    for what, found in kinds:
+        for index in np.flatnonzero(found):
+            problems.repair(raw.where(index), what)
+    return clipped, keep & ~repeated
 
 
-def match_categories(path: Path, categories: list, classes: tuple[str, ...]) -> tuple[int, ...]:
-    """The file's category id of every class but the background, by name."""
-    try:
-        ids = {str(category["name"]): int(category["id"]) for category in categories}
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: a category without 'name' or a whole 'id'") from error
-    wanted = classes[1:]
-    for name in wanted:
-        if name not in ids:
-            raise InputError(
-                f"{path}: class {name!r} of the config is none of its categories"
-                + (suggestion(name, ids) or f"; it has: {', '.join(map(str, ids))}")
-            )
-    return tuple(ids[name] for name in wanted)
+def repeats(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Which rows (B,F) equal an earlier one; only the rows `among` (B,) are looked at."""
+    indices = np.flatnonzero(among)
+    indices = indices[np.lexsort(rows[indices].T)]  # stable: equal rows stay in their order
+    same = (rows[indices[1:]] == rows[indices[:-1]]).all(axis=1)
+    found = np.zeros(len(rows), bool)
+    found[indices[1:][same]] = True
+    return found
 
 
-def check_images(images: list, image_dir: Path, problems: list[str]) -> dict[int, dict]:
-    """Usable image entries by id; what is wrong with the others goes to `problems`."""
-    listings: dict[str, set[str]] = {}
-    usable = {}
-    for position, image in enumerate(images):
-        try:
-            image_id, name = image["id"], image["file_name"]
-            width, height = int(image["width"]), int(image["height"])
-        except (TypeError, KeyError, ValueError, OverflowError):
-            image_id = name = None
-        if not isinstance(image_id, int) or not isinstance(name, str):
-            problems.append(
-                f"image entry {position}: needs a whole id, file_name, width and height"
-            )
-        elif width <= 0 or height <= 0:
-            problems.append(f"image {image_id} ({name}): width and height must be positive")
-        elif image_id in usable:
-            problems.append(f"image {image_id} ({name}): the id comes twice")
-        elif not file_exists(image_dir, name, listings):
-            problems.append(f"image {image_id}: no such file {image_dir / name}")
-        else:
-            usable[image_id] = image
-    return usable
+class Builder:
+    """Collects a split image by image, for formats that are read line by line."""
+
+    def __init__(self):
+        self.names: list[str] = []
+        self.ids: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.rows: list[tuple] = []  # image, x1, y1, x2, y2, label, crowd
+        self.places: list[str] = []
+
+    def add_image(self, name: str, image_id: int, size: tuple[int, int]) -> None:
+        self.names.append(name)
+        self.ids.append(image_id)
+        self.sizes.append(size)
+
+    def add_box(self, where: str, box: Sequence[float], label: int, crowd: bool = False) -> None:
+        """Adds a box (x1, y1, x2, y2) to the image that was added last."""
+        self.rows.append((len(self.names) - 1, *box, label, crowd))
+        self.places.append(where)
+
+    def build(self, problems: Problems, **attributes) -> Annotations:
+        """The split, as `make_annotations` makes it."""
+        table = np.array(self.rows, np.float64).reshape(-1, 7)
+        raw = RawBoxes(
+            owners=table[:, 0].astype(np.int64),
+            boxes=table[:, 1:5],
+            labels=table[:, 5],
+            crowd=table[:, 6],
+            where=self.places.__getitem__,
+        )
+        return make_annotations(
+            raw,
+            problems,
+            file_names=self.names,
+            image_ids=self.ids,
+            sizes=self.sizes,
+            **attributes,
+        )
 
 
-def file_exists(folder: Path, name: str, listings: dict[str, set[str]]) -> bool:
-    """Whether folder/name exists, listing each folder once: 118,000 look-ups cost seconds."""
-    parent, base = os.path.split(os.path.join(folder, name))
-    if parent not in listings:
-        try:
-            listings[parent] = set(os.listdir(parent))
-        except OSError:
-            listings[parent] = set()
-    return base in listings[parent]
+def note_unlisted(
+    name: str, where: str, classes: tuple[str, ...], problems: Problems, *, drop: bool
+) -> None:
+    """Notes that boxes of class `name`, `where` many, are in the files but not in `classes`."""
+    if drop:
+        problems.repair(where, "class that is not in classes dropped")
+    else:
+        hint = suggestion(name, classes[1:])
+        problems.error(where, f"not in classes; add it, or --unlisted_classes=drop{hint}")
 
 
-def check_annotations(
-    annotations: list, images: dict, label_of: dict, problems: list[str], repairs: Counter
-) -> list[tuple]:
-    """Rows (image_id, x1, y1, x2, y2, label, crowd) of the usable annotations."""
-    rows = []
-    for position, annotation in enumerate(annotations):
-        try:
-            own_id = annotation.get("id", position)
-            image_id, category_id = annotation["image_id"], annotation["category_id"]
-            image, label = images.get(image_id), label_of.get(category_id)
-            x, y, w, h = (float(v) for v in annotation["bbox"])
-            crowd = int(annotation.get("iscrowd", 0))
-        except (AttributeError, TypeError, KeyError, ValueError, OverflowError):
-            problems.append(
-                f"annotation entry {position}: needs image_id, category_id and a bbox of 4 "
-                "numbers; iscrowd, if given, is 0 or 1"
-            )
-            continue
-        if label is None:
-            problems.append(
-                f"annotation {own_id}: category_id {category_id} is no category of the file that "
-                "the config's classes name"
-            )
-        elif image is None:
-            problems.append(f"annotation {own_id}: image {image_id} is not among the usable images")
-        elif not math.isfinite(x + y + w + h):
-            problems.append(f"annotation {own_id} (image {image_id}): bbox is not finite")
-        else:
-            box = clip_box((x, y, x + w, y + h), image, repairs)
-            if box is not None:
-                rows.append((image_id, *box, label, crowd))
-    return rows
+def check_files(annotations: Annotations, problems: Problems) -> None:
+    """An error for every image whose file is not there."""
+    folder = Folder(annotations.image_dir)
+    for index in range(len(annotations)):
+        name = annotations.file_name(index)
+        if not folder.holds(name):
+            problems.error(annotations.where(index), f"no such file {folder.path / name}")
 
 
-def clip_box(box: tuple, image: dict, repairs: Counter) -> Optional[tuple]:
-    """The part of the box inside the image, or None where nothing is left of it."""
-    x1, y1, x2, y2 = box
-    width, height = image["width"], image["height"]
-    clipped = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    if clipped[2] - clipped[0] < MIN_SIDE or clipped[3] - clipped[1] < MIN_SIDE:
-        repairs["box without area inside the image dropped"] += 1
-        return None
-    if clipped != box:
-        repairs["box clipped to the image"] += 1
-    return clipped
+def without_empty(annotations: Annotations) -> Annotations:
+    """The images that have an object, crowd regions aside."""
+    return annotations.take(np.flatnonzero(annotations.object_counts()))
 
 
 def check_has_objects(annotations: Annotations) -> None:
     """InputError where there is nothing to train on."""
     if annotations.crowd.all():
         raise InputError(f"{annotations.source}: not one object in it; nothing to train on")
-
-
-def raise_problems(path: Path, problems: list[str]) -> None:
-    """InputError with the first SHOWN_PROBLEMS problems and the count of the rest, if any."""
-    if not problems:
-        return
-    lines = [f"{path}: {len(problems)} problem(s)"] + problems[:SHOWN_PROBLEMS]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"and {len(problems) - SHOWN_PROBLEMS} more")
-    raise InputError("\n  ".join(lines))
-
-
-def build_annotations(cfg, split: str) -> Annotations:
-    """The annotations of a split of the configured data set."""
-    path, image_dir = coco_paths(cfg.coco_root, split)
-    return read_coco(path, image_dir, cfg.classes)

@@ -1,0 +1,107 @@
+"""Parsed annotations on disk, for the next run and for the other ranks of this one."""
+
+import fcntl
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from src.data.annotations import Annotations
+
+VERSION = 1  # of the parsers and of this format: raise it when either changes
+CHUNK = 1 << 22  # bytes that are hashed at a time
+ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd")
+
+
+def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterable) -> str:
+    """A name for what is parsed from files under settings.
+
+    Args:
+        read: files whose content counts.
+        looked_at: files whose size and time of change count: images, too many to be read.
+        settings: plain data.
+    """
+    digest = hashlib.blake2b(json.dumps([VERSION, *settings]).encode(), digest_size=16)
+    for path in read:
+        digest.update(f"{path}\0".encode())
+        try:
+            with open(path, "rb") as file:
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+        except OSError as error:
+            digest.update(str(error).encode())
+    for path in looked_at:
+        try:
+            status = os.stat(path)
+            digest.update(f"{path}\0{status.st_size} {status.st_mtime_ns}\n".encode())
+        except OSError as error:
+            digest.update(str(error).encode())
+    return digest.hexdigest()
+
+
+def cached(folder: Path, key: str, read: Callable[[], tuple[Annotations, bool]]) -> Annotations:
+    """What `read` gives, from `folder` if it was kept there before.
+
+    Of several processes that ask at once one reads and the others wait for its result. A damaged
+    entry is read anew; a folder that cannot be written to is done without.
+
+    Args:
+        key: names the entry; see `cache_key`.
+        read: returns annotations and whether they are worth keeping.
+    """
+    path = folder / f"annotations-{key}.npz"
+    annotations = load(path)
+    if annotations is not None:
+        return annotations
+    with locked(folder):
+        annotations = load(path)  # another process may have been faster
+        if annotations is None:
+            annotations, sound = read()
+            if sound:
+                save(path, annotations)
+    return annotations
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, where the file system has such a thing."""
+    with ExitStack() as held:
+        with suppress(OSError):  # on a read-only folder, say, everyone reads for himself
+            folder.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(open(folder / ".lock", "w"))
+            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed
+        yield
+
+
+def save(path: Path, annotations: Annotations) -> None:
+    """Writes the annotations beside `path` and moves them there; gives up where it cannot."""
+    beside = path.with_name(f".{os.getpid()}-{path.name}")
+    plain = {f.name: getattr(annotations, f.name) for f in fields(annotations)}
+    arrays = {name: plain.pop(name) for name in ARRAYS}
+    plain["source"], plain["image_dir"] = str(annotations.source), str(annotations.image_dir)
+    with suppress(OSError):
+        np.savez(beside, plain=np.frombuffer(json.dumps(plain).encode(), np.uint8), **arrays)
+        os.replace(beside, path)
+    with suppress(OSError):  # what a full disk left
+        beside.unlink()
+
+
+def load(path: Path) -> Optional[Annotations]:
+    """The annotations kept at `path`; None where there are none that can be read."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            plain = json.loads(content["plain"].tobytes())
+            arrays = {name: content[name] for name in ARRAYS}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    for name, kind in (("source", Path), ("image_dir", Path), ("category_ids", tuple)):
+        plain[name] = kind(plain[name])
+    plain["repair_lines"] = tuple(plain["repair_lines"])
+    return Annotations(**arrays, **plain)

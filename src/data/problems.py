@@ -1,0 +1,101 @@
+"""What is wrong with a data set, found one by one and shown as one report."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from src.errors import InputError
+
+MAX_UNREADABLE = 0.01  # of a split's images
+SHOWN_PROBLEMS = 20  # so many are named one by one, the rest are counted
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where it is ("line 7, box 2") and what it is ("box clipped to the image")."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass
+class Problems:
+    """Errors, which stop a run, and repairs, which only say what was mended.
+
+    Attributes:
+        source: the annotation file (of VOC: the split's list).
+        errors, repairs: in the order they were found.
+    """
+
+    source: Path
+    errors: list[Problem] = field(default_factory=list)
+    repairs: list[Problem] = field(default_factory=list)
+
+    def error(self, where: str, what: str) -> None:
+        self.errors.append(Problem(where, what))
+
+    def repair(self, where: str, what: str) -> None:
+        self.repairs.append(Problem(where, what))
+
+    def raise_errors(self) -> None:
+        """InputError with the first errors and their number, if there are any."""
+        if self.errors:
+            title = f"{self.source}: {count(len(self.errors), 'error')}"
+            raise InputError("\n  ".join([title, *first_lines(self.errors)]))
+
+    def repairs_by_kind(self) -> dict[str, int]:
+        """How often each repair was made."""
+        return dict(Counter(problem.what for problem in self.repairs))
+
+    def to_dict(self) -> dict:
+        """All of them, for a report in JSON."""
+        return {
+            "source": str(self.source),
+            "errors": [vars(problem) for problem in self.errors],
+            "repairs": [vars(problem) for problem in self.repairs],
+        }
+
+
+class Unreadable:
+    """Images that a run needed and could not read: listed once each, and too many are an error.
+
+    Args:
+        source: the annotation file.
+        images: in the split.
+    """
+
+    def __init__(self, source: Path, images: int):
+        self.source = source
+        self.images = images
+        self.messages: dict[int, str] = {}
+
+    def add(self, found: Iterable[tuple[int, str]]) -> None:
+        """Takes note of (index, message) pairs; InputError above MAX_UNREADABLE of the split."""
+        self.messages.update(found)
+        if len(self.messages) > MAX_UNREADABLE * self.images:
+            raise InputError(
+                f"{self}\n  more than {MAX_UNREADABLE:.0%} of the split; "
+                "'python -m src.data.validate' lists them all"
+            )
+
+    def __str__(self) -> str:
+        """How many, of how many, and the first of them by name."""
+        title = f"{self.source}: {len(self.messages):,} of {count(self.images, 'image')} unreadable"
+        return "\n  ".join([title, *first_lines(list(self.messages.values()))])
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 error", "2,000 errors"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def first_lines(problems: Sequence) -> list[str]:
+    """The first SHOWN_PROBLEMS as lines, and one that counts the rest."""
+    lines = [str(problem) for problem in problems[:SHOWN_PROBLEMS]]
+    if len(problems) > SHOWN_PROBLEMS:
+        lines.append(f"and {len(problems) - SHOWN_PROBLEMS:,} more")
+    return lines

@@ -1,0 +1,152 @@
+import cv2
+import numpy as np
+import pytest
+
+from src.data.voc import read_voc, voc_paths
+from src.errors import InputError
+
+CLASSES = ("background", "cat", "dog")
+
+
+def object_xml(name, box, difficult=None):
+    corners = "".join(
+        f"<{key}>{value}</{key}>" for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box)
+    )
+    flag = "" if difficult is None else f"<difficult>{difficult}</difficult>"
+    return f"<object><name>{name}</name>{flag}<bndbox>{corners}</bndbox></object>"
+
+
+def image_xml(*objects, size="<size><width>40</width><height>30</height></size>"):
+    return f"<annotation>{size}{''.join(objects)}</annotation>"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Pascal VOC's folders with nothing in them."""
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / name).mkdir(parents=True)
+    return tmp_path
+
+
+def add(root, name, xml, suffix=".jpg"):
+    """An image of 40 x 30 with its annotation, added to the split "train"."""
+    cv2.imwrite(str(root / "JPEGImages" / f"{name}{suffix}"), np.zeros((30, 40, 3), np.uint8))
+    if xml is not None:
+        (root / "Annotations" / f"{name}.xml").write_text(xml)
+    with open(root / "ImageSets" / "Main" / "train.txt", "a") as file:
+        file.write(f"{name}\n")
+
+
+def read(root, **options):
+    return read_voc(*voc_paths(str(root), "train"), CLASSES, **options)
+
+
+def test_boxes_count_pixels_from_one_and_include_the_last(root):
+    add(
+        root,
+        "2007_01",
+        image_xml(object_xml("dog", (1, 1, 40, 30)), object_xml("cat", (5, 6, 7.5, 8))),
+    )
+    add(root, "empty", image_xml())
+    found, problems = read(root)
+    assert problems.errors == problems.repairs == []
+    assert found.format == "voc"
+    assert found[0].boxes.tolist() == [[0, 0, 40, 30], [4, 5, 7.5, 8]]
+    assert found[0].labels.tolist() == [1, 0]
+    assert found[1].boxes.shape == (0, 4)
+    assert found.image_ids.tolist() == [1, 2]
+    assert found[1].path == root / "JPEGImages" / "empty.jpg"
+
+
+def test_difficult_objects_are_ignored_regions(root):
+    boxes = [(1, 1, 9, 9), (2, 2, 9, 9), (3, 3, 9, 9)]
+    flags = [None, 0, 1]
+    add(root, "a", image_xml(*(object_xml("cat", b, f) for b, f in zip(boxes, flags))))
+    found, _ = read(root)
+    assert found.crowd.tolist() == [False, False, True]
+    assert "(1 difficult)" in found.summary()
+
+
+def test_parts_of_a_person_are_no_objects(root):
+    part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
+    add(
+        root,
+        "a",
+        image_xml(object_xml("cat", (1, 1, 9, 9)).replace("</object>", f"{part}</object>")),
+    )
+    found, problems = read(root)
+    assert problems.errors == []
+    assert len(found.boxes) == 1
+
+
+@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>"])
+def test_size_comes_from_the_image_where_the_annotation_lacks_it(root, size):
+    add(root, "a", image_xml(size=size))
+    found, problems = read(root)
+    assert problems.errors == []
+    assert found.sizes.tolist() == [[40, 30]]
+
+
+def test_other_image_formats(root):
+    add(root, "a", image_xml(), ".png")
+    add(root, "b.c", image_xml(), ".JPEG")
+    add(root, "d", image_xml(), ".png")
+    add(root, "d", image_xml(), ".jpg")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("a\nb.c\nd\n")
+    found, _ = read(root)
+    assert [found.file_name(i) for i in range(3)] == ["a.png", "b.c.JPEG", "d.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("xml", "where", "what"),
+    [
+        (None, "line 2", "Annotations/bad.xml: cannot be read: No such file"),
+        ("<annotation>", "line 2", "Annotations/bad.xml: not XML: no element found: line 1"),
+        (image_xml("<object><name>cat</name></object>"), "bad.xml, object 1", "needs a bndbox"),
+        (image_xml(object_xml("cat", (1, 2, "x", 4))), "bad.xml, object 1", "needs a bndbox"),
+        (image_xml(object_xml("cat", (1, 2, 3, 4), "no")), "bad.xml, object 1", "difficult is"),
+        (image_xml(object_xml("cat", (1, 2, "nan", 4))), "bad.xml, object 1", "is not finite"),
+        (
+            image_xml(object_xml("cta", (1, 2, 3, 4)), object_xml("cta", (1, 2, 3, 4))),
+            "class 'cta' (2 objects)",
+            "not in classes; add it, or --unlisted_classes=drop; did you mean 'cat'?",
+        ),
+    ],
+)
+def test_errors_name_the_file(root, xml, where, what):
+    add(root, "good", image_xml(object_xml("cat", (1, 1, 9, 9))))
+    add(root, "bad", xml)
+    found, problems = read(root)
+    (error,) = problems.errors
+    assert error.where == where
+    assert what in error.what
+    assert found[0].boxes.tolist() == [[0, 0, 9, 9]]
+
+
+def test_images_that_are_missing_or_listed_twice(root):
+    add(root, "a", image_xml())
+    add(root, "a", image_xml())
+    add(root, "b", image_xml())
+    (root / "JPEGImages" / "b.jpg").unlink()
+    _, problems = read(root)
+    assert [e.where for e in problems.errors] == ["line 2", "line 3"]
+    assert problems.errors[0].what == "a is on line 1 already"
+    assert "no image" in problems.errors[1].what
+
+
+def test_unlisted_classes_can_be_dropped(root):
+    add(root, "a", image_xml(object_xml("cow", (1, 1, 9, 9)), object_xml("dog", (2, 2, 9, 9))))
+    found, problems = read(root, drop_unlisted=True)
+    assert problems.errors == []
+    assert found.labels.tolist() == [1]
+    assert "class 'cow' (1 object)" in found.summary()
+
+
+def test_missing_folders_and_lists_are_named(root, tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder; voc_root"):
+        voc_paths("nowhere", "train")
+    with pytest.raises(InputError, match=r"train.txt: no such file; .* \(train\)"):
+        voc_paths(str(root), "train")
+    (root / "JPEGImages").rmdir()
+    with pytest.raises(InputError, match="JPEGImages: no such folder"):
+        voc_paths(str(root), "train")
