@@ -1,22 +1,27 @@
-"""Augmentation: short functions on (image, boxes, labels, crowd) and the presets made of them.
+"""Augmentation: short functions on a sample, and the presets made of them.
 
 An image is (H,W,3) uint8 RGB, boxes are (G,4) float32 in its pixels. Every random draw comes from
 the generator that is handed in.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from src.detection.boxes import clip, iou
+from src.detection.boxes import area, clip, intersection
 
 MIN_OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # SSD paper; 0 any crop, 1 the whole image
 CROP_TRIALS = 50
 CROP_SCALES = (0.3, 1.0)  # share of each side that a crop keeps
 CROP_ASPECT_RATIOS = (0.5, 2.0)
+MAX_EXPANSION = 4.0  # sides of an expanded canvas, in sides of the image
+JITTER_SCALES = (0.5, 2.0)
 COLOUR_CHANGE = 0.4  # brightness, contrast and saturation change by up to this share
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma
+GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+MEAN_ROWS = 4  # the mean colour is taken from every fourth row: enough, and four times as fast
+FILL = (124, 116, 104)  # ImageNet's mean colour, which the network's normalisation takes to zero
 
 
 @dataclass(frozen=True)
@@ -29,19 +34,93 @@ class Sample:
     crowd: np.ndarray
 
 
-def resize_image(image: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """The image (H,W,3) stretched to (height, width): how the network sees every image."""
-    height, width = image_size
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+def fit_image(
+    image: np.ndarray, image_size: tuple[int, int], *, keep_aspect: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The whole image at (height, width) = image_size: how the network sees every image.
+
+    Args:
+        keep_aspect: False stretches it; True (letterbox) scales both sides alike, puts the image
+            at the top left and fills the rest with FILL.
+
+    Returns:
+        The fitted image, and (2,) float32 factors in x and y from the image's pixels to its.
+    """
+    height, width = image.shape[:2]
+    new_width, new_height = fitted_sides(width, height, image_size, keep_aspect=keep_aspect)
+    fitted = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    if (new_height, new_width) != tuple(image_size):
+        canvas = empty_canvas(*image_size)
+        canvas[:new_height, :new_width] = fitted
+        fitted = canvas
+    return fitted, np.array([new_width / width, new_height / height], np.float32)
 
 
-def resize(sample: Sample, image_size: tuple[int, int]) -> Sample:
-    """The whole image stretched to (height, width), boxes with it."""
-    height, width = image_size
-    old_height, old_width = sample.image.shape[:2]
-    image = resize_image(sample.image, image_size)
-    scale = np.array([width / old_width, height / old_height] * 2, np.float32)
-    return replace(sample, image=image, boxes=sample.boxes * scale)
+def fitted_sides(
+    width: int, height: int, image_size: tuple[int, int], *, keep_aspect: bool
+) -> tuple[int, int]:
+    """Width and height, in whole pixels, that `fit_image` gives an image."""
+    canvas_height, canvas_width = image_size
+    if not keep_aspect:
+        return canvas_width, canvas_height
+    scale = min(canvas_width / width, canvas_height / height)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def empty_canvas(height: int, width: int) -> np.ndarray:
+    """An image (height,width,3) of the colour FILL."""
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = FILL
+    return canvas
+
+
+def fit(sample: Sample, image_size: tuple[int, int], *, keep_aspect: bool) -> Sample:
+    """The sample with its image fitted to (height, width), boxes with it; see `fit_image`."""
+    image, scale = fit_image(sample.image, image_size, keep_aspect=keep_aspect)
+    return replace(sample, image=image, boxes=sample.boxes * np.tile(scale, 2))
+
+
+def scale_jitter(
+    sample: Sample, image_size: tuple[int, int], rng: np.random.Generator, *, keep_aspect: bool
+) -> Sample:
+    """The fitted image scaled once more by a random factor, on a canvas of fixed (height, width).
+
+    Where it is smaller than the canvas it lies anywhere on it, the rest is filled; where it is
+    larger the canvas is a random crop of it. Objects are kept as `crop` does. Source: Ghiasi et
+    al., 2021 (large-scale jitter), with the milder range JITTER_SCALES.
+    """
+    height, width = sample.image.shape[:2]
+    sides = np.array([width, height], np.float64)
+    fitted = fitted_sides(width, height, image_size, keep_aspect=keep_aspect)
+    scale = np.array(fitted) / sides * rng.uniform(*JITTER_SCALES)
+    canvas = np.array([image_size[1], image_size[0]])
+    offset = (canvas - sides * scale) * rng.random(2)
+    # OpenCV places the centres of pixels, boxes count from their edges
+    shift = offset + scale / 2 - 0.5
+    image = cv2.warpAffine(
+        sample.image,
+        np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]]),
+        (int(canvas[0]), int(canvas[1])),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=FILL,
+    )
+    boxes = sample.boxes * np.tile(scale, 2) + np.tile(offset, 2)
+    return seen(sample, image, boxes.astype(np.float32))
+
+
+def seen(sample: Sample, image: np.ndarray, boxes: np.ndarray) -> Sample:
+    """The sample on another image, in whose pixels its boxes (G,4) now are.
+
+    Objects whose centre lies outside are dropped, the others clipped. A crowd region stays wherever
+    a part of it does, since it only says where not to learn.
+    """
+    height, width = image.shape[:2]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = ((centres > 0) & (centres < [width, height])).all(axis=1)
+    boxes = clip(boxes, width, height)
+    keep = (inside | sample.crowd) & (area(boxes) > 0)
+    return Sample(image, boxes[keep], sample.labels[keep], sample.crowd[keep])
 
 
 def flip(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -51,27 +130,43 @@ def flip(sample: Sample, rng: np.random.Generator) -> Sample:
     width = sample.image.shape[1]
     boxes = sample.boxes.copy()
     boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
-    return replace(sample, image=np.ascontiguousarray(sample.image[:, ::-1]), boxes=boxes)
+    return replace(sample, image=cv2.flip(sample.image, 1), boxes=boxes)
 
 
 def photometric(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Brightness, contrast and saturation each scaled by 1 +- COLOUR_CHANGE, in random order."""
-    image = sample.image.astype(np.float32)
+    """Brightness, contrast and saturation each scaled by 1 +- COLOUR_CHANGE, in random order.
+
+    Each of the three is an affine map of a pixel's colour, so they are joined before the image is
+    touched: one pass over it, and colours are clipped to 0..255 once, at the end.
+    """
+    colour = np.eye(3, 4)  # new colour = colour[:, :3] @ old colour + colour[:, 3]
+    mean = cv2.mean(sample.image[::MEAN_ROWS])[:3]
     for change in rng.permutation(3):
-        factor = np.float32(rng.uniform(1 - COLOUR_CHANGE, 1 + COLOUR_CHANGE))
-        if change == 0:
-            image = image * factor
-        elif change == 1:
-            image = blend(image, (image.mean(axis=(0, 1)) @ GREY_WEIGHTS), factor)
-        else:
-            image = blend(image, (image @ GREY_WEIGHTS)[..., None], factor)
-        np.clip(image, 0, 255, out=image)
-    return replace(sample, image=np.rint(image).astype(np.uint8))
+        factor = rng.uniform(1 - COLOUR_CHANGE, 1 + COLOUR_CHANGE)
+        if change == 2:  # away from, or to, the pixel's own grey
+            colour = factor * colour + (1 - factor) * (GREY_WEIGHTS @ colour)
+            continue
+        grey = GREY_WEIGHTS @ (colour[:, :3] @ mean + colour[:, 3])
+        colour = factor * colour
+        if change == 1:  # away from, or to, the image's mean grey
+            colour[:, 3] += (1 - factor) * grey
+    return replace(sample, image=cv2.transform(sample.image, colour))
 
 
-def blend(image: np.ndarray, other, factor: np.float32) -> np.ndarray:
-    """other + factor * (image - other)."""
-    return image * factor + other * (1 - factor)
+def expand(sample: Sample, rng: np.random.Generator) -> Sample:
+    """With probability 1/2 puts the image somewhere on a larger canvas, which makes small objects.
+
+    The canvas is filled with FILL. Source: SSD (Liu et al., 2016, section 3.6).
+    """
+    if rng.random() < 0.5:
+        return sample
+    height, width = sample.image.shape[:2]
+    ratio = rng.uniform(1, MAX_EXPANSION)
+    canvas = empty_canvas(int(height * ratio), int(width * ratio))
+    x = int(rng.integers(canvas.shape[1] - width + 1))
+    y = int(rng.integers(canvas.shape[0] - height + 1))
+    canvas[y : y + height, x : x + width] = sample.image
+    return replace(sample, image=canvas, boxes=sample.boxes + np.array([x, y, x, y], np.float32))
 
 
 def min_iou_crop(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -90,58 +185,76 @@ def min_iou_crop(sample: Sample, rng: np.random.Generator) -> Sample:
         min_overlap = MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]
         if min_overlap == 1.0:
             return sample
-        for _ in range(CROP_TRIALS):
-            window = draw_window(rng, width, height)
-            if window is None:
-                continue
-            kept = objects[inside(objects, window)]
-            if len(kept) and iou(kept, window[None]).max() >= min_overlap:
-                return crop(sample, window)
+        windows = draw_windows(rng, width, height)
+        good = np.flatnonzero(best_overlaps(windows, objects) >= min_overlap)
+        if len(good):
+            return crop(sample, windows[good[0]])
 
 
-def draw_window(rng: np.random.Generator, width: int, height: int):
-    """A random window (4,) float32 on whole pixels, or None if its aspect ratio is out of range."""
-    w = int(width * rng.uniform(*CROP_SCALES))
-    h = int(height * rng.uniform(*CROP_SCALES))
-    if w < 1 or h < 1 or not CROP_ASPECT_RATIOS[0] <= w / h <= CROP_ASPECT_RATIOS[1]:
-        return None
-    x, y = rng.integers(0, width - w + 1), rng.integers(0, height - h + 1)
-    return np.array([x, y, x + w, y + h], np.float32)
+def draw_windows(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+    """Up to CROP_TRIALS random windows (T,4) float32 on whole pixels, of allowed aspect ratios."""
+    sides = np.floor(rng.uniform(*CROP_SCALES, (CROP_TRIALS, 2)) * [width, height])
+    starts = np.floor(rng.random((CROP_TRIALS, 2)) * ([width, height] - sides + 1))
+    sides, starts = (v[(sides >= 1).all(axis=1)] for v in (sides, starts))
+    ratios = sides[:, 0] / sides[:, 1]
+    allowed = (ratios >= CROP_ASPECT_RATIOS[0]) & (ratios <= CROP_ASPECT_RATIOS[1])
+    return np.concatenate([starts, starts + sides], axis=1)[allowed].astype(np.float32)  # (T,4)
 
 
-def inside(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Which boxes (G,4) have their centre in the window: (G,) bool."""
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return ((centres > window[:2]) & (centres < window[2:])).all(axis=1)
+def best_overlaps(windows: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """For each window (T,4) the best IoU with an object (G,4) whose centre it holds; -1: none."""
+    overlap = intersection(windows, objects)  # (T,G)
+    overlap /= area(windows)[:, None] + area(objects) - overlap
+    centres = (objects[:, :2] + objects[:, 2:]) / 2
+    inside = (centres > windows[:, None, :2]) & (centres < windows[:, None, 2:])  # (T,G,2)
+    return np.where(inside.all(axis=2), overlap, -1).max(axis=1)
 
 
 def crop(sample: Sample, window: np.ndarray) -> Sample:
-    """The part of the image in the window; objects with their centre in it, clipped to it.
-
-    A crowd region stays wherever a part of it does, since it only says where not to learn.
-    """
+    """The part of the image in the window (4,); see `seen` for what happens to the objects."""
     x1, y1, x2, y2 = window.astype(int)
-    boxes = clip(sample.boxes - np.array([x1, y1, x1, y1], np.float32), x2 - x1, y2 - y1)
-    visible = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
-    keep = visible & (sample.crowd | inside(sample.boxes, window))
-    return Sample(
-        image=np.ascontiguousarray(sample.image[y1:y2, x1:x2]),
-        boxes=boxes[keep],
-        labels=sample.labels[keep],
-        crowd=sample.crowd[keep],
-    )
+    boxes = sample.boxes - np.array([x1, y1, x1, y1], np.float32)
+    return seen(sample, sample.image[y1:y2, x1:x2], boxes)
 
 
-def augment(sample: Sample, preset: str, image_size: tuple[int, int], rng) -> Sample:
-    """The sample as the preset trains on it, at (height, width) = image_size.
+@dataclass(frozen=True)
+class Preset:
+    """Steps on (sample, rng) before and after the image is brought to the network's size."""
 
-    Presets: "none" resizes alone; "flip" mirrors; "ssd" crops, mirrors and changes colours.
+    before: tuple[Callable, ...] = ()
+    jitter: bool = False  # scale_jitter in place of fit
+    after: tuple[Callable, ...] = ()
+
+
+PRESETS = {
+    "none": Preset(),
+    "flip": Preset(after=(flip,)),
+    "ssd": Preset(before=(min_iou_crop,), after=(flip, photometric)),
+    "ssd_expand": Preset(before=(expand, min_iou_crop), after=(flip, photometric)),
+    "jitter": Preset(jitter=True, after=(flip, photometric)),
+}
+
+
+def augment(
+    sample: Sample,
+    preset: str,
+    image_size: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    keep_aspect: bool = False,
+) -> Sample:
+    """The sample as a preset of PRESETS trains on it, at (height, width) = image_size.
+
+    Args:
+        keep_aspect: see `fit_image`; the network must be evaluated with the same.
     """
-    if preset == "ssd":
-        sample = min_iou_crop(sample, rng)
-    sample = resize(sample, image_size)
-    if preset in ("ssd", "flip"):
-        sample = flip(sample, rng)
-    if preset == "ssd":
-        sample = photometric(sample, rng)
+    steps = PRESETS[preset]
+    for step in steps.before:
+        sample = step(sample, rng)
+    if steps.jitter:
+        sample = scale_jitter(sample, image_size, rng, keep_aspect=keep_aspect)
+    else:
+        sample = fit(sample, image_size, keep_aspect=keep_aspect)
+    for step in steps.after:
+        sample = step(sample, rng)
     return sample
