@@ -1,21 +1,23 @@
-"""From records to batches: decoding, augmentation and assignment in worker threads."""
+"""From records to batches: decoding, augmentation and assignment, in worker processes."""
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Optional
 
-import cv2
 import numpy as np
 
 from src.data.annotations import Annotations, Record
-from src.data.transforms import Sample, augment, resize_image
-from src.detection.assign import Assigner
+from src.data.transforms import FILL, Sample, augment, fit_image
+from src.data.workers import Arrays, Layout, Prefetcher
+from src.detection.anchors import build_anchors
+from src.detection.assign import Assigner, build_assigner
 from src.errors import InputError
 
-PREFETCHED_BATCHES = 3
 ORDER_STREAM, SAMPLE_STREAM = 0, 1  # keep the draws of order and augmentation apart
+MAX_REPLACEMENTS = 10  # images tried in place of one that cannot be read
+
+Unread = list[tuple[int, str]]  # (index of an image, why it could not be read)
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class TrainBatch:
 
     images (N,S,S,3) uint8; assigned (N,A) int32, an index into the image's boxes or
     detection.assign's BACKGROUND or IGNORED; boxes (N,G,4) float32 and labels (N,G) int32, padded
-    to the G of the training set; image_ids (N,) int64.
+    to the G of the training set; image_ids (N,) int64; unread: images that were replaced.
     """
 
     images: np.ndarray
@@ -32,40 +34,24 @@ class TrainBatch:
     boxes: np.ndarray
     labels: np.ndarray
     image_ids: np.ndarray
+    unread: Unread
 
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """N images (N,S,S,3) uint8, image_ids (N,) and sizes (N,2): each image's own width, height."""
+    """N images as the network sees them, and the way back to their own pixels.
+
+    images (N,S,S,3) uint8; image_ids (N,) int64; scales (N,2) float32, network's pixels per pixel
+    of the image in x and y; sizes (N,2) float32, each image's own width and height; readable (N,)
+    bool; unread: the images that were not.
+    """
 
     images: np.ndarray
     image_ids: np.ndarray
+    scales: np.ndarray
     sizes: np.ndarray
-
-
-def read_image(path: Path) -> np.ndarray:
-    """The image's stored pixels (H,W,3) uint8 RGB; EXIF rotation is ignored, as COCO expects."""
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(data, flags) if len(data) else None
-    if image is None:
-        raise InputError(f"{path}: not an image that can be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def read_record(record: Record) -> np.ndarray:
-    """The record's image; InputError where its size is not what the annotations say."""
-    image = read_image(record.path)
-    height, width = image.shape[:2]
-    if (width, height) != (record.width, record.height):
-        raise InputError(
-            f"{record.path}: is {width} x {height} pixels, but its annotations are for "
-            f"{record.width} x {record.height}; was it resized or rotated?"
-        )
-    return image
+    readable: np.ndarray
+    unread: Unread
 
 
 class TrainSamples:
@@ -75,6 +61,7 @@ class TrainSamples:
         annotations: the split.
         image_size: (height, width) of the network's input.
         preset: augmentation, see `data.transforms.augment`.
+        keep_aspect: see `data.transforms.fit_image`.
         assigner: makes the targets.
         seed: of every random draw; a sample's depend on (seed, epoch, index) alone.
     """
@@ -85,45 +72,64 @@ class TrainSamples:
         *,
         image_size: tuple[int, int],
         preset: str,
+        keep_aspect: bool = False,
         assigner: Assigner,
         seed: int,
     ):
         self.annotations = annotations
         self.image_size = image_size
         self.preset = preset
+        self.keep_aspect = keep_aspect
         self.assigner = assigner
         self.seed = seed
-        self.max_objects = max(annotations.max_objects(), 1)
 
     def order(self, epoch: int) -> np.ndarray:
         """The images' indices in the order of the epoch, (I,)."""
         rng = np.random.default_rng((self.seed, ORDER_STREAM, epoch))
         return rng.permutation(len(self.annotations))
 
-    def batch(self, epoch: int, indices: np.ndarray) -> TrainBatch:
-        """The samples `indices` (N,) of the epoch as a batch."""
-        rows = [self._sample(epoch, int(index)) for index in indices]
-        images, assigned, boxes, labels, ids = zip(*rows)
-        return TrainBatch(
-            images=np.stack(images),
-            assigned=np.stack(assigned),
-            boxes=np.stack(boxes),
-            labels=np.stack(labels),
-            image_ids=np.array(ids, np.int64),
-        )
+    def layout(self, batch_size: int) -> Layout:
+        """What `fill` fills: the arrays of TrainBatch."""
+        n, objects = batch_size, max(self.annotations.max_objects(), 1)
+        return {
+            "images": ((n, *self.image_size, 3), np.uint8),
+            "assigned": ((n, len(self.assigner.anchors)), np.int32),
+            "boxes": ((n, objects, 4), np.float32),
+            "labels": ((n, objects), np.int32),
+            "image_ids": ((n,), np.int64),
+        }
 
-    def _sample(self, epoch: int, index: int) -> tuple:
-        record = self.annotations[index]
-        sample = Sample(read_record(record), record.boxes, record.labels, record.crowd)
+    def fill(self, task: tuple[int, np.ndarray], batch: Arrays) -> Unread:
+        """Makes the samples (epoch, indices (N,)); returns the images that had to be replaced."""
+        epoch, indices = task
+        unread: Unread = []
+        for row, index in enumerate(indices.tolist()):
+            record, sample = self._sample(epoch, index, unread)
+            count = len(sample.boxes)
+            batch["images"][row] = sample.image
+            batch["assigned"][row] = self.assigner(sample.boxes, sample.crowd)
+            batch["boxes"][row, :count] = sample.boxes
+            batch["boxes"][row, count:] = (0, 0, 1, 1)  # positive sides keep log() finite
+            batch["labels"][row, :count] = sample.labels
+            batch["labels"][row, count:] = 0
+            batch["image_ids"][row] = record.image_id
+        return unread
+
+    def _sample(self, epoch: int, index: int, unread: Unread) -> tuple[Record, Sample]:
         rng = np.random.default_rng((self.seed, SAMPLE_STREAM, epoch, index))
-        sample = augment(sample, self.preset, self.image_size, rng)
-        assigned = self.assigner(sample.boxes, sample.crowd).astype(np.int32)
-        count = len(sample.boxes)
-        boxes = np.zeros((self.max_objects, 4), np.float32)
-        boxes[:, 2:] = 1  # padding with a box of positive area keeps log() finite
-        labels = np.zeros(self.max_objects, np.int32)
-        boxes[:count], labels[:count] = sample.boxes, sample.labels
-        return sample.image, assigned, boxes, labels, record.image_id
+        for _ in range(MAX_REPLACEMENTS):
+            record = self.annotations[index]
+            try:
+                sample = Sample(record.read(), record.boxes, record.labels, record.crowd)
+            except InputError as error:
+                unread.append((index, str(error)))
+                index = int(rng.integers(len(self.annotations)))
+                continue
+            sample = augment(
+                sample, self.preset, self.image_size, rng, keep_aspect=self.keep_aspect
+            )
+            return record, sample
+        raise InputError("\n  ".join(["too many unreadable images:", *(m for _, m in unread)]))
 
 
 def steps_per_epoch(annotations: Annotations, batch_size: int) -> int:
@@ -136,54 +142,114 @@ def steps_per_epoch(annotations: Annotations, batch_size: int) -> int:
     return len(annotations) // batch_size
 
 
-def train_batches(
-    samples: TrainSamples, *, batch_size: int, epoch: int, workers: int, limit: int
-) -> Iterator[TrainBatch]:
-    """The epoch's batches in order, `limit` at most; an incomplete last one is left out."""
-    order = samples.order(epoch)
-    count = min(steps_per_epoch(samples.annotations, batch_size), limit)
-    groups = [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
-    return in_threads(lambda group: samples.batch(epoch, group), groups, workers)
+class TrainLoader:
+    """The batches of any epoch, in order, from worker processes that stay over the epochs.
+
+    An epoch is a random order of all images cut into global batches of ranks x batch_size; what is
+    left over at its end is left out (the next epoch has another order). A rank gets its own part of
+    each global batch, so the ranks together see what one rank with the whole batch would.
+
+    Args:
+        samples: where they come from.
+        batch_size: of this rank.
+        workers: processes; 0 prepares each batch when it is asked for.
+        rank, ranks: which part of how many.
+    """
+
+    def __init__(
+        self,
+        samples: TrainSamples,
+        *,
+        batch_size: int,
+        workers: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ):
+        self.samples = samples
+        self.batch_size = batch_size
+        self.rank = rank
+        self.ranks = ranks
+        self.steps_per_epoch = steps_per_epoch(samples.annotations, batch_size * ranks)
+        self.prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
+
+    def epoch(
+        self, epoch: int, *, first: int = 0, stop: Optional[int] = None
+    ) -> Iterator[TrainBatch]:
+        """The epoch's batches number first..stop-1; all of them by default."""
+        order = self.samples.order(epoch)
+        stop = self.steps_per_epoch if stop is None else min(stop, self.steps_per_epoch)
+        starts = [(step * self.ranks + self.rank) * self.batch_size for step in range(first, stop)]
+        tasks = [(epoch, order[start : start + self.batch_size]) for start in starts]
+        with closing(self.prefetcher.run(tasks)) as batches:
+            for arrays, unread in batches:
+                yield TrainBatch(**arrays, unread=unread)
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self.prefetcher.close()
+
+
+class EvalSamples:
+    """Images of a split as the network sees them, without augmentation."""
+
+    def __init__(self, annotations: Annotations, *, image_size: tuple[int, int], keep_aspect: bool):
+        self.annotations = annotations
+        self.image_size = image_size
+        self.keep_aspect = keep_aspect
+
+    def layout(self, batch_size: int) -> Layout:
+        """What `fill` fills; a smaller last batch leaves the rest as it is."""
+        return {
+            "images": ((batch_size, *self.image_size, 3), np.uint8),
+            "scales": ((batch_size, 2), np.float32),
+        }
+
+    def fill(self, indices: np.ndarray, batch: Arrays) -> Unread:
+        """Reads the images `indices` (n,); returns those that could not be."""
+        unread: Unread = []
+        for row, index in enumerate(indices.tolist()):
+            try:
+                image = self.annotations[index].read()
+            except InputError as error:
+                unread.append((index, str(error)))
+                batch["images"][row], batch["scales"][row] = FILL, 1
+                continue
+            batch["images"][row], batch["scales"][row] = fit_image(
+                image, self.image_size, keep_aspect=self.keep_aspect
+            )
+        return unread
 
 
 def eval_batches(
-    annotations: Annotations, *, image_size: tuple[int, int], batch_size: int, workers: int
+    samples: EvalSamples, *, batch_size: int, workers: int, rank: int = 0, ranks: int = 1
 ) -> Iterator[EvalBatch]:
-    """All images in the order of the annotations; the last batch may be smaller."""
+    """Every rank-th image in the order of the annotations; the last batch may be smaller."""
+    annotations = samples.annotations
+    own = np.arange(rank, len(annotations), ranks)
+    tasks = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
+    workers = min(workers, len(tasks))
+    prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
+    with closing(prefetcher), closing(prefetcher.run(tasks)) as batches:
+        for indices, (arrays, unread) in zip(tasks, batches):
+            failed = [index for index, _ in unread]
+            yield EvalBatch(
+                images=arrays["images"][: len(indices)],
+                image_ids=annotations.image_ids[indices],
+                scales=arrays["scales"][: len(indices)],
+                sizes=annotations.sizes[indices].astype(np.float32),
+                readable=~np.isin(indices, failed),
+                unread=unread,
+            )
 
-    def batch(start: int) -> EvalBatch:
-        stop = min(start + batch_size, len(annotations))
-        records = [annotations[i] for i in range(start, stop)]
-        images, sizes = [], []
-        for record in records:
-            image = read_record(record)
-            images.append(resize_image(image, image_size))
-            sizes.append((image.shape[1], image.shape[0]))
-        ids = np.array([r.image_id for r in records], np.int64)
-        return EvalBatch(np.stack(images), ids, np.array(sizes, np.float32))
 
-    return in_threads(batch, range(0, len(annotations), batch_size), workers)
-
-
-def in_threads(make: Callable, arguments, workers: int) -> Iterator:
-    """Yields make(a) for each argument in order, `workers` threads working ahead (0: none).
-
-    OpenCV and NumPy release the interpreter's lock in what takes long. What `make` raises, this
-    raises at the item's turn.
-    """
-    if workers == 0:
-        yield from map(make, arguments)
-        return
-    ahead = max(PREFETCHED_BATCHES, workers)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque = deque()
-        try:
-            for argument in arguments:
-                waiting.append(pool.submit(make, argument))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def build_loader(cfg, annotations: Annotations) -> TrainLoader:
+    """The training batches that the configuration asks for."""
+    samples = TrainSamples(
+        annotations,
+        image_size=cfg.image_size,
+        preset=cfg.augmentation,
+        keep_aspect=cfg.resize == "letterbox",
+        assigner=build_assigner(cfg, build_anchors(cfg).boxes(cfg.image_size)),
+        seed=cfg.seed,
+    )
+    return TrainLoader(samples, batch_size=cfg.batch_size, workers=cfg.num_workers)

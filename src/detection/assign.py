@@ -105,3 +105,8 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
             taken.append(column)
             pairs.append((row, int(column)))
     return pairs
+
+
+def build_assigner(cfg, anchors: np.ndarray) -> Assigner:
+    """The assignment of the configuration to default boxes (A,4)."""
+    return Assigner(anchors, positive_iou=cfg.positive_iou)

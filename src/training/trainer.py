@@ -9,9 +9,9 @@ import mindspore as ms
 
 from src.config import Config
 from src.data.annotations import Annotations
-from src.data.loader import TrainBatch, TrainSamples, steps_per_epoch, train_batches
+from src.data.loader import TrainBatch, build_loader
+from src.data.problems import Unreadable
 from src.detection.anchors import build_anchors
-from src.detection.assign import Assigner
 from src.evaluation.coco import Metrics, evaluate
 from src.evaluation.detect import detect_with
 from src.losses import DetectionLoss
@@ -53,14 +53,9 @@ class Trainer:
         self.anchors = generator.boxes(cfg.image_size)
         self.network = build_network(cfg, generator.boxes_per_cell, log)
         self.step_cell = build_step(cfg, self.network, self.anchors)
-        self.samples = TrainSamples(
-            annotations,
-            image_size=cfg.image_size,
-            preset=cfg.augmentation,
-            assigner=Assigner(self.anchors, positive_iou=cfg.positive_iou),
-            seed=cfg.seed,
-        )
-        self.steps_per_epoch = steps_per_epoch(annotations, cfg.batch_size)
+        self.loader = build_loader(cfg, annotations)
+        self.unreadable = Unreadable(annotations.source, len(annotations))
+        self.steps_per_epoch = self.loader.steps_per_epoch
         self.total_steps = cfg.epoch_size * self.steps_per_epoch
         self.checkpoints = Checkpoints(
             Path(cfg.output_path) / "ckpt",
@@ -92,20 +87,17 @@ class Trainer:
                     break
         finally:
             progress.close()
+            self.loader.close()
+        if self.unreadable.messages:
+            self.log.line(f"replaced by others: {self.unreadable}")
         return self.best
 
     def _epoch(self, epoch: int, step: int, stop_at: int, progress: Progress) -> int:
         """Trains one epoch (from 1), up to update `stop_at`; returns the updates made by then."""
         self.network.set_train(True)
-        batches = train_batches(
-            self.samples,
-            batch_size=self.cfg.batch_size,
-            epoch=epoch - 1,
-            workers=self.cfg.num_workers,
-            limit=stop_at - step,
-        )
         started = time.perf_counter()
-        for batch in batches:
+        for batch in self.loader.epoch(epoch - 1, stop=stop_at - step):
+            self.unreadable.add(batch.unread)
             lr = self._learning_rate(step)
             losses = self._update(batch, lr)
             step += 1
@@ -150,8 +142,10 @@ class Trainer:
     def _evaluate(self, epoch: int, step: int) -> bool:
         """Evaluates the network as it is; True where it is the best so far."""
         cfg = self.cfg
-        results = detect_with(self.network, cfg, self.val_annotations)
+        results, unreadable = detect_with(self.network, cfg, self.val_annotations)
         metrics = evaluate(self.val_annotations, cfg.classes, results)
+        if unreadable.messages:
+            self.log.line(f"without detections: {unreadable}")
         self.log.line(
             f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}  "
             f"(protocol coco, {len(self.val_annotations)} images)"

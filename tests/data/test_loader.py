@@ -1,35 +1,72 @@
-import threading
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
-from src.data.annotations import build_annotations
-from src.data.loader import TrainSamples, eval_batches, in_threads, read_image, train_batches
-from src.data.synthetic import write_split
+from src.data.dataset import build_annotations
+from src.data.loader import (
+    EvalSamples,
+    TrainLoader,
+    TrainSamples,
+    eval_batches,
+    steps_per_epoch,
+)
+from src.data.problems import Unreadable
+from src.data.synthetic import write_dataset
+from src.data.workers import Prefetcher
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner
 from src.errors import InputError
+from tests.conftest import REPOSITORY
+
+FIELDS = ("images", "assigned", "boxes", "labels", "image_ids")
 
 
-@pytest.fixture
-def samples(small):
-    anchors = build_anchors(small).boxes(small.image_size)
+def make_samples(cfg, preset="ssd"):
+    anchors = build_anchors(cfg).boxes(cfg.image_size)
     return TrainSamples(
-        build_annotations(small, "train2017"),
-        image_size=small.image_size,
-        preset="ssd",
+        build_annotations(cfg, training=True),
+        image_size=cfg.image_size,
+        preset=preset,
         assigner=Assigner(anchors, positive_iou=0.5),
         seed=11,
     )
 
 
-def epoch_of(samples, epoch, workers, limit=100):
-    return list(train_batches(samples, batch_size=5, epoch=epoch, workers=workers, limit=limit))
+@pytest.fixture
+def samples(small):
+    return make_samples(small)
+
+
+@pytest.fixture
+def own_samples(small, tmp_path):
+    """Samples of a data set that a test may spoil."""
+    write_dataset(tmp_path / "own", train=24, val=1, seed=3)
+    return make_samples(small.replace(coco_root=str(tmp_path / "own")))
+
+
+def epoch_of(samples, epoch, *, workers=0, batch_size=5, rank=0, ranks=1, **part):
+    loader = TrainLoader(samples, batch_size=batch_size, workers=workers, rank=rank, ranks=ranks)
+    batches = list(loader.epoch(epoch, **part))
+    loader.close()
+    return batches
+
+
+def assert_same(one, other, fields=FIELDS):
+    assert len(one) == len(other) > 0
+    for a, b in zip(one, other):
+        for field in fields:
+            np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
 
 
 def test_batches_have_the_documented_shapes(samples):
-    batches = epoch_of(samples, 0, workers=0)
+    batches = epoch_of(samples, 0)
     assert len(batches) == 4  # 24 images: the incomplete batch is left out
     batch = batches[0]
     anchors, objects = len(samples.assigner.area), samples.annotations.max_objects()
@@ -39,101 +76,242 @@ def test_batches_have_the_documented_shapes(samples):
     assert batch.boxes.shape == (5, objects, 4)
     assert batch.labels.shape == (5, objects)
     assert (batch.boxes[..., 2:] > batch.boxes[..., :2]).all()
+    assert batch.unread == []
     ids = np.concatenate([b.image_ids for b in batches])
     assert len(set(ids.tolist())) == 20
 
 
 def test_assigned_boxes_belong_to_the_image(samples):
-    for batch in epoch_of(samples, 0, workers=0):
+    for batch in epoch_of(samples, 0):
         for index in range(5):
             used = batch.assigned[index].max()
             padding = (batch.boxes[index] == [0, 0, 1, 1]).all(axis=1)
             assert not padding[: used + 1].any()
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [2, 5])
 def test_number_of_workers_changes_nothing(samples, workers):
-    for one, other in zip(epoch_of(samples, 2, 0), epoch_of(samples, 2, workers)):
-        for field in ("images", "assigned", "boxes", "labels", "image_ids"):
-            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+    assert_same(epoch_of(samples, 2), epoch_of(samples, 2, workers=workers))
+
+
+def test_number_of_ranks_changes_nothing(samples):
+    (whole, *_) = one = epoch_of(samples, 1, batch_size=8)
+    parts = [epoch_of(samples, 1, batch_size=2, rank=rank, ranks=4) for rank in range(4)]
+    assert len(one) == 3
+    for step, batch in enumerate(one):
+        for field in FIELDS:
+            joined = np.concatenate([getattr(part[step], field) for part in parts])
+            np.testing.assert_array_equal(joined, getattr(batch, field))
+    assert whole.images.shape[0] == 8
 
 
 def test_epochs_differ_in_order_and_draws(samples):
-    first, second = epoch_of(samples, 0, 0), epoch_of(samples, 1, 0)
+    first, second = epoch_of(samples, 0), epoch_of(samples, 1)
     assert first[0].image_ids.tolist() != second[0].image_ids.tolist()
-    one, other = (samples.batch(epoch, np.array([3])).images for epoch in (0, 1))
-    assert (one != other).any()
+    images = {}
+    for epoch in (0, 1):
+        arrays = {name: np.empty(*entry) for name, entry in samples.layout(1).items()}
+        samples.fill((epoch, np.array([3])), arrays)
+        images[epoch] = arrays["images"]
+    assert (images[0] != images[1]).any()
 
 
-def test_limit_on_batches(samples):
-    assert len(epoch_of(samples, 0, workers=2, limit=2)) == 2
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epoch_can_start_in_the_middle(samples, workers):
+    whole = epoch_of(samples, 4)
+    assert_same(whole[1:3], epoch_of(samples, 4, workers=workers, first=1, stop=3))
+    assert_same(whole[3:], epoch_of(samples, 4, workers=workers, first=3))
 
 
-def test_evaluation_sees_every_image_once(small):
-    annotations = build_annotations(small, "val2017")
-    batches = list(eval_batches(annotations, image_size=(64, 64), batch_size=4, workers=2))
-    assert [len(b.images) for b in batches] == [4, 4, 2]
-    ids = np.concatenate([b.image_ids for b in batches])
-    np.testing.assert_array_equal(ids, annotations.image_ids)
-    np.testing.assert_array_equal(np.concatenate([b.sizes for b in batches]), annotations.sizes)
+def test_one_pool_serves_epoch_after_epoch_even_when_one_is_left_early(samples):
+    loader = TrainLoader(samples, batch_size=5, workers=2)
+    started = loader.epoch(0)
+    next(started)
+    started.close()
+    batches = list(loader.epoch(3))
+    loader.close()
+    assert_same(batches, epoch_of(samples, 3))
 
 
-def test_error_in_a_worker_reaches_the_caller_and_ends_the_threads():
-    def make(number):
-        if number == 3:
-            raise InputError("third.jpg")
-        return number
-
-    before = threading.active_count()
-    found = []
-    with pytest.raises(InputError, match="third.jpg"):
-        for item in in_threads(make, range(10), workers=2):
-            found.append(item)  # noqa: PERF402
-    assert found == [0, 1, 2]
-    assert threading.active_count() == before
+def test_batches_stay_as_they_are_when_the_next_comes(samples):
+    loader = TrainLoader(samples, batch_size=2, workers=2)
+    batches, kept = [], []
+    for batch in loader.epoch(0):
+        batches.append(batch)
+        kept.append(batch.images.copy())
+    loader.close()
+    assert len(batches) == 12
+    for batch, images in zip(batches, kept):
+        np.testing.assert_array_equal(batch.images, images)
 
 
-def test_threads_end_when_the_caller_stops_early():
-    before = threading.active_count()
-    items = in_threads(lambda n: n, range(1000), workers=2)
-    assert next(items) == 0
-    items.close()
-    assert threading.active_count() == before
+@pytest.mark.parametrize(("workers", "ranks"), [(0, 1), (2, 1), (0, 3), (1, 4)])
+def test_evaluation_sees_every_image_once(small, workers, ranks):
+    annotations = build_annotations(small, training=False)
+    samples = EvalSamples(annotations, image_size=(64, 64), keep_aspect=False)
+    seen = []
+    for rank in range(ranks):
+        batches = list(eval_batches(samples, batch_size=4, workers=workers, rank=rank, ranks=ranks))
+        if ranks == 1:
+            assert [len(b.images) for b in batches] == [4, 4, 2]
+        for batch in batches:
+            assert len(batch.images) == len(batch.image_ids) == len(batch.scales)
+            np.testing.assert_allclose(batch.sizes * batch.scales, 64, rtol=1e-6)
+            assert batch.readable.all()
+            seen += batch.image_ids.tolist()
+    assert sorted(seen) == annotations.image_ids.tolist()
 
 
-def test_read_image_is_rgb(tmp_path):
-    pixels = np.zeros((5, 7, 3), np.uint8)
-    pixels[..., 2] = 200  # red, in OpenCV's order
-    cv2.imwrite(str(tmp_path / "red.png"), pixels)
-    assert read_image(tmp_path / "red.png")[0, 0].tolist() == [200, 0, 0]
+def test_fewer_images_than_a_batch(samples):
+    with pytest.raises(InputError, match="24 images are fewer than a batch of 25"):
+        steps_per_epoch(samples.annotations, 25)
 
 
-def test_images_that_cannot_be_read_are_named(tmp_path):
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    (tmp_path / "text.jpg").write_text("not an image")
-    for name in ("empty.jpg", "text.jpg", "missing.jpg"):
-        with pytest.raises(InputError, match=name):
-            read_image(tmp_path / name)
+def test_unreadable_image_is_replaced_the_same_way_each_time(own_samples):
+    annotations = own_samples.annotations
+    record = annotations[4]
+    record.path.write_text("not an image")
+    one = epoch_of(own_samples, 0, batch_size=6)
+    assert_same(one, epoch_of(own_samples, 0, batch_size=6, workers=2))
+    ids = [i for batch in one for i in batch.image_ids.tolist()]
+    assert len(ids) == 24
+    assert record.image_id not in ids
+    (unread,) = [pair for batch in one for pair in batch.unread]
+    assert unread[0] == 4
+    assert record.path.name in unread[1]
 
 
-def test_all_workers_work():
-    meeting = threading.Barrier(9, timeout=20)
-    # would time out if fewer than nine items were under way at once
-    assert list(in_threads(lambda n: meeting.wait() >= 0, range(9), workers=9)) == [True] * 9
-
-
-def test_image_of_another_size_than_annotated(samples, small, shapes):
-    record = samples.annotations[4]
+def test_image_of_another_size_than_annotated_is_not_used(own_samples):
+    record = own_samples.annotations[4]
     resized = np.zeros((record.height + 8, record.width, 3), np.uint8)
     cv2.imwrite(str(record.path), resized)
+    with pytest.raises(InputError, match=rf"{record.path.name}: is .* but its annotations"):
+        record.read()
+    messages = [m for b in epoch_of(own_samples, 0, batch_size=24) for _, m in b.unread]
+    assert len(messages) == 1
+    assert "was it resized or rotated?" in messages[0]
+
+
+def test_no_image_can_be_read(own_samples):
+    for record in own_samples.annotations:
+        record.path.unlink()
+    with pytest.raises(InputError, match="too many unreadable images"):
+        epoch_of(own_samples, 0)
+
+
+def test_unreadable_image_is_blank_in_evaluation(own_samples):
+    annotations = own_samples.annotations
+    annotations[2].path.write_bytes(b"")
+    samples = EvalSamples(annotations, image_size=(64, 64), keep_aspect=True)
+    batch = next(eval_batches(samples, batch_size=4, workers=0))
+    assert batch.readable.tolist() == [True, True, False, True]
+    assert "is empty (0 bytes)" in batch.unread[0][1]
+
+
+def test_more_than_one_percent_unreadable_is_an_error():
+    found = Unreadable("split.json", 300)
+    found.add([(7, "a.jpg: damaged"), (8, "b.jpg: damaged")])
+    found.add([(7, "a.jpg: damaged"), (9, "c.jpg: damaged")])  # the first once more
+    assert str(found).startswith("split.json: 3 of 300 images unreadable")
+    with pytest.raises(InputError, match=r"4 of 300 images(.|\n)*d.jpg(.|\n)*more than 1%"):
+        found.add([(10, "d.jpg: damaged")])
+
+
+class Work:
+    """Work for a Prefetcher: fills in the task's number, and fails at some."""
+
+    def __init__(self, table, fail_at=(), die_at=()):
+        self.table = table
+        self.fail_at = fail_at
+        self.die_at = die_at
+
+    def __call__(self, number, arrays):
+        if number in self.fail_at:
+            raise KeyError(f"task {number}")
+        if number in self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.01)  # so that one worker alone is not fast enough
+        arrays["value"][:] = self.table[number]
+        return os.getpid(), self.table.flags.writeable
+
+
+LAYOUT = {"value": ((3,), np.int64)}
+
+
+def test_workers_share_read_only_arrays():
+    prefetcher = Prefetcher(Work(np.arange(100) ** 2), LAYOUT, workers=2)
+    results = list(prefetcher.run(range(100)))
+    prefetcher.close()
+    assert [int(arrays["value"][0]) for arrays, _ in results] == [n**2 for n in range(100)]
+    assert {writeable for _, (_, writeable) in results} == {False}
+    processes = {pid for _, (pid, _) in results}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    assert not any(psutil.pid_exists(pid) for pid in processes)
+
+
+def test_error_in_a_worker_comes_with_its_traceback():
+    prefetcher = Prefetcher(Work(np.arange(9), fail_at=[3]), LAYOUT, workers=2)
+    found = []
+    with pytest.raises(KeyError, match="task 3") as error:
+        for arrays, _ in prefetcher.run(range(9)):
+            found.append(arrays["value"][0])  # noqa: PERF402
+    assert found == [0, 1, 2]
+    assert 'raise KeyError(f"task {number}")' in str(error.value.__cause__)
+    # the pool goes on
+    assert len(list(prefetcher.run([1, 2]))) == 2
+    prefetcher.close()
+
+
+def test_killed_worker_ends_the_run():
+    prefetcher = Prefetcher(Work(np.arange(9), die_at=[2]), LAYOUT, workers=2)
+    with pytest.raises(RuntimeError, match="died without an error.*--num_workers"):
+        list(prefetcher.run(range(9)))
+    prefetcher.close()
+
+
+CONSUMER = """
+import time
+import numpy as np
+from src.data.workers import Prefetcher
+
+class Slow:
+    def __call__(self, number, arrays):
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    prefetcher = Prefetcher(Slow(), {"value": ((3,), np.int64)}, workers=3)
     try:
-        with pytest.raises(InputError, match=rf"{record.path.name}: is .* but its annotations"):
-            samples.batch(0, np.array([4]))
+        for number, _ in enumerate(prefetcher.run(range(10000))):
+            if number == 20:
+                print("working", flush=True)
     finally:
-        redraw(shapes)
+        prefetcher.close()
+"""
 
 
-def redraw(root):
-    """Draws the shared data set's training images again."""
-    (root / "annotations" / "instances_train2017.json").unlink()
-    write_split(root, "train2017", range(24), 3)
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_its_run(tmp_path, way):
+    script = tmp_path / "consumer.py"
+    script.write_text(CONSUMER)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that the signal reaches the group, like Ctrl-C's
+    )
+    assert process.stdout.readline() == "working\n"
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 4  # the workers and the process they are forked from
+    if way == signal.SIGINT:
+        os.killpg(process.pid, way)
+    else:
+        process.send_signal(way)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    if way == signal.SIGINT:
+        assert errors.count("Traceback") == 1  # the workers are silent

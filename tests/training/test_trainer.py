@@ -10,8 +10,7 @@ import pytest
 from mindspore import nn
 
 from src.config import make_config
-from src.data.annotations import build_annotations
-from src.data.loader import train_batches
+from src.data.dataset import build_annotations
 from src.data.synthetic import write_dataset
 from src.errors import InputError
 from src.evaluation.coco import evaluate
@@ -29,7 +28,7 @@ def train(cfg, *, val=None):
     folder = Path(cfg.output_path)
     folder.mkdir(parents=True)
     log = RunLog(folder)
-    best = Trainer(cfg, build_annotations(cfg, cfg.train_split), val, log).run()
+    best = Trainer(cfg, build_annotations(cfg, training=True), val, log).run()
     log.close()
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return best, [r for r in records if r["kind"] == "step"]
@@ -54,13 +53,13 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
         "val_split": "train2017",
     }
     cfg = make_config([(keys, "overfit")])
-    annotations = build_annotations(cfg, "train2017")
+    annotations = build_annotations(cfg, training=True)
     best, steps = train(cfg, val=annotations)
     assert best.overall["AP50"] >= 0.9
     assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
     # the checkpoint on disk scores the same
     saved = cfg.replace(checkpoint_path=str(Path(cfg.output_path) / "ckpt" / "best.ckpt"))
-    results = detect_with(build_detector(saved), saved, annotations)
+    results, _ = detect_with(build_detector(saved), saved, annotations)
     again = evaluate(annotations, cfg.classes, results)
     assert without_nan(again.overall) == without_nan(best.overall)
 
@@ -78,7 +77,7 @@ def test_same_seed_gives_the_same_losses_to_the_last_bit(small, tmp_path):
 
 
 def test_run_leaves_its_checkpoints_and_logs(small):
-    val = build_annotations(small, small.val_split)
+    val = build_annotations(small, training=False)
     cfg = small.replace(epoch_size=3, keep_checkpoints=2, eval_interval=1)
     best, steps = train(cfg, val=val)
     folder = Path(cfg.output_path)
@@ -116,12 +115,10 @@ def test_moving_averages_take_one_step_per_update_and_none_in_evaluation(small):
     folder = Path(cfg.output_path)
     folder.mkdir()
     log = RunLog(folder)
-    val = build_annotations(cfg, cfg.val_split)
-    trainer = Trainer(cfg, build_annotations(cfg, cfg.train_split), val, log)
+    val = build_annotations(cfg, training=False)
+    trainer = Trainer(cfg, build_annotations(cfg, training=True), val, log)
     backbone = trainer.network.backbone
-    batch = next(
-        train_batches(trainer.samples, batch_size=cfg.batch_size, epoch=0, workers=0, limit=1)
-    )
+    batch = next(trainer.loader.epoch(0))
     x = (batch.images - np.float32(IMAGE_MEAN)) / np.float32(IMAGE_STD)
     first = backbone.conv1(ms.Tensor(x.transpose(0, 3, 1, 2).astype(np.float32))).asnumpy()
     trainer.run()  # an update, then the final evaluation
