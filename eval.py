@@ -1,7 +1,7 @@
 """Evaluates a checkpoint with COCO's metric; `python3 eval.py --help` lists every key."""
 
 from src.config import parse_args
-from src.data.annotations import build_annotations
+from src.data.dataset import build_annotations
 from src.errors import exit_on_bad_input
 from src.files import check_file, make_output_folder, to_json, write_atomically
 
@@ -11,17 +11,20 @@ def main(argv=None) -> None:
     cfg = parse_args(__doc__, argv)
     check_file(cfg, "checkpoint_path", needed=True)
     folder = make_output_folder(cfg.output_path)
-    annotations = build_annotations(cfg, cfg.val_split)
+    annotations = build_annotations(cfg, training=False)
 
     from src.device import build_device
-    from src.evaluation.coco import evaluate
+    from src.evaluation.coco import evaluate, ground_truth
     from src.evaluation.detect import build_detector, detect_with
     from src.evaluation.report import metrics_table, save_pictures
 
     build_device(cfg)
     print(annotations.summary())
-    results = detect_with(build_detector(cfg), cfg, annotations)
+    results, unreadable = detect_with(build_detector(cfg), cfg, annotations)
     write_atomically(folder / "detections.json", to_json(results))
+    if annotations.format != "coco":  # what the image ids of the detections mean
+        truth = ground_truth(annotations, cfg.classes)
+        write_atomically(folder / "ground_truth.json", to_json(truth))
     metrics = evaluate(annotations, cfg.classes, results)
     report = folder / "report"
     save_pictures(annotations, cfg.classes, results, report / "pictures", cfg.pictures)
@@ -31,6 +34,8 @@ def main(argv=None) -> None:
         f"(scores above {cfg.score_threshold}, {cfg.max_detections} detections an image)"
     )
     print(metrics_table(metrics, title))
+    if unreadable.messages:
+        print(f"without detections: {unreadable}")
     print(f"detections: {folder / 'detections.json'}\nreport and pictures: {report}")
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from src.config import parse_args
-from src.data.annotations import build_annotations
-from src.data.loader import read_image
-from src.data.transforms import resize_image
+from src.data.dataset import build_annotations
+from src.data.images import read_image
+from src.data.transforms import fit_image
 from src.errors import InputError, exit_on_bad_input
 from src.files import check_file, make_output_folder
 
@@ -51,12 +51,13 @@ def comparison_image(cfg) -> np.ndarray:
         path = Path(cfg.export_image)
     else:
         try:
-            path = build_annotations(cfg, cfg.val_split)[0].path
+            path = build_annotations(cfg, training=False)[0].path
         except InputError as error:
             raise InputError(
                 f"{error}; or name an image to compare the file on with --export_image"
             ) from None
-    return resize_image(read_image(path), cfg.image_size)[None]
+    keep_aspect = cfg.resize == "letterbox"
+    return fit_image(read_image(path), cfg.image_size, keep_aspect=keep_aspect)[0][None]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,18 @@ class Detections:
     scores: np.ndarray
     labels: np.ndarray
 
+    def in_image(self, scale: np.ndarray, size: np.ndarray) -> "Detections":
+        """The same in the pixels of an image that was fitted to the network's input.
+
+        Args:
+            scale: (2,) network's pixels per pixel of the image, in x and y.
+            size: (2,) the image's own width and height; boxes are clipped to it, and those in the
+                margin beside it dropped.
+        """
+        boxes = clip(self.boxes / np.tile(scale, 2), *size)
+        inside = area(boxes) > 0
+        return Detections(boxes[inside], self.scores[inside], self.labels[inside])
+
 
 class Postprocessor:
     """Scores, decodes and thins out the predictions of one image.

@@ -28,15 +28,14 @@ class Metrics:
 
 
 def coco_results(
-    image_id: int, detections: Detections, scale: np.ndarray, category_ids: tuple[int, ...]
+    image_id: int, detections: Detections, category_ids: tuple[int, ...]
 ) -> list[dict]:
-    """One image's detections in COCO's result format.
+    """One image's detections, in its own pixels, in COCO's result format.
 
     Args:
-        scale: (2,) factors in x and y from the network's pixels to the image's own.
         category_ids: the file's id of each label.
     """
-    boxes = detections.boxes * np.tile(scale, 2)
+    boxes = detections.boxes.copy()
     boxes[:, 2:] -= boxes[:, :2]  # x, y, width, height
     return [
         {
@@ -50,18 +49,20 @@ def coco_results(
 
 
 def evaluate(annotations: Annotations, classes: tuple[str, ...], results: list[dict]) -> Metrics:
-    """Protocol "coco": all images of the split against its own file, crowds as COCOeval does.
+    """Protocol "coco": all images of the split, crowds as COCOeval does.
 
     Args:
-        annotations: the split; its source file is read again as the ground truth.
+        annotations: the split; see `ground_truth`.
         classes: names, 'background' first.
         results: detections of all images in COCO's result format.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
-        truth = ground_truth(annotations)
+        truth = COCO()
+        truth.dataset = ground_truth(annotations, classes)
+        truth.createIndex()
         # loadRes fails on an empty list
         found = truth.loadRes(results) if results else no_results(truth)
-        metric = COCOeval(truth, found, "bbox")
+        metric = (DifficultEval if annotations.format == "voc" else COCOeval)(truth, found, "bbox")
         metric.params.catIds = list(annotations.category_ids)
         metric.params.imgIds = [int(i) for i in annotations.image_ids]
         metric.evaluate()
@@ -77,14 +78,73 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], results: list[d
     )
 
 
-def ground_truth(annotations: Annotations) -> COCO:
-    """The split's own file, with what COCOeval needs and some files leave out.
+class DifficultEval(COCOeval):
+    """COCOeval in which a "crowd" is one difficult object of Pascal VOC.
+
+    Like a crowd it is neither found nor missed, however many detections lie on it; but these are
+    compared with it by plain IoU, not by the share of them that lies inside.
+    """
+
+    def computeIoU(self, imgId, catId):
+        objects = self._gts[imgId, catId]
+        difficult = [item["iscrowd"] for item in objects]
+        for item in objects:
+            item["iscrowd"] = 0
+        overlaps = super().computeIoU(imgId, catId)
+        for item, flag in zip(objects, difficult):
+            item["iscrowd"] = flag
+        return overlaps
+
+
+def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
+    """The split as the content of a COCO json.
+
+    COCO's is the file itself, unrepaired, so that AP is what others find for the same detections;
+    the other formats' is made from the arrays.
+    """
+    if annotations.format == "coco":
+        return mended(json.loads(annotations.source.read_bytes()))
+    sides = annotations.boxes[:, 2:] - annotations.boxes[:, :2]
+    rows = zip(
+        annotations.image_ids[annotations.owners()].tolist(),
+        annotations.labels.tolist(),
+        annotations.crowd.tolist(),
+        np.column_stack([annotations.boxes[:, :2], sides]).tolist(),
+    )
+    return {
+        "images": [
+            {
+                "id": int(annotations.image_ids[index]),
+                "file_name": annotations.file_name(index),
+                "width": int(annotations.sizes[index, 0]),
+                "height": int(annotations.sizes[index, 1]),
+            }
+            for index in range(len(annotations))
+        ],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image_id,
+                "category_id": annotations.category_ids[label],
+                "bbox": bbox,
+                "area": bbox[2] * bbox[3],
+                "iscrowd": int(crowd),
+            }
+            for number, (image_id, label, crowd, bbox) in enumerate(rows, 1)
+        ],
+        "categories": [
+            {"id": category_id, "name": name}
+            for category_id, name in zip(annotations.category_ids, classes[1:])
+        ],
+    }
+
+
+def mended(content: dict) -> dict:
+    """COCO's json with what COCOeval needs and some files leave out.
 
     Annotation ids are counted anew: COCOeval takes one of 0 for "not matched", and duplicates for
     one object. A missing `iscrowd` is 0, a missing `area` that of the box.
     """
-    truth = COCO()
-    content = json.loads(annotations.source.read_bytes())
     content["annotations"] = [
         {
             **annotation,
@@ -94,9 +154,7 @@ def ground_truth(annotations: Annotations) -> COCO:
         }
         for number, annotation in enumerate(content["annotations"], 1)
     ]
-    truth.dataset = content
-    truth.createIndex()
-    return truth
+    return content
 
 
 def no_results(truth: COCO) -> COCO:

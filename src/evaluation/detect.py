@@ -8,7 +8,8 @@ from mindspore import nn
 
 from src.config import Config
 from src.data.annotations import Annotations
-from src.data.loader import EvalBatch, eval_batches
+from src.data.loader import EvalBatch, EvalSamples, eval_batches
+from src.data.problems import Unreadable
 from src.detection.anchors import build_anchors
 from src.detection.postprocess import Detections, Postprocessor, build_postprocessor
 from src.evaluation.coco import coco_results
@@ -34,32 +35,35 @@ def network_forward(network: nn.Cell, batch_size: int) -> Callable:
 
 def detect_batch(
     forward: Callable, batch: EvalBatch, postprocess: Postprocessor
-) -> Iterator[tuple[int, Detections, np.ndarray]]:
-    """(image id, detections in the network's pixels, scale (2,) to the image's) of each image."""
+) -> Iterator[tuple[int, Detections]]:
+    """Image id and detections, in its own pixels, of each image of the batch that was read."""
     deltas, logits = forward(batch.images)
-    height, width = batch.images.shape[1:3]
-    for index, image_id in enumerate(batch.image_ids):
-        scale = batch.sizes[index] / np.array([width, height], np.float32)
-        yield int(image_id), postprocess(deltas[index], logits[index]), scale
+    for row in np.flatnonzero(batch.readable):
+        found = postprocess(deltas[row], logits[row])
+        yield int(batch.image_ids[row]), found.in_image(batch.scales[row], batch.sizes[row])
 
 
 def detect_split(
     forward: Callable,
-    annotations: Annotations,
+    samples: EvalSamples,
     postprocess: Postprocessor,
     *,
     batch_size: int,
     workers: int,
-) -> list[dict]:
-    """Detections of every image of the split, in its own pixels, in COCO's result format."""
+) -> tuple[list[dict], Unreadable]:
+    """Detections of every image of the split, in its own pixels, in COCO's result format.
+
+    An image that cannot be read has no detections; it is in the second list. InputError where they
+    are too many.
+    """
     results: list[dict] = []
-    batches = eval_batches(
-        annotations, image_size=postprocess.image_size, batch_size=batch_size, workers=workers
-    )
-    for batch in batches:
-        for image_id, detections, scale in detect_batch(forward, batch, postprocess):
-            results += coco_results(image_id, detections, scale, annotations.category_ids)
-    return results
+    annotations = samples.annotations
+    unreadable = Unreadable(annotations.source, len(annotations))
+    for batch in eval_batches(samples, batch_size=batch_size, workers=workers):
+        unreadable.add(batch.unread)
+        for image_id, detections in detect_batch(forward, batch, postprocess):
+            results += coco_results(image_id, detections, annotations.category_ids)
+    return results, unreadable
 
 
 def build_detector(cfg: Config) -> SSD:
@@ -70,13 +74,15 @@ def build_detector(cfg: Config) -> SSD:
     return network.set_train(False)
 
 
-def detect_with(network: SSD, cfg: Config, annotations: Annotations) -> list[dict]:
-    """Detections of the split as the configuration asks for them, in COCO's result format."""
+def detect_with(
+    network: SSD, cfg: Config, annotations: Annotations
+) -> tuple[list[dict], Unreadable]:
+    """`detect_split` as the configuration asks for it."""
     network.set_train(False)
     anchors = build_anchors(cfg).boxes(cfg.image_size)
     return detect_split(
         network_forward(network, cfg.eval_batch_size),
-        annotations,
+        EvalSamples(annotations, image_size=cfg.image_size, keep_aspect=cfg.resize == "letterbox"),
         build_postprocessor(cfg, anchors),
         batch_size=cfg.eval_batch_size,
         workers=cfg.num_workers,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from src.data.annotations import Annotations, Record
-from src.data.loader import read_image
+from src.errors import InputError
 from src.evaluation.coco import Metrics
 
 PICTURE_HEIGHT = 320  # of each drawn image, in pixels
@@ -62,7 +62,10 @@ def save_pictures(
     label_of = {category: label for label, category in enumerate(annotations.category_ids)}
     paths = []
     for record in chosen:
-        picture = draw_pair(record, found[record.image_id], classes[1:], label_of)
+        try:
+            picture = draw_pair(record, found[record.image_id], classes[1:], label_of)
+        except InputError:  # an unreadable image, which was reported before
+            continue
         paths.append(folder / f"{record.image_id}.png")
         cv2.imwrite(str(paths[-1]), picture[..., ::-1])
     return paths
@@ -70,7 +73,7 @@ def save_pictures(
 
 def draw_pair(record: Record, found: list[dict], names: tuple[str, ...], label_of: dict):
     """Ground truth and detections of one image beside each other, (PICTURE_HEIGHT,W,3) uint8."""
-    image = read_image(record.path)
+    image = record.read()
     scale = PICTURE_HEIGHT / image.shape[0]
     size = (round(image.shape[1] * scale), PICTURE_HEIGHT)
     left = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

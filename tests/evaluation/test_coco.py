@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.annotations import build_annotations, read_coco
+from src.data.coco import read_coco
+from src.data.dataset import build_annotations
+from src.data.loader import EvalSamples
 from src.detection.boxes import encode
 from src.detection.postprocess import Postprocessor
 from src.evaluation.coco import METRICS, evaluate
@@ -44,7 +46,7 @@ def split(tmp_path):
     path.write_text(
         json.dumps({"images": images, "annotations": annotations, "categories": categories})
     )
-    return read_coco(path, tmp_path, CLASSES)
+    return read_coco(path, tmp_path, CLASSES)[0]
 
 
 def as_network_outputs(annotations, boxes_per_image):
@@ -70,17 +72,20 @@ def as_network_outputs(annotations, boxes_per_image):
     return forward, anchors
 
 
-def truth_at(annotations, size):
+def truth_at(annotations, size, *, keep_aspect=False):
     """Ground truth of every image, crowds left out, in pixels of a (size, size) input."""
     rows = []
     for record in annotations:
         scale = np.array([size / record.width, size / record.height] * 2, np.float32)
+        if keep_aspect:  # sides are whole pixels
+            sides = np.array([record.width, record.height])
+            scale = np.tile(np.round(sides * scale.min()) / sides, 2).astype(np.float32)
         own = ~record.crowd
         rows.append((record.boxes[own] * scale, record.labels[own]))
     return rows
 
 
-def results_of(annotations, rows, size=320):
+def results_of(annotations, rows, size=320, *, keep_aspect=False):
     forward, anchors = as_network_outputs(annotations, rows)
     postprocess = Postprocessor(
         anchors,
@@ -90,7 +95,10 @@ def results_of(annotations, rows, size=320):
         candidates=1000,
         max_detections=100,
     )
-    return detect_split(forward, annotations, postprocess, batch_size=4, workers=0)
+    samples = EvalSamples(annotations, image_size=(size, size), keep_aspect=keep_aspect)
+    results, unreadable = detect_split(forward, samples, postprocess, batch_size=4, workers=0)
+    assert unreadable.messages == {}
+    return results
 
 
 def test_ground_truth_as_detections_scores_one(split):
@@ -102,8 +110,10 @@ def test_ground_truth_as_detections_scores_one(split):
     assert {r["category_id"] for r in results} == {7, 90}
 
 
-def test_boxes_come_back_in_the_image_s_own_pixels(split):
-    results = results_of(split, truth_at(split, 320))
+@pytest.mark.parametrize("keep_aspect", [False, True])
+def test_boxes_come_back_in_the_image_s_own_pixels(split, keep_aspect):
+    rows = truth_at(split, 320, keep_aspect=keep_aspect)
+    results = results_of(split, rows, keep_aspect=keep_aspect)
     for record in split:
         own = np.array([r["bbox"] for r in results if r["image_id"] == record.image_id])
         wanted = record.boxes[~record.crowd].copy()
@@ -124,7 +134,8 @@ def test_nothing_detected_gives_zero(split):
         candidates=10,
         max_detections=100,
     )
-    results = detect_split(forward, split, silent, batch_size=4, workers=0)
+    samples = EvalSamples(split, image_size=(320, 320), keep_aspect=False)
+    results, _ = detect_split(forward, samples, silent, batch_size=4, workers=0)
     assert results == []
     metrics = evaluate(split, CLASSES, results)
     assert metrics.overall["AP"] == metrics.overall["AP50"] == 0
@@ -162,12 +173,12 @@ def test_split_without_objects_has_no_number_and_does_not_crash(tmp_path):
             }
         )
     )
-    metrics = evaluate(read_coco(path, tmp_path, CLASSES), CLASSES, [])
+    metrics = evaluate(read_coco(path, tmp_path, CLASSES)[0], CLASSES, [])
     assert np.isnan(metrics.overall["AP"])
 
 
 def test_embedded_data_set_has_crowds_and_scores_one(small):
-    annotations = build_annotations(small, "val2017")
+    annotations = build_annotations(small, training=False)
     results = results_of(annotations, truth_at(annotations, 320))
     assert evaluate(annotations, small.classes, results).overall["AP"] == pytest.approx(1.0)
 
@@ -191,6 +202,6 @@ def test_files_that_leave_things_out(split, change):
         elif change != "no iscrowd" or not annotation["iscrowd"]:
             del annotation[change.split()[1]]
     split.source.write_text(json.dumps(content))
-    again = read_coco(split.source, split.image_dir, CLASSES)
+    again = read_coco(split.source, split.image_dir, CLASSES)[0]
     metrics = evaluate(again, CLASSES, results_of(again, truth_at(again, 320)))
     assert metrics.overall["AP"] == pytest.approx(1.0)

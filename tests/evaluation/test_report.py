@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.annotations import build_annotations
+from src.data.dataset import build_annotations
 from src.evaluation.coco import METRICS, Metrics
 from src.evaluation.report import draw_box, metrics_table, save_pictures
 
@@ -31,7 +31,7 @@ def test_draw_box_touches_its_edges():
 
 @pytest.mark.parametrize("count", [0, 3, 1000])
 def test_pictures_show_truth_and_detections(small, tmp_path, count):
-    annotations = build_annotations(small, "val2017")
+    annotations = build_annotations(small, training=False)
     found = [
         {
             "image_id": record.image_id,
