@@ -27,6 +27,8 @@ def main(argv=None) -> None:
 
 def train(cfg: Config, annotations, val_annotations, folder: Path) -> None:
     """Trains, with a log in `folder`, and says where the result lies."""
+    from src.data.summary import build_summary
+    from src.detection.anchors import build_anchors
     from src.device import build_device
     from src.training.hooks import RunLog
     from src.training.trainer import Trainer
@@ -34,6 +36,7 @@ def train(cfg: Config, annotations, val_annotations, folder: Path) -> None:
     build_device(cfg)
     log = RunLog(folder)
     log.line(annotations.summary())
+    log.line(build_summary(cfg, annotations, build_anchors(cfg)).match_line())
     if val_annotations is not None:
         log.line(val_annotations.summary())
     best = Trainer(cfg, annotations, val_annotations, log).run()

@@ -11,7 +11,9 @@ import pytest
 from mindspore import nn
 
 from src.config import parse_args
+from src.data.coco import coco_paths, read_coco
 from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
+from tests.datasets import write_txt, write_voc
 from tests.references import bare_coco_stats
 
 
@@ -94,6 +96,79 @@ def test_export(trained, tmp_path):
     assert scores.shape == (1, 516, 4)
 
 
+@pytest.fixture(scope="module")
+def formats(shapes, tmp_path_factory):
+    """The flags that read the shapes as a text file and as Pascal VOC's folders."""
+    folder = tmp_path_factory.mktemp("formats")
+    names = ("ellipse", "rectangle", "triangle", "cross")
+    for split, voc_split in (("train2017", "trainval"), ("val2017", "test")):
+        path, image_dir = coco_paths(str(shapes), split)
+        annotations, _ = read_coco(path, image_dir, ("background", *names))
+        write_txt(annotations, folder / f"{split}.txt")
+        write_voc(annotations, folder / "VOC", voc_split, names)
+        for image in image_dir.iterdir():
+            (folder / "images").mkdir(exist_ok=True)
+            (folder / "images" / image.name).write_bytes(image.read_bytes())
+    return {
+        "other": [
+            "--dataset=other",
+            f"--image_dir={folder / 'images'}",
+            f"--anno_path={folder / 'train2017.txt'}",
+            f"--val_anno_path={folder / 'val2017.txt'}",
+        ],
+        "voc": [
+            "--dataset=voc",
+            f"--voc_root={folder / 'VOC'}",
+            "--train_split=trainval",
+            "--val_split=test",
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "how"),
+    [("other", ["--resize=letterbox", "--augmentation=jitter"]), ("voc", ["--num_workers=0"])],
+)
+def test_other_formats_train_and_evaluate(recipe, formats, tmp_path, dataset, how):
+    flags = [f"--config_path={recipe[0]}", *formats[dataset], *how, f"--output_path={tmp_path}/run"]
+    process = run("train.py", *flags, "--max_steps=4")
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    regions = "1 difficult" if dataset == "voc" else "0 of crowds"
+    assert (
+        f"24 images (1 without objects), {68 - (dataset == 'other')} boxes ({regions})" in lines[0]
+    )
+    assert "overlap no default box by IoU 0.5" in lines[1]
+    assert lines[-1].startswith("done, best AP ")
+    process = run(
+        "eval.py",
+        f"--config_path={tmp_path}/run/config.yaml",
+        f"--checkpoint_path={tmp_path}/run/ckpt/last.ckpt",
+        f"--output_path={tmp_path}/eval",
+        "--score_threshold=0",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "10 images, protocol coco" in process.stdout
+    overall = json.loads((tmp_path / "eval" / "report" / "metrics.json").read_text())["overall"]
+    truth, found = (tmp_path / "eval" / f"{n}.json" for n in ("ground_truth", "detections"))
+    assert len(json.loads(truth.read_text())["images"]) == 10
+    results = json.loads(found.read_text())
+    assert {r["image_id"] for r in results} <= {
+        i["id"] for i in json.loads(truth.read_text())["images"]
+    }
+    assert {r["category_id"] for r in results} <= {1, 2, 3, 4}
+    if dataset == "other":  # VOC's difficult objects are not COCO's crowds
+        assert overall["AP"] == bare_coco_stats(truth, found)[0]
+
+
+def test_validate(recipe, formats, tmp_path):
+    flags = [f"--config_path={recipe[0]}", *formats["voc"], f"--output_path={tmp_path}/run"]
+    process = run("-m", "src.data.validate", *flags)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.endswith("fit for training\n")
+    assert (tmp_path / "run" / "data" / "training.png").is_file()
+
+
 def test_checkpoint_of_another_network(trained):
     path, folder, _ = trained
     process = run(
@@ -130,6 +205,9 @@ def no_mindspore(tmp_path_factory):
         ("train.py", ["{small}", "--pretrained=none.ckpt"], ["none.ckpt", "no such file"]),
         ("train.py", ["{small}", "--finetune=none.ckpt"], ["none.ckpt", "no such file"]),
         ("train.py", ["{small}", "--batch_size=99"], ["24 images", "--batch_size"]),
+        ("train.py", ["{small}", "--dataset=other"], ["--anno_path is needed"]),
+        ("train.py", ["{small}", "--dataset=voc", "--voc_root=/no"], ["/no: no such", "voc_root"]),
+        ("train.py", ["{small}", "--dataset=csv"], ["dataset is 'csv'", "coco, other, voc"]),
         ("eval.py", ["{small}"], ["--checkpoint_path is needed"]),
         ("eval.py", ["{small}", "--checkpoint_path=none.ckpt"], ["none.ckpt", "no such file"]),
         ("export.py", ["{small}"], ["--checkpoint_path is needed"]),

@@ -124,9 +124,10 @@ def read_coco(
     problems = Problems(path)
     category_ids = match_categories(path, content.categories, classes)
     images = usable_images(content.images, problems)
-    entries = usable_boxes(content.annotations, images, problems)
+    entries = usable_boxes(content.annotations, content.images, problems)
     entries = of_classes(entries, content.categories, classes, problems, drop_unlisted)
     row_of = {image.id: row for row, image in enumerate(images)}
+    entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images
     label_of = {category_id: label for label, category_id in enumerate(category_ids)}
     boxes = np.array([entry.bbox for entry in entries], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -208,8 +209,8 @@ def usable_images(entries: list[ImageEntry], problems: Problems) -> list[ImageEn
 def usable_boxes(
     entries: list[BoxEntry], images: list[ImageEntry], problems: Problems
 ) -> list[BoxEntry]:
-    """The well-formed annotation entries of those images."""
-    known = {image.id for image in images}
+    """The well-formed annotation entries of images that the file has."""
+    known = {image.id for image in images if is_id(image.id)}
     usable = []
     for position, entry in enumerate(entries):
         if not entry.is_usable():
@@ -219,9 +220,7 @@ def usable_boxes(
                 "given, is 0 or 1",
             )
         elif entry.image_id not in known:
-            problems.error(
-                f"annotation {entry.id}", f"image {entry.image_id} is not among the usable images"
-            )
+            problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
         else:
             usable.append(entry)
     return usable

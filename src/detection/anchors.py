@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from src.detection.boxes import area
+
 STRIDES = (8, 16, 32, 64, 128)  # of P3..P7
 
 
@@ -49,6 +51,26 @@ class AnchorGenerator:
             corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
             levels.append(corners.reshape(-1, 4))
         return np.concatenate(levels).astype(np.float32)  # (A,4)
+
+    def best_ious(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+        """The IoU (B,) of each box (B,4) with whichever default box fits it best.
+
+        Of default boxes of one shape the one whose centre is nearest in x and in y overlaps most,
+        so only it is looked at: the whole of COCO takes seconds.
+        """
+        best = np.zeros(len(boxes), np.float32)
+        centres, areas = (boxes[:, :2] + boxes[:, 2:]) / 2, area(boxes)
+        shapes = self.level_shapes(image_size)
+        for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
+            cells = np.clip(np.floor(centres / stride), 0, [columns - 1, rows - 1])
+            nearest = (cells + 0.5) * stride
+            for side in sides:
+                half = side / 2
+                overlap = np.minimum(boxes[:, 2:], nearest + half)
+                overlap -= np.maximum(boxes[:, :2], nearest - half)
+                shared = np.maximum(overlap, 0).prod(axis=1)
+                np.maximum(best, shared / (areas + side.prod() - shared), out=best)
+        return best
 
 
 def octave_sides(

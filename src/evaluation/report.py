@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 
 from src.data.annotations import Annotations, Record
+from src.data.drawing import colour, draw_box, draw_objects, fit_height
 from src.errors import InputError
 from src.evaluation.coco import Metrics
 
 PICTURE_HEIGHT = 320  # of each drawn image, in pixels
 DRAWN_SCORE = 0.3  # detections below this are not drawn
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-GOLDEN_ANGLE = 137.508  # degrees of hue between two labels: neighbours differ, none repeats
 
 
 def metrics_table(metrics: Metrics, title: str) -> str:
@@ -73,14 +72,10 @@ def save_pictures(
 
 def draw_pair(record: Record, found: list[dict], names: tuple[str, ...], label_of: dict):
     """Ground truth and detections of one image beside each other, (PICTURE_HEIGHT,W,3) uint8."""
-    image = record.read()
-    scale = PICTURE_HEIGHT / image.shape[0]
-    size = (round(image.shape[1] * scale), PICTURE_HEIGHT)
-    left = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    left = fit_height(record.read(), PICTURE_HEIGHT)
     right = left.copy()
-    for box, label, crowd in zip(record.boxes, record.labels, record.crowd):
-        text = f"{names[label]} crowd" if crowd else names[label]
-        draw_box(left, box * scale, text, colour(label))
+    draw_objects(left, record, names)
+    scale = PICTURE_HEIGHT / record.height
     for result in sorted(found, key=lambda r: r["score"]):
         label = label_of[result["category_id"]]
         x, y, w, h = result["bbox"]
@@ -88,22 +83,3 @@ def draw_pair(record: Record, found: list[dict], names: tuple[str, ...], label_o
         draw_box(right, box, f"{names[label]} {result['score']:.2f}", colour(label))
     gap = np.full((PICTURE_HEIGHT, 4, 3), 255, np.uint8)
     return np.hstack([left, gap, right])
-
-
-def draw_box(image: np.ndarray, box: np.ndarray, text: str, rgb: tuple[int, int, int]) -> None:
-    """Draws a box with its text into the image."""
-    x1, y1, x2, y2 = (round(float(v)) for v in box)
-    cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), rgb, 2)
-    (width, height), _ = cv2.getTextSize(text, FONT, 0.4, 1)
-    top = max(y1 - height - 4, 0)
-    left = max(min(x1, image.shape[1] - width), 0)
-    cv2.rectangle(image, (left, top), (left + width, top + height + 4), rgb, -1)
-    black_or_white = (0, 0, 0) if sum(rgb) > 380 else (255, 255, 255)
-    cv2.putText(image, text, (left, top + height + 1), FONT, 0.4, black_or_white, 1, cv2.LINE_AA)
-
-
-def colour(label: int) -> tuple[int, int, int]:
-    """A colour for each label."""
-    hue = (label * GOLDEN_ANGLE) % 360 / 2  # OpenCV counts hue to 180
-    pixel = cv2.cvtColor(np.array([[[hue, 220, 230]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
-    return tuple(int(v) for v in pixel)

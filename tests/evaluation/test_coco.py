@@ -8,11 +8,14 @@ import pytest
 
 from src.data.coco import read_coco
 from src.data.dataset import build_annotations
-from src.data.loader import EvalSamples
+from src.data.loader import EvalSamples, eval_batches
+from src.data.voc import read_voc, voc_paths
 from src.detection.boxes import encode
 from src.detection.postprocess import Postprocessor
-from src.evaluation.coco import METRICS, evaluate
-from src.evaluation.detect import detect_split
+from src.errors import InputError
+from src.evaluation.coco import METRICS, evaluate, ground_truth
+from src.evaluation.detect import detect_batch, detect_split
+from tests.datasets import object_xml
 from tests.references import bare_coco_stats
 
 CLASSES = ("background", "cat", "dog")
@@ -205,3 +208,77 @@ def test_files_that_leave_things_out(split, change):
     again = read_coco(split.source, split.image_dir, CLASSES)[0]
     metrics = evaluate(again, CLASSES, results_of(again, truth_at(again, 320)))
     assert metrics.overall["AP"] == pytest.approx(1.0)
+
+
+@pytest.fixture
+def difficult_split(tmp_path):
+    """A Pascal VOC image of 200 x 200 with a cat, and a cat that is difficult."""
+    root = tmp_path / "VOC"
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    cv2.imwrite(str(root / "JPEGImages" / "a.jpg"), np.zeros((200, 200, 3), np.uint8))
+    objects = object_xml("cat", (10, 10, 60, 60), False) + object_xml(
+        "cat", (100, 100, 200, 200), True
+    )
+    (root / "Annotations" / "a.xml").write_text(f"<annotation>{objects}</annotation>")
+    (root / "ImageSets" / "Main" / "val.txt").write_text("a\n")
+    return read_voc(*voc_paths(str(root), "val"), CLASSES)[0]
+
+
+def detection(box, score):
+    return {"image_id": 1, "category_id": 1, "bbox": box, "score": score}
+
+
+def test_difficult_objects_are_neither_found_nor_missed(difficult_split):
+    hit = detection([10, 10, 50, 50], 0.5)
+    ap = {}
+    for name, more in {
+        "alone": [],
+        "on the difficult one": [detection([100, 100, 100, 100], 0.9)],
+        "twice on it": [detection([100, 100, 100, w], 0.9) for w in (96, 98)],
+        "a small one inside it": [detection([120, 120, 40, 40], 0.9)],
+        "beside it": [detection([10, 100, 50, 50], 0.9)],
+    }.items():
+        ap[name] = evaluate(difficult_split, CLASSES, [hit, *more]).overall["AP"]
+    assert ap["alone"] == ap["on the difficult one"] == ap["twice on it"] == pytest.approx(1.0)
+    # within a crowd of COCO's the small one would not count; here it is as wrong as any other
+    assert ap["a small one inside it"] == ap["beside it"] == pytest.approx(0.5)
+    assert evaluate(difficult_split, CLASSES, []).overall["AR100"] == 0
+
+
+def test_ground_truth_made_from_arrays(difficult_split):
+    truth = ground_truth(difficult_split, CLASSES)
+    assert truth["images"] == [{"id": 1, "file_name": "a.jpg", "width": 200, "height": 200}]
+    assert truth["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    first, second = truth["annotations"]
+    assert first == {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [10, 10, 50, 50],
+        "area": 2500,
+        "iscrowd": 0,
+    }
+    assert (second["iscrowd"], second["bbox"]) == (1, [100, 100, 100, 100])
+
+
+def test_unreadable_images_have_no_detections(split):
+    rows = truth_at(split, 320)
+    record = split[1]
+    record.path.write_bytes(b"")
+    forward, anchors = as_network_outputs(split, rows)
+    postprocess = Postprocessor(
+        anchors,
+        image_size=(320, 320),
+        score_threshold=0.05,
+        nms_iou=1.0,
+        candidates=1000,
+        max_detections=100,
+    )
+    samples = EvalSamples(split, image_size=(320, 320), keep_aspect=False)
+    with pytest.raises(InputError, match=r"1 of 6 images unreadable(.|\n)*1\.png: is empty"):
+        detect_split(forward, samples, postprocess, batch_size=4, workers=0)
+    (batch, _) = eval_batches(samples, batch_size=4, workers=0)
+    forward, _ = as_network_outputs(split, rows)
+    found = dict(detect_batch(forward, batch, postprocess))
+    assert sorted(found) == [100, 102, 103]

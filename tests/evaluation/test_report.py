@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from src.data.dataset import build_annotations
+from src.data.drawing import draw_box
 from src.evaluation.coco import METRICS, Metrics
-from src.evaluation.report import draw_box, metrics_table, save_pictures
+from src.evaluation.report import metrics_table, save_pictures
 
 
 def test_table_shows_every_number():

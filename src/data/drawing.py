@@ -1,0 +1,46 @@
+"""Boxes drawn into images."""
+
+import cv2
+import numpy as np
+
+from src.data.annotations import Record
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+GOLDEN_ANGLE = 137.508  # degrees of hue between two labels: neighbours differ, none repeats
+
+
+def fit_height(image: np.ndarray, height: int) -> np.ndarray:
+    """The image (H,W,3) scaled to a height, in its own aspect."""
+    width = max(round(image.shape[1] * height / image.shape[0]), 1)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def draw_objects(image: np.ndarray, record: Record, names: tuple[str, ...]) -> None:
+    """Draws the record's objects into its image, which may have been scaled.
+
+    Args:
+        names: of the classes by label, without the background.
+    """
+    scale = image.shape[0] / record.height
+    for box, label, crowd in zip(record.boxes, record.labels, record.crowd):
+        text = f"{names[label]} (ignored)" if crowd else names[label]
+        draw_box(image, box * scale, text, colour(label))
+
+
+def draw_box(image: np.ndarray, box: np.ndarray, text: str, rgb: tuple[int, int, int]) -> None:
+    """Draws a box with its text into the image."""
+    x1, y1, x2, y2 = (round(float(v)) for v in box)
+    cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), rgb, 2)
+    (width, height), _ = cv2.getTextSize(text, FONT, 0.4, 1)
+    top = max(y1 - height - 4, 0)
+    left = max(min(x1, image.shape[1] - width), 0)
+    cv2.rectangle(image, (left, top), (left + width, top + height + 4), rgb, -1)
+    black_or_white = (0, 0, 0) if sum(rgb) > 380 else (255, 255, 255)
+    cv2.putText(image, text, (left, top + height + 1), FONT, 0.4, black_or_white, 1, cv2.LINE_AA)
+
+
+def colour(label: int) -> tuple[int, int, int]:
+    """A colour for each label."""
+    hue = (label * GOLDEN_ANGLE) % 360 / 2  # OpenCV counts hue to 180
+    pixel = cv2.cvtColor(np.array([[[hue, 220, 230]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+    return tuple(int(v) for v in pixel)

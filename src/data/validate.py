@@ -1,0 +1,114 @@
+"""Checks a data set: annotations, files, and every image decoded; shows what is in it.
+
+Run as `python -m src.data.validate --config_path=FILE [--report FILE]`, with any key of the
+configuration as a flag. Errors, which would stop a training run, and repairs are listed; --report
+writes all of them as JSON. <output_path>/data/ gets a picture of each split: objects per class,
+their sizes against the default boxes, and samples with their boxes.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Optional
+
+from tqdm import tqdm
+
+from src.config import Config, parse_args, raise_input_error
+from src.data.annotations import Annotations, check_files
+from src.data.charts import draw_summary
+from src.data.dataset import find_source
+from src.data.problems import Problems, count, first_lines
+from src.data.summary import build_summary
+from src.detection.anchors import build_anchors
+from src.errors import EXIT_BAD_INPUT, InputError, exit_on_bad_input
+from src.files import make_output_folder, to_json, write_atomically
+
+
+def check_images(
+    annotations: Annotations, problems: Problems, *, workers: int, progress: bool = False
+) -> None:
+    """Decodes every image; an error for each that is missing, damaged or of another size.
+
+    Args:
+        problems: the errors are added to it.
+        workers: threads, which decoding keeps as busy as processes.
+        progress: show a bar.
+    """
+
+    def message(index: int) -> Optional[str]:
+        try:
+            annotations[index].read()
+        except InputError as error:
+            return str(error)
+        return None
+
+    missing = Problems(problems.source)
+    check_files(annotations, missing)
+    problems.errors.extend(missing.errors)
+    gone = {problem.where for problem in missing.errors}
+    there = [i for i in range(len(annotations)) if annotations.where(i) not in gone]
+    with ThreadPool(max(workers, 1)) as pool:
+        messages = pool.imap(message, there, chunksize=8)
+        bar = tqdm(messages, total=len(there), desc="images", unit="", disable=not progress)
+        for index, text in zip(there, bar):
+            if text is not None:
+                problems.error(annotations.where(index), text)
+
+
+def report(problems: Problems) -> Iterator[str]:
+    """Lines that name the first errors and repairs and count them all."""
+    for kind, found in (("error", problems.errors), ("repair", problems.repairs)):
+        yield f"{count(len(found), kind)}" + (":" if found else "")
+        yield from (f"  {line}" for line in first_lines(found))
+
+
+def validate_split(cfg: Config, *, training: bool) -> Problems:
+    """Checks a split, prints what was found and draws its summary; returns the problems."""
+    source = find_source(cfg, training=training)
+    role = "training" if training else "evaluation"
+    print(f"--- {role}: {source.path}", flush=True)
+    annotations, problems = source.read()
+    progress = sys.stderr.isatty()
+    check_images(annotations, problems, workers=cfg.num_workers, progress=progress)
+    if len(annotations) == 0:
+        problems.error(str(source.path), "no image in it that can be used")
+    elif training and annotations.crowd.all():
+        problems.error(str(source.path), "not one object in it; nothing to train on")
+    print("\n".join(report(problems)))
+    if len(annotations):
+        summary = build_summary(cfg, annotations, build_anchors(cfg))
+        print(annotations.summary().partition("\n")[0])
+        print(f"{summary.table()}\n{summary.match_line()}")
+        path = make_output_folder(str(Path(cfg.output_path) / "data")) / f"{role}.png"
+        draw_summary(summary).savefig(path, dpi=80)
+        print(f"picture: {path}")
+    return problems
+
+
+@exit_on_bad_input
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.error = raise_input_error
+    parser.add_argument("--report", type=Path)
+    own, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    cfg = parse_args(__doc__, rest)
+    if own.report:
+        make_output_folder(str(own.report.parent), "report")
+    make_output_folder(cfg.output_path)
+    found = [validate_split(cfg, training=True)]
+    if cfg.eval_interval:
+        found.append(validate_split(cfg, training=False))
+    if own.report:
+        write_atomically(own.report, to_json([problems.to_dict() for problems in found]) + "\n")
+        print(f"all of them: {own.report}")
+    errors = sum(len(problems.errors) for problems in found)
+    if errors:
+        print(f"not fit for training: {count(errors, 'error')}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    print("fit for training")
+
+
+if __name__ == "__main__":
+    main()

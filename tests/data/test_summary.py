@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from src.data.charts import draw_summary, sample_order
+from src.data.dataset import build_annotations
+from src.data.summary import build_summary, summarise
+from src.data.txt import read_txt
+from src.detection.anchors import AnchorGenerator, build_anchors
+from tests.references import slow_iou
+
+CLASSES = ("background", "cat", "dog", "cow")
+
+
+@pytest.fixture
+def split(tmp_path, monkeypatch):
+    """Two images of 100 x 50 with four cats and a dog, and one without objects."""
+    monkeypatch.setattr("src.data.txt.find_size", lambda folder, name: (100, 50))
+    (tmp_path / "boxes.txt").write_text(
+        "a.png 0,0,20,10,1 0,0,40,20,1 10,10,12,11,1\nb.png 50,0,90,20,2 0,0,100,50,1\nc.png\n"
+    )
+    return read_txt(tmp_path / "boxes.txt", tmp_path, CLASSES)[0]
+
+
+def summary_of(split, **changes):
+    anchors = AnchorGenerator(strides=(16, 32), sides=[[(20, 20)], [(40, 40)]])
+    options = {"image_size": (100, 100), "keep_aspect": False, "positive_iou": 0.5, **changes}
+    return summarise(split, CLASSES[1:], anchors, **options)
+
+
+def test_objects_are_counted_and_measured_at_the_network_s_size(split):
+    summary = summary_of(split)
+    assert summary.object_counts.tolist() == [4, 1, 0]
+    assert summary.image_counts.tolist() == [2, 1, 0]
+    # 20 x 10 becomes 20 x 20, 2 x 1 becomes 2 x 2
+    np.testing.assert_allclose(summary.sides, [20, 40, 2, 40, 100])
+    assert summary.anchor_sides.tolist() == [20, 40]
+
+
+def test_letterbox_scales_both_sides_alike(split):
+    summary = summary_of(split, keep_aspect=True, image_size=(50, 200))
+    np.testing.assert_allclose(summary.sides[0], np.sqrt(20 * 10))
+
+
+def test_objects_that_no_default_box_can_match(split):
+    summary = summary_of(split)
+    # the small one and the one that fills the image
+    assert summary.unmatched[[2, 4]].tolist() == [True, True]
+    line = summary.match_line()
+    count = int(summary.unmatched.sum())
+    assert line.startswith(
+        f"{count} of 5 objects ({count / 5:.1%}) overlap no default box by IoU 0.5"
+    )
+    assert "the default boxes' are 20 to 40: consider another anchor_size" in line
+    assert "consider" not in summary_of(split, positive_iou=0.0001).match_line()
+
+
+def test_table_lists_every_class(split):
+    lines = summary_of(split).table().splitlines()
+    assert [line.split()[0] for line in lines[2:]] == ["cat", "dog", "cow"]
+    assert lines[2].split()[1:6] == ["4", "2", "2", "30", "100"]
+    assert lines[4].split() == ["cow", "0", "0", "-", "-", "-", "0"]
+
+
+def test_crowd_regions_are_no_objects(small):
+    annotations = build_annotations(small, training=True)
+    summary = build_summary(small, annotations, build_anchors(small))
+    assert annotations.crowd.sum() == 1
+    assert summary.object_counts.sum() == len(annotations.boxes) - 1 == len(summary.sides)
+
+
+def test_best_ious_are_those_of_all_default_boxes(small):
+    anchors = build_anchors(small)
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(-10, 74, (60, 2, 2)), axis=1)
+    boxes = np.concatenate([corners[:, 0], corners[:, 1]], axis=1).astype(np.float32)
+    found = anchors.best_ious(boxes, small.image_size)
+    everything = anchors.boxes(small.image_size)
+    for box, value in zip(boxes, found):
+        expected = max(slow_iou(box.tolist(), anchor) for anchor in everything.tolist())
+        assert value == pytest.approx(expected, abs=1e-5)
+
+
+def test_picture_shows_charts_and_samples(small):
+    annotations = build_annotations(small, training=True)
+    # a damaged image is left out of the samples
+    spoilt = annotations.take(np.arange(24))
+    spoilt.sizes[:1] += 1
+    figure = draw_summary(build_summary(small, spoilt, build_anchors(small)))
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())
+    assert pixels.shape[2] == 4
+    charts, grid = figure.subfigs
+    assert [axes.get_title()[:11] for axes in charts.axes] == [
+        "objects per",
+        "objects by ",
+        "objects by ",
+    ]
+    assert len(charts.axes[0].patches) == 4
+    titles = {axes.get_title() for axes in grid.axes}
+    assert len(titles) == 12
+    assert spoilt.file_name(0) not in titles
+
+
+def test_picture_of_a_split_without_objects(split):
+    empty = split.take(np.array([2]))
+    draw_summary(summary_of(empty)).canvas.draw()
+    assert summary_of(empty).match_line().startswith("0 of 0 objects")
+
+
+def test_every_second_sample_has_a_rare_class(split):
+    order = sample_order(summary_of(split))
+    assert sorted(order) == [0, 1, 2]
+    assert 1 in order[:2]  # the image with the only dog

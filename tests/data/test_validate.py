@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from src.data.dataset import find_source
+from src.data.problems import Problems
+from src.data.synthetic import write_dataset
+from src.data.validate import check_images, main, report
+
+
+@pytest.fixture
+def own(small, tmp_path):
+    """A data set that a test may spoil."""
+    write_dataset(tmp_path / "own", train=30, val=5, seed=5)
+    return small.replace(coco_root=str(tmp_path / "own"))
+
+
+@pytest.fixture
+def spoilt(own):
+    """Of its training images one is missing, one damaged, one of another size; one box is out."""
+    root = Path(own.coco_root)
+    content = json.loads(annotation_file(own).read_text())
+    content["annotations"][0]["bbox"] = [-4, 0, 60, 60]
+    annotation_file(own).write_text(json.dumps(content))
+    paths = [root / "train2017" / image["file_name"] for image in content["images"]]
+    shapes = [(image["width"], image["height"]) for image in content["images"]]
+    other = next(path for path, shape in zip(paths, shapes) if shape != shapes[7])
+    paths[5].write_bytes(paths[5].read_bytes()[:-200])
+    paths[7].write_bytes(other.read_bytes())
+    paths[9].unlink()
+    return own
+
+
+def annotation_file(cfg):
+    return Path(cfg.coco_root) / "annotations" / "instances_train2017.json"
+
+
+def run(cfg, tmp_path, *flags):
+    """Runs the command; returns its exit status."""
+    (tmp_path / "config.yaml").write_text(cfg.to_yaml())
+    try:
+        main([f"--config_path={tmp_path / 'config.yaml'}", *flags])
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def test_sound_data_set(own, tmp_path, capsys):
+    assert run(own, tmp_path) == 0
+    out = capsys.readouterr().out
+    assert out.count("0 errors\n0 repairs\n") == 2
+    assert "30 images (1 without objects)" in out
+    assert "5 images" in out
+    assert out.endswith("fit for training\n")
+    for role in ("training", "evaluation"):
+        path = tmp_path / "run" / "data" / f"{role}.png"
+        assert path.read_bytes()[:4] == b"\x89PNG"
+        assert f"picture: {path}" in out
+
+
+def test_everything_that_is_wrong_is_listed(spoilt, tmp_path, capsys):
+    path = tmp_path / "reports" / "report.json"
+    assert run(spoilt, tmp_path, "--report", str(path), "--eval_interval=0") == 2
+    out, err = capsys.readouterr()
+    assert "3 errors:\n  image 9: no such file" in out
+    assert "image 5: " in out
+    assert "damaged, or cut off?" in out
+    assert "was it resized or rotated?" in out
+    assert "1 repair:\n  annotation 1 (image 0): box clipped to the image" in out
+    assert "not fit for training: 3 errors" in err
+    (split,) = json.loads(path.read_text())
+    assert [e["where"] for e in split["errors"]] == ["image 9", "image 5", "image 7"]
+    assert split["repairs"][0]["what"] == "box clipped to the image"
+    assert split["source"].endswith("instances_train2017.json")
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_images_are_checked_in_order_whatever_the_workers(spoilt, workers):
+    annotations, problems = find_source(spoilt, training=True).read()
+    check_images(annotations, problems, workers=workers)
+    assert [e.where for e in problems.errors] == ["image 9", "image 5", "image 7"]
+
+
+def test_report_shows_twenty_and_counts_all(tmp_path):
+    problems = Problems(tmp_path / "x.json")
+    for number in range(1234):
+        problems.error(f"image {number}", "damaged")
+    lines = list(report(problems))
+    assert lines[0] == "1,234 errors:"
+    assert lines[20] == "  image 19: damaged"
+    assert lines[21:] == ["  and 1,214 more", "0 repairs"]
+    assert len(problems.to_dict()["errors"]) == 1234
+
+
+def test_nothing_to_train_on(own, tmp_path, capsys):
+    content = json.loads(annotation_file(own).read_text())
+    annotation_file(own).write_text(json.dumps({**content, "annotations": []}))
+    assert run(own, tmp_path, "--eval_interval=0") == 2
+    assert "not one object in it" in capsys.readouterr().out
+
+
+def test_unknown_flags_and_unwritable_reports(own, tmp_path, capsys):
+    assert run(own, tmp_path, "--reprot=x") == 2
+    assert "unknown argument '--reprot=x'" in capsys.readouterr().err
+    assert run(own, tmp_path, "--report") == 2
+    assert "expected one argument" in capsys.readouterr().err
+    assert run(own, tmp_path, f"--report={tmp_path / 'config.yaml' / 'x.json'}") == 2
+    assert "set --report to another place" in capsys.readouterr().err
