@@ -50,9 +50,7 @@ def fit_image(
     new_width, new_height = fitted_sides(width, height, image_size, keep_aspect=keep_aspect)
     fitted = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     if (new_height, new_width) != tuple(image_size):
-        canvas = empty_canvas(*image_size)
-        canvas[:new_height, :new_width] = fitted
-        fitted = canvas
+        fitted = on_canvas(fitted, image_size, x=0, y=0)
     return fitted, np.array([new_width / width, new_height / height], np.float32)
 
 
@@ -67,11 +65,10 @@ def fitted_sides(
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
-def empty_canvas(height: int, width: int) -> np.ndarray:
-    """An image (height,width,3) of the colour FILL."""
-    canvas = np.empty((height, width, 3), np.uint8)
-    canvas[:] = FILL
-    return canvas
+def on_canvas(image: np.ndarray, canvas_size: tuple[int, int], *, x: int, y: int) -> np.ndarray:
+    """The image with its top left at (x, y) of a canvas (height, width) of the colour FILL."""
+    below, right = canvas_size[0] - y - image.shape[0], canvas_size[1] - x - image.shape[1]
+    return cv2.copyMakeBorder(image, y, below, x, right, cv2.BORDER_CONSTANT, value=FILL)
 
 
 def fit(sample: Sample, image_size: tuple[int, int], *, keep_aspect: bool) -> Sample:
@@ -162,11 +159,10 @@ def expand(sample: Sample, rng: np.random.Generator) -> Sample:
         return sample
     height, width = sample.image.shape[:2]
     ratio = rng.uniform(1, MAX_EXPANSION)
-    canvas = empty_canvas(int(height * ratio), int(width * ratio))
-    x = int(rng.integers(canvas.shape[1] - width + 1))
-    y = int(rng.integers(canvas.shape[0] - height + 1))
-    canvas[y : y + height, x : x + width] = sample.image
-    return replace(sample, image=canvas, boxes=sample.boxes + np.array([x, y, x, y], np.float32))
+    canvas_size = int(height * ratio), int(width * ratio)
+    y, x = (int(rng.integers(c - s + 1)) for c, s in zip(canvas_size, (height, width)))
+    image = on_canvas(sample.image, canvas_size, x=x, y=y)
+    return replace(sample, image=image, boxes=sample.boxes + np.array([x, y, x, y], np.float32))
 
 
 def min_iou_crop(sample: Sample, rng: np.random.Generator) -> Sample:
