@@ -21,8 +21,9 @@ SHOWN_NAMES = 8
 # keys that change what the weights mean, but not their names and shapes
 SILENT_KEYS = (
     "classes", "padding", "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
-    "min_scale", "max_scale", "ssd_aspect_ratios",
+    "min_scale", "max_scale", "ssd_aspect_ratios", "resize",
 )  # fmt: skip
+FREE_IN_FINETUNING = ("classes", "resize")  # of these, what a detector can learn anew
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,18 @@ def load_entries(path: str) -> dict:
         logging.disable(logging.NOTSET)
 
 
-def check_run(path: str, cfg: Config, *, new_classes: bool = False) -> None:
+def check_run(path: str, cfg: Config, *, finetuning: bool = False) -> None:
     """InputError where the run that left the checkpoint had another network than the config.
 
-    Names and shapes cannot show SILENT_KEYS. A checkpoint that does not tell of its run passes;
-    with `new_classes` one of other classes does too.
+    Names and shapes cannot show SILENT_KEYS. A checkpoint that does not tell of its run passes; in
+    `finetuning` FREE_IN_FINETUNING may differ.
     """
     saved = yaml.safe_load(load_entries(path).get(RUN_PREFIX + "config", "{}"))
     differences = [
         f"{key}: {saved[key]} in the checkpoint, {as_lists(cfg[key])} in the config"
         for key in SILENT_KEYS
         if key in saved and saved[key] != as_lists(cfg[key])
-        if not (new_classes and key == "classes")
+        if not (finetuning and key in FREE_IN_FINETUNING)
     ]
     if differences:
         raise InputError(f"{path}: was trained with other keys\n  " + "\n  ".join(differences))

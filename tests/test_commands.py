@@ -245,8 +245,10 @@ def test_checkpoint_of_a_run_with_other_keys(trained):
         f"--config_path={path}",
         f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
         "--anchor_size=3",
+        "--resize=letterbox",
         "--classes=[background, ellipse, rectangle, cross, triangle]",
     )
     assert process.returncode == 2
     assert "anchor_size: 2.0 in the checkpoint, 3.0 in the config" in process.stderr
+    assert "resize: stretch in the checkpoint, letterbox in the config" in process.stderr
     assert "classes: ['background'" in process.stderr

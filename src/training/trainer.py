@@ -164,7 +164,7 @@ def build_network(cfg: Config, boxes_per_cell: int, log: RunLog) -> SSD:
         log.line(load_backbone(network, cfg.pretrained))
     if cfg.finetune:
         log.line(load_for_finetuning(network, cfg.finetune))
-        check_run(cfg.finetune, cfg, new_classes=True)
+        check_run(cfg.finetune, cfg, finetuning=True)
     return network
 
 
