@@ -21,6 +21,7 @@ def main(argv=None) -> None:
     build_device(cfg)
     print(annotations.summary())
     results, unreadable = detect_with(build_detector(cfg), cfg, annotations)
+    unreadable.check()  # raises where the number would not be the split's
     write_atomically(folder / "detections.json", to_json(results))
     if annotations.format != "coco":  # what the image ids of the detections mean
         truth = ground_truth(annotations, cfg.classes)

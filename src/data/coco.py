@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from src.data.annotations import Annotations, RawBoxes, make_annotations, note_unlisted
+from src.data.annotations import Annotations
+from src.data.building import RawBoxes, make_annotations, note_unlisted
 from src.data.problems import Problems, count
 from src.errors import InputError, suggestion
 

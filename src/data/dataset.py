@@ -69,7 +69,10 @@ def find_source(cfg: Config, *, training: bool) -> Source:
         paths = voc_paths(cfg.voc_root, split)
     else:
         key = "anno_path" if training else "val_anno_path"
-        check_file(cfg, key, needed=True)
+        if not cfg[key]:
+            without = "" if training else ", or train with --eval_interval=0"
+            raise InputError(f"--{key} is needed{without}")
+        check_file(cfg, key)
         if not os.path.isdir(cfg.image_dir):
             raise InputError(f"{cfg.image_dir or 'image_dir'}: no such folder; check --image_dir")
         paths = Path(cfg[key]), Path(cfg.image_dir)

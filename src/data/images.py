@@ -43,7 +43,8 @@ def read_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not an image that can be decoded") from error
+        what = "not an image that can be decoded" if os.path.getsize(path) else "is empty (0 bytes)"
+        raise InputError(f"{path}: {what}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -74,8 +74,11 @@ class Unreadable:
         self.messages: dict[int, str] = {}
 
     def add(self, found: Iterable[tuple[int, str]]) -> None:
-        """Takes note of (index, message) pairs; InputError above MAX_UNREADABLE of the split."""
+        """Takes note of (index, message) pairs."""
         self.messages.update(found)
+
+    def check(self) -> None:
+        """InputError where they are more than MAX_UNREADABLE of the split."""
         if len(self.messages) > MAX_UNREADABLE * self.images:
             raise InputError(
                 f"{self}\n  more than {MAX_UNREADABLE:.0%} of the split; "

@@ -45,7 +45,9 @@ class Summary:
     def match_line(self) -> str:
         """How many objects no default box can match, with advice where they are many."""
         unmatched, total = int(self.unmatched.sum()), len(self.sides)
-        share = unmatched / max(total, 1)
+        if total == 0:
+            return "no objects"
+        share = unmatched / total
         line = (
             f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) overlap no default box by "
             f"IoU {self.positive_iou:g}: each is left with the one that fits it best"

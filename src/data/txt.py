@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from src.data.annotations import Annotations, Builder
+from src.data.annotations import Annotations
+from src.data.building import Builder
 from src.data.images import Folder, read_size
 from src.data.problems import Problems
 from src.errors import InputError
@@ -39,7 +40,7 @@ def read_txt(path: Path, image_dir: Path, classes: tuple[str, ...]) -> tuple[Ann
             if name in line_of:
                 raise InputError(f"{name} is on line {line_of[name]} already")
             line_of[name] = number
-            builder.add_image(name, number, find_size(folder, name))
+            builder.add_image(name, number, find_size(folder, name, fields))
         except InputError as error:
             problems.error(f"line {number}", str(error))
             continue
@@ -95,11 +96,12 @@ def split_line(text: str) -> tuple[str, list[str]]:
     return named(match), (match.group(4) or "").split()
 
 
-def find_size(folder: Folder, name: str) -> tuple[int, int]:
+def find_size(folder: Folder, name: str, fields: list[str]) -> tuple[int, int]:
     """Width and height of the image; InputError where there is none to be read."""
     path = folder.path / name
     if not folder.holds(name):
-        raise InputError(f"no such file {path}")
+        hint = "; a path with spaces goes in quotes" if fields and "," not in fields[0] else ""
+        raise InputError(f"no such file {path}{hint}")
     return read_size(path)
 
 

@@ -19,11 +19,13 @@ from src.config import Config, parse_args, raise_input_error
 from src.data.annotations import Annotations, check_files
 from src.data.charts import draw_summary
 from src.data.dataset import find_source
-from src.data.problems import Problems, count, first_lines
+from src.data.problems import Problem, Problems, count, first_lines
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.errors import EXIT_BAD_INPUT, InputError, exit_on_bad_input
 from src.files import make_output_folder, to_json, write_atomically
+
+PICTURE_DPI = 80  # of a figure of 16 x 20 inches
 
 
 def check_images(
@@ -69,22 +71,31 @@ def validate_split(cfg: Config, *, training: bool) -> Problems:
     source = find_source(cfg, training=training)
     role = "training" if training else "evaluation"
     print(f"--- {role}: {source.path}", flush=True)
-    annotations, problems = source.read()
+    try:
+        annotations, problems = source.read()
+    except InputError as error:
+        print(f"1 error:\n  {error}")
+        return Problems(source.path, errors=[Problem("file", str(error))])
     progress = sys.stderr.isatty()
     check_images(annotations, problems, workers=cfg.num_workers, progress=progress)
-    if len(annotations) == 0:
-        problems.error(str(source.path), "no image in it that can be used")
-    elif training and annotations.crowd.all():
-        problems.error(str(source.path), "not one object in it; nothing to train on")
+    if not problems.errors and len(annotations) == 0:
+        problems.error("file", "no images in it; nothing to work on")
+    elif not problems.errors and training and annotations.crowd.all():
+        problems.error("file", "not one object in it; nothing to train on")
     print("\n".join(report(problems)))
     if len(annotations):
-        summary = build_summary(cfg, annotations, build_anchors(cfg))
-        print(annotations.summary().partition("\n")[0])
-        print(f"{summary.table()}\n{summary.match_line()}")
-        path = make_output_folder(str(Path(cfg.output_path) / "data")) / f"{role}.png"
-        draw_summary(summary).savefig(path, dpi=80)
-        print(f"picture: {path}")
+        show_summary(cfg, annotations, role)
     return problems
+
+
+def show_summary(cfg: Config, annotations: Annotations, role: str) -> None:
+    """Prints what is in the split, and draws it to <output_path>/data/<role>.png."""
+    summary = build_summary(cfg, annotations, build_anchors(cfg))
+    print(annotations.summary().partition("\n")[0])
+    print(f"{summary.table()}\n{summary.match_line()}")
+    path = make_output_folder(str(Path(cfg.output_path) / "data")) / f"{role}.png"
+    draw_summary(summary).savefig(path, dpi=PICTURE_DPI)
+    print(f"picture: {path}")
 
 
 @exit_on_bad_input
@@ -97,9 +108,10 @@ def main(argv=None) -> None:
     if own.report:
         make_output_folder(str(own.report.parent), "report")
     make_output_folder(cfg.output_path)
-    found = [validate_split(cfg, training=True)]
-    if cfg.eval_interval:
-        found.append(validate_split(cfg, training=False))
+    roles = [True, False] if cfg.eval_interval else [True]
+    for training in roles:  # a wrong path is said before minutes of decoding
+        find_source(cfg, training=training)
+    found = [validate_split(cfg, training=training) for training in roles]
     if own.report:
         write_atomically(own.report, to_json([problems.to_dict() for problems in found]) + "\n")
         print(f"all of them: {own.report}")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Optional
 from xml.etree import ElementTree
 
-from src.data.annotations import Annotations, Builder, note_unlisted
+from src.data.annotations import Annotations
+from src.data.building import Builder, note_unlisted
 from src.data.images import SUFFIXES, Folder, read_size
 from src.data.problems import Problems, count
 from src.data.txt import read_lines

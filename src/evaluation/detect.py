@@ -53,8 +53,7 @@ def detect_split(
 ) -> tuple[list[dict], Unreadable]:
     """Detections of every image of the split, in its own pixels, in COCO's result format.
 
-    An image that cannot be read has no detections; it is in the second list. InputError where they
-    are too many.
+    An image that cannot be read has no detections; it is among the second.
     """
     results: list[dict] = []
     annotations = samples.annotations

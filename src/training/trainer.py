@@ -98,6 +98,7 @@ class Trainer:
         started = time.perf_counter()
         for batch in self.loader.epoch(epoch - 1, stop=stop_at - step):
             self.unreadable.add(batch.unread)
+            self.unreadable.check()
             lr = self._learning_rate(step)
             losses = self._update(batch, lr)
             step += 1

@@ -212,9 +212,11 @@ def test_more_than_one_percent_unreadable_is_an_error():
     found = Unreadable("split.json", 300)
     found.add([(7, "a.jpg: damaged"), (8, "b.jpg: damaged")])
     found.add([(7, "a.jpg: damaged"), (9, "c.jpg: damaged")])  # the first once more
+    found.check()
     assert str(found).startswith("split.json: 3 of 300 images unreadable")
+    found.add([(10, "d.jpg: damaged")])
     with pytest.raises(InputError, match=r"4 of 300 images(.|\n)*d.jpg(.|\n)*more than 1%"):
-        found.add([(10, "d.jpg: damaged")])
+        found.check()
 
 
 class Work:

@@ -75,7 +75,7 @@ def test_single_quotes_and_byte_order_mark(folder):
         ("a.png 1,2,inf,4,1", "line 2, box 1", "is not finite"),
         ("no.png 1,2,3,4,1", "line 2", "no such file"),
         ('"a.png 1,2,3,4,1', "line 2", "in quotes if it has spaces"),
-        ("sub/b c.png 1,2,3,4,1", "line 2", "no such file"),
+        ("sub/b c.png 1,2,3,4,1", "line 2", "sub/b; a path with spaces goes in quotes"),
         ("d.png 1,2,3,4,1", "line 2", "d.png is on line 1 already"),
         ("text.png 1,2,3,4,1", "line 2", "text.png: not an image"),
     ],

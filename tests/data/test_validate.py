@@ -107,3 +107,19 @@ def test_unknown_flags_and_unwritable_reports(own, tmp_path, capsys):
     assert "expected one argument" in capsys.readouterr().err
     assert run(own, tmp_path, f"--report={tmp_path / 'config.yaml' / 'x.json'}") == 2
     assert "set --report to another place" in capsys.readouterr().err
+
+
+def test_unreadable_annotations_are_in_the_report_beside_the_other_split(own, tmp_path, capsys):
+    (Path(own.coco_root) / "annotations" / "instances_val2017.json").write_text("{")
+    assert run(own, tmp_path, f"--report={tmp_path / 'r.json'}") == 2
+    assert "instances_val2017.json: not a json file" in capsys.readouterr().out
+    first, second = json.loads((tmp_path / "r.json").read_text())
+    assert first["errors"] == []
+    assert "not a json file" in second["errors"][0]["what"]
+
+
+def test_wrong_paths_are_said_before_anything_is_read(own, tmp_path, capsys):
+    assert run(own.replace(val_split="nowhere"), tmp_path) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "instances_nowhere.json: no such file" in err

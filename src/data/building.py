@@ -1,0 +1,147 @@
+"""Builds annotations from what the readers find, with the repairs that every format gets."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.data.problems import Problems, first_lines
+from src.errors import suggestion
+
+MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
+DROPPED = "box without area inside the image dropped"
+CLIPPED = "box clipped to the image"
+DUPLICATE = "box that repeats another dropped"
+
+
+@dataclass(frozen=True)
+class RawBoxes:
+    """Boxes of a split as a reader found them, not yet clipped or sorted.
+
+    owners (B,) indices of their images, boxes (B,4) float64 x1, y1, x2, y2, labels (B,), crowd
+    (B,) bool; `where(i)` names box i in a report.
+    """
+
+    owners: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    where: Callable[[int], str]
+
+
+def make_annotations(
+    raw: RawBoxes,
+    problems: Problems,
+    *,
+    file_names: Sequence[str],
+    image_ids: Sequence[int],
+    sizes: np.ndarray,
+    **attributes,
+) -> Annotations:
+    """Clips boxes to their images, drops what is left without area or comes twice, sorts by image.
+
+    Args:
+        raw: the boxes.
+        problems: repairs are added to it; boxes that are not finite are its errors.
+        file_names, image_ids, sizes: of the I images.
+        attributes: the others of Annotations.
+    """
+    sizes = np.asarray(sizes, np.int32).reshape(-1, 2)
+    boxes, keep = repair_boxes(raw, sizes, problems)
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(raw.owners[order], kind="stable")]
+    counts = np.bincount(raw.owners[order], minlength=len(sizes))
+    return Annotations(
+        file_names=np.array([name.encode() for name in file_names], np.bytes_),
+        image_ids=np.array(image_ids, np.int64),
+        sizes=sizes,
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        boxes=boxes[order].astype(np.float32),
+        labels=raw.labels[order].astype(np.int32),
+        crowd=raw.crowd[order].astype(bool),
+        repairs=problems.repairs_by_kind(),
+        repair_lines=tuple(first_lines(problems.repairs)),
+        **attributes,
+    )
+
+
+def repair_boxes(
+    raw: RawBoxes, sizes: np.ndarray, problems: Problems
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (B,4) clipped to their images of sizes (I,2), and which (B,) of them to keep."""
+    finite = np.isfinite(raw.boxes).all(axis=1)
+    for index in np.flatnonzero(~finite):
+        problems.error(raw.where(index), f"box {raw.boxes[index].tolist()} is not finite")
+    limits = np.tile(sizes[raw.owners], 2).astype(np.float64)
+    clipped = np.clip(np.nan_to_num(raw.boxes), 0, limits)
+    visible = ((clipped[:, 2:] - clipped[:, :2]) >= MIN_SIDE).all(axis=1)
+    keep = finite & visible
+    repeated = keep & repeats(np.column_stack([raw.owners, raw.labels, raw.crowd, clipped]), keep)
+    changed = keep & ~repeated & (clipped != raw.boxes).any(axis=1)
+    kinds = ((DROPPED, finite & ~visible), (DUPLICATE, repeated), (CLIPPED, changed))
+    for what, found in kinds:
+        for index in np.flatnonzero(found):
+            problems.repair(raw.where(index), what)
+    return clipped, keep & ~repeated
+
+
+def repeats(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Which rows (B,F) equal an earlier one; only the rows `among` (B,) are looked at."""
+    indices = np.flatnonzero(among)
+    indices = indices[np.lexsort(rows[indices].T)]  # stable: equal rows stay in their order
+    same = (rows[indices[1:]] == rows[indices[:-1]]).all(axis=1)
+    found = np.zeros(len(rows), bool)
+    found[indices[1:][same]] = True
+    return found
+
+
+class Builder:
+    """Collects a split image by image, for formats that are read line by line."""
+
+    def __init__(self):
+        self.names: list[str] = []
+        self.ids: list[int] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.rows: list[tuple] = []  # image, x1, y1, x2, y2, label, crowd
+        self.places: list[str] = []
+
+    def add_image(self, name: str, image_id: int, size: tuple[int, int]) -> None:
+        self.names.append(name)
+        self.ids.append(image_id)
+        self.sizes.append(size)
+
+    def add_box(self, where: str, box: Sequence[float], label: int, crowd: bool = False) -> None:
+        """Adds a box (x1, y1, x2, y2) to the image that was added last."""
+        self.rows.append((len(self.names) - 1, *box, label, crowd))
+        self.places.append(where)
+
+    def build(self, problems: Problems, **attributes) -> Annotations:
+        """The split, as `make_annotations` makes it."""
+        table = np.array(self.rows, np.float64).reshape(-1, 7)
+        raw = RawBoxes(
+            owners=table[:, 0].astype(np.int64),
+            boxes=table[:, 1:5],
+            labels=table[:, 5],
+            crowd=table[:, 6],
+            where=self.places.__getitem__,
+        )
+        return make_annotations(
+            raw,
+            problems,
+            file_names=self.names,
+            image_ids=self.ids,
+            sizes=self.sizes,
+            **attributes,
+        )
+
+
+def note_unlisted(
+    name: str, where: str, classes: tuple[str, ...], problems: Problems, *, drop: bool
+) -> None:
+    """Notes that boxes of class `name`, `where` many, are in the files but not in `classes`."""
+    if drop:
+        problems.repair(where, "class that is not in classes dropped")
+    else:
+        hint = suggestion(name, classes[1:])
+        problems.error(where, f"not in classes; add it, or --unlisted_classes=drop{hint}")
