@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 SPARE_SLOTS = 2  # batches that wait while every worker is at work on another
+ALIGNMENT = 64  # bytes; arrays start at multiples of it, which suits every type
 PRELOADED = ["src.data.loader"]  # imported once, in the process that the workers are forked from
 
 Arrays = dict[str, np.ndarray]
@@ -126,15 +127,18 @@ def share(value: Any) -> tuple[bytes, list[int], Any]:
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     parts = [buffer.raw() for buffer in buffers]
-    block = shared_block(sum(ALIGN * -(-part.nbytes // ALIGN) for part in parts))
+    sizes = [part.nbytes for part in parts]
+    block = shared_block(sum(map(padded, sizes)))
     start = 0
-    for part in parts:
-        memoryview(block).cast("B")[start : start + part.nbytes] = part
-        start += ALIGN * -(-part.nbytes // ALIGN)
-    return data, [part.nbytes for part in parts], block
+    for part, size in zip(parts, sizes):
+        memoryview(block).cast("B")[start : start + size] = part
+        start += padded(size)
+    return data, sizes, block
 
 
-ALIGN = 64  # bytes; NumPy wants arrays to start at multiples of their type's size
+def padded(size: int) -> int:
+    """Bytes that a buffer of `size` bytes takes with what keeps the next one aligned."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def unshare(data: bytes, sizes: list[int], block: Any) -> Any:
@@ -143,7 +147,7 @@ def unshare(data: bytes, sizes: list[int], block: Any) -> Any:
     buffers, start = [], 0
     for size in sizes:
         buffers.append(view[start : start + size])
-        start += ALIGN * -(-size // ALIGN)
+        start += padded(size)
     return pickle.loads(data, buffers=buffers)
 
 
