@@ -134,10 +134,9 @@ def test_other_formats_train_and_evaluate(recipe, formats, tmp_path, dataset, ho
     process = run("train.py", *flags, "--max_steps=4")
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
-    regions = "1 difficult" if dataset == "voc" else "0 of crowds"
-    assert (
-        f"24 images (1 without objects), {68 - (dataset == 'other')} boxes ({regions})" in lines[0]
-    )
+    # a text file knows no crowd regions
+    boxes = "68 boxes (1 difficult)" if dataset == "voc" else "67 boxes"
+    assert lines[0].endswith(f"24 images (1 without objects), {boxes}")
     assert "overlap no default box by IoU 0.5" in lines[1]
     assert lines[-1].startswith("done, best AP ")
     process = run(

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import cv2
@@ -270,6 +271,22 @@ def test_killed_worker_ends_the_run():
     with pytest.raises(RuntimeError, match="died without an error.*--num_workers"):
         list(prefetcher.run(range(9)))
     prefetcher.close()
+
+
+def test_worker_killed_while_the_run_is_left_early():
+    prefetcher = Prefetcher(Work(np.arange(99), die_at=[1, 2]), LAYOUT, workers=1)
+    batches = prefetcher.run(range(99))
+    next(batches)
+
+    def leave():
+        batches.close()
+        prefetcher.close()
+
+    # in a thread, so that a deadlock is a failure and not a test that never ends
+    leaving = threading.Thread(target=leave, daemon=True)
+    leaving.start()
+    leaving.join(timeout=20)
+    assert not leaving.is_alive()
 
 
 CONSUMER = """
