@@ -8,8 +8,9 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
@@ -45,7 +46,7 @@ class Prefetcher:
         self.pool = None
         if workers:
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(PRELOADED)
+            start_server(context)
             blocks = [shared_block(layout_bytes(layout)) for _ in range(workers + SPARE_SLOTS)]
             self.slots = [arrays_in(memoryview(block), layout) for block in blocks]
             self.pool = ProcessPoolExecutor(
@@ -81,11 +82,9 @@ class Prefetcher:
                 "for want of memory perhaps? Try a smaller --num_workers"
             ) from error
         finally:
-            for future, _ in waiting:
-                future.cancel()
-            for future, _ in waiting:
-                if not future.cancelled():
-                    future.exception()  # a slot that is still written to must not be given out
+            # a slot that is still written to must not be given out. The few tasks under way are not
+            # cancelled: should a worker die now, the pool of Python 3.11 trips over cancelled ones
+            wait([future for future, _ in waiting])
 
     def _take(self, waiting: deque, free: deque) -> tuple[Arrays, Any]:
         future, slot = waiting[0]
@@ -99,6 +98,20 @@ class Prefetcher:
         """Ends the workers; they finish what they are at."""
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def start_server(context) -> None:
+    """Starts the process that workers are forked from, with Ctrl-C held off from it and from them.
+
+    start_worker ignores it too, but a worker that is just starting would die of it, noisily.
+    """
+    context.set_forkserver_preload(PRELOADED)
+    resource_tracker.ensure_running()  # on its own, since it changes the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def shared_block(size: int) -> Any:
