@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.sharedctypes import RawArray
+from queue import SimpleQueue
 from typing import Any
 
 import cv2
@@ -66,27 +67,57 @@ class Prefetcher:
                 result = self.work(task, arrays)
                 yield arrays, result
             return
+        results: SimpleQueue = SimpleQueue()
+        go_on: SimpleQueue = SimpleQueue()
+        feeder = threading.Thread(target=self._feed, args=(tasks, results, go_on), daemon=True)
+        feeder.start()
+        try:
+            while (result := results.get()) is not None:
+                if isinstance(result, BaseException):
+                    raise result
+                go_on.put(True)
+                yield result
+        finally:
+            go_on.put(False)
+            feeder.join()
+
+    def _feed(self, tasks: Iterable, results: SimpleQueue, go_on: SimpleQueue) -> None:
+        """Puts the results of the tasks, or the error that ends them, and then None in a queue.
+
+        After each result it waits for leave to go on. It runs in a thread of its own: Ctrl-C
+        interrupts the main thread wherever it is, and the pool's locks would not survive that.
+        """
         free = deque(range(len(self.slots)))
         waiting: deque = deque()
         try:
             for task in tasks:
                 if not free:
-                    yield self._take(waiting, free)
+                    results.put(self._take(waiting, free))
+                    if not go_on.get():
+                        return
                 slot = free.popleft()
                 waiting.append((self.pool.submit(do_work, task, slot), slot))
             while waiting:
-                yield self._take(waiting, free)
+                results.put(self._take(waiting, free))
+                if not go_on.get():
+                    return
         except BrokenProcessPool as error:
-            raise RuntimeError(
+            death = RuntimeError(
                 "a process that prepares batches died without an error of its own; was it killed, "
                 "for want of memory perhaps? Try a smaller --num_workers"
-            ) from error
+            )
+            death.__cause__ = error
+            results.put(death)
+        except BaseException as error:  # it is raised in the thread that asks for results
+            results.put(error)
         finally:
             # a slot that is still written to must not be given out. The few tasks under way are not
             # cancelled: should a worker die now, the pool of Python 3.11 trips over cancelled ones
             wait([future for future, _ in waiting])
+            results.put(None)
 
     def _take(self, waiting: deque, free: deque) -> tuple[Arrays, Any]:
+        """The oldest task's arrays, copied out of its slot, and its result."""
         future, slot = waiting[0]
         result = future.result()
         arrays = {name: array.copy() for name, array in self.slots[slot].items()}

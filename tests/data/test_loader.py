@@ -229,11 +229,11 @@ class Work:
         self.die_at = die_at
 
     def __call__(self, number, arrays):
+        time.sleep(0.01)  # so that one worker alone is not fast enough
         if number in self.fail_at:
             raise KeyError(f"task {number}")
         if number in self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.01)  # so that one worker alone is not fast enough
         arrays["value"][:] = self.table[number]
         return os.getpid(), self.table.flags.writeable
 
