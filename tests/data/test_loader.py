@@ -290,7 +290,7 @@ def test_worker_killed_while_the_run_is_left_early():
 
 
 CONSUMER = """
-import time
+import signal, time
 import numpy as np
 from src.data.workers import Prefetcher
 
@@ -299,6 +299,8 @@ class Slow:
         time.sleep(0.05)
 
 if __name__ == "__main__":
+    # what a terminal gives; a shell's background job would start with Ctrl-C ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     prefetcher = Prefetcher(Slow(), {"value": ((3,), np.int64)}, workers=3)
     try:
         for number, _ in enumerate(prefetcher.run(range(10000))):
