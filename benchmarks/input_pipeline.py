@@ -7,7 +7,7 @@ seven objects each; the input is the base recipe's, 640 x 640 and 51,150 default
 one core are images per second of CPU time, in one process. What a second core adds is the speed of
 two worker processes over that of one, in wall time. With --peer, torchvision's SSD preset
 (photometric distortion, zoom-out, IoU crop, flip, as in its reference scripts) and a resize to 640
-run turn about on the same files, without assignment; `ssd_expand` is our preset of the same steps.
+run turn about on the same files, without assignment; `ssd_expand` is our preset with zoom-out.
 """
 
 import argparse

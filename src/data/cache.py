@@ -17,6 +17,8 @@ from src.data.annotations import Annotations
 
 VERSION = 1  # of the parsers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
+# what reading a damaged entry raises, a flipped bit included
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile)
 ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd")
 
 
@@ -30,19 +32,19 @@ def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterabl
     """
     digest = hashlib.blake2b(json.dumps([VERSION, *settings]).encode(), digest_size=16)
     for path in read:
-        digest.update(f"{path}\0".encode())
+        digest.update(os.fsencode(path) + b"\0")
         try:
             with open(path, "rb") as file:
                 while chunk := file.read(CHUNK):
                     digest.update(chunk)
-        except OSError as error:
-            digest.update(str(error).encode())
+        except (OSError, ValueError):  # ValueError: a null byte in the name
+            digest.update(b"cannot be read")
     for path in looked_at:
         try:
             status = os.stat(path)
-            digest.update(f"{path}\0{status.st_size} {status.st_mtime_ns}\n".encode())
-        except OSError as error:
-            digest.update(str(error).encode())
+            digest.update(os.fsencode(path) + f"\0{status.st_size} {status.st_mtime_ns}\n".encode())
+        except (OSError, ValueError):  # ValueError: a null byte in the name
+            digest.update(b"cannot be read")
     return digest.hexdigest()
 
 
@@ -99,7 +101,7 @@ def load(path: Path) -> Optional[Annotations]:
         with np.load(path, allow_pickle=False) as content:
             plain = json.loads(content["plain"].tobytes())
             arrays = {name: content[name] for name in ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGE:
         return None
     for name, kind in (("source", Path), ("image_dir", Path), ("category_ids", tuple)):
         plain[name] = kind(plain[name])

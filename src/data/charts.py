@@ -19,7 +19,7 @@ def draw_summary(summary: Summary) -> Figure:
     """Objects per class, sizes against default boxes, best overlaps, and a grid of samples."""
     figure = Figure(figsize=(16, 20), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title_of(summary))
+    figure.suptitle(title_of(summary), parse_math=False)
     charts, grid = figure.subfigures(2, 1, height_ratios=[9, 11])
     classes, sizes, overlaps = charts.subplots(3, 1)
     draw_classes(classes, summary)
@@ -41,7 +41,8 @@ def draw_classes(axes, summary: Summary) -> None:
     order = np.argsort(-summary.object_counts, kind="stable")[:BARS]
     heights = summary.object_counts[order]
     axes.bar(range(len(order)), heights)
-    axes.set_xticks(range(len(order)), [summary.names[i] for i in order], rotation=60, ha="right")
+    names = [summary.names[i] for i in order]
+    axes.set_xticks(range(len(order)), names, rotation=60, ha="right", parse_math=False)
     left_out = len(summary.names) - len(order)
     more = f" ({left_out} rarer ones not shown)" if left_out else ""
     axes.set_title(f"objects per class{more}")
@@ -97,7 +98,7 @@ def draw_samples(figure, summary: Summary) -> None:
             return
         draw_objects(picture, record, summary.names)
         axes.imshow(picture)
-        axes.set_title(record.path.name, fontsize=8)
+        axes.set_title(record.path.name, fontsize=8, parse_math=False)
 
 
 def sample_order(summary: Summary) -> list[int]:

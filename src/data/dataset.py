@@ -88,13 +88,16 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
     source = find_source(cfg, training=training)
     problems = Problems(source.path)
 
+    key = source.key()
+
     def read() -> tuple[Annotations, bool]:
         annotations, found = source.read()
         problems.errors.extend(found.errors)
-        return annotations, not found.errors
+        # not kept where a file changed while it was read
+        return annotations, not found.errors and source.key() == key
 
     folder = Path(cfg.output_path).absolute().parent / CACHE_FOLDER
-    annotations = cached(folder, source.key(), read)
+    annotations = cached(folder, key, read)
     check_files(annotations, problems)
     problems.raise_errors()
     if len(annotations) == 0:

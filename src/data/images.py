@@ -47,6 +47,8 @@ def read_size(path: Path) -> tuple[int, int]:
         raise InputError(f"{path}: {what}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, SyntaxError) as error:  # Pillow's, on malformed or oversized chunks
+        raise InputError(f"{path}: its header cannot be read: {error}") from error
 
 
 class Folder:

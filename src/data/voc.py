@@ -117,7 +117,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
         return ElementTree.parse(path).getroot()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # or its encoding is unknown
         raise InputError(f"{path}: not XML: {error}") from error
 
 

@@ -143,17 +143,13 @@ def mended(content: dict) -> dict:
     """COCO's json with what COCOeval needs and some files leave out.
 
     Annotation ids are counted anew: COCOeval takes one of 0 for "not matched", and duplicates for
-    one object. A missing `iscrowd` is 0, a missing `area` that of the box.
+    one object. A missing `iscrowd` is 0, an `area` that is no number that of the box.
     """
-    content["annotations"] = [
-        {
-            **annotation,
-            "id": number,
-            "iscrowd": annotation.get("iscrowd", 0),
-            "area": annotation.get("area", annotation["bbox"][2] * annotation["bbox"][3]),
-        }
-        for number, annotation in enumerate(content["annotations"], 1)
-    ]
+    for number, annotation in enumerate(content["annotations"], 1):
+        annotation["id"] = number
+        annotation.setdefault("iscrowd", 0)
+        if type(annotation.get("area")) not in (int, float):
+            annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
     return content
 
 

@@ -88,8 +88,8 @@ class Trainer:
         finally:
             progress.close()
             self.loader.close()
-        if self.unreadable.messages:
-            self.log.line(f"replaced by others: {self.unreadable}")
+            if self.unreadable.messages:
+                self.log.line(f"replaced by others: {self.unreadable}")
         return self.best
 
     def _epoch(self, epoch: int, step: int, stop_at: int, progress: Progress) -> int:

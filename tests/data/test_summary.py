@@ -104,6 +104,13 @@ def test_picture_shows_charts_and_samples(small):
 def test_picture_of_a_split_without_objects(split):
     empty = split.take(np.array([2]))
     draw_summary(summary_of(empty)).canvas.draw()
+
+
+def test_names_are_no_formulas(split, monkeypatch):
+    summary = summary_of(split)
+    object.__setattr__(summary, "names", ("a$_$", "$x$", "cow"))
+    draw_summary(summary).canvas.draw()
+    empty = split.take(np.array([2]))
     assert summary_of(empty).match_line() == "no objects"
 
 

@@ -101,6 +101,8 @@ def test_other_image_formats(root):
     ("xml", "where", "what"),
     [
         (None, "line 2", "Annotations/bad.xml: cannot be read: No such file"),
+        ('<?xml version="1.0" encoding="gb2312"?><a/>', "line 2", "not XML: multi-byte"),
+        ('<?xml version="1.0" encoding="foo"?><a/>', "line 2", "not XML: unknown encoding"),
         ("<annotation>", "line 2", "Annotations/bad.xml: not XML: no element found: line 1"),
         (image_xml("<object><name>cat</name></object>"), "bad.xml, object 1", "needs a bndbox"),
         (image_xml(object_xml("cat", (1, 2, "x", 4))), "bad.xml, object 1", "needs a bndbox"),

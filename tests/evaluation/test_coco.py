@@ -194,7 +194,9 @@ def test_class_numbers_belong_to_their_class(split):
     assert metrics.class_ap50 == pytest.approx({"cat": 1.0, "dog": 0.0})
 
 
-@pytest.mark.parametrize("change", ["ids from 0", "one id", "no id", "no area", "no iscrowd"])
+@pytest.mark.parametrize(
+    "change", ["ids from 0", "one id", "no id", "no area", "no iscrowd", "null area", "text area"]
+)
 def test_files_that_leave_things_out(split, change):
     content = json.loads(split.source.read_bytes())
     for number, annotation in enumerate(content["annotations"]):
@@ -202,6 +204,8 @@ def test_files_that_leave_things_out(split, change):
             annotation["id"] = number
         elif change == "one id":
             annotation["id"] = 5
+        elif change.endswith("l area") or change.startswith("text"):
+            annotation["area"] = None if change == "null area" else "400"
         elif change != "no iscrowd" or not annotation["iscrowd"]:
             del annotation[change.split()[1]]
     split.source.write_text(json.dumps(content))
