@@ -107,7 +107,7 @@ def find_size(folder: Folder, name: str, fields: list[str]) -> tuple[int, int]:
 
 def parse_box(item: str, classes: tuple[str, ...]) -> tuple[tuple[float, ...], int]:
     """The box (x1, y1, x2, y2) and the label of a field; InputError says what is wrong with it."""
-    values = item.split(",")
+    values = item.replace("_", "?").split(",")  # Python would take 1_0 for 10
     try:
         *box, index = (*map(float, values[:4]), int(values[4]))
     except (ValueError, IndexError):

@@ -14,6 +14,7 @@ from src.data.txt import read_lines
 from src.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+MAX_SIDE = 2**31  # pixels; sizes are held in 32 bits
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
 
 
@@ -127,7 +128,7 @@ def image_size(root: ElementTree.Element) -> Optional[tuple[int, int]]:
         width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))
     except ValueError:
         return None
-    return (width, height) if width > 0 and height > 0 else None
+    return (width, height) if 0 < min(width, height) <= max(width, height) < MAX_SIDE else None
 
 
 def add_objects(
