@@ -1,12 +1,11 @@
 """Evaluates a checkpoint with COCO's metric; `python3 eval.py --help` lists every key."""
 
+from src.command import run_command
 from src.config import parse_args
 from src.data.dataset import build_annotations
-from src.errors import exit_on_bad_input
 from src.files import check_file, make_output_folder, to_json, write_atomically
 
 
-@exit_on_bad_input
 def main(argv=None) -> None:
     cfg = parse_args(__doc__, argv)
     check_file(cfg, "checkpoint_path", needed=True)
@@ -41,4 +40,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

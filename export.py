@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
+from src.command import run_command
 from src.config import parse_args
 from src.data.dataset import build_annotations
 from src.data.images import read_image
 from src.data.transforms import fit_image
-from src.errors import InputError, exit_on_bad_input
+from src.errors import InputError
 from src.files import check_file, make_output_folder
 
 
-@exit_on_bad_input
 def main(argv=None) -> None:
     cfg = parse_args(__doc__, argv)
     check_file(cfg, "checkpoint_path", needed=True)
@@ -61,4 +61,4 @@ def comparison_image(cfg) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,32 +1,24 @@
-"""The error a user can mend, and how a command line ends on it."""
+"""Errors that are told in a line rather than a traceback."""
 
-import functools
-import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-EXIT_BAD_INPUT = 2
+EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 
 
 class InputError(Exception):
     """Bad input: the message names the file, key or image, what was found and what to do."""
+
+    exit_status = EXIT_BAD_INPUT
+
+
+class RunError(Exception):
+    """A run that cannot go on: the message says why, and where its last checkpoint is."""
+
+    exit_status = EXIT_FAILED
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
     """ "; did you mean ...?" where a known name is close, else nothing."""
     close = get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def exit_on_bad_input(main):
-    """Makes `main` end with status 2 and the message alone, without a traceback, on InputError."""
-
-    @functools.wraps(main)
-    def run(*args, **kwargs):
-        try:
-            return main(*args, **kwargs)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(EXIT_BAD_INPUT)
-
-    return run

@@ -15,6 +15,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
+from src.command import run_command
 from src.config import Config, parse_args, raise_input_error
 from src.data.annotations import Annotations, check_files
 from src.data.charts import draw_summary
@@ -22,7 +23,7 @@ from src.data.dataset import find_source
 from src.data.problems import Problem, Problems, count, first_lines
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
-from src.errors import EXIT_BAD_INPUT, InputError, exit_on_bad_input
+from src.errors import EXIT_BAD_INPUT, InputError
 from src.files import make_output_folder, to_json, write_atomically
 
 PICTURE_DPI = 80  # of a figure of 16 x 20 inches
@@ -98,7 +99,6 @@ def show_summary(cfg: Config, annotations: Annotations, role: str) -> None:
     print(f"picture: {path}")
 
 
-@exit_on_bad_input
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = raise_input_error
@@ -123,4 +123,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -18,6 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from src.interruption import take_signals_back
+
 SPARE_SLOTS = 2  # batches that wait while every worker is at work on another
 ALIGNMENT = 64  # bytes; arrays start at multiples of it, which suits every type
 PRELOADED = ["src.data.loader"]  # imported once, in the process that the workers are forked from
@@ -201,6 +203,7 @@ worker: dict[str, Any] = {}  # of a worker process: its "work" and its "slots"
 def start_worker(data: bytes, sizes: list[int], block: Any, slots: list, layout: Layout) -> None:
     """What a worker does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_signals_back()
     threading.Thread(target=end_with_parent, daemon=True).start()
     cv2.setNumThreads(0)  # the workers are the parallelism
     worker["work"] = unshare(data, sizes, block)
