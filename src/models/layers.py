@@ -1,7 +1,9 @@
 """Building blocks shared by the backbone, the pyramid and the heads."""
 
+from collections.abc import Iterable
 from typing import Optional
 
+import mindspore as ms
 from mindspore import nn, ops
 
 NORM_EPSILON = 1e-5  # one value for the whole network, torchvision's; MindSpore's ResNet50 had 1e-4
@@ -77,3 +79,28 @@ def upsample2x(x):
     n, c, h, w = x.shape
     x = ops.tile(x.reshape(n, c, h, 1, w, 1), (1, 1, 1, 2, 1, 2))  # (N,C,H,2,W,2)
     return x.reshape(n, c, 2 * h, 2 * w)
+
+
+def freeze(cells: Iterable[nn.Cell], *, norms_only: bool = False) -> None:
+    """Keeps cells as they are: no parameter is trained, norms use and keep their statistics.
+
+    Args:
+        cells: with all that is in them.
+        norms_only: whether only the batch norms among them are meant.
+    """
+    for cell in cells:
+        for _, inner in cell.cells_and_names():
+            is_norm = isinstance(inner, nn.BatchNorm2d)
+            if is_norm:
+                inner.use_batch_statistics = False
+            if is_norm or not norms_only:
+                for parameter in inner.get_parameters(expand=False):
+                    parameter.requires_grad = False
+
+
+def use_float16(network: nn.Cell) -> None:
+    """Lets a network calculate in float16, its batch norms and stored weights in float32."""
+    network.to_float(ms.float16)
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            cell.to_float(ms.float32)

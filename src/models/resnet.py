@@ -132,6 +132,11 @@ class ResNet(nn.Cell):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.out_channels = tuple(c * block.expansion for c in STAGE_CHANNELS[1:])
 
+    def stages(self, count: int) -> list[nn.Cell]:
+        """The first `count` of four stages; the stem belongs to the first."""
+        layers = [self.layer1, self.layer2, self.layer3, self.layer4][:count]
+        return [self.conv1, self.bn1, *layers] if count else []
+
     def construct(self, x):
         """(N,3,S,S) float -> C3 (N,c3,S/8,S/8), C4 (N,c4,S/16,S/16), C5 (N,c5,S/32,S/32)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))

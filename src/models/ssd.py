@@ -9,6 +9,7 @@ from mindspore import nn, ops
 from src.detection.anchors import STRIDES
 from src.models.fpn import FPN
 from src.models.heads import SharedHead
+from src.models.layers import freeze, use_float16
 from src.models.resnet import ResNet, resnet
 
 IMAGE_MEAN = (123.675, 116.28, 103.53)  # ImageNet's RGB mean and deviation, in 0..255
@@ -62,7 +63,8 @@ class SSD(nn.Cell):
         """Images (N,S,S,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32."""
         x = (ops.cast(images, ms.float32) - self.mean) * self.inverse_std
         features = self.fpn(*self.backbone(x.transpose(0, 3, 1, 2)))
-        return self.box_head(features), self.class_head(features)
+        deltas, logits = self.box_head(features), self.class_head(features)
+        return ops.cast(deltas, ms.float32), ops.cast(logits, ms.float32)
 
 
 def initialize(network: SSD, seed: int) -> None:
@@ -101,4 +103,9 @@ def build_ssd(cfg, boxes_per_cell: int) -> SSD:
         norm_momentum=cfg.norm_momentum,
     )
     initialize(network, cfg.seed)
+    freeze(network.backbone.stages(cfg.freeze_backbone_stages))
+    if cfg.freeze_norms != "none":
+        freeze([network if cfg.freeze_norms == "all" else network.backbone], norms_only=True)
+    if cfg.precision == "float16":
+        use_float16(network)
     return network

@@ -1,0 +1,59 @@
+"""The parts of a training run that a configuration asks for."""
+
+from typing import Optional
+
+import numpy as np
+
+from src.config import Config
+from src.losses import DetectionLoss
+from src.models.ssd import SSD, build_ssd
+from src.training.cells import LossNetwork
+from src.training.ema import MovingAverages
+from src.training.hooks import RunLog
+from src.training.loss_scale import LossScale
+from src.training.optimizer import build_optimizer
+from src.training.step import TrainStep
+from src.training.stopwatch import Stopwatch
+from src.weights import check_run, load_backbone, load_for_finetuning
+
+
+def build_network(cfg: Config, boxes_per_cell: int, log: RunLog) -> SSD:
+    """The detector with the weights that the configuration says to start from."""
+    network = build_ssd(cfg, boxes_per_cell)
+    if cfg.pretrained and not cfg.finetune:
+        log.line(load_backbone(network, cfg.pretrained))
+    if cfg.finetune:
+        log.line(load_for_finetuning(network, cfg.finetune))
+        check_run(cfg.finetune, cfg, finetuning=True)
+    return network
+
+
+def build_step(
+    cfg: Config,
+    network: SSD,
+    anchors: np.ndarray,
+    *,
+    averaged: Optional[SSD] = None,
+    clock: Optional[Stopwatch] = None,
+) -> TrainStep:
+    """The update of a configuration.
+
+    Args:
+        anchors: default boxes (A,4).
+        averaged: takes the averages of the network's weights, if there are any.
+        clock: gets the times of its parts.
+    """
+    loss = DetectionLoss(
+        anchors, alpha=cfg.alpha, gamma=cfg.gamma, beta=cfg.beta, box_weight=cfg.box_weight
+    )
+    return TrainStep(
+        LossNetwork(network, loss),
+        build_optimizer(cfg, network.trainable_params()),
+        clip_norm=cfg.clip_norm,
+        loss_scale=LossScale(
+            cfg.loss_scale, dynamic=cfg.dynamic_loss_scale, window=cfg.loss_scale_window
+        ),
+        averages=None if averaged is None else MovingAverages(network, averaged),
+        ema_decay=cfg.ema_decay,
+        clock=clock,
+    )

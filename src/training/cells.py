@@ -1,0 +1,150 @@
+"""The graphs of one update: gradients, their norm and sum, and the update itself.
+
+Gradients and update are graphs of their own, so that what happens between them (adding up batches,
+averaging over ranks, looking whether they are finite) is plain Python. On CPU that takes as long as
+one graph, and less memory (docs/architecture.md).
+"""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import mindspore as ms
+from mindspore import nn, ops
+
+half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
+scale = ops.MultitypeFuncGraph("scale")
+weighted_sum = ops.MultitypeFuncGraph("weighted_sum")
+copy_into = ops.MultitypeFuncGraph("copy_into")
+
+
+@half_square_sum.register("Function", "Tensor")
+def _half_square_sum(kernel, gradient):
+    return kernel(gradient)
+
+
+@scale.register("Tensor", "Tensor")
+def _scale(factor, gradient):
+    return gradient * factor
+
+
+@weighted_sum.register("Tensor", "Tensor", "Tensor", "Tensor")
+def _weighted_sum(weight, other_weight, gradient, other):
+    return weight * gradient + other_weight * other
+
+
+@copy_into.register("Tensor", "Tensor")
+def _copy_into(target, source):
+    return ops.assign(target, source)
+
+
+class LossNetwork(nn.Cell):
+    """The detector and its loss: from a batch to the losses of `losses.DetectionLoss`."""
+
+    def __init__(self, network: nn.Cell, loss: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.loss = loss
+
+    def construct(self, images, assigned, boxes, labels):
+        deltas, logits = self.network(images)
+        return self.loss(deltas, logits, assigned, boxes, labels)
+
+
+class Gradients(nn.Cell):
+    """Forward and backward pass.
+
+    Args:
+        loss_network: gives (total, class loss, box loss, positives).
+        weights: what is trained.
+    """
+
+    def __init__(self, loss_network: nn.Cell, weights: Sequence[ms.Parameter]):
+        super().__init__(auto_prefix=False)
+        self.loss_network = loss_network
+        self.weights = ms.ParameterTuple(weights)
+        self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
+
+    def construct(self, images, assigned, boxes, labels, loss_scale):
+        """The four losses (4,), and the gradients of loss_scale x total, one a weight."""
+        batch = (images, assigned, boxes, labels)
+        total, class_loss, box_loss, positives = self.loss_network(*batch)
+        zero = ops.zeros_like(total)
+        sens = (loss_scale, zero, zero, zero)
+        gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
+        return ops.stack([total, class_loss, box_loss, positives]), gradients
+
+
+class GlobalNorm(nn.Cell):
+    """L2 norm of all gradients together, by the kernel that is fastest on CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.l2_loss = ops.L2Loss()
+        self.map = ops.HyperMap()
+
+    def construct(self, *gradients):
+        halves = self.map(ops.partial(half_square_sum, self.l2_loss), gradients)
+        return ops.sqrt(2 * ops.addn(halves))
+
+
+class WeightedSum(nn.Cell):
+    """Adds up two lists of gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = ops.HyperMap()
+
+    def construct(self, weight, other_weight, *gradients):
+        """weight x each of the first half + other_weight x each of the second half."""
+        half = len(gradients) // 2
+        add = ops.partial(weighted_sum, weight, other_weight)
+        return self.map(add, gradients[:half], gradients[half:])
+
+
+class Copy(nn.Cell):
+    """Copies the values of some parameters into others.
+
+    Args:
+        sources, targets: as many of each; at least one.
+    """
+
+    def __init__(self, sources: Sequence[ms.Parameter], targets: Sequence[ms.Parameter]):
+        super().__init__(auto_prefix=False)
+        self.sources = ms.ParameterTuple(sources)
+        self.targets = ms.ParameterTuple(targets)
+        self.map = ops.HyperMap()
+
+    def construct(self):
+        return self.map(copy_into, self.targets, self.sources)
+
+
+class Update(nn.Cell):
+    """Optimizer, moving averages of the weights, and a copy of the norms' statistics.
+
+    Args:
+        optimizer: cell on (gradients, lr) with its `parameters`.
+        averages: cell on (share that stays) that follows the weights, or None.
+        backup: cell without arguments that is run at the end, or None.
+    """
+
+    def __init__(
+        self,
+        optimizer: nn.Cell,
+        *,
+        averages: Optional[nn.Cell] = None,
+        backup: Optional[nn.Cell] = None,
+    ):
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.averages = averages
+        self.backup = backup
+        self.map = ops.HyperMap()
+
+    def construct(self, lr, factor, decay, *gradients):
+        """One update with factor x gradients at learning rate lr; gives lr back, when done."""
+        done = self.optimizer(self.map(ops.partial(scale, factor), gradients), lr)
+        if self.averages is not None:
+            done = ops.depend(done, self.averages(ops.depend(decay, done)))
+        if self.backup is not None:
+            done = ops.depend(done, self.backup())
+        return ops.depend(lr * 1, done)

@@ -1,0 +1,57 @@
+"""Exponential moving averages of the weights, as a network of their own."""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+from mindspore import nn, ops
+
+from src.weights import EMA_PREFIX
+
+follow = ops.MultitypeFuncGraph("follow")
+
+
+@follow.register("Tensor", "Tensor", "Tensor")
+def _follow(share, average, value):
+    return ops.assign_add(average, share * (value - average))
+
+
+class MovingAverages(nn.Cell):
+    """Lets the parameters of one network follow those of another.
+
+    Statistics of batch norms are averaged as the weights are, so that both are of the same age.
+
+    Args:
+        network: that is trained.
+        averaged: another of the same architecture; it takes on the values of `network` and names
+            with EMA_PREFIX.
+    """
+
+    def __init__(self, network: nn.Cell, averaged: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.values = ms.ParameterTuple(network.get_parameters())
+        self.averages = ms.ParameterTuple(averaged.get_parameters())
+        check_same(self.values, self.averages)
+        for value, average in zip(self.values, self.averages):
+            average.set_data(ms.Tensor(value.asnumpy().copy()))
+            average.requires_grad = False
+        averaged.update_parameters_name(EMA_PREFIX)
+        self.map = ops.HyperMap()
+
+    def construct(self, decay):
+        """averages = decay x averages + (1 - decay) x values; decay a float32 scalar."""
+        return self.map(ops.partial(follow, 1 - decay), self.averages, self.values)
+
+
+def check_same(values: Sequence[ms.Parameter], others: Sequence[ms.Parameter]) -> None:
+    """ValueError unless names and shapes are the same."""
+    if [(v.name, v.shape) for v in values] != [(o.name, o.shape) for o in others]:
+        raise ValueError("the averages must be of the network's own architecture")
+
+
+def ema_decay(updates: int, highest: float) -> float:
+    """Share of the averages that stays at update number `updates`, from 0.
+
+    It starts low and rises to `highest`, so that the random weights of the start are soon
+    forgotten: min(highest, (1 + updates) / (10 + updates)).
+    """
+    return min(highest, (1 + updates) / (10 + updates))

@@ -1,0 +1,46 @@
+"""The scale of the loss in the backward pass."""
+
+LARGEST = 2.0**24
+SMALLEST = 1.0
+FACTOR = 2.0
+
+
+class LossScale:
+    """A factor of the loss that keeps small float16 gradients from vanishing; divided out later.
+
+    A dynamic one is halved whenever the gradients overflow, down to 1, and doubled after `window`
+    updates in a row without that (Micikevicius et al., 2018).
+
+    Args:
+        value: to start with.
+        dynamic: whether it changes.
+        window: updates in a row that double it.
+    """
+
+    def __init__(self, value: float, *, dynamic: bool = False, window: int = 2000):
+        self.value = value
+        self.dynamic = dynamic
+        self.window = window
+        self.good_updates = 0
+
+    def after(self, *, finite: bool) -> bool:
+        """Takes note of an update; True where gradients overflowed and a lower scale may help."""
+        if not self.dynamic:
+            return False
+        if finite:
+            self.good_updates += 1
+            if self.good_updates == self.window:
+                self.value = min(self.value * FACTOR, LARGEST)
+                self.good_updates = 0
+            return False
+        lower = max(self.value / FACTOR, SMALLEST)
+        helps = lower < self.value
+        self.value, self.good_updates = lower, 0
+        return helps
+
+    def state(self) -> dict:
+        """What a checkpoint has to hold; `load` takes it."""
+        return {"value": self.value, "good_updates": self.good_updates}
+
+    def load(self, state: dict) -> None:
+        self.value, self.good_updates = state["value"], state["good_updates"]

@@ -1,0 +1,35 @@
+"""Where the time of a step goes."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+DATA, COMPUTE, REDUCE, UPDATE, HOOKS = "data", "forward + backward", "reduce", "update", "hooks"
+PARTS = (DATA, COMPUTE, REDUCE, UPDATE, HOOKS)
+
+
+class Stopwatch:
+    """Adds up the seconds spent in each part of a step.
+
+    Args:
+        precise: whether a part waits for the device to finish what it was given; otherwise work
+            that was only handed over is counted where its result is first needed.
+    """
+
+    def __init__(self, *, precise: bool = False):
+        self.precise = precise
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] += time.perf_counter() - started
+
+    def lap(self) -> dict[str, float]:
+        """Seconds by part since the last lap."""
+        seconds, self.seconds = dict(self.seconds), defaultdict(float)
+        return seconds
