@@ -1,0 +1,89 @@
+"""Compiled graphs, kept on disk for the next start."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ENABLE, PLACE = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
+ABANDONED = 24 * 3600  # seconds after which a half-written folder has no writer any more
+
+was_used: list[Path] = []  # by this process; see GraphCache
+
+
+class GraphCache:
+    """Lets MindSpore keep what it compiles in a folder, and take it from there.
+
+    MindSpore finds a graph by its number in the order in which a process compiles with the cache
+    on, and does not compare it with the cell: cells compiled in another order get each other's
+    graphs, without an error. So all of a folder's graphs are compiled in one go, the folder is that
+    of one configuration and one state of the sources, and since MindSpore looks at the folder's
+    name only once a process, only the first call does anything. A folder is written beside its
+    place and moved there when whole, so that a kill leaves no half of one.
+
+    Args:
+        root: of the folders; made when needed.
+        facts: all that decides what the graphs are, besides this project's sources.
+    """
+
+    def __init__(self, root: Path, facts: Sequence[Any]):
+        self.folder = root / fingerprint(facts)
+
+    def compile(self, work: Callable[[], None]) -> bool:
+        """Calls `work`, which compiles; True where the graphs were there already."""
+        if was_used:
+            work()
+            return False
+        was_used.append(self.folder)
+        if not self.folder.is_dir():
+            self._write(work)
+            return False
+        try:
+            self._with_cache(work, self.folder)
+            return True
+        except RuntimeError:  # damaged, most likely; if not, the same error comes again
+            shutil.rmtree(self.folder, ignore_errors=True)
+            work()
+            return False
+
+    def _write(self, work: Callable[[], None]) -> None:
+        beside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.part")
+        clear_abandoned(self.folder.parent)
+        try:
+            self._with_cache(work, beside)
+            if beside.is_dir():
+                beside.rename(self.folder)
+        except OSError:  # no room, no permission, or another run was faster: the graphs are there
+            pass
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _with_cache(self, work: Callable[[], None], place: Path) -> None:
+        os.environ.update({ENABLE: "1", PLACE: str(place.absolute())})
+        try:
+            work()
+        finally:
+            os.environ[ENABLE] = "0"
+
+
+def fingerprint(facts: Sequence[Any]) -> str:
+    """A name that changes with the facts and with this project's sources."""
+    digest = hashlib.sha256()
+    source = Path(__file__).parent
+    for path in sorted(source.rglob("*.py")):
+        digest.update(str(path.relative_to(source)).encode() + path.read_bytes())
+    digest.update(repr(list(facts)).encode())
+    return digest.hexdigest()[:16]
+
+
+def clear_abandoned(root: Path) -> None:
+    """Deletes what killed runs have left half-written."""
+    for folder in root.glob(".*.part"):
+        try:
+            if time.time() - folder.stat().st_mtime > ABANDONED:
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # its writer was faster
+            pass
