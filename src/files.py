@@ -41,17 +41,17 @@ def make_output_folder(path: str, key: str = "output_path") -> Path:
 
 
 def to_json(value: Any) -> str:
-    """The value on one line; nan, which json does not know, becomes null."""
+    """The value on one line; nan and infinity, which json does not know, become null."""
     return json.dumps(without_nan(value), allow_nan=False)
 
 
 def without_nan(value: Any) -> Any:
-    """The value with None for every nan in its dicts and lists."""
+    """The value with None for every nan and infinity in its dicts and lists."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_atomically(path: Path, text: str) -> None:

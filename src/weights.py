@@ -17,6 +17,9 @@ CLASSIFIER_PREFIXES = ("end_point.", "fc.")  # of an image classifier; a detecto
 BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "module.")
 CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
 RUN_PREFIX = "run."  # entries of a checkpoint that tell of the run and are no weights
+OPTIMIZER_PREFIX = "optimizer."  # what the optimizer remembers of each weight
+EMA_PREFIX = "ema."  # moving averages of the weights
+CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # how MindSpore ends a file: mark and ten digits
 SHOWN_NAMES = 8
 # keys that change what the weights mean, but not their names and shapes
 SILENT_KEYS = (
@@ -49,13 +52,17 @@ class Match:
 
 
 def read_checkpoint(path: str) -> dict[str, np.ndarray]:
-    """Arrays of a MindSpore checkpoint by name; InputError where it cannot be read."""
-    content = load_entries(path)
-    return {
+    """Weights in a MindSpore checkpoint by name; InputError where it cannot be read.
+
+    Of a run that averages its weights they are the averages.
+    """
+    arrays = {
         name: value.asnumpy()
-        for name, value in content.items()
-        if isinstance(value, ms.Tensor) and not name.startswith(RUN_PREFIX)
+        for name, value in load_entries(path).items()
+        if isinstance(value, ms.Tensor) and not name.startswith((RUN_PREFIX, OPTIMIZER_PREFIX))
     }
+    averages = {n[len(EMA_PREFIX) :]: a for n, a in arrays.items() if n.startswith(EMA_PREFIX)}
+    return averages or arrays
 
 
 def load_entries(path: str) -> dict:
@@ -64,11 +71,18 @@ def load_entries(path: str) -> dict:
         raise InputError(f"{path}: no such checkpoint file")
     logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
     try:
-        return ms.load_checkpoint(str(path))
+        return ms.load_checkpoint(str(path), crc_check=has_checksum(Path(path)))
     except (ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one") from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+def has_checksum(path: Path) -> bool:
+    """Whether a checkpoint ends with a checksum, which is written last."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - CHECKSUM_BYTES, 0))
+        return file.read().startswith(CHECKSUM_MARK)
 
 
 def check_run(path: str, cfg: Config, *, finetuning: bool = False) -> None:

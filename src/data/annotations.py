@@ -1,5 +1,6 @@
 """Annotations of a split, as flat arrays."""
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -88,6 +89,14 @@ class Annotations:
             labels=self.labels[own],
             crowd=self.crowd[own],
         )
+
+    def fingerprint(self) -> str:
+        """A short name that changes with the images, their order, boxes and classes."""
+        digest = hashlib.sha256()
+        for array in (self.file_names, self.image_ids, self.offsets, self.boxes, self.labels):
+            digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(self.crowd))
+        return f"{len(self)} images, {digest.hexdigest()[:16]}"
 
     def file_name(self, index: int) -> str:
         """Image `index`'s path relative to `image_dir`."""

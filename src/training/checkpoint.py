@@ -1,62 +1,125 @@
-"""Checkpoints of a run: last, best and the newest epochs."""
+"""Checkpoints of a run: written whole, checked when they are read."""
 
+import json
+import logging
 import os
 import shutil
-import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 import mindspore as ms
-from mindspore import nn
+import numpy as np
+import yaml
 
+from src.config import Config, as_lists
+from src.errors import InputError, RunError
 from src.files import FILE_MODE
-from src.weights import RUN_PREFIX
+from src.weights import RUN_PREFIX, has_checksum, load_entries
+
+CONFIG, STATE = RUN_PREFIX + "config", RUN_PREFIX + "state"
+# keys that may change between the sessions of a run: where things are, how they are shown and
+# stored, and what decides when the run ends rather than what it computes
+FREE_ON_RESUME = (
+    "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
+    "num_classes", "max_steps", "max_bad_steps", "eval_interval", "eval_start_epoch", "patience",
+    "eval_batch_size", "checkpoint_path", "score_threshold", "nms_iou", "candidates",
+    "max_detections", "pictures", "file_format", "file_name", "export_image", "output_path",
+    "resume", "resume_from", "profile", "compile_cache", "device_id", "cpu_threads",
+    "log_interval", "save_interval", "save_minutes", "keep_checkpoints",
+)  # fmt: skip
 
 
 class Checkpoints:
     """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when whole.
 
-    A folder that an earlier run left there is moved aside first, so the two never mix.
-
     Args:
         folder: made here.
         keep: newest epoch_NN.ckpt that stay.
-        metadata: strings and numbers stored in every file, under RUN_PREFIX.
+        config: of the run, as YAML; stored in every file.
     """
 
-    def __init__(self, folder: Path, *, keep: int, metadata: dict):
+    def __init__(self, folder: Path, *, keep: int, config: str):
         self.folder = folder
         self.keep = keep
-        self.metadata = metadata
-        self.epochs: list[Path] = []
-        if folder.is_dir() and any(folder.iterdir()):
-            folder.rename(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d-%H%M%S')}"))
+        self.config = config
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, network: nn.Cell, *, epoch: int, step: int) -> None:
-        """Saves the network after `epoch` (from 1) as last.ckpt and epoch_NN.ckpt."""
-        last = self.folder / "last.ckpt"
-        self._write(network, last, epoch, step)
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.ckpt"
+
+    def save(self, parameters: Mapping[str, ms.Parameter], state: dict) -> None:
+        """Saves all that the run needs to go on as last.ckpt."""
+        write_checkpoint(self.last, parameters, self.config, state)
+
+    def save_best(self, parameters: Mapping[str, ms.Parameter], state: dict) -> None:
+        """Saves the weights that were evaluated as best.ckpt."""
+        write_checkpoint(self.best, parameters, self.config, state)
+
+    def keep_epoch(self, epoch: int) -> None:
+        """Keeps last.ckpt as that of `epoch` too, and deletes the oldest beyond `keep`."""
         if self.keep:
-            self.epochs.append(self.folder / f"epoch_{epoch:02d}.ckpt")
-            copy_by_link(last, self.epochs[-1])
-        while len(self.epochs) > self.keep:
-            self.epochs.pop(0).unlink()
+            copy_by_link(self.last, self.folder / f"epoch_{epoch:02d}.ckpt")
+        for path in self.epochs()[self.keep :]:
+            path.unlink()
 
-    def save_best(self, network: nn.Cell, *, epoch: int, step: int) -> None:
-        """Saves the network as best.ckpt."""
-        self._write(network, self.folder / "best.ckpt", epoch, step)
-
-    def _write(self, network: nn.Cell, path: Path, epoch: int, step: int) -> None:
-        metadata = {**self.metadata, "epoch": epoch, "step": step}
-        save_atomically(network, path, {RUN_PREFIX + k: v for k, v in metadata.items()})
+    def epochs(self) -> list[Path]:
+        """The epoch_NN.ckpt, newest first."""
+        return [path for _, path in sorted(numbered(self.folder), reverse=True)]
 
 
-def save_atomically(network: nn.Cell, path: Path, metadata: dict) -> None:
-    """Writes a checkpoint beside `path` and moves it there, so `path` is never half-written."""
+def numbered(folder: Path) -> list[tuple[int, Path]]:
+    """(NN, path) of the epoch_NN.ckpt in the folder."""
+    found = [(path.stem.partition("_")[2], path) for path in folder.glob("epoch_*.ckpt")]
+    return [(int(number), path) for number, path in found if number.isdecimal()]
+
+
+def write_checkpoint(
+    path: Path, parameters: Mapping[str, ms.Parameter], config: str, state: dict
+) -> None:
+    """Writes a checkpoint beside `path` and moves it there, so `path` is never half-written.
+
+    Args:
+        parameters: by the names they get in the file.
+        config: of the run, as YAML.
+        state: of the run, in types that JSON knows; "epoch" and "step" among them.
+
+    Raises:
+        RunError: the disk is full, say; what was at `path` is still there.
+    """
     beside = path.with_name(f".{path.stem}.part.ckpt")  # the suffix MindSpore insists on
-    ms.save_checkpoint(network, str(beside), append_dict=metadata)
-    beside.chmod(FILE_MODE)
-    os.replace(beside, path)
+    entries = [{"name": name, "data": parameter} for name, parameter in parameters.items()]
+    about = {CONFIG: config, STATE: json.dumps(state)}
+    about.update({RUN_PREFIX + key: state[key] for key in ("epoch", "step")})
+    logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
+    try:
+        ms.save_checkpoint(entries, str(beside), append_dict=about, crc_check=True)
+        beside.chmod(FILE_MODE)
+        flush_to_disk(beside)
+        os.replace(beside, path)
+        flush_to_disk(path.parent)
+    except (OSError, RuntimeError) as error:
+        beside.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        kept = f"; the one before, {path}, is kept" if path.is_file() else ""
+        raise RunError(f"{path}: the checkpoint cannot be written: {reason}{kept}") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Waits until a file, or a folder's list of files, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def copy_by_link(source: Path, target: Path) -> None:
@@ -71,3 +134,86 @@ def copy_by_link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, beside)
     os.replace(beside, target)
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A checkpoint's contents: parameters by name, the run's state and its configuration."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    state: dict
+    config: dict
+
+    def check_config(self, cfg: Config) -> None:
+        """InputError names the keys that may not change within a run and did."""
+        differences = [
+            f"{key}: {as_lists(self.config[key])} in the checkpoint, {as_lists(cfg[key])} now"
+            for key in cfg
+            if key in self.config and key not in FREE_ON_RESUME
+            if as_lists(self.config[key]) != as_lists(cfg[key])
+        ]
+        if differences:
+            raise InputError(
+                "\n  ".join(
+                    [
+                        f"{self.path}: is of a run with another configuration",
+                        *differences,
+                        "resume with the run's own config.yaml, or start another with --finetune",
+                    ]
+                )
+            )
+
+
+def read_run(path: Path) -> SavedRun:
+    """A checkpoint to go on from; InputError says what is wrong with it."""
+    if path.is_file() and not has_checksum(path):
+        raise InputError(f"{path}: has no checksum at its end: cut short, or not of a training run")
+    entries = load_entries(str(path))
+    if STATE not in entries or CONFIG not in entries:
+        raise InputError(f"{path}: tells nothing of a run; it can only be used with --finetune")
+    state = json.loads(entries[STATE])
+    if "updates" not in state:
+        raise InputError(f"{path}: holds weights alone; it can only be used with --finetune")
+    arrays = {
+        name: entry.asnumpy()
+        for name, entry in entries.items()
+        if isinstance(entry, ms.Tensor) and not name.startswith(RUN_PREFIX)
+    }
+    return SavedRun(path, arrays, state, yaml.safe_load(entries[CONFIG]))
+
+
+def find_run(folder: Path, chosen: str) -> Optional[SavedRun]:
+    """The checkpoint to resume from, or None where the folder has none.
+
+    Args:
+        folder: of the run's checkpoints.
+        chosen: a path, or empty for last.ckpt.
+
+    Raises:
+        InputError: the checkpoint cannot be used; names the next older one that can.
+    """
+    last = folder / "last.ckpt"
+    older = [path for _, path in sorted(numbered(folder), reverse=True)]
+    if not chosen and not last.exists() and not older:
+        return None
+    path = Path(chosen) if chosen else last
+    try:
+        return read_run(path)
+    except InputError as error:
+        raise InputError(f"{error}\n  {offer(path, older)}") from None
+
+
+def offer(damaged: Path, candidates: list[Path]) -> str:
+    """What to do instead: the first of the candidates, newest first, that is sound."""
+    for path in candidates:
+        if path.resolve() == damaged.resolve():
+            continue
+        try:
+            state = read_run(path).state
+        except InputError:
+            continue
+        return (
+            f"{path} is sound (epoch {state['epoch']}, step {state['step']}): --resume_from={path}"
+        )
+    return "no older checkpoint of the run is sound; without --resume it starts anew"

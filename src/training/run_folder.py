@@ -1,0 +1,54 @@
+"""The folder of a run: one run at a time, and earlier ones kept apart."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import IO, Optional
+
+from src.errors import InputError
+
+LEFT_BY_A_RUN = ("ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json")
+LOCK = ".lock"
+
+
+def lock(folder: Path) -> Optional[IO]:
+    """Keeps other runs out of the folder for as long as the file that is returned stays open.
+
+    None where the file system has no locks. InputError where another run is at work there.
+    """
+    file = (folder / LOCK).open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(
+            f"{folder}: another run is writing there; set --output_path to another folder"
+        ) from None
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def set_aside(folder: Path) -> Optional[Path]:
+    """Moves what an earlier run left in the folder into one of its own; returns that, if any."""
+    left = [folder / name for name in LEFT_BY_A_RUN if (folder / name).exists()]
+    if not left:
+        return None
+    aside = folder / f"earlier_{time.strftime('%Y%m%d-%H%M%S')}"
+    while aside.exists():
+        aside = aside.with_name(aside.name + "b")
+    aside.mkdir()
+    for path in left:
+        path.rename(aside / path.name)
+    return aside
+
+
+def follow_move(path: str, folder: Path, aside: Path) -> str:
+    """Where a file in the folder is after `set_aside`; the path as it is, if it was not moved."""
+    if not path:
+        return path
+    relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder)))
+    moved = relative.parts[0] in LEFT_BY_A_RUN and not os.path.exists(path)
+    return str(aside / relative) if moved else path
