@@ -1,6 +1,7 @@
 """Runs a detector over a split."""
 
 from collections.abc import Callable, Iterator
+from typing import Optional
 
 import mindspore as ms
 import numpy as np
@@ -50,15 +51,19 @@ def detect_split(
     *,
     batch_size: int,
     workers: int,
+    check: Optional[Callable[[], None]] = None,
 ) -> tuple[list[dict], Unreadable]:
     """Detections of every image of the split, in its own pixels, in COCO's result format.
 
-    An image that cannot be read has no detections; it is among the second.
+    An image that cannot be read has no detections; it is among the second. `check` is called
+    before each batch, and may raise to end the work.
     """
     results: list[dict] = []
     annotations = samples.annotations
     unreadable = Unreadable(annotations.source, len(annotations))
     for batch in eval_batches(samples, batch_size=batch_size, workers=workers):
+        if check is not None:
+            check()
         unreadable.add(batch.unread)
         for image_id, detections in detect_batch(forward, batch, postprocess):
             results += coco_results(image_id, detections, annotations.category_ids)
@@ -74,7 +79,11 @@ def build_detector(cfg: Config) -> SSD:
 
 
 def detect_with(
-    network: SSD, cfg: Config, annotations: Annotations
+    network: SSD,
+    cfg: Config,
+    annotations: Annotations,
+    *,
+    check: Optional[Callable[[], None]] = None,
 ) -> tuple[list[dict], Unreadable]:
     """`detect_split` as the configuration asks for it."""
     network.set_train(False)
@@ -85,4 +94,5 @@ def detect_with(
         build_postprocessor(cfg, anchors),
         batch_size=cfg.eval_batch_size,
         workers=cfg.num_workers,
+        check=check,
     )

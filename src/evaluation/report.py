@@ -1,5 +1,6 @@
 """Results a person reads: the AP table and pictures of detections."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -41,16 +42,30 @@ def save_pictures(
     folder: Path,
     count: int,
 ) -> list[Path]:
-    """Draws `count` images of the split, picked by chance: ground truth left, detections right.
-
-    Args:
-        results: in COCO's result format.
-        folder: made if it is not there.
+    """Writes the pictures of `draw_examples` into a folder, which is made if it is not there.
 
     Returns:
         The files written, <image id>.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for record, picture in draw_examples(annotations, classes, results, count):
+        paths.append(folder / f"{record.image_id}.png")
+        cv2.imwrite(str(paths[-1]), picture[..., ::-1])
+    return paths
+
+
+def draw_examples(
+    annotations: Annotations, classes: tuple[str, ...], results: list[dict], count: int
+) -> Iterator[tuple[Record, np.ndarray]]:
+    """Draws `count` images of the split, picked by chance: ground truth left, detections right.
+
+    Args:
+        results: in COCO's result format.
+
+    Yields:
+        Record and picture (PICTURE_HEIGHT,W,3) uint8 RGB, but for images that cannot be read.
+    """
     count = min(count, len(annotations))
     order = np.random.default_rng(0).permutation(len(annotations))[:count]  # the same every time
     chosen = [annotations[int(i)] for i in sorted(order)]
@@ -59,15 +74,11 @@ def save_pictures(
         if result["image_id"] in found and result["score"] >= DRAWN_SCORE:
             found[result["image_id"]].append(result)
     label_of = {category: label for label, category in enumerate(annotations.category_ids)}
-    paths = []
     for record in chosen:
         try:
-            picture = draw_pair(record, found[record.image_id], classes[1:], label_of)
+            yield record, draw_pair(record, found[record.image_id], classes[1:], label_of)
         except InputError:  # an unreadable image, which was reported before
             continue
-        paths.append(folder / f"{record.image_id}.png")
-        cv2.imwrite(str(paths[-1]), picture[..., ::-1])
-    return paths
 
 
 def draw_pair(record: Record, found: list[dict], names: tuple[str, ...], label_of: dict):

@@ -1,27 +1,38 @@
-"""What a run tells about itself: log.txt, metrics.jsonl and a progress bar."""
+"""What a run tells about itself: log.txt, metrics.jsonl, TensorBoard and a progress bar."""
 
+import json
+import os
 import shutil
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
+from typing import Optional
 
 from tqdm import tqdm
 
 from src.files import to_json
+from src.training.board import Board
+from src.training.step import StepReport
+from src.training.stopwatch import DATA, HOOKS, Stopwatch
 
 BAR = "{desc}  {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"  # speed and time left are ours
+DATA_BOUND = 0.2  # share of the time in waiting for data from which on that is what to mend
+LOSSES = ("loss", "class_loss", "box_loss")
 
 
 class RunLog:
-    """Writes lines to log.txt and the console, and records to metrics.jsonl.
+    """Writes lines to log.txt and the console, and records to metrics.jsonl and TensorBoard.
 
     Args:
         folder: the run's output_path; it must exist.
     """
 
     def __init__(self, folder: Path):
+        self.folder = folder
         self.text = (folder / "log.txt").open("a", buffering=1, encoding="utf-8")
         self.metrics = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
+        self.board: Optional[Board] = None
 
     def line(self, message: str, *, console: bool = True) -> None:
         """Logs a line with the time of day; a progress bar on the console stays whole."""
@@ -34,83 +45,231 @@ class RunLog:
         """Appends one JSON object to metrics.jsonl."""
         self.metrics.write(to_json({"kind": kind, **values}) + "\n")
 
+    def start_board(self, step: int) -> None:
+        """Opens TensorBoard's file of this session, which begins after `step` updates."""
+        self.board = Board(self.folder / "tensorboard", step=step)
+
+    def rewind(self, step: int, evaluated_step: int) -> None:
+        """Drops records of what a resumed run does again.
+
+        Args:
+            step: updates that its checkpoint contains.
+            evaluated_step: after which it was last evaluated.
+        """
+        path = self.folder / "metrics.jsonl"
+        self.metrics.close()
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if is_kept(line, step, evaluated_step)]
+        beside = path.with_name(f".{path.name}.part")
+        beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        os.replace(beside, path)
+        self.metrics = path.open("a", buffering=1, encoding="utf-8")
+
     def close(self) -> None:
         self.text.close()
         self.metrics.close()
+        if self.board:
+            self.board.close()
+
+
+def is_kept(line: str, step: int, evaluated_step: int) -> bool:
+    """Whether a line of metrics.jsonl tells of what a checkpoint after `step` updates contains."""
+    try:
+        record = json.loads(line)
+    except ValueError:  # the last one, cut short by a kill
+        return False
+    return record["step"] <= (evaluated_step if record["kind"] == "evaluation" else step)
+
+
+class Mean:
+    """The mean of numbers that come one by one."""
+
+    def __init__(self, total: float = 0.0, count: int = 0):
+        self.total = total
+        self.count = count
+
+    def add(self, value: float) -> None:
+        self.total += value
+        self.count += 1
+
+    def take(self) -> Optional[float]:
+        """The mean, or None of nothing; starts anew."""
+        mean = self.total / self.count if self.count else None
+        self.total, self.count = 0.0, 0
+        return mean
 
 
 class Progress:
     """Loss, images/s and time left: a bar on a terminal, plain lines elsewhere.
 
-    The first update compiles the network and evaluations come in between, so neither counts in
-    images/s or the time left.
+    The first update of a session is slower than the others, and evaluations and checkpoints come
+    in between: they do not count in images/s. The time left allows for the evaluations to come.
 
     Args:
         log: where the lines and records go.
         total_steps: updates of the whole run.
-        batch_size: images per update, of all ranks.
+        images_per_step: of all batches and ranks.
         log_interval: updates between two lines.
     """
 
-    def __init__(self, log: RunLog, *, total_steps: int, batch_size: int, log_interval: int):
+    def __init__(
+        self,
+        log: RunLog,
+        *,
+        total_steps: int,
+        images_per_step: int,
+        log_interval: int,
+    ):
         self.log = log
         self.total_steps = total_steps
-        self.batch_size = batch_size
+        self.images_per_step = images_per_step
         self.log_interval = log_interval
         # a terminal that does not tell its width would get an empty bar
         self.on_terminal = sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns > 0
-        self.bar = tqdm(total=total_steps, bar_format=BAR, disable=not self.on_terminal)
-        self.steps = 0
-        self.timed_steps = 0
-        self.seconds = 0.0
-        self.interval_losses: list[float] = []
+        self.bar: Optional[tqdm] = None
+        self.steps = 0  # of this session
+        self.seconds = 0.0  # of all of them but the first
+        self.parts: dict[str, float] = defaultdict(float)  # of these, by part of a step
+        self.evaluation_seconds = Mean()
+        self.interval_loss, self.epoch_loss = Mean(), Mean()
 
-    def update(self, *, epoch: int, step: int, lr: float, losses: dict, seconds: float) -> None:
-        """Takes note of one update.
+    def start(self, done: int) -> None:
+        """Shows the bar, with the updates of earlier sessions done."""
+        self.bar = tqdm(
+            total=self.total_steps, initial=done, bar_format=BAR, disable=not self.on_terminal
+        )
+
+    def restart(self) -> None:
+        """Counts times anew; the next update is the first again."""
+        self.steps, self.seconds = 0, 0.0
+        self.parts.clear()
+
+    def state(self) -> dict:
+        """The sums of an interval and an epoch under way, which a checkpoint holds."""
+        return {name: vars(getattr(self, name)) for name in ("interval_loss", "epoch_loss")}
+
+    def load(self, state: dict) -> None:
+        for name, values in state.items():
+            setattr(self, name, Mean(**values))
+
+    def update(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        lr: float,
+        report: StepReport,
+        clock: Stopwatch,
+        evaluations_left: int = 0,
+    ) -> None:
+        """Takes note of one update, and of the time that telling of the one before took.
 
         Args:
             epoch: from 1; step: from 1, over the whole run.
-            losses: of this update, by name, "loss" among them.
-            seconds: that it took, waiting for data included.
+            clock: has the seconds that the update took, by part.
+            evaluations_left: that will come before the end.
         """
+        parts = clock.lap()
+        with clock(HOOKS):
+            self._take(parts, report)
+            self._tell(epoch, step, lr, report, evaluations_left)
+
+    def _take(self, parts: dict[str, float], report: StepReport) -> None:
         self.steps += 1
+        seconds = sum(parts.values())
         if self.steps == 1:
-            self.log.line(f"compiled and made the first update in {seconds:.1f} s")
+            self.log.line(f"made the first update in {seconds:.1f} s")
         else:
-            self.timed_steps += 1
             self.seconds += seconds
-        self.interval_losses.append(losses["loss"])
-        speed = self.timed_steps * self.batch_size / self.seconds if self.seconds else 0.0
-        left = (self.total_steps - step) * self.batch_size / speed if speed else 0.0
-        status = f"epoch {epoch}  loss {losses['loss']:.3f}"
-        if speed:
-            status += f"  {speed:.1f} images/s  {clock(left)} left"
+            for part, value in parts.items():
+                self.parts[part] += value
+        if report.updated:
+            self.interval_loss.add(report.loss)
+            self.epoch_loss.add(report.loss)
+
+    def _tell(
+        self, epoch: int, step: int, lr: float, report: StepReport, evaluations_left: int
+    ) -> None:
+        status = f"epoch {epoch}  loss {report.loss:.3f}"
+        if self.seconds:
+            left = self._seconds_left(step, evaluations_left)
+            status += f"  {self.images_per_second():.1f} images/s  {clock(left)} left"
         self.bar.set_description_str(status, refresh=False)
         self.bar.update()
         if step % self.log_interval == 0 or step == self.total_steps:
-            mean = sum(self.interval_losses) / len(self.interval_losses)
-            self.interval_losses = []
-            self.log.line(
-                f"epoch {epoch}  step {step}/{self.total_steps}  loss {mean:.4f}  lr {lr:.5f}  "
-                f"{speed:.1f} images/s  {clock(left)} left",
-                console=not self.on_terminal,
-            )
-            self.log.record(
-                "step",
-                epoch=epoch,
-                step=step,
-                lr=lr,
-                images_per_second=round(speed, 2),
-                mean_loss=mean,
-                **losses,
-            )
+            self._log(epoch, step, lr, report, self._seconds_left(step, evaluations_left))
+
+    def images_per_second(self) -> float:
+        """Of this session, without its first update."""
+        return (self.steps - 1) * self.images_per_step / self.seconds if self.seconds else 0.0
+
+    def data_share(self) -> float:
+        """Share of the time of these updates that passed in waiting for data."""
+        return self.parts[DATA] / self.seconds if self.seconds else 0.0
+
+    def waits_for(self) -> str:
+        """What the run waits for, in a sentence."""
+        share = self.data_share()
+        what = "the device"
+        if share > DATA_BOUND:
+            what = "data; more --num_workers may help"
+        return f"{share:.0%} of the time passes in waiting for data: the run waits for {what}"
+
+    def evaluated(self, seconds: float) -> None:
+        """Takes note of what an evaluation takes."""
+        self.evaluation_seconds.add(seconds)
+
+    def end_epoch(self, epoch: int, step: int, skipped: int) -> None:
+        """Records the epoch that has ended."""
+        self.log.record(
+            "epoch",
+            epoch=epoch,
+            step=step,
+            mean_loss=self.epoch_loss.take(),
+            images_per_second=round(self.images_per_second(), 2),
+            data_share=round(self.data_share(), 4),
+            skipped=skipped,
+        )
 
     def close(self) -> None:
         self.bar.close()
 
+    def _seconds_left(self, step: int, evaluations_left: int) -> float:
+        speed = self.images_per_second()
+        steps = (self.total_steps - step) * self.images_per_step / speed if speed else 0.0
+        one = self.evaluation_seconds
+        return steps + (evaluations_left * one.total / one.count if one.count else 0.0)
+
+    def _log(self, epoch: int, step: int, lr: float, report: StepReport, left: float) -> None:
+        mean = self.interval_loss.take()
+        speed, share = self.images_per_second(), self.data_share()
+        shown = "-" if mean is None else f"{mean:.4f}"
+        self.log.line(
+            f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.5f}  "
+            f"{speed:.1f} images/s  data {share:.0%}  {clock(left)} left",
+            console=not self.on_terminal,
+        )
+        measured = {"images_per_second": round(speed, 2), "data_share": round(share, 4)}
+        numbers = {name: value for name, value in vars(report).items() if name != "updated"}
+        self.log.record(
+            "step", epoch=epoch, step=step, lr=lr, mean_loss=mean, **measured, **numbers
+        )
+        if self.log.board:
+            curves = {f"train/{name}": getattr(report, name) for name in LOSSES}
+            curves["train/lr"] = lr
+            curves["train/gradient_norm"] = report.gradient_norm
+            curves["train/loss_scale"] = report.loss_scale
+            curves["train/positives_per_image"] = report.positives / self.images_per_step
+            curves.update({f"time/{name}": value for name, value in measured.items()})
+            self.log.board.scalars(step, curves)
+            self.log.board.flush()
+
 
 def clock(seconds: float) -> str:
-    """Seconds as 1:02:03 or 2:03."""
+    """Seconds as 1:02:03 or 2:03, days in front where there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours}:{minutes:02d}:{rest:02d}"
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

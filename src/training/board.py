@@ -1,0 +1,48 @@
+"""TensorBoard's event files."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import image as image_summary
+from tensorboardX.summary import scalar as scalar_summary
+
+
+class Board:
+    """Writes scalars and images for TensorBoard.
+
+    Events are written where they are made: the library's usual writer has a thread for it, which
+    stops at a full disk and would then hold up the training.
+
+    Args:
+        folder: made if it is not there; every session of a run adds a file.
+        step: updates made so far; what an earlier session wrote of later ones is hidden.
+    """
+
+    def __init__(self, folder: Path, *, step: int = 0):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.writer = EventsWriter(str(folder / "events"))
+        started = Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
+        self._write(started)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Adds a point to the curve of each value."""
+        for name, value in values.items():
+            self._write(Event(step=step, summary=scalar_summary(name, value)))
+
+    def image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Adds a picture (H,W,3) uint8 RGB."""
+        self._write(Event(step=step, summary=image_summary(name, picture, dataformats="HWC")))
+
+    def flush(self) -> None:
+        """Makes what was written so far visible to readers."""
+        self.writer._py_recordio_writer._writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self.writer.write_event(event)
