@@ -193,11 +193,32 @@ def check_consistency(values: Mapping[str, Any]) -> None:
         )
     if not values["aspect_ratios"]:
         raise InputError("aspect_ratios is empty; expected at least one")
-    if values["warmup_epochs"] >= values["epoch_size"]:
+    check_training(values)
+
+
+def check_training(values: Mapping[str, Any]) -> None:
+    """InputError where keys of the training contradict each other."""
+    epochs = values["epoch_size"]
+    if values["warmup_epochs"] >= epochs:
         raise InputError(
-            f"warmup_epochs is {values['warmup_epochs']}; expected less than epoch_size, "
-            f"{values['epoch_size']}"
+            f"warmup_epochs is {values['warmup_epochs']}; expected less than epoch_size, {epochs}"
         )
+    milestones = list(values["lr_milestones"])
+    if values["lr_schedule"] == "steps" and (
+        not milestones or sorted(set(milestones)) != milestones or milestones[-1] >= epochs
+    ):
+        raise InputError(
+            f"lr_milestones is {milestones}; expected rising epochs below epoch_size, {epochs}"
+        )
+    if values["precision"] == "float16" and values["device_target"] == "CPU":
+        raise InputError(
+            "precision is float16, but MindSpore has no float16 convolutions for the CPU; use "
+            "--precision=float32"
+        )
+    if values["profile"] and values["resume"]:
+        raise InputError("profile and resume are both true; a profile starts from the beginning")
+    if values["resume_from"] and not values["resume"]:
+        raise InputError("resume_from is given without --resume=True")
 
 
 class UniqueKeyLoader(yaml.SafeLoader):

@@ -1,29 +1,35 @@
 """The training loop."""
 
-import math
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Optional
 
 import mindspore as ms
+import numpy as np
 
 from src.config import Config
 from src.data.annotations import Annotations
 from src.data.loader import TrainBatch, build_loader
 from src.data.problems import Unreadable
 from src.detection.anchors import build_anchors
-from src.evaluation.coco import Metrics, evaluate
-from src.evaluation.detect import detect_with
-from src.losses import DetectionLoss
-from src.models.ssd import SSD, build_ssd
-from src.training.checkpoint import Checkpoints
+from src.errors import InputError
+from src.graph_cache import GraphCache
+from src.interruption import Interrupted, Interruption
+from src.models.ssd import build_ssd
+from src.training.build import build_network, build_step
+from src.training.checkpoint import FREE_ON_RESUME, Checkpoints, SavedRun
+from src.training.evaluator import Evaluator
+from src.training.guard import Guard
 from src.training.hooks import Progress, RunLog
-from src.training.optimizer import build_optimizer
-from src.training.schedule import warmup_cosine
-from src.training.step import LossNetwork, TrainStep
-from src.weights import check_run, load_backbone, load_for_finetuning
+from src.training.schedule import build_schedule
+from src.training.stopwatch import DATA, HOOKS, Stopwatch
+from src.weights import EMA_PREFIX
 
-REPORT = ("loss", "class_loss", "box_loss", "positives", "gradient_norm")
+GRAPHS = ".graphs"  # folder beside output_path, so that runs share it; can be deleted any time
+MINUTE = 60.0
 
 
 class Trainer:
@@ -33,10 +39,11 @@ class Trainer:
         cfg: the configuration.
         annotations: the training split.
         val_annotations: the split to evaluate on; None never evaluates.
-        log: of the run, in `cfg.output_path`.
+        log: of the run.
+        interruption: says when to stop early.
 
     Raises:
-        InputError: fewer images than a batch, or unusable weights.
+        InputError: fewer images than an update takes, or unusable weights.
     """
 
     def __init__(
@@ -45,140 +52,247 @@ class Trainer:
         annotations: Annotations,
         val_annotations: Optional[Annotations],
         log: RunLog,
+        *,
+        interruption: Optional[Interruption] = None,
     ):
         self.cfg = cfg
-        self.val_annotations = val_annotations
         self.log = log
+        self.interruption = interruption or Interruption()
+        self.clock = Stopwatch(precise=cfg.profile)
         generator = build_anchors(cfg)
-        self.anchors = generator.boxes(cfg.image_size)
         self.network = build_network(cfg, generator.boxes_per_cell, log)
-        self.step_cell = build_step(cfg, self.network, self.anchors)
-        self.loader = build_loader(cfg, annotations)
-        self.unreadable = Unreadable(annotations.source, len(annotations))
-        self.steps_per_epoch = self.loader.steps_per_epoch
-        self.total_steps = cfg.epoch_size * self.steps_per_epoch
-        self.checkpoints = Checkpoints(
-            Path(cfg.output_path) / "ckpt",
-            keep=cfg.keep_checkpoints,
-            metadata={"config": cfg.to_yaml()},
+        self.averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
+        self.train_step = build_step(
+            cfg,
+            self.network,
+            generator.boxes(cfg.image_size),
+            averaged=self.averaged,
+            clock=self.clock,
         )
-        self.best: Optional[Metrics] = None
-
-    def run(self) -> Optional[Metrics]:
-        """Trains to the end; returns the metrics of the best evaluation, if there was one."""
-        cfg = self.cfg
-        stop_at = min(cfg.max_steps or self.total_steps, self.total_steps)
-        progress = Progress(
-            self.log,
-            total_steps=stop_at,
-            batch_size=cfg.batch_size,
+        self.loader = build_loader(cfg, annotations)
+        self.data = annotations.fingerprint()
+        self.unreadable = Unreadable(annotations.source, len(annotations))
+        self.steps_per_epoch = self.loader.steps_per_epoch // cfg.accumulate
+        self.total_steps = cfg.epoch_size * self.steps_per_epoch
+        self.stop_at = min(cfg.max_steps or self.total_steps, self.total_steps)
+        self.schedule = build_schedule(cfg, self.steps_per_epoch)
+        self.checkpoints = Checkpoints(
+            log.folder / "ckpt", keep=cfg.keep_checkpoints, config=cfg.to_yaml()
+        )
+        self.evaluator = None
+        if val_annotations is not None and cfg.eval_interval:
+            self.evaluator = Evaluator(cfg, val_annotations, self.evaluated_network, log)
+        self.guard = Guard(
+            log, max_bad_steps=cfg.max_bad_steps, checkpoint=str(self.checkpoints.last)
+        )
+        self.progress = Progress(
+            log,
+            total_steps=self.stop_at,
+            images_per_step=cfg.batch_size * cfg.accumulate,
             log_interval=cfg.log_interval,
         )
-        step = 0
+        self.step = 0  # of the run, skipped ones included
+        self.ended_epochs = 0  # that were evaluated and saved as the configuration asks
+        self.saved_at = time.monotonic()
+
+    @property
+    def evaluated_network(self):
+        """The averages where there are any, else the network itself."""
+        return self.network if self.averaged is None else self.averaged
+
+    @property
+    def evaluated_step(self) -> int:
+        """After how many updates the run was last evaluated."""
+        return self.evaluator.evaluated_step if self.evaluator else 0
+
+    def resume(self, saved: SavedRun) -> None:
+        """Takes up a run where its checkpoint was made; InputError where it is another run's."""
+        saved.check_config(self.cfg)
+        state = saved.state
+        if state["data"] != self.data:
+            raise InputError(
+                f"{saved.path}: the run was trained on other annotations: the training split has "
+                "changed since; start another run with --finetune"
+            )
+        self.train_step.load(saved.arrays, updates=state["updates"])
+        self.step, self.ended_epochs = state["step"], state["ended_epochs"]
+        self.train_step.loss_scale.load(state["loss_scale"])
+        self.guard.load(state["guard"])
+        self.progress.load(state["progress"])
+        if self.evaluator and state["evaluator"]:
+            self.evaluator.load(state["evaluator"])
+
+    def compile(self) -> None:
+        """Compiles all that a run needs, or takes it from the folder of compiled graphs."""
+        started = time.perf_counter()
+        found = False
+        if self.cfg.compile_cache:
+            kept = {k: v for k, v in self.cfg.items() if k not in FREE_ON_RESUME}
+            layout = self.loader.samples.layout(self.cfg.batch_size)
+            evaluation = self.cfg.eval_batch_size if self.evaluator else None
+            root = Path(self.cfg.output_path).absolute().parent / GRAPHS
+            cache = GraphCache(root, [ms.__version__, kept, layout, evaluation])
+            found = cache.compile(self._compile)
+        else:
+            self._compile()
+        how = "compiled graphs loaded" if found else "compiled"
+        self.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
+
+    def _compile(self) -> None:
+        cfg = self.cfg
+        layout = self.loader.samples.layout(cfg.batch_size)
+        self.train_step.compile(layout, batches=cfg.accumulate)
+        if self.evaluator:
+            images = np.zeros((cfg.eval_batch_size, *cfg.image_size, 3), np.uint8)
+            self.evaluated_network.set_train(False).compile(ms.Tensor(images))
+
+    def run(self) -> Optional[dict]:
+        """Trains to the end; returns the best evaluation ("AP", "epoch", "step"), if any.
+
+        Raises:
+            Interrupted: after a checkpoint was saved.
+            RunError: no updates can be made, or no checkpoints.
+        """
+        self.progress.start(self.step)
         try:
-            for epoch in range(1, cfg.epoch_size + 1):
-                step = self._epoch(epoch, step, stop_at, progress)
-                last = step == stop_at
-                if last or epoch % cfg.save_interval == 0:
-                    self.checkpoints.save(self.network, epoch=epoch, step=step)
-                if self._is_due(epoch, last) and self._evaluate(epoch, step):
-                    self.checkpoints.save_best(self.network, epoch=epoch, step=step)
-                if last:
-                    break
+            self._end_epoch()  # what a resumed run may not have come to
+            while self.step < self.stop_at and self._may_go_on():
+                self._epoch()
+                self._end_epoch()
+        except Interrupted as interrupted:
+            self._leave(interrupted)
+            raise
         finally:
-            progress.close()
+            self.interruption.deferred = False
+            self.progress.close()
             self.loader.close()
             if self.unreadable.messages:
                 self.log.line(f"replaced by others: {self.unreadable}")
-        return self.best
+        return self.evaluator.best if self.evaluator else None
 
-    def _epoch(self, epoch: int, step: int, stop_at: int, progress: Progress) -> int:
-        """Trains one epoch (from 1), up to update `stop_at`; returns the updates made by then."""
+    def steps(self, stop: int) -> Iterator[None]:
+        """Makes the updates of the epoch under way up to number `stop`, yielding after each."""
+        epoch, done = divmod(self.step, self.steps_per_epoch)
         self.network.set_train(True)
-        started = time.perf_counter()
-        for batch in self.loader.epoch(epoch - 1, stop=stop_at - step):
+        with closing(self._updates(epoch, done, stop - epoch * self.steps_per_epoch)) as updates:
+            while True:
+                with self.clock(DATA):
+                    batches = next(updates, None)
+                if batches is None:
+                    return
+                self._step(epoch + 1, batches)
+                yield
+
+    def _epoch(self) -> None:
+        """Trains to the end of the epoch under way, or of the run."""
+        with closing(self.steps(min(self.epoch_end(), self.stop_at))) as steps:
+            for _ in steps:
+                self.interruption.deferred = True  # there is something to lose now
+                self.interruption.check()
+                self._save_if_time()
+
+    def epoch_end(self) -> int:
+        """Number of the update that ends the epoch under way."""
+        return (self.step // self.steps_per_epoch + 1) * self.steps_per_epoch
+
+    def _updates(self, epoch: int, first: int, stop: int) -> Iterator[list[TrainBatch]]:
+        """The batches of each update `first`..stop-1 of an epoch, from 0."""
+        size = self.cfg.accumulate
+        with closing(self.loader.epoch(epoch, first=first * size, stop=stop * size)) as batches:
+            while update := list(islice(batches, size)):
+                yield update
+
+    def _step(self, epoch: int, batches: list[TrainBatch]) -> None:
+        for batch in batches:
             self.unreadable.add(batch.unread)
-            self.unreadable.check()
-            lr = self._learning_rate(step)
-            losses = self._update(batch, lr)
-            step += 1
-            now = time.perf_counter()
-            progress.update(epoch=epoch, step=step, lr=lr, losses=losses, seconds=now - started)
-            started = now
-        return step
-
-    def _update(self, batch: TrainBatch, lr: float) -> dict[str, float]:
-        """One update; returns its losses. RuntimeError where the loss is not finite."""
-        report = self.step_cell(
-            ms.Tensor(batch.images),
-            ms.Tensor(batch.assigned),
-            ms.Tensor(batch.boxes),
-            ms.Tensor(batch.labels),
-            ms.Tensor(lr, ms.float32),
-        ).asnumpy()
-        losses = dict(zip(REPORT, map(float, report)))
-        if not math.isfinite(losses["loss"] + losses["gradient_norm"]):
-            raise RuntimeError(
-                f"loss {losses['loss']}, gradient norm {losses['gradient_norm']} on images "
-                f"{batch.image_ids.tolist()}; try a lower lr"
-            )
-        return losses
-
-    def _learning_rate(self, step: int) -> float:
-        cfg = self.cfg
-        return warmup_cosine(
-            step,
-            base_lr=cfg.lr,
-            warmup_ratio=cfg.warmup_ratio,
-            warmup_steps=round(cfg.warmup_epochs * self.steps_per_epoch),
-            total_steps=self.total_steps,
+        self.unreadable.check()
+        lr = self.schedule(self.step)
+        report = self.train_step(batches, lr)
+        self.step += 1
+        with self.clock(HOOKS):
+            ids = np.concatenate([batch.image_ids for batch in batches]).tolist()
+            self.guard.check(report, ids, epoch=epoch, step=self.step)
+        self.progress.update(
+            epoch=epoch,
+            step=self.step,
+            lr=lr,
+            report=report,
+            clock=self.clock,
+            evaluations_left=self.evaluator.left(epoch) if self.evaluator else 0,
         )
 
-    def _is_due(self, epoch: int, last: bool) -> bool:
-        cfg = self.cfg
-        if self.val_annotations is None or cfg.eval_interval == 0:
-            return False
-        return last or (epoch >= cfg.eval_start_epoch and epoch % cfg.eval_interval == 0)
+    def _end_epoch(self) -> None:
+        """Saves and evaluates where an epoch or the run has ended and this was not done yet."""
+        epoch, rest = divmod(self.step, self.steps_per_epoch)
+        if rest and self.step == self.stop_at:  # max_steps: as if interrupted, but evaluated
+            self._save()
+            self._evaluate(epoch + 1)
+        if rest or epoch <= self.ended_epochs:
+            return
+        self.progress.end_epoch(epoch, self.step, self.guard.skipped)
+        last = self.step == self.stop_at
+        due = self.evaluator is not None and self.evaluator.is_due(epoch, last=last)
+        keep = last or epoch % self.cfg.save_interval == 0
+        if due:
+            self._save()  # evaluation takes long, and may be interrupted
+            self._evaluate(epoch)
+        self.ended_epochs = epoch
+        if due or keep:
+            self._save()
+        if keep:
+            self.checkpoints.keep_epoch(epoch)
 
-    def _evaluate(self, epoch: int, step: int) -> bool:
-        """Evaluates the network as it is; True where it is the best so far."""
-        cfg = self.cfg
-        results, unreadable = detect_with(self.network, cfg, self.val_annotations)
-        metrics = evaluate(self.val_annotations, cfg.classes, results)
-        if unreadable.messages:
-            self.log.line(f"without detections: {unreadable}")
-        self.log.line(
-            f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}  "
-            f"(protocol coco, {len(self.val_annotations)} images)"
-        )
-        self.log.record("evaluation", epoch=epoch, step=step, **metrics.overall)
-        if self.best is None or metrics.overall["AP"] > self.best.overall["AP"]:
-            self.best = metrics
+    def _evaluate(self, epoch: int) -> None:
+        if self.evaluator is None:
+            return
+        self.evaluated_network.set_train(False)
+        started = time.perf_counter()
+        if self.evaluator(epoch, self.step, self.interruption.check):
+            weights = {
+                p.name.removeprefix(EMA_PREFIX): p for p in self.evaluated_network.get_parameters()
+            }
+            state = {"epoch": epoch, "step": self.step, "best": self.evaluator.best}
+            self.checkpoints.save_best(weights, state)
+        self.progress.evaluated(time.perf_counter() - started)
+
+    def _may_go_on(self) -> bool:
+        if self.evaluator is None or self.evaluator.is_patient():
             return True
+        self.log.line(f"no better AP in {self.evaluator.stale} evaluations: the run ends early")
         return False
 
+    def state(self) -> dict:
+        """All that a run needs to go on, besides `train_step.parameters()`."""
+        return {
+            "epoch": -(-self.step // self.steps_per_epoch),
+            "step": self.step,
+            "updates": self.train_step.updates,
+            "ended_epochs": self.ended_epochs,
+            "seed": self.cfg.seed,
+            "data": self.data,
+            "loss_scale": self.train_step.loss_scale.state(),
+            "guard": self.guard.state(),
+            "progress": self.progress.state(),
+            "evaluator": self.evaluator.state() if self.evaluator else None,
+        }
 
-def build_network(cfg: Config, boxes_per_cell: int, log: RunLog) -> SSD:
-    """The detector with the weights that the configuration says to start from."""
-    network = build_ssd(cfg, boxes_per_cell)
-    if cfg.pretrained and not cfg.finetune:
-        log.line(load_backbone(network, cfg.pretrained))
-    if cfg.finetune:
-        log.line(load_for_finetuning(network, cfg.finetune))
-        check_run(cfg.finetune, cfg, finetuning=True)
-    return network
+    def _save(self) -> None:
+        self.checkpoints.save(self.train_step.parameters(), self.state())
+        self.saved_at = time.monotonic()
 
+    def _save_if_time(self) -> None:
+        minutes = self.cfg.save_minutes
+        if minutes and time.monotonic() - self.saved_at >= minutes * MINUTE:
+            self._save()
 
-def build_step(cfg: Config, network: SSD, anchors) -> TrainStep:
-    """The update cell of a configuration, in training mode."""
-    loss = DetectionLoss(
-        anchors, alpha=cfg.alpha, gamma=cfg.gamma, beta=cfg.beta, box_weight=cfg.box_weight
-    )
-    optimizer = build_optimizer(cfg, network.trainable_params())
-    step = TrainStep(
-        LossNetwork(network, loss),
-        optimizer,
-        clip_norm=cfg.clip_norm,
-        loss_scale=cfg.loss_scale,
-    )
-    return step.set_train(True)
+    def _leave(self, interrupted: Interrupted) -> None:
+        """Saves the run as it is, unless an evaluation was interrupted, which began by saving."""
+        if self.step % self.steps_per_epoch or self.step // self.steps_per_epoch > (
+            self.ended_epochs
+        ):
+            self._save()
+        state = self.state()
+        self.log.line(
+            f"{interrupted}: saved {self.checkpoints.last} (epoch {state['epoch']}, step "
+            f"{self.step}); the same command with --resume=True goes on"
+        )

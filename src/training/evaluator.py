@@ -1,0 +1,97 @@
+"""Evaluation in the course of a training run."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from src.config import Config
+from src.data.annotations import Annotations
+from src.evaluation.coco import Metrics, evaluate
+from src.evaluation.detect import detect_with
+from src.evaluation.report import draw_examples
+from src.models.ssd import SSD
+from src.training.hooks import RunLog
+
+BOARD_PICTURES = 4  # images with boxes that TensorBoard gets of each evaluation
+
+
+class Evaluator:
+    """Evaluates a network now and then, and keeps account of the best result.
+
+    Args:
+        cfg: says when, and how detections are made.
+        annotations: the split to evaluate on.
+        network: whose parameters may change between evaluations.
+        log: gets the results.
+    """
+
+    def __init__(self, cfg: Config, annotations: Annotations, network: SSD, log: RunLog):
+        self.cfg = cfg
+        self.annotations = annotations
+        self.network = network
+        self.log = log
+        self.best: Optional[dict] = None  # {"AP": , "epoch": , "step": }
+        self.stale = 0  # evaluations in a row that were not better
+        self.evaluated_step = 0
+
+    def state(self) -> dict:
+        """What a checkpoint has to hold; `load` takes it."""
+        names = ("best", "stale", "evaluated_step")
+        return {name: getattr(self, name) for name in names}
+
+    def load(self, state: dict) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def is_due(self, epoch: int, *, last: bool) -> bool:
+        """Whether to evaluate after `epoch`, from 1; after the last one always."""
+        cfg = self.cfg
+        return last or (epoch >= cfg.eval_start_epoch and epoch % cfg.eval_interval == 0)
+
+    def left(self, epoch: int) -> int:
+        """How many evaluations are still to come in and after `epoch`."""
+        epochs = range(epoch, self.cfg.epoch_size + 1)
+        return sum(self.is_due(e, last=e == self.cfg.epoch_size) for e in epochs)
+
+    def is_patient(self) -> bool:
+        """Whether the run may go on."""
+        return not self.cfg.patience or self.stale < self.cfg.patience
+
+    def __call__(self, epoch: int, step: int, check: Callable[[], None]) -> bool:
+        """Evaluates; True where it is the best so far. `check` may raise to end it early."""
+        started = time.perf_counter()
+        results, unreadable = detect_with(self.network, self.cfg, self.annotations, check=check)
+        metrics = evaluate(self.annotations, self.cfg.classes, results)
+        seconds = time.perf_counter() - started
+        if unreadable.messages:
+            self.log.line(f"without detections: {unreadable}")
+        self._tell(metrics, epoch, step, seconds)
+        self._show(results, metrics, step)
+        self.evaluated_step = step
+        ap = metrics.overall["AP"]
+        ap = -1.0 if math.isnan(ap) else ap  # no object to find
+        better = self.best is None or ap > self.best["AP"]
+        self.stale = 0 if better else self.stale + 1
+        if better:
+            self.best = {"AP": ap, "epoch": epoch, "step": step}
+        return better
+
+    def _tell(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:
+        self.log.line(
+            f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}  "
+            f"(protocol coco, {len(self.annotations)} images, {seconds:.0f} s)"
+        )
+        self.log.record(
+            "evaluation", epoch=epoch, step=step, seconds=round(seconds, 1), **metrics.overall
+        )
+
+    def _show(self, results: list[dict], metrics: Metrics, step: int) -> None:
+        board = self.log.board
+        if board is None:
+            return
+        board.scalars(step, {f"val/{name}": value for name, value in metrics.overall.items()})
+        count = min(self.cfg.pictures, BOARD_PICTURES)
+        for record, picture in draw_examples(self.annotations, self.cfg.classes, results, count):
+            board.image(step, f"val/{record.image_id}", picture)
+        board.flush()
