@@ -1,12 +1,13 @@
 """Evaluates a checkpoint with COCO's metric; `python3 eval.py --help` lists every key."""
 
 from src.command import run_command
-from src.config import parse_args
-from src.data.dataset import build_annotations
-from src.files import check_file, make_output_folder, to_json, write_atomically
 
 
 def main(argv=None) -> None:
+    from src.config import parse_args
+    from src.data.dataset import build_annotations
+    from src.files import check_file, make_output_folder, to_json, write_atomically
+
     cfg = parse_args(__doc__, argv)
     check_file(cfg, "checkpoint_path", needed=True)
     folder = make_output_folder(cfg.output_path)

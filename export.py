@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from src.command import run_command
-from src.config import parse_args
-from src.data.dataset import build_annotations
-from src.data.images import read_image
-from src.data.transforms import fit_image
 from src.errors import InputError
-from src.files import check_file, make_output_folder
 
 
 def main(argv=None) -> None:
+    from src.config import parse_args
+    from src.files import check_file, make_output_folder
+
     cfg = parse_args(__doc__, argv)
     check_file(cfg, "checkpoint_path", needed=True)
     path = Path(cfg.file_name)
@@ -44,8 +40,13 @@ def main(argv=None) -> None:
     )
 
 
-def comparison_image(cfg) -> np.ndarray:
+def comparison_image(cfg):
     """The image (1,S,S,3) uint8 that the exported file is compared on."""
+    from src.data.dataset import build_annotations
+    from src.data.images import read_image
+    from src.data.transforms import fit_image
+    from src.files import check_file
+
     if cfg.export_image:
         check_file(cfg, "export_image")
         path = Path(cfg.export_image)

@@ -4,15 +4,16 @@ from functools import partial
 from pathlib import Path
 
 from src.command import run_command
-from src.config import Config, parse_args
-from src.data.dataset import build_annotations, find_source
-from src.data.loader import steps_per_epoch
-from src.files import check_file, make_output_folder, to_json, write_atomically
 from src.interruption import Interruption
-from src.training.run_folder import follow_move, lock, set_aside
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
+    from src.config import parse_args
+    from src.data.dataset import build_annotations, find_source
+    from src.data.loader import steps_per_epoch
+    from src.files import check_file, make_output_folder
+    from src.training.run_folder import lock
+
     cfg = parse_args(__doc__, argv)
     # everything that can be wrong is looked at before MindSpore's import costs seconds, and what is
     # quick to look at before a large annotation file is read
@@ -32,17 +33,17 @@ def main(argv=None, *, interruption: Interruption) -> None:
         locked.close()
 
 
-def train(
-    cfg: Config, annotations, val_annotations, folder: Path, interruption: Interruption
-) -> None:
+def train(cfg, annotations, val_annotations, folder: Path, interruption: Interruption) -> None:
     """Trains, with a log in `folder`, and says where the result lies."""
     from src.data.summary import build_summary
     from src.detection.anchors import build_anchors
     from src.device import build_device
+    from src.files import to_json, write_atomically
     from src.training.checkpoint import find_run
     from src.training.environment import environment, summary
     from src.training.hooks import RunLog
     from src.training.profile import profile
+    from src.training.run_folder import follow_move, set_aside
     from src.training.trainer import Trainer
 
     build_device(cfg)

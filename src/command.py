@@ -1,7 +1,12 @@
-"""How a command line starts and ends."""
+"""How a command line starts and ends.
+
+A command line imports what it needs within its `main`: NumPy starts threads when it is imported,
+and `Interruption.watch` comes before them.
+"""
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Optional
@@ -28,6 +33,9 @@ def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = 
         sys.exit(error.exit_status)
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_status)
+    except KeyboardInterrupt:  # by way of a thread that was started before `watch`
+        print("SIGINT: leaving at once", file=sys.stderr)
+        sys.exit(Interrupted(signal.SIGINT).exit_status)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

@@ -139,9 +139,10 @@ def start_server(context) -> None:
     start_worker ignores it too, but a worker that is just starting would die of it, noisily.
     """
     context.set_forkserver_preload(PRELOADED)
-    resource_tracker.ensure_running()  # on its own, since it changes the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
+        resource_tracker.ensure_running()  # on its own, since it unblocks signals
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -105,7 +105,8 @@ def write_checkpoint(
         os.replace(beside, path)
         flush_to_disk(path.parent)
     except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
+        for rest in (beside, beside.with_suffix(".tmp")):  # MindSpore's own first name for it
+            rest.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         kept = f"; the one before, {path}, is kept" if path.is_file() else ""
         raise RunError(f"{path}: the checkpoint cannot be written: {reason}{kept}") from error

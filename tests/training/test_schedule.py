@@ -1,8 +1,11 @@
+import math
+
 import pytest
 
-from src.training.schedule import warmup_cosine
+from src.config import make_config
+from src.training.schedule import Schedule, build_schedule
 
-PLAN = {"base_lr": 0.05, "warmup_ratio": 0.266, "warmup_steps": 100, "total_steps": 1100}
+COSINE = Schedule(base_lr=0.05, warmup_ratio=0.266, warmup_steps=100, total_steps=1100)
 
 
 @pytest.mark.parametrize(
@@ -18,14 +21,48 @@ PLAN = {"base_lr": 0.05, "warmup_ratio": 0.266, "warmup_steps": 100, "total_step
     ],
 )
 def test_literal_rates(step, lr):
-    assert warmup_cosine(step, **PLAN) == pytest.approx(lr)
+    assert COSINE(step) == pytest.approx(lr)
 
 
 def test_without_warmup_it_starts_at_the_top():
-    assert warmup_cosine(0, **{**PLAN, "warmup_steps": 0}) == 0.05
+    assert Schedule(base_lr=0.05, warmup_ratio=0.266, warmup_steps=0, total_steps=1100)(0) == 0.05
 
 
 def test_it_never_rises_after_the_warmup():
-    rates = [warmup_cosine(step, **PLAN) for step in range(1101)]
+    rates = [COSINE(step) for step in range(1101)]
     assert rates.index(max(rates)) == 100
     assert all(a >= b for a, b in zip(rates[100:], rates[101:]))
+
+
+def rates(**changes):
+    """The rates of a run of 6 epochs of 10 updates."""
+    keys = {"epoch_size": 6, "lr": 1.0, "warmup_ratio": 0.0, "warmup_epochs": 1.0, **changes}
+    schedule = build_schedule(make_config([(keys, "test")]), 10)
+    return [schedule(step) for step in range(60)]
+
+
+WARMUP = [step / 10 for step in range(10)]
+
+
+def test_steps():
+    found = rates(lr_schedule="steps", lr_milestones=[3, 4.5])
+    assert found == pytest.approx(WARMUP + [1.0] * 20 + [0.1] * 15 + [0.01] * 15)
+
+
+def test_steps_by_epoch_wait_for_the_next_epoch():
+    found = rates(lr_schedule="steps", lr_milestones=[3, 4.5], lr_by="epoch", lr_factor=0.5)
+    assert found == pytest.approx(WARMUP + [1.0] * 20 + [0.5] * 20 + [0.25] * 10)
+
+
+def test_cosine_by_epoch_warms_up_by_step():
+    cosine = [0.5 * (1 + math.cos(math.pi * epoch / 5)) for epoch in range(5)]
+    assert rates(lr_by="epoch") == pytest.approx(
+        WARMUP + [rate for rate in cosine for _ in range(10)]
+    )
+
+
+def test_by_epoch_with_a_warmup_that_ends_within_one():
+    found = rates(lr_by="epoch", warmup_epochs=1.5)
+    assert found[14] == pytest.approx(14 / 15)
+    assert found[15:20] == [1.0] * 5
+    assert found[20] == pytest.approx(0.5 * (1 + math.cos(math.pi * 5 / 45)))

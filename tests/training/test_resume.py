@@ -1,0 +1,205 @@
+"""A run that is stopped and killed in every way ends as one that was left alone."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
+
+NOT_COMPARED = ("images_per_second", "data_share", "seconds")  # times
+PATIENCE = 120  # seconds until a process that should do something is given up
+
+# Runs train.py and kills it in a save: when a part of the file is written (to a .tmp; crc32 is called
+# for each parameter), or when all of it is and os.replace should move it into place.
+DIE_IN_A_SAVE = """
+import binascii, os, runpy, signal, sys
+where, part = sys.argv[1:3]
+crc32, replace = binascii.crc32, os.replace
+def dying_crc32(*args):
+    written = part[: -len("ckpt")] + "tmp"
+    if where == "write" and os.path.exists(written) and os.path.getsize(written) > 1_000_000:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return crc32(*args)
+def dying_replace(source, target):
+    if where == "move" and str(source) == part:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(source, target)
+binascii.crc32, os.replace = dying_crc32, dying_replace
+sys.argv = ["train.py", *sys.argv[3:]]
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def flags(recipe: Path, output: Path, *more: str) -> list[str]:
+    return [f"--config_path={recipe}", f"--output_path={output}", *more]
+
+
+def start(*command: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def records(output: Path, kind: str) -> list[dict]:
+    """Whole records of a kind in metrics.jsonl."""
+    path = output / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    found = [json.loads(line) for line in text.split("\n")[:-1]]
+    return [record for record in found if record["kind"] == kind]
+
+
+def stop_after(process: subprocess.Popen, output: Path, step: int, signum: int) -> None:
+    """Sends the signal as soon as the run has logged the step."""
+    deadline = time.monotonic() + PATIENCE
+    while not any(record["step"] >= step for record in records(output, "step")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signum)
+
+
+def contents(path: Path) -> dict:
+    """Arrays and state of a checkpoint."""
+    return {
+        name: value.asnumpy() if isinstance(value, ms.Tensor) else value
+        for name, value in ms.load_checkpoint(str(path), crc_check=True).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def recipe(shapes, tmp_path_factory):
+    """A recipe with all that has a state: averages, a dynamic loss scale, evaluations."""
+    folder = tmp_path_factory.mktemp("resume")
+    path = folder / "recipe.yaml"
+    keys = {
+        **small_keys(shapes, folder),
+        "ema_decay": 0.9,
+        "dynamic_loss_scale": True,
+        "loss_scale": 64,
+        "loss_scale_window": 5,
+        "accumulate": 2,
+        "epoch_size": 4,  # of three updates
+        "warmup_epochs": 1,
+        "eval_interval": 2,
+        "keep_checkpoints": 2,
+        "log_interval": 1,
+    }
+    lines = [
+        line for line in DEMO_RECIPE.read_text().splitlines() if line.split(":")[0] not in keys
+    ]
+    path.write_text("\n".join([*lines, *(f"{k}: {json.dumps(v)}" for k, v in keys.items())]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(recipe):
+    """The folder of a run that nothing happens to."""
+    output = recipe.parent / "whole"
+    process = start("train.py", *flags(recipe, output))
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return output
+
+
+def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
+    output = recipe.parent / "killed"
+    seed = random.randrange(1000)
+    print("seed", seed)  # pytest shows it if the test fails
+    first, second = sorted(random.Random(seed).sample(range(3, 7), 2))
+
+    process = start("train.py", *flags(recipe, output, "--save_minutes=0"))
+    stop_after(process, output, 1, signal.SIGTERM)
+    out, errors = process.communicate()
+    assert process.returncode == 143, errors
+    assert "SIGTERM: saved" in out
+    assert "Traceback" not in errors
+    stopped_at = int(contents(output / "ckpt" / "last.ckpt")["run.step"])
+    assert 1 <= stopped_at == records(output, "step")[-1]["step"]
+
+    resume = flags(recipe, output, "--resume=True", "--save_minutes=0")
+    process = start("train.py", *resume)
+    stop_after(process, output, max(first, stopped_at + 1), signal.SIGINT)
+    out, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert f"(step {stopped_at} of 12)" in out
+    assert "SIGINT: saved" in out
+    assert "Traceback" not in errors
+
+    every_step = flags(recipe, output, "--resume=True", "--save_minutes=0.00001")
+    process = start("train.py", *every_step)
+    stop_after(process, output, second + 2, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+    part, last = (output / "ckpt" / name for name in (".last.part.ckpt", "last.ckpt"))
+    before, sizes = last.read_bytes(), []
+    for where in ("write", "move"):
+        process = start("-c", DIE_IN_A_SAVE, where, str(part), *every_step)
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors
+        assert last.read_bytes() == before
+        sizes.append((part if where == "move" else part.with_suffix(".tmp")).stat().st_size)
+    assert sizes[0] < 0.9 * sizes[1]
+
+    process = start("train.py", *flags(recipe, output, "--resume=True"))
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert out.splitlines()[-1].startswith("done, best AP ")
+
+    for kind in ("step", "epoch", "evaluation"):
+        runs = [
+            [{k: v for k, v in record.items() if k not in NOT_COMPARED} for record in found]
+            for found in (records(uninterrupted, kind), records(output, kind))
+        ]
+        assert len(runs[0]) == {"step": 12, "epoch": 4, "evaluation": 2}[kind]
+        assert runs[0] == runs[1]
+    names = sorted(p.name for p in (uninterrupted / "ckpt").iterdir())
+    assert names == ["best.ckpt", "epoch_03.ckpt", "epoch_04.ckpt", "last.ckpt"]
+    assert sorted(p.name for p in (output / "ckpt").iterdir()) == names
+    for name in names:
+        one, other = (contents(folder / "ckpt" / name) for folder in (uninterrupted, output))
+        assert one.keys() == other.keys()
+        assert any(key.startswith("ema.") for key in one) == (name != "best.ckpt")
+        for key, value in one.items():
+            if key != "run.config":  # where it was written to differs
+                assert np.array_equal(value, other[key]), (name, key)
+
+
+def test_finished_run_says_so_again(recipe, uninterrupted):
+    before = (uninterrupted / "metrics.jsonl").read_text()
+    process = start("train.py", *flags(recipe, uninterrupted, "--resume=True"))
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert out.splitlines()[-1].startswith("done, best AP ")
+    assert (uninterrupted / "metrics.jsonl").read_text() == before
+
+
+def test_full_disk_ends_in_a_line_and_keeps_the_checkpoint(recipe, uninterrupted, tmp_path):
+    (tmp_path / "ckpt").mkdir()
+    last = tmp_path / "ckpt" / "last.ckpt"
+    last.write_bytes((uninterrupted / "ckpt" / "epoch_03.ckpt").read_bytes())
+    before = last.read_bytes()
+    # no file may be larger than 20,000 kB: the kernel refuses to write on, as a full disk does
+    command = ["ulimit -f 20000; exec", sys.executable, "train.py"]
+    command += flags(recipe, tmp_path, "--resume=True")
+    process = subprocess.run(
+        ["bash", "-c", " ".join(map(str, command))], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert process.returncode == 1, process.stderr
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    assert process.stderr.startswith(f"error: {last}: the checkpoint cannot be written: ")
+    assert process.stderr.endswith(f"the one before, {last}, is kept\n")
+    assert last.read_bytes() == before
+    assert [p.name for p in last.parent.iterdir()] == ["last.ckpt"]
