@@ -17,8 +17,8 @@ from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
 NOT_COMPARED = ("images_per_second", "data_share", "seconds")  # times
 PATIENCE = 120  # seconds until a process that should do something is given up
 
-# Runs train.py and kills it in a save: when a part of the file is written (to a .tmp; crc32 is called
-# for each parameter), or when all of it is and os.replace should move it into place.
+# Runs train.py and kills it in a save: when a part of the file is written (to a .tmp; crc32 is
+# called for each parameter), or when all of it is and os.replace should move it into place.
 DIE_IN_A_SAVE = """
 import binascii, os, runpy, signal, sys
 where, part = sys.argv[1:3]
