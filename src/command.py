@@ -19,14 +19,19 @@ MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this p
 
 
 def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = None) -> None:
-    """Calls `main` and leaves with its status.
-
-    0 means done. An error the user can mend ends in one line and status 2, a run that cannot go on
-    in one line and status 1, Ctrl-C and SIGTERM in status 130 and 143.
-    """
+    """Calls `main` as a command line: watches for signals, and leaves with its status."""
     os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
+    (interruption or Interruption()).watch()
+    end_with_status(main)
+
+
+def end_with_status(main: Callable[[], Any]) -> None:
+    """Calls `main`; SystemExit with the status of what it raises, which is told in a line.
+
+    An error the user can mend is status 2, a run that cannot go on status 1, Ctrl-C and SIGTERM are
+    130 and 143.
+    """
     try:
-        (interruption or Interruption()).watch()
         main()
     except (InputError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)

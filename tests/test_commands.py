@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -168,6 +169,25 @@ def test_validate(recipe, formats, tmp_path):
     assert (tmp_path / "run" / "data" / "training.png").is_file()
 
 
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_before_anything_is_trained_leaves_at_once(recipe, tmp_path, signum, status):
+    command = [
+        sys.executable,
+        "train.py",
+        f"--config_path={recipe[0]}",
+        f"--output_path={tmp_path}",
+    ]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()  # the run has begun, and has yet to compile
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert errors == f"\n{signum.name}: leaving at once\n"
+    assert not (tmp_path / "ckpt" / "last.ckpt").exists()
+
+
 def test_checkpoint_of_another_network(trained):
     path, folder, _ = trained
     process = run(
@@ -204,6 +224,12 @@ def no_mindspore(tmp_path_factory):
         ("train.py", ["{small}", "--pretrained=none.ckpt"], ["none.ckpt", "no such file"]),
         ("train.py", ["{small}", "--finetune=none.ckpt"], ["none.ckpt", "no such file"]),
         ("train.py", ["{small}", "--batch_size=99"], ["24 images", "--batch_size"]),
+        ("train.py", ["{small}", "--accumulate=7"], ["24 images", "fewer than a batch of 28"]),
+        ("train.py", ["{small}", "--precision=float16"], ["float16", "CPU", "--precision=float32"]),
+        ("train.py", ["{small}", "--lr_schedule=steps"], ["lr_milestones", "below epoch_size, 3"]),
+        ("train.py", ["{small}", "--resume_from=none.ckpt"], ["without --resume=True"]),
+        ("train.py", ["{small}", "--resume=True", "--resume_from=none.ckpt"], ["no such file"]),
+        ("train.py", ["{small}", "--resume=True", "--profile=True"], ["profile and resume"]),
         ("train.py", ["{small}", "--dataset=other"], ["--anno_path is needed"]),
         ("train.py", ["{small}", "--dataset=voc", "--voc_root=/no"], ["/no: no such", "voc_root"]),
         ("train.py", ["{small}", "--dataset=csv"], ["dataset is 'csv'", "coco, other, voc"]),

@@ -50,7 +50,8 @@ def git(*arguments: str) -> Optional[str]:
 
 def summary(facts: dict) -> str:
     """The facts in a line, for the log."""
-    commit = (facts["commit"] or "unknown")[:12]
+    commit, _, dirty = (facts["commit"] or "unknown").partition("-")
+    commit = commit[:12] + (" with changes" if dirty else "")
     return (
         f"commit {commit}, MindSpore {facts['mindspore']}, Python {facts['python']}, "
         f"{facts['device']}, {facts['cores']} cores on {facts['host']}"

@@ -18,7 +18,7 @@ from src.training.stopwatch import DATA, HOOKS, Stopwatch
 
 BAR = "{desc}  {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"  # speed and time left are ours
 DATA_BOUND = 0.2  # share of the time in waiting for data from which on that is what to mend
-LOSSES = ("loss", "class_loss", "box_loss")
+CURVES = ("loss", "class_loss", "box_loss", "gradient_norm", "loss_scale")
 
 
 class RunLog:
@@ -190,14 +190,16 @@ class Progress:
     def _tell(
         self, epoch: int, step: int, lr: float, report: StepReport, evaluations_left: int
     ) -> None:
-        status = f"epoch {epoch}  loss {report.loss:.3f}"
+        pace = ""
         if self.seconds:
-            left = self._seconds_left(step, evaluations_left)
-            status += f"  {self.images_per_second():.1f} images/s  {clock(left)} left"
+            left = clock(self._seconds_left(step, evaluations_left))
+            speed, share = self.images_per_second(), self.data_share()
+            pace = f"  {speed:.1f} images/s  data {share:.0%}  {left} left"
+        status = f"epoch {epoch}  loss {report.loss:.3f}{pace}"
         self.bar.set_description_str(status, refresh=False)
         self.bar.update()
         if step % self.log_interval == 0 or step == self.total_steps:
-            self._log(epoch, step, lr, report, self._seconds_left(step, evaluations_left))
+            self._log(epoch, step, lr, report, pace)
 
     def images_per_second(self) -> float:
         """Of this session, without its first update."""
@@ -240,25 +242,24 @@ class Progress:
         one = self.evaluation_seconds
         return steps + (evaluations_left * one.total / one.count if one.count else 0.0)
 
-    def _log(self, epoch: int, step: int, lr: float, report: StepReport, left: float) -> None:
+    def _log(self, epoch: int, step: int, lr: float, report: StepReport, pace: str) -> None:
         mean = self.interval_loss.take()
-        speed, share = self.images_per_second(), self.data_share()
         shown = "-" if mean is None else f"{mean:.4f}"
         self.log.line(
-            f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.5f}  "
-            f"{speed:.1f} images/s  data {share:.0%}  {clock(left)} left",
+            f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.5f}{pace}",
             console=not self.on_terminal,
         )
-        measured = {"images_per_second": round(speed, 2), "data_share": round(share, 4)}
+        measured = {
+            "images_per_second": round(self.images_per_second(), 2),
+            "data_share": round(self.data_share(), 4),
+        }
         numbers = {name: value for name, value in vars(report).items() if name != "updated"}
         self.log.record(
             "step", epoch=epoch, step=step, lr=lr, mean_loss=mean, **measured, **numbers
         )
         if self.log.board:
-            curves = {f"train/{name}": getattr(report, name) for name in LOSSES}
+            curves = {f"train/{name}": getattr(report, name) for name in CURVES}
             curves["train/lr"] = lr
-            curves["train/gradient_norm"] = report.gradient_norm
-            curves["train/loss_scale"] = report.loss_scale
             curves["train/positives_per_image"] = report.positives / self.images_per_step
             curves.update({f"time/{name}": value for name, value in measured.items()})
             self.log.board.scalars(step, curves)

@@ -1,8 +1,10 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from src.command import end_with_status
 from src.data.dataset import find_source
 from src.data.problems import Problems
 from src.data.synthetic import write_dataset
@@ -40,7 +42,7 @@ def run(cfg, tmp_path, *flags):
     """Runs the command; returns its exit status."""
     (tmp_path / "config.yaml").write_text(cfg.to_yaml())
     try:
-        main([f"--config_path={tmp_path / 'config.yaml'}", *flags])
+        end_with_status(partial(main, [f"--config_path={tmp_path / 'config.yaml'}", *flags]))
     except SystemExit as end:
         return end.code
     return 0

@@ -1,46 +1,183 @@
 import json
 
+import numpy as np
 import pytest
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
 
+from src.training.board import Board
 from src.training.hooks import Progress, RunLog, clock
+from src.training.step import StepReport
+from src.training.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (125, "2:05"), (3723, "1:02:03")]
+    ("seconds", "text"),
+    [
+        (0, "0:00"),
+        (59.6, "1:00"),
+        (125, "2:05"),
+        (3723, "1:02:03"),
+        (3 * 86400 + 3723, "3 d 1:02:03"),
+    ],
 )
 def test_clock(seconds, text):
     assert clock(seconds) == text
 
 
+def report(loss, **changes):
+    values = {
+        "loss": loss,
+        "class_loss": 0.25 * loss,
+        "box_loss": 0.75 * loss,
+        "positives": 12.0,
+        "gradient_norm": 5.0,
+        "loss_scale": 1.0,
+        "updated": True,
+        "overflow": False,
+    }
+    return StepReport(**{**values, **changes})
+
+
+def timed(**parts):
+    """A stopwatch that has measured these seconds."""
+    watch = Stopwatch()
+    watch.seconds.update(parts)
+    return watch
+
+
+def read_events(folder):
+    """The events of all files in the folder, in the order they were written."""
+    events = []
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        while data:
+            size = int.from_bytes(data[:8], "little")
+            payload = data[12 : 12 + size]
+            assert int.from_bytes(data[12 + size : 16 + size], "little") == masked_crc32c(payload)
+            events.append(Event.FromString(payload))
+            data = data[16 + size :]
+    return events
+
+
 def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, capsys):
     log = RunLog(tmp_path)
-    progress = Progress(log, total_steps=10, batch_size=6, log_interval=3)
-    for step, seconds in enumerate((60.0, 2.0, 2.0), 1):
-        progress.update(epoch=1, step=step, lr=0.1, losses={"loss": 4.0 - step}, seconds=seconds)
+    log.start_board(0)
+    progress = Progress(log, total_steps=10, images_per_step=6, log_interval=3)
+    progress.start(0)
+    progress.evaluated(7.0)
+    watches = [
+        timed(**{DATA: 50.0, COMPUTE: 10.0}),
+        timed(**{DATA: 0.5, COMPUTE: 1.0, UPDATE: 0.25, HOOKS: 0.25}),
+        timed(**{DATA: 0.5, COMPUTE: 1.0, UPDATE: 0.25, HOOKS: 0.25}),
+    ]
+    for step, watch in enumerate(watches, 1):
+        progress.update(
+            epoch=1, step=step, lr=0.1, report=report(4.0 - step), clock=watch, evaluations_left=2
+        )
     progress.close()
     log.close()
-    # 2 timed updates of 6 images in 4 s; 7 more at 2 s each
-    line = "epoch 1  step 3/10  loss 2.0000  lr 0.10000  3.0 images/s  0:14 left"
+    # 2 timed updates of 6 images in 4 s, 1 s of it for data; 7 more at 2 s, 2 evaluations of 7 s
+    line = "epoch 1  step 3/10  loss 2.0000  lr 0.10000  3.0 images/s  data 25%  0:28 left"
     output = capsys.readouterr().out
     assert "first update in 60.0 s" in output
     assert line in output
     assert line in (tmp_path / "log.txt").read_text()
     (record,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert (record["mean_loss"], record["loss"], record["images_per_second"]) == (2.0, 1.0, 3.0)
+    assert record["data_share"] == 0.25
+    values = [
+        e.summary.value[0] for e in read_events(tmp_path / "tensorboard") if e.HasField("summary")
+    ]
+    assert {v.tag: pytest.approx(v.simple_value) for v in values} == {
+        "train/loss": 1.0,
+        "train/class_loss": 0.25,
+        "train/box_loss": 0.75,
+        "train/gradient_norm": 5.0,
+        "train/loss_scale": 1.0,
+        "train/lr": 0.1,
+        "train/positives_per_image": 2.0,
+        "time/images_per_second": 3.0,
+        "time/data_share": 0.25,
+    }
+    assert "25% of the time passes in waiting for data: the run waits for data" in (
+        progress.waits_for()
+    )
+
+
+def test_means_of_a_resumed_run_are_those_of_one_that_was_not(tmp_path):
+    def update(progress, step):
+        loss = float("nan") if step == 3 else step / 3
+        progress.update(
+            epoch=1, step=step, lr=0.1, report=report(loss, updated=step != 3), clock=timed()
+        )
+
+    means = []
+    for name, stop in (("whole", None), ("resumed", 4)):
+        (tmp_path / name).mkdir()
+        log = RunLog(tmp_path / name)
+        progress = Progress(log, total_steps=6, images_per_step=1, log_interval=6)
+        progress.start(0)
+        for step in range(1, 7):
+            update(progress, step)
+            if step == stop:
+                state = json.loads(json.dumps(progress.state()))
+                progress.close()
+                progress = Progress(log, total_steps=6, images_per_step=1, log_interval=6)
+                progress.start(step)
+                progress.load(state)
+        progress.end_epoch(1, 6, skipped=1)
+        log.close()
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        means.append([json.loads(line)["mean_loss"] for line in lines])
+    assert means[0] == means[1] == [sum((1 / 3, 2 / 3, 4 / 3, 5 / 3, 6 / 3)) / 5] * 2
 
 
 def test_records_are_valid_json(tmp_path):
     log = RunLog(tmp_path)
-    log.record("evaluation", AP=0.5, AP_small=float("nan"), more=[float("nan")])
+    log.record("evaluation", AP=0.5, AP_small=float("nan"), more=[float("inf")])
     log.close()
     text = (tmp_path / "metrics.jsonl").read_text()
     assert text == '{"kind": "evaluation", "AP": 0.5, "AP_small": null, "more": [null]}\n'
 
 
-def test_logs_are_appended_to(tmp_path):
+def test_resumed_run_drops_records_of_what_it_does_again(tmp_path):
+    log = RunLog(tmp_path)
+    for step in (1, 2, 3, 4):
+        log.record("step", step=step)
+        if step % 2 == 0:
+            log.record("evaluation", step=step)
+    log.metrics.write('{"kind": "step", "st')  # cut short by a kill
+    log.close()
+    log = RunLog(tmp_path)
+    log.rewind(3, 2)
+    log.record("step", step=4)
+    log.close()
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["kind"], r["step"]) for r in records] == [
+        ("step", 1),
+        ("step", 2),
+        ("evaluation", 2),
+        ("step", 3),
+        ("step", 4),
+    ]
+
+
+def test_log_is_appended_to(tmp_path):
     for number in (1, 2):
         log = RunLog(tmp_path)
         log.line(f"line {number}")
         log.close()
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["line 1", "line 2"]
+
+
+def test_board_starts_after_the_steps_done_and_takes_pictures(tmp_path):
+    board = Board(tmp_path, step=41)
+    board.image(42, "val/7", np.full((20, 30, 3), 128, np.uint8))
+    board.close()
+    version, start, image = read_events(tmp_path)
+    assert version.file_version == "brain.Event:2"
+    assert (start.step, start.session_log.status) == (42, 1)  # START hides what comes after
+    (value,) = image.summary.value
+    assert (value.tag, value.image.height, value.image.width) == ("val/7", 20, 30)

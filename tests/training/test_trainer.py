@@ -1,25 +1,25 @@
 """Training end to end on the embedded data set, with a small network."""
 
 import json
-import os
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import nn
+from mindspore.nn import cell as cell_module
 
 from src.config import make_config
 from src.data.dataset import build_annotations
 from src.data.synthetic import write_dataset
-from src.errors import InputError
+from src.errors import InputError, RunError
 from src.evaluation.coco import evaluate
 from src.evaluation.detect import build_detector, detect_with
 from src.files import without_nan
 from src.models.ssd import IMAGE_MEAN, IMAGE_STD
-from src.training.checkpoint import Checkpoints
 from src.training.hooks import RunLog
+from src.training.profile import profile
 from src.training.trainer import Trainer
+from src.weights import read_checkpoint
 from tests.conftest import small_keys
 
 
@@ -55,13 +55,15 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
     cfg = make_config([(keys, "overfit")])
     annotations = build_annotations(cfg, training=True)
     best, steps = train(cfg, val=annotations)
-    assert best.overall["AP50"] >= 0.9
+    evaluation = json.loads((Path(cfg.output_path) / "metrics.jsonl").read_text().splitlines()[-1])
+    assert evaluation["AP50"] >= 0.9
     assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
     # the checkpoint on disk scores the same
     saved = cfg.replace(checkpoint_path=str(Path(cfg.output_path) / "ckpt" / "best.ckpt"))
     results, _ = detect_with(build_detector(saved), saved, annotations)
     again = evaluate(annotations, cfg.classes, results)
-    assert without_nan(again.overall) == without_nan(best.overall)
+    assert again.overall["AP"] == best["AP"] == evaluation["AP"]
+    assert without_nan(again.overall) == {name: evaluation[name] for name in again.overall}
 
 
 def test_same_seed_gives_the_same_losses_to_the_last_bit(small, tmp_path):
@@ -89,7 +91,7 @@ def test_run_leaves_its_checkpoints_and_logs(small):
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     evaluations = [json.loads(line) for line in lines if '"evaluation"' in line]
     assert [e["epoch"] for e in evaluations] == [1, 2, 3]
-    assert max(e["AP"] for e in evaluations) == best.overall["AP"]
+    assert max(e["AP"] for e in evaluations) == best["AP"]
     assert "protocol coco, 10 images" in (folder / "log.txt").read_text()
     last = ms.load_checkpoint(str(folder / "ckpt" / "last.ckpt"))
     assert (last["run.epoch"].item(), last["run.step"].item()) == (3, 18)
@@ -110,45 +112,110 @@ def test_fewer_images_than_a_batch(small):
         train(small.replace(batch_size=25))
 
 
-def test_moving_averages_take_one_step_per_update_and_none_in_evaluation(small):
-    cfg = small.replace(max_steps=1)
+def make_trainer(cfg, *, val=False):
+    """A trainer as train.py makes it."""
     folder = Path(cfg.output_path)
-    folder.mkdir()
-    log = RunLog(folder)
-    val = build_annotations(cfg, training=False)
-    trainer = Trainer(cfg, build_annotations(cfg, training=True), val, log)
+    folder.mkdir(parents=True, exist_ok=True)
+    split = build_annotations(cfg, training=False) if val else None
+    return Trainer(cfg, build_annotations(cfg, training=True), split, RunLog(folder))
+
+
+def test_moving_averages_take_one_step_per_update_and_none_in_evaluation(small):
+    trainer = make_trainer(small.replace(max_steps=1), val=True)
     backbone = trainer.network.backbone
     batch = next(trainer.loader.epoch(0))
     x = (batch.images - np.float32(IMAGE_MEAN)) / np.float32(IMAGE_STD)
     first = backbone.conv1(ms.Tensor(x.transpose(0, 3, 1, 2).astype(np.float32))).asnumpy()
     trainer.run()  # an update, then the final evaluation
-    log.close()
     expected = 0.1 * first.mean(axis=(0, 2, 3))  # 0.9 of zero and 0.1 of the batch's
     found = backbone.bn1.moving_mean.asnumpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_an_earlier_run_s_checkpoints_are_moved_aside(small):
-    folder = Path(small.output_path) / "ckpt"
-    folder.mkdir(parents=True)
-    for name in ("best.ckpt", "epoch_60.ckpt", "epoch_final.ckpt"):
-        (folder / name).write_text("earlier")
-    network = nn.Dense(2, 2)
-    checkpoints = Checkpoints(folder, keep=1, metadata={})
-    checkpoints.save(network, epoch=1, step=3)
-    checkpoints.save(network, epoch=2, step=6)
-    assert sorted(p.name for p in folder.iterdir()) == ["epoch_02.ckpt", "last.ckpt"]
-    (aside,) = folder.parent.glob("ckpt_*")
-    assert {p.read_text() for p in aside.iterdir()} == {"earlier"}
-    assert len(list(aside.iterdir())) == 3
+def count_compilations(monkeypatch):
+    """A list that grows with every graph that MindSpore compiles."""
+    executor = type(cell_module._cell_graph_executor)
+    compiled, original = [], executor.compile
+
+    def counting(self, cell, *args, **kwargs):
+        _, was_new = result = original(self, cell, *args, **kwargs)
+        if was_new:
+            compiled.append(type(cell).__name__)
+        return result
+
+    monkeypatch.setattr(executor, "compile", counting)
+    return compiled
 
 
-def test_file_systems_without_hard_links(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError("no links here")
+def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch):
+    cfg = small.replace(epoch_size=3, eval_interval=1, ema_decay=0.5, keep_checkpoints=3)
+    trainer = make_trainer(cfg, val=True)
+    compiled = count_compilations(monkeypatch)
+    trainer.compile()
+    assert compiled == ["Gradients", "GlobalNorm", "Update", "SSD"]
+    trainer.run()
+    assert compiled == ["Gradients", "GlobalNorm", "Update", "SSD"]
+    # best.ckpt has the averages of its epoch under the network's own names
+    folder = Path(cfg.output_path) / "ckpt"
+    epoch = trainer.evaluator.best["epoch"]
+    best, then = (read_checkpoint(str(folder / f"{n}.ckpt")) for n in ("best", f"epoch_0{epoch}"))
+    raw = ms.load_checkpoint(str(folder / f"epoch_0{epoch}.ckpt"))
+    assert best.keys() == then.keys() == trainer.network.parameters_dict().keys()
+    assert all(np.array_equal(best[name], then[name]) for name in best)
+    name = "class_head.predictor.weight"
+    assert not np.array_equal(best[name], raw[name].asnumpy())
 
-    monkeypatch.setattr(os, "link", refuse)
-    Checkpoints(tmp_path / "c", keep=2, metadata={}).save(nn.Dense(2, 2), epoch=7, step=1)
-    assert (tmp_path / "c" / "epoch_07.ckpt").read_bytes() == (
-        tmp_path / "c" / "last.ckpt"
-    ).read_bytes()
+
+def test_patience_ends_the_run(small):
+    cfg = small.replace(epoch_size=8, eval_interval=1, patience=2, lr=1e-12, warmup_epochs=0)
+    trainer = make_trainer(cfg, val=True)
+    best = trainer.run()
+    # nothing is learnt, so the first evaluation stays the best
+    assert best["epoch"] == 1
+    assert trainer.step == 3 * trainer.steps_per_epoch
+    assert "no better AP in 2 evaluations" in (Path(cfg.output_path) / "log.txt").read_text()
+
+
+def test_weights_that_explode_end_the_run_with_the_images(small):
+    cfg = small.replace(
+        lr=1e30, warmup_epochs=0, clip_norm=0, optimizer="momentum", max_bad_steps=3, epoch_size=5
+    )
+    trainer = make_trainer(cfg)
+    with pytest.raises(RunError, match="for 3 updates in a row") as caught:
+        trainer.run()
+    lines = (Path(cfg.output_path) / "metrics.jsonl").read_text().splitlines()
+    skipped = [r for r in map(json.loads, lines) if r["kind"] == "skipped"]
+    assert [r["step"] for r in skipped] == [2, 3, 4]
+    assert all(len(r["image_ids"]) == 4 for r in skipped)
+    assert str(skipped[-1]["image_ids"]) in str(caught.value)
+    assert "log.txt" not in str(caught.value)
+    assert trainer.train_step.updates == 1
+
+
+def test_frozen_stages_are_not_trained(small):
+    cfg = small.replace(max_steps=2, freeze_backbone_stages=2, freeze_norms="backbone", seed=3)
+    trainer = make_trainer(cfg)
+    before = {p.name: p.asnumpy().copy() for p in trainer.network.get_parameters()}
+    trainer.run()
+    changed = {
+        p.name for p in trainer.network.get_parameters() if (p.asnumpy() != before[p.name]).any()
+    }
+    frozen = ("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer2")
+    assert not [name for name in changed if name.startswith(frozen)]
+    norms = (".gamma", ".beta", ".moving_mean", ".moving_variance")
+    assert not [n for n in changed if n.startswith("backbone.") and n.endswith(norms)]
+    assert "backbone.layer3.0.conv1.weight" in changed
+    assert any(name.startswith("fpn.") and name.endswith(".gamma") for name in changed)
+
+
+def test_profile_tells_where_the_time_goes(small):
+    cfg = small.replace(profile=True)
+    trainer = make_trainer(cfg)
+    lines = profile(trainer).splitlines()
+    assert lines[0] == "where the time of an update goes, mean of 20"
+    rows = [line.split() for line in lines[1:]]
+    assert [row[0] for row in rows] == ["data", "forward", "reduce", "update", "hooks", "all"]
+    shares = [float(row[-1].rstrip("%")) for row in rows[:-1]]
+    assert sum(shares) == pytest.approx(100, abs=0.3)
+    assert max(shares) == shares[1]
+    assert not list((Path(cfg.output_path) / "ckpt").iterdir())

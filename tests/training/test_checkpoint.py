@@ -1,0 +1,154 @@
+"""Checkpoints of a tiny network: whole, refused with a reason, and never half-written."""
+
+import os
+import resource
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.config import make_config
+from src.errors import InputError, RunError
+from src.training.checkpoint import Checkpoints, find_run, read_run
+from src.weights import has_checksum, read_checkpoint
+
+
+def parameters(value: float) -> dict:
+    return {"w": ms.Parameter(ms.Tensor(np.full((50, 40), value, np.float32)), name="w")}
+
+
+def save(checkpoints: Checkpoints, epoch: int) -> None:
+    state = {"epoch": epoch, "step": 10 * epoch, "updates": 10 * epoch}
+    checkpoints.save(parameters(epoch), state)
+    checkpoints.keep_epoch(epoch)
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """Those of a run of four epochs, the last three kept."""
+    config = make_config([({"lr": 0.25}, "test")])
+    made = Checkpoints(tmp_path / "ckpt", keep=3, config=config.to_yaml())
+    for epoch in range(1, 5):
+        save(made, epoch)
+    return made
+
+
+def test_what_is_read_is_what_was_saved(checkpoints):
+    saved = read_run(checkpoints.last)
+    assert saved.state == {"epoch": 4, "step": 40, "updates": 40}
+    assert np.array_equal(saved.arrays["w"], np.full((50, 40), 4, np.float32))
+    assert saved.config["lr"] == 0.25
+    assert checkpoints.last.stat().st_mode & 0o777 == 0o644
+
+
+def test_newest_epochs_are_kept(checkpoints):
+    names = ["epoch_02.ckpt", "epoch_03.ckpt", "epoch_04.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == names
+    assert [path.name for path in checkpoints.epochs()] == names[2::-1]
+    assert read_run(checkpoints.folder / "epoch_02.ckpt").arrays["w"][0, 0] == 2
+
+
+def test_epochs_beyond_99_are_the_newest(tmp_path):
+    made = Checkpoints(tmp_path, keep=2, config="{}")
+    for epoch in (99, 100, 101):
+        save(made, epoch)
+    assert [path.name for path in made.epochs()] == ["epoch_101.ckpt", "epoch_100.ckpt"]
+
+
+def test_file_systems_without_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = Checkpoints(tmp_path, keep=2, config="{}")
+    save(made, 7)
+    assert (tmp_path / "epoch_07.ckpt").read_bytes() == made.last.read_bytes()
+
+
+def cut(path, size):
+    data = path.read_bytes()
+    path.unlink()  # a hard link to an epoch's file stays whole
+    path.write_bytes(data[:size])
+
+
+@pytest.mark.parametrize("size", [0, 1, 3000, -1, -17, -18])
+def test_truncated_checkpoint_is_refused_and_the_next_older_offered(checkpoints, size):
+    checkpoints.epochs()[0].unlink()  # as where the run was killed within epoch 5
+    cut(checkpoints.last, size)
+    with pytest.raises(InputError) as caught:
+        find_run(checkpoints.folder, "")
+    older = checkpoints.folder / "epoch_03.ckpt"
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith(f"{checkpoints.last}: has no checksum at its end: cut short")
+    assert lines[1] == f"  {older} is sound (epoch 3, step 30): --resume_from={older}"
+    assert find_run(checkpoints.folder, str(older)).state["epoch"] == 3
+
+
+def test_one_wrong_bit_is_found(checkpoints):
+    data = bytearray(checkpoints.last.read_bytes())
+    data[3000] ^= 1
+    checkpoints.last.unlink()
+    checkpoints.last.write_bytes(data)
+    with pytest.raises(InputError, match="a damaged one\n.*epoch_04.ckpt is sound"):
+        find_run(checkpoints.folder, "")
+    with pytest.raises(InputError, match="a damaged one"):  # for evaluation too
+        read_checkpoint(str(checkpoints.last))
+
+
+def test_no_sound_checkpoint_is_left(checkpoints):
+    for path in checkpoints.folder.iterdir():
+        cut(path, 100)
+    with pytest.raises(InputError, match="no older checkpoint of the run is sound"):
+        find_run(checkpoints.folder, "")
+
+
+def test_lost_last_checkpoint(checkpoints):
+    checkpoints.last.unlink()
+    with pytest.raises(InputError, match="no such checkpoint file\n.*epoch_04.ckpt is sound"):
+        find_run(checkpoints.folder, "")
+
+
+def test_folder_without_checkpoints_has_no_run(tmp_path):
+    assert find_run(tmp_path / "ckpt", "") is None
+
+
+def test_weights_alone_are_no_run(checkpoints):
+    checkpoints.save_best(parameters(9), {"epoch": 4, "step": 40})
+    with pytest.raises(InputError, match="holds weights alone"):
+        find_run(checkpoints.folder, str(checkpoints.best))
+
+
+def test_checkpoint_of_another_program(tmp_path):
+    path = tmp_path / "foreign.ckpt"
+    entries = [{"name": name, "data": value} for name, value in parameters(1).items()]
+    ms.save_checkpoint(entries, str(path))
+    assert not has_checksum(path)
+    assert read_checkpoint(str(path))["w"][0, 0] == 1
+    with pytest.raises(InputError, match="not of a training run"):
+        read_run(path)
+
+
+def test_another_configuration_is_refused_with_the_keys(checkpoints):
+    saved = read_run(checkpoints.last)
+    saved.check_config(make_config([({"lr": 0.25, "num_workers": 7, "max_steps": 3}, "test")]))
+    with pytest.raises(InputError) as caught:
+        saved.check_config(make_config([({"lr": 0.5, "seed": 2}, "test")]))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{checkpoints.last}: is of a run with another configuration"
+    assert lines[1:3] == [
+        "  lr: 0.25 in the checkpoint, 0.5 now",
+        "  seed: 1 in the checkpoint, 2 now",
+    ]
+
+
+def test_full_disk_keeps_the_checkpoint_and_leaves_nothing(checkpoints):
+    before = sorted(path.name for path in checkpoints.folder.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(RunError, match="cannot be written: .*last.ckpt, is kept"):
+            save(checkpoints, 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == before
+    assert read_run(checkpoints.last).state["epoch"] == 4

@@ -1,0 +1,39 @@
+import pytest
+
+from src.errors import InputError
+from src.training.run_folder import follow_move, lock, set_aside
+
+
+def test_earlier_run_is_moved_into_a_folder_of_its_own(tmp_path):
+    (tmp_path / "ckpt").mkdir()
+    (tmp_path / "ckpt" / "best.ckpt").write_text("earlier")
+    (tmp_path / "log.txt").write_text("earlier")
+    (tmp_path / "report").mkdir()  # of eval.py
+    aside = set_aside(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"report", aside.name}
+    assert {path.name for path in aside.iterdir()} == {"ckpt", "log.txt"}
+    # a checkpoint in it is found where it went, others stay where they are
+    best = str(tmp_path / "ckpt" / "best.ckpt")
+    assert follow_move(best, tmp_path, aside) == str(aside / "ckpt" / "best.ckpt")
+    other = tmp_path.parent / "other.ckpt"
+    assert follow_move(str(other), tmp_path, aside) == str(other)
+    assert follow_move("", tmp_path, aside) == ""
+
+
+def test_nothing_to_move(tmp_path):
+    assert set_aside(tmp_path) is None
+
+
+def test_twice_within_a_second(tmp_path):
+    for _ in range(3):
+        (tmp_path / "log.txt").write_text("earlier")
+        set_aside(tmp_path)
+    assert len(list(tmp_path.glob("earlier_*/log.txt"))) == 3
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    held = lock(tmp_path)
+    with pytest.raises(InputError, match="another run is writing there"):
+        lock(tmp_path)
+    held.close()
+    lock(tmp_path).close()
