@@ -2,7 +2,8 @@
 
     python benchmarks/train_step.py --image_size 640 --batch_size 2 [--peer VENV/bin/python]
 
-Prints one JSON line. Each network runs in a process of its own; with --peer they make their steps
+Prints a JSON line for each of --rows: step, and what a run costs beside it (overhead, memory, save;
+see run_costs.py). Each network runs in a process of its own; with --peer they make their steps
 turn about, so a change in the machine's speed meets both. A step is everything from a batch of
 images and boxes to updated weights: assignment of default boxes, forward, backward, clipping, SGD
 with momentum. `first_step_seconds` counts from the start of the process.
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 OBJECTS = 7  # a typical COCO image
 CLASSES = 80
+ROWS = ("step", "overhead", "memory", "save")
 CLIP_NORM = 10.0
 GIGA = 1e9
 
@@ -37,16 +39,16 @@ def make_boxes(image_size: int):
 
 def build_ours(image_size: int, batch_size: int, threads: int):
     """A function that makes one update, and the facts of the network."""
-    import mindspore as ms
     import numpy as np
 
     from src.config import make_config
+    from src.data.loader import TrainBatch
     from src.detection.anchors import build_anchors
     from src.detection.assign import Assigner
     from src.device import set_up_device
     from src.models.complexity import count_costs
     from src.models.ssd import build_ssd
-    from src.training.trainer import build_step
+    from src.training.build import build_step
 
     changes = {"image_size": [image_size, image_size], "clip_norm": CLIP_NORM}
     cfg = make_config([(changes, "benchmark")])
@@ -59,13 +61,13 @@ def build_ours(image_size: int, batch_size: int, threads: int):
     boxes, crowd = make_boxes(image_size), np.zeros(OBJECTS, bool)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, image_size, image_size, 3), dtype=np.uint8)
-    batch_boxes = ms.Tensor(np.repeat(boxes[None], batch_size, axis=0))
-    labels = ms.Tensor(np.tile(np.arange(OBJECTS, dtype=np.int32), (batch_size, 1)))
-    lr = ms.Tensor(0.01, ms.float32)
+    batch_boxes = np.repeat(boxes[None], batch_size, axis=0)
+    labels = np.tile(np.arange(OBJECTS, dtype=np.int32), (batch_size, 1))
 
     def step():
         assigned = np.stack([assigner(boxes, crowd).astype(np.int32) for _ in range(batch_size)])
-        update(ms.Tensor(images), ms.Tensor(assigned), batch_boxes, labels, lr).asnumpy()
+        batch = TrainBatch(images, assigned, batch_boxes, labels, np.arange(batch_size), [])
+        update([batch], 0.01)
 
     cost = count_costs(network, cfg.image_size)["total"]
     facts = {
@@ -175,11 +177,41 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed steps, after the first")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--peer", metavar="PYTHON", help="interpreter that has torchvision")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW")
+    parser.add_argument("--memory_steps", type=int, default=200)
+    parser.add_argument("--memory_size", type=int, default=128, help="pixels; 640 takes an hour")
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
         serve(args.serve[0], *map(int, args.serve[1:]))
-        return
+    elif args.row:
+        print_row(args)
+    else:
+        for row in args.rows:
+            if row == "step":
+                compare_steps(args)
+            else:  # each in a process of its own
+                command = [sys.executable, __file__, *sys.argv[1:], "--row", row]
+                subprocess.run(command, check=True)
+
+
+def print_row(args: argparse.Namespace) -> None:
+    """Prints a row of run_costs.py as a JSON line."""
+    import run_costs
+
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the run logs
+    row = {
+        "overhead": lambda: run_costs.overhead(args.image_size, args.batch_size, args.steps),
+        "memory": lambda: run_costs.memory(args.memory_size, args.batch_size, args.memory_steps),
+        "save": lambda: run_costs.save(args.memory_size, args.batch_size),
+    }[args.row]()
+    output.write(json.dumps({"benchmark": f"train_step: {args.row}", **row}) + "\n")
+
+
+def compare_steps(args: argparse.Namespace) -> None:
+    """Prints the times of whole steps, beside the peer's where there is one."""
     sizes = (args.image_size, args.batch_size, args.threads)
     workers = {"ours": Worker(sys.executable, "ours", *sizes)}
     workers["ours"].step()  # the first steps one after the other: each has the machine to itself
@@ -190,8 +222,9 @@ def main() -> None:
         for worker in workers.values():
             worker.step()
     results = {name: worker.close() for name, worker in workers.items()}
-    line = {"benchmark": "train_step", **vars(args), **results["ours"]}
-    del line["serve"]
+    shown = ("image_size", "batch_size", "steps", "threads", "peer")
+    asked = {name: getattr(args, name) for name in shown}
+    line = {"benchmark": "train_step", **asked, **results["ours"]}
     if args.peer:
         line["peer"] = {"model": "torchvision retinanet_resnet50_fpn", **results["peer"]}
         keys = ("step_seconds", "cpu_seconds_per_image", "peak_memory_gb", "first_step_seconds")
