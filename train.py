@@ -41,9 +41,9 @@ def train(cfg, annotations, val_annotations, folder: Path, interruption: Interru
     from src.files import to_json, write_atomically
     from src.training.checkpoint import find_run
     from src.training.environment import environment, summary
-    from src.training.hooks import RunLog
     from src.training.profile import profile
     from src.training.run_folder import follow_move, set_aside
+    from src.training.run_log import RunLog
     from src.training.trainer import Trainer
 
     build_device(cfg)

@@ -23,7 +23,7 @@ def make_trainer(folder: Path, image_size: int, batch_size: int, **changes):
     from src.data.dataset import build_annotations
     from src.data.synthetic import CLASSES, write_dataset
     from src.device import build_device
-    from src.training.hooks import RunLog
+    from src.training.run_log import RunLog
     from src.training.trainer import Trainer
 
     write_dataset(folder / "data", train=IMAGES, val=1, seed=1)

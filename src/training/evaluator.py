@@ -11,7 +11,7 @@ from src.evaluation.coco import Metrics, evaluate
 from src.evaluation.detect import detect_with
 from src.evaluation.report import draw_examples
 from src.models.ssd import SSD
-from src.training.hooks import RunLog
+from src.training.run_log import RunLog
 
 BOARD_PICTURES = 4  # images with boxes that TensorBoard gets of each evaluation
 

@@ -1,7 +1,7 @@
 """What happens when a loss or a gradient is not finite."""
 
 from src.errors import RunError
-from src.training.hooks import RunLog
+from src.training.run_log import RunLog
 from src.training.step import StepReport
 
 

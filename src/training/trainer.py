@@ -23,7 +23,8 @@ from src.training.build import build_network, build_step
 from src.training.checkpoint import FREE_ON_RESUME, Checkpoints, SavedRun
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
-from src.training.hooks import Progress, RunLog
+from src.training.progress import Progress
+from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
 from src.training.stopwatch import DATA, HOOKS, Stopwatch
 from src.weights import EMA_PREFIX

@@ -23,7 +23,7 @@ from src.data.synthetic import write_dataset
 from src.data.workers import Prefetcher
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner
-from src.errors import InputError
+from src.errors import InputError, RunError
 from tests.conftest import REPOSITORY
 
 FIELDS = ("images", "assigned", "boxes", "labels", "image_ids")
@@ -268,7 +268,7 @@ def test_error_in_a_worker_comes_with_its_traceback():
 
 def test_killed_worker_ends_the_run():
     prefetcher = Prefetcher(Work(np.arange(9), die_at=[2]), LAYOUT, workers=2)
-    with pytest.raises(RuntimeError, match="died without an error.*--num_workers"):
+    with pytest.raises(RunError, match="died without an error.*--num_workers"):
         list(prefetcher.run(range(9)))
     prefetcher.close()
 

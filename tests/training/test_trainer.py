@@ -16,8 +16,8 @@ from src.evaluation.coco import evaluate
 from src.evaluation.detect import build_detector, detect_with
 from src.files import without_nan
 from src.models.ssd import IMAGE_MEAN, IMAGE_STD
-from src.training.hooks import RunLog
 from src.training.profile import profile
+from src.training.run_log import RunLog
 from src.training.trainer import Trainer
 from src.weights import read_checkpoint
 from tests.conftest import small_keys

@@ -6,7 +6,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from src.training.board import Board
-from src.training.hooks import Progress, RunLog, clock
+from src.training.progress import Progress, clock
+from src.training.run_log import RunLog
 from src.training.step import StepReport
 from src.training.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
 
