@@ -108,7 +108,7 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
         norm = median_seconds(lambda: step.norm(*found).asnumpy())
         full = median_seconds(lambda: step.update(none, one, one, *found).asnumpy())
         plain = median_seconds(lambda: bare_update(none, *found).asnumpy())
-        hooks = trainer.progress.parts[HOOKS] / (trainer.progress.steps - 1)
+        hooks = trainer.progress.session.parts[HOOKS] / trainer.progress.session.updates
         trainer.loader.close()
     bare_seconds = statistics.median(b[0] for b, _ in pairs)
     return {

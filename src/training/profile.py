@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
+from src.training.progress import Pace
 from src.training.stopwatch import PARTS
 from src.training.trainer import Trainer
 
@@ -27,7 +28,7 @@ def profile(trainer: Trainer) -> str:
     finally:
         trainer.progress.close()
         trainer.loader.close()
-    return table(trainer.progress.parts, TIMED_STEPS)
+    return table(trainer.progress.session)
 
 
 def updates(trainer: Trainer) -> Iterator[None]:
@@ -37,12 +38,13 @@ def updates(trainer: Trainer) -> Iterator[None]:
             yield from steps
 
 
-def table(parts: dict[str, float], steps: int) -> str:
-    """Seconds by part, summed over `steps` updates, as a table."""
-    total = sum(parts.values())
-    lines = [f"where the time of an update goes, mean of {steps}"]
+def table(pace: Pace) -> str:
+    """The parts of an update as a table."""
+    total = sum(pace.parts.values())
+    lines = [f"where the time of an update goes, mean of {pace.updates}"]
     for part in PARTS:
-        seconds = parts.get(part, 0.0)
-        lines.append(f"  {part:<20}{1000 * seconds / steps:>10.1f} ms {seconds / total:>7.1%}")
-    lines.append(f"  {'all':<20}{1000 * total / steps:>10.1f} ms")
+        seconds = pace.parts.get(part, 0.0)
+        each = 1000 * seconds / pace.updates
+        lines.append(f"  {part:<20}{each:>10.1f} ms {seconds / total:>7.1%}")
+    lines.append(f"  {'all':<20}{1000 * total / pace.updates:>10.1f} ms")
     return "\n".join(lines)

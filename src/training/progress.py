@@ -34,6 +34,31 @@ class Mean:
         return mean
 
 
+class Pace:
+    """Updates, and the seconds they took by part."""
+
+    def __init__(self):
+        self.restart()
+
+    def restart(self) -> None:
+        self.updates = 0
+        self.parts: dict[str, float] = defaultdict(float)
+
+    def add(self, parts: dict[str, float]) -> None:
+        self.updates += 1
+        for part, seconds in parts.items():
+            self.parts[part] += seconds
+
+    def per_second(self) -> float:
+        """Updates a second; 0 of none."""
+        seconds = sum(self.parts.values())
+        return self.updates / seconds if seconds else 0.0
+
+    def data_share(self) -> float:
+        """Share of the time that passed in waiting for data; 0 of none."""
+        return self.parts[DATA] / (sum(self.parts.values()) or 1.0)
+
+
 class Progress:
     """Loss, images/s and time left: a bar on a terminal, plain lines elsewhere.
 
@@ -62,9 +87,8 @@ class Progress:
         # a terminal that does not tell its width would get an empty bar
         self.on_terminal = sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns > 0
         self.bar: Optional[tqdm] = None
-        self.steps = 0  # of this session
-        self.seconds = 0.0  # of all of them but the first
-        self.parts: dict[str, float] = defaultdict(float)  # of these, by part of a step
+        self.is_first = True  # whether the next update is the session's first
+        self.session, self.epoch, self.interval = Pace(), Pace(), Pace()
         self.evaluation_seconds = Mean()
         self.interval_loss, self.epoch_loss = Mean(), Mean()
 
@@ -76,8 +100,9 @@ class Progress:
 
     def restart(self) -> None:
         """Counts times anew; the next update is the first again."""
-        self.steps, self.seconds = 0, 0.0
-        self.parts.clear()
+        self.is_first = True
+        for pace in (self.session, self.epoch, self.interval):
+            pace.restart()
 
     def state(self) -> dict:
         """The sums of an interval and an epoch under way, which a checkpoint holds."""
@@ -110,14 +135,12 @@ class Progress:
             self._tell(epoch, step, lr, report, evaluations_left)
 
     def _take(self, parts: dict[str, float], report: StepReport) -> None:
-        self.steps += 1
-        seconds = sum(parts.values())
-        if self.steps == 1:
-            self.log.line(f"made the first update in {seconds:.1f} s")
+        if self.is_first:
+            self.is_first = False
+            self.log.line(f"made the first update in {sum(parts.values()):.1f} s")
         else:
-            self.seconds += seconds
-            for part, value in parts.items():
-                self.parts[part] += value
+            for pace in (self.session, self.epoch, self.interval):
+                pace.add(parts)
         if report.updated:
             self.interval_loss.add(report.loss)
             self.epoch_loss.add(report.loss)
@@ -125,28 +148,33 @@ class Progress:
     def _tell(
         self, epoch: int, step: int, lr: float, report: StepReport, evaluations_left: int
     ) -> None:
-        pace = ""
-        if self.seconds:
-            left = clock(self._seconds_left(step, evaluations_left))
-            speed, share = self.images_per_second(), self.data_share()
-            pace = f"  {speed:.1f} images/s  data {share:.0%}  {left} left"
-        status = f"epoch {epoch}  loss {report.loss:.3f}{pace}"
+        left = self._seconds_left(step, evaluations_left)
+        status = f"epoch {epoch}  loss {report.loss:.3f}{self._describe(self.session, left)}"
         self.bar.set_description_str(status, refresh=False)
         self.bar.update()
         if step % self.log_interval == 0 or step == self.total_steps:
-            self._log(epoch, step, lr, report, pace)
+            self._log(epoch, step, lr, report, left)
+            self.interval.restart()
 
-    def images_per_second(self) -> float:
-        """Of this session, without its first update."""
-        return (self.steps - 1) * self.images_per_step / self.seconds if self.seconds else 0.0
+    def _describe(self, pace: Pace, seconds_left: float) -> str:
+        """A pace and the time left as text; nothing where no update was timed yet."""
+        if not pace.updates:
+            return ""
+        return (
+            f"  {pace.per_second() * self.images_per_step:.1f} images/s  "
+            f"data {pace.data_share():.0%}  {clock(seconds_left)} left"
+        )
 
-    def data_share(self) -> float:
-        """Share of the time of these updates that passed in waiting for data."""
-        return self.parts[DATA] / self.seconds if self.seconds else 0.0
+    def _measured(self, pace: Pace) -> dict[str, float]:
+        """A pace for a record."""
+        return {
+            "images_per_second": round(pace.per_second() * self.images_per_step, 2),
+            "data_share": round(pace.data_share(), 4),
+        }
 
     def waits_for(self) -> str:
         """What the run waits for, in a sentence."""
-        share = self.data_share()
+        share = self.session.data_share()
         what = "the device"
         if share > DATA_BOUND:
             what = "data; more --num_workers may help"
@@ -163,31 +191,28 @@ class Progress:
             epoch=epoch,
             step=step,
             mean_loss=self.epoch_loss.take(),
-            images_per_second=round(self.images_per_second(), 2),
-            data_share=round(self.data_share(), 4),
             skipped=skipped,
+            **self._measured(self.epoch),
         )
+        self.epoch.restart()
 
     def close(self) -> None:
         self.bar.close()
 
     def _seconds_left(self, step: int, evaluations_left: int) -> float:
-        speed = self.images_per_second()
-        steps = (self.total_steps - step) * self.images_per_step / speed if speed else 0.0
-        one = self.evaluation_seconds
+        speed, one = self.session.per_second(), self.evaluation_seconds
+        steps = (self.total_steps - step) / speed if speed else 0.0
         return steps + (evaluations_left * one.total / one.count if one.count else 0.0)
 
-    def _log(self, epoch: int, step: int, lr: float, report: StepReport, pace: str) -> None:
+    def _log(self, epoch: int, step: int, lr: float, report: StepReport, left: float) -> None:
         mean = self.interval_loss.take()
         shown = "-" if mean is None else f"{mean:.4f}"
         self.log.line(
-            f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.5f}{pace}",
+            f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.5f}"
+            + self._describe(self.interval, left),
             console=not self.on_terminal,
         )
-        measured = {
-            "images_per_second": round(self.images_per_second(), 2),
-            "data_share": round(self.data_share(), 4),
-        }
+        measured = self._measured(self.interval)
         numbers = {name: value for name, value in vars(report).items() if name != "updated"}
         self.log.record(
             "step", epoch=epoch, step=step, lr=lr, mean_loss=mean, **measured, **numbers

@@ -225,15 +225,19 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Saves and evaluates where an epoch or the run has ended and this was not done yet."""
         epoch, rest = divmod(self.step, self.steps_per_epoch)
-        if rest and self.step == self.stop_at:  # max_steps: as if interrupted, but evaluated
-            self._save()
-            self._evaluate(epoch + 1)
-        if rest or epoch <= self.ended_epochs:
-            return
+        if not rest and epoch > self.ended_epochs:
+            self._close_epoch(epoch)
+        if self.step == self.stop_at and self.evaluated_step < self.step:
+            # by max_steps: the checkpoint is that of a run that was interrupted here
+            if rest:
+                self._save()
+            self._evaluate(epoch + bool(rest))
+
+    def _close_epoch(self, epoch: int) -> None:
         self.progress.end_epoch(epoch, self.step, self.guard.skipped)
-        last = self.step == self.stop_at
+        last = self.step == self.total_steps
         due = self.evaluator is not None and self.evaluator.is_due(epoch, last=last)
-        keep = last or epoch % self.cfg.save_interval == 0
+        keep = self.step == self.stop_at or epoch % self.cfg.save_interval == 0
         if due:
             self._save()  # evaluation takes long, and may be interrupted
             self._evaluate(epoch)
@@ -287,13 +291,8 @@ class Trainer:
             self._save()
 
     def _leave(self, interrupted: Interrupted) -> None:
-        """Saves the run as it is, unless an evaluation was interrupted, which began by saving."""
-        if self.step % self.steps_per_epoch or self.step // self.steps_per_epoch > (
-            self.ended_epochs
-        ):
-            self._save()
-        state = self.state()
+        self._save()
         self.log.line(
-            f"{interrupted}: saved {self.checkpoints.last} (epoch {state['epoch']}, step "
+            f"{interrupted}: saved {self.checkpoints.last} (epoch {self.state()['epoch']}, step "
             f"{self.step}); the same command with --resume=True goes on"
         )
