@@ -212,8 +212,8 @@ def check_training(values: Mapping[str, Any]) -> None:
         )
     if values["precision"] == "float16" and values["device_target"] == "CPU":
         raise InputError(
-            "precision is float16, but MindSpore has no float16 convolutions for the CPU; use "
-            "--precision=float32"
+            "precision is float16, but on a CPU MindSpore only emulates float16 convolutions, more "
+            "slowly than float32 runs; use --precision=float32"
         )
     if values["profile"] and values["resume"]:
         raise InputError("profile and resume are both true; a profile starts from the beginning")
