@@ -44,5 +44,5 @@ def end_with_status(main: Callable[[], Any]) -> None:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         sys.exit(EXIT_FAILED)

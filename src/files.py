@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,5 +59,15 @@ def write_atomically(path: Path, text: str) -> None:
     """Writes the text beside `path` and moves it there; makes the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with naming(path):
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets an OSError name the file, which one from writing to an open file does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -9,6 +9,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import image as image_summary
 from tensorboardX.summary import scalar as scalar_summary
 
+from src.files import naming
+
 
 class Board:
     """Writes scalars and images for TensorBoard.
@@ -23,6 +25,7 @@ class Board:
 
     def __init__(self, folder: Path, *, step: int = 0):
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.writer = EventsWriter(str(folder / "events"))
         started = Event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
         self._write(started)
@@ -38,11 +41,13 @@ class Board:
 
     def flush(self) -> None:
         """Makes what was written so far visible to readers."""
-        self.writer._py_recordio_writer._writer.flush()
+        with naming(self.folder):
+            self.writer._py_recordio_writer._writer.flush()
 
     def close(self) -> None:
         self.writer.close()
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
-        self.writer.write_event(event)
+        with naming(self.folder):
+            self.writer.write_event(event)

@@ -1,7 +1,6 @@
 """What a run writes down: log.txt, metrics.jsonl and TensorBoard's files."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from src.files import to_json
+from src.files import naming, to_json, write_atomically
 from src.training.board import Board
 
 
@@ -28,14 +27,16 @@ class RunLog:
 
     def line(self, message: str, *, console: bool = True) -> None:
         """Logs a line with the time of day; a progress bar on the console stays whole."""
-        self.text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+        with naming(self.folder / "log.txt"):
+            self.text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
         if console:
             tqdm.write(message, file=sys.stdout)
             sys.stdout.flush()
 
     def record(self, kind: str, **values) -> None:
         """Appends one JSON object to metrics.jsonl."""
-        self.metrics.write(to_json({"kind": kind, **values}) + "\n")
+        with naming(self.folder / "metrics.jsonl"):
+            self.metrics.write(to_json({"kind": kind, **values}) + "\n")
 
     def start_board(self, step: int) -> None:
         """Opens TensorBoard's file of this session, which begins after `step` updates."""
@@ -52,9 +53,7 @@ class RunLog:
         self.metrics.close()
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if is_kept(line, step, evaluated_step)]
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        os.replace(beside, path)
+        write_atomically(path, "".join(line + "\n" for line in kept))
         self.metrics = path.open("a", buffering=1, encoding="utf-8")
 
     def close(self) -> None:
