@@ -1,10 +1,13 @@
 """Trains SSD with a ResNet-FPN backbone; `python3 train.py --help` lists every key."""
 
+import contextlib
+import traceback
 from functools import partial
 from pathlib import Path
 
 from src.command import run_command
-from src.interruption import Interruption
+from src.errors import InputError, RunError
+from src.interruption import Interrupted, Interruption
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
@@ -17,72 +20,87 @@ def main(argv=None, *, interruption: Interruption) -> None:
     cfg = parse_args(__doc__, argv)
     # everything that can be wrong is looked at before MindSpore's import costs seconds, and what is
     # quick to look at before a large annotation file is read
-    for key in ("resume_from", "finetune" if cfg.finetune else "pretrained"):
-        check_file(cfg, key)
-    roles = [True, False] if cfg.eval_interval else [True]
+    check_file(cfg, "resume_from")
+    if not cfg.resume:
+        check_file(cfg, "finetune" if cfg.finetune else "pretrained")
+    roles = [True, False] if cfg.eval_interval and not cfg.profile else [True]
     for training in roles:
         find_source(cfg, training=training)
     folder = make_output_folder(cfg.output_path)
     if cfg.profile:
         folder = make_output_folder(str(folder / "profile"))
-    locked = lock(folder)
-    annotations, *validation = [build_annotations(cfg, training=training) for training in roles]
-    steps_per_epoch(annotations, cfg.batch_size * cfg.accumulate)  # raises where there is not one
-    train(cfg, annotations, validation[0] if validation else None, folder, interruption)
-    if locked:
-        locked.close()
+    held = lock(folder)
+    splits = [build_annotations(cfg, training=training) for training in roles]
+    steps_per_epoch(splits[0], cfg.batch_size * cfg.accumulate)  # raises where there is not one
+    train(cfg, splits, folder, interruption)
+    if held:
+        held.close()
 
 
-def train(cfg, annotations, val_annotations, folder: Path, interruption: Interruption) -> None:
-    """Trains, with a log in `folder`, and says where the result lies."""
-    from src.data.summary import build_summary
-    from src.detection.anchors import build_anchors
+def train(cfg, splits: list, folder: Path, interruption: Interruption) -> None:
+    """Trains on the first split, evaluates on the second if there is one; logs in `folder`."""
     from src.device import build_device
-    from src.files import to_json, write_atomically
-    from src.training.checkpoint import find_run
-    from src.training.environment import environment, summary
-    from src.training.profile import profile
-    from src.training.run_folder import follow_move, set_aside
+    from src.files import write_atomically
+    from src.training.build import of_the_run
+    from src.training.environment import add_session, environment
+    from src.training.resume import find_run
+    from src.training.run_folder import clear, start_anew
     from src.training.run_log import RunLog
-    from src.training.trainer import Trainer
 
     build_device(cfg)
-    saved = find_run(folder / "ckpt", cfg.resume_from) if cfg.resume else None
-    if saved:
-        saved.check_config(cfg)
-    elif aside := set_aside(folder):
-        print(f"an earlier run in {folder} was moved to {aside}")
-        cfg = cfg.replace(
-            **{key: follow_move(cfg[key], folder, aside) for key in ("finetune", "pretrained")}
-        )
-    facts = environment(cfg.device_target)
-    write_atomically(folder / "config.yaml", cfg.to_yaml())
+    saved = find_run(folder / "ckpt", cfg) if cfg.resume else None
+    if saved:  # its weights came from there, wherever that is now
+        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
+    elif cfg.profile:
+        clear(folder)
+    else:
+        cfg = start_anew(cfg, folder)
     log = RunLog(folder)
-    log.line(summary(facts))
+    try:
+        write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
+        log.line(add_session(folder / "run.json", environment(cfg.device_target)))
+        run(cfg, splits, saved, log, interruption)
+    except Interrupted:
+        raise
+    except Exception as error:  # a run that was left alone is asked later why it ended
+        known = isinstance(error, (InputError, RunError))
+        with contextlib.suppress(OSError):
+            log.line(f"error: {error}" if known else traceback.format_exc(), console=False)
+        raise
+    log.close()
+
+
+def run(cfg, splits: list, saved, log, interruption: Interruption) -> None:
+    """The run itself, or a profile of it; says where the result lies."""
+    from src.data.summary import build_summary
+    from src.detection.anchors import build_anchors
+    from src.training.profile import profile
+    from src.training.trainer import Trainer
+
+    annotations, *validation = splits
     log.line(annotations.summary())
     log.line(build_summary(cfg, annotations, build_anchors(cfg)).match_line())
-    if val_annotations is not None:
-        log.line(val_annotations.summary())
-    trainer = Trainer(cfg, annotations, val_annotations, log, interruption=interruption)
+    for split in validation:
+        log.line(split.summary())
+    val_annotations = validation[0] if validation else None
+    trainer = Trainer(
+        cfg, annotations, val_annotations, log, saved=saved, interruption=interruption
+    )
     if saved:
-        trainer.resume(saved)
-        log.rewind(trainer.step, trainer.evaluated_step)
-        log.line(f"resumed from {saved.path} (step {trainer.step} of {trainer.total_steps})")
-    write_atomically(folder / "run.json", to_json(facts))
+        trainer.go_back(saved)
     trainer.compile()
     log.start_board(trainer.step)
     if cfg.profile:
         log.line(profile(trainer))
         return
     best = trainer.run()
-    log.line(trainer.progress.waits_for())
+    if waits_for := trainer.progress.waits_for():
+        log.line(waits_for)
     if best is None:
         log.line(f"done, not evaluated: {trainer.checkpoints.last}")
     else:
-        log.line(
-            f"done, best AP {best['AP']:.3f} (epoch {best['epoch']}): {trainer.checkpoints.best}"
-        )
-    log.close()
+        where = trainer.checkpoints.best
+        log.line(f"done, best AP {best['AP']:.3f} (epoch {best['epoch']}): {where}")
 
 
 if __name__ == "__main__":

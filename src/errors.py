@@ -18,6 +18,10 @@ class RunError(Exception):
     exit_status = EXIT_FAILED
 
 
+class WorkerDied(RunError):
+    """A process that prepares batches was killed."""
+
+
 def suggestion(name: object, known: Iterable[str]) -> str:
     """ "; did you mean ...?" where a known name is close, else nothing."""
     close = get_close_matches(str(name), list(known), n=1)

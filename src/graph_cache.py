@@ -10,6 +10,7 @@ from typing import Any
 
 ENABLE, PLACE = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 ABANDONED = 24 * 3600  # seconds after which a half-written folder has no writer any more
+KEPT = 20  # folders, of a few megabytes each
 
 was_used: list[Path] = []  # by this process; see GraphCache
 
@@ -42,6 +43,7 @@ class GraphCache:
             self._write(work)
             return False
         try:
+            self.folder.touch()  # it was used last, whatever is pruned
             self._with_cache(work, self.folder)
             return True
         except RuntimeError:  # damaged, most likely; if not, the same error comes again
@@ -51,7 +53,7 @@ class GraphCache:
 
     def _write(self, work: Callable[[], None]) -> None:
         beside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.part")
-        clear_abandoned(self.folder.parent)
+        prune(self.folder.parent)
         try:
             self._with_cache(work, beside)
             if beside.is_dir():
@@ -79,11 +81,14 @@ def fingerprint(facts: Sequence[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def clear_abandoned(root: Path) -> None:
-    """Deletes what killed runs have left half-written."""
-    for folder in root.glob(".*.part"):
-        try:
-            if time.time() - folder.stat().st_mtime > ABANDONED:
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # its writer was faster
-            pass
+def prune(root: Path) -> None:
+    """Deletes what killed runs have left half-written, and the folders that were used longest ago."""
+    try:
+        used = {path: path.stat().st_mtime for path in root.iterdir() if path.is_dir()}
+    except OSError:  # there is none yet, or another run prunes too
+        return
+    parts = [path for path in used if path.name.endswith(".part")]
+    abandoned = [path for path in parts if time.time() - used[path] > ABANDONED]
+    whole = sorted((path for path in used if path not in parts), key=used.get, reverse=True)
+    for path in [*abandoned, *whole[KEPT:]]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -4,9 +4,13 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from typing import Optional
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE = 1.0  # seconds in which another signal is the same request: `timeout` sends two, for one
+POLL = 0.01  # seconds
 
 
 class Interrupted(Exception):
@@ -39,8 +43,10 @@ class Interruption:
         A thread waits for them while all threads block them. A handler would not do: MindSpore
         replaces it while it compiles and runs, and turns Ctrl-C into SIGTERM.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        threading.Thread(target=self._wait, daemon=True).start()
+        # one that is ignored, as Ctrl-C is in a shell's background jobs, stays so
+        signals = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        threading.Thread(target=self._wait, args=(signals,), daemon=True).start()
         return self
 
     def check(self) -> None:
@@ -48,10 +54,21 @@ class Interruption:
         if self.asked is not None:
             raise Interrupted(self.asked)
 
-    def _wait(self) -> None:
+    def is_asked(self, seconds: float) -> bool:
+        """Waits so long at most for a signal to be noted; True where one is."""
+        deadline = time.monotonic() + seconds
+        while self.asked is None and time.monotonic() < deadline:
+            time.sleep(POLL)
+        return self.asked is not None
+
+    def _wait(self, signals: Sequence[int]) -> None:
+        noted_at = 0.0
         while True:
-            signum = signal.sigwait(SIGNALS)
+            signum = signal.sigwait(signals)
             name = signal.Signals(signum).name
+            if self.asked is not None and time.monotonic() - noted_at < GRACE:
+                continue
+            noted_at = time.monotonic()
             if not self.deferred or self.asked is not None:
                 print(f"\n{name}: leaving at once", file=sys.stderr, flush=True)
                 os._exit(Interrupted(signum).exit_status)

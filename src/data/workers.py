@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from src.errors import RunError
+from src.errors import WorkerDied
 from src.interruption import take_signals_back
 
 SPARE_SLOTS = 2  # batches that wait while every worker is at work on another
@@ -61,7 +61,7 @@ class Prefetcher:
         """Yields the arrays and the result of every task, in the order of the tasks.
 
         Raises:
-            RunError: a worker died without an exception. What `work` raises is raised here,
+            WorkerDied: a worker died without an exception. What `work` raises is raised here,
                 with the worker's traceback, when the task's turn comes.
         """
         if self.pool is None:
@@ -105,7 +105,7 @@ class Prefetcher:
                 if not go_on.get():
                     return
         except BrokenProcessPool as error:
-            death = RunError(
+            death = WorkerDied(
                 "a process that prepares batches died without an error of its own; was it killed, "
                 "for want of memory perhaps? Try a smaller --num_workers"
             )

@@ -1,5 +1,6 @@
 """TensorBoard's event files."""
 
+import math
 import time
 from pathlib import Path
 
@@ -31,16 +32,20 @@ class Board:
         self._write(started)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Adds a point to the curve of each value."""
+        """Adds a point to the curve of each value that is finite."""
         for name, value in values.items():
-            self._write(Event(step=step, summary=scalar_summary(name, value)))
+            if math.isfinite(value):
+                self._write(Event(step=step, summary=scalar_summary(name, value)))
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """Adds a picture (H,W,3) uint8 RGB."""
         self._write(Event(step=step, summary=image_summary(name, picture, dataformats="HWC")))
 
     def flush(self) -> None:
-        """Makes what was written so far visible to readers."""
+        """Makes what was written so far visible to readers.
+
+        Without waiting for the disk, as the writer's own `flush` would at every logged step.
+        """
         with naming(self.folder):
             self.writer._py_recordio_writer._writer.flush()
 

@@ -17,9 +17,16 @@ from src.training.stopwatch import Stopwatch
 from src.weights import check_run, load_backbone, load_for_finetuning
 
 
-def build_network(cfg: Config, boxes_per_cell: int, log: RunLog) -> SSD:
-    """The detector with the weights that the configuration says to start from."""
+def of_the_run(cfg: Config) -> Config:
+    """The configuration without what concerns one session of a run alone."""
+    return cfg.replace(resume=False, resume_from="", profile=False)
+
+
+def build_network(cfg: Config, boxes_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
+    """The detector, with the weights to `start` from where the configuration names some."""
     network = build_ssd(cfg, boxes_per_cell)
+    if not start:
+        return network
     if cfg.pretrained and not cfg.finetune:
         log.line(load_backbone(network, cfg.pretrained))
     if cfg.finetune:

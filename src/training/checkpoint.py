@@ -1,34 +1,19 @@
-"""Checkpoints of a run: written whole, checked when they are read."""
+"""Checkpoints of a run, each written whole."""
 
 import json
 import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import mindspore as ms
-import numpy as np
-import yaml
 
-from src.config import Config, as_lists
-from src.errors import InputError, RunError
+from src.errors import RunError
 from src.files import FILE_MODE
-from src.weights import RUN_PREFIX, has_checksum, load_entries
+from src.weights import RUN_PREFIX
 
 CONFIG, STATE = RUN_PREFIX + "config", RUN_PREFIX + "state"
-# keys that may change between the sessions of a run: where things are, how they are shown and
-# stored, and what decides when the run ends rather than what it computes
-FREE_ON_RESUME = (
-    "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
-    "num_classes", "max_steps", "max_bad_steps", "eval_interval", "eval_start_epoch", "patience",
-    "eval_batch_size", "checkpoint_path", "score_threshold", "nms_iou", "candidates",
-    "max_detections", "pictures", "file_format", "file_name", "export_image", "output_path",
-    "resume", "resume_from", "profile", "compile_cache", "device_id", "cpu_threads",
-    "log_interval", "save_interval", "save_minutes", "keep_checkpoints",
-)  # fmt: skip
 
 
 class Checkpoints:
@@ -54,30 +39,39 @@ class Checkpoints:
     def best(self) -> Path:
         return self.folder / "best.ckpt"
 
-    def save(self, parameters: Mapping[str, ms.Parameter], state: dict) -> None:
-        """Saves all that the run needs to go on as last.ckpt."""
-        write_checkpoint(self.last, parameters, self.config, state)
-
-    def save_best(self, parameters: Mapping[str, ms.Parameter], state: dict) -> None:
-        """Saves the weights that were evaluated as best.ckpt."""
-        write_checkpoint(self.best, parameters, self.config, state)
+    def save(self, path: Path, parameters: Mapping[str, ms.Parameter], state: dict) -> None:
+        """Saves as `last` all that the run needs to go on, as `best` the weights evaluated."""
+        write_checkpoint(path, parameters, self.config, state)
 
     def keep_epoch(self, epoch: int) -> None:
-        """Keeps last.ckpt as that of `epoch` too, and deletes the oldest beyond `keep`."""
+        """Keeps last.ckpt as that of `epoch` too, and deletes the oldest beyond `keep`.
+
+        Raises:
+            RunError: the disk is full, say.
+        """
         if self.keep:
             copy_by_link(self.last, self.folder / f"epoch_{epoch:02d}.ckpt")
-        for path in self.epochs()[self.keep :]:
+        for _, path in numbered(self.folder)[self.keep :]:
             path.unlink()
 
-    def epochs(self) -> list[Path]:
-        """The epoch_NN.ckpt, newest first."""
-        return [path for _, path in sorted(numbered(self.folder), reverse=True)]
+    def set_later_aside(self, chosen: Path, epoch: int, aside: Path) -> None:
+        """Moves what lies after the checkpoint that a run goes back to into another folder.
+
+        Args:
+            chosen: that checkpoint, of `epoch`.
+            aside: made when needed.
+        """
+        later = [path for number, path in numbered(self.folder) if number > epoch]
+        for path in [self.last, *later]:
+            if path.exists() and not path.samefile(chosen):
+                aside.mkdir(parents=True, exist_ok=True)
+                path.rename(aside / path.name)
 
 
 def numbered(folder: Path) -> list[tuple[int, Path]]:
-    """(NN, path) of the epoch_NN.ckpt in the folder."""
+    """(NN, path) of the epoch_NN.ckpt in the folder, newest first."""
     found = [(path.stem.partition("_")[2], path) for path in folder.glob("epoch_*.ckpt")]
-    return [(int(number), path) for number, path in found if number.isdecimal()]
+    return sorted(((int(n), path) for n, path in found if n.isdecimal()), reverse=True)
 
 
 def write_checkpoint(
@@ -126,95 +120,19 @@ def flush_to_disk(path: Path) -> None:
 def copy_by_link(source: Path, target: Path) -> None:
     """Makes `target` the file that `source` is now; a later os.replace of `source` leaves it.
 
-    A hard link where the file system has them, a copy elsewhere.
+    A hard link where the file system has them, a copy elsewhere; RunError where neither can be.
     """
-    beside = target.with_name(f".{target.name}.part")
-    beside.unlink(missing_ok=True)
+    beside = target.with_name(".epoch.part")
     try:
-        os.link(source, beside)
-    except OSError:
-        shutil.copyfile(source, beside)
-    os.replace(beside, target)
-
-
-@dataclass(frozen=True)
-class SavedRun:
-    """A checkpoint's contents: parameters by name, the run's state and its configuration."""
-
-    path: Path
-    arrays: dict[str, np.ndarray]
-    state: dict
-    config: dict
-
-    def check_config(self, cfg: Config) -> None:
-        """InputError names the keys that may not change within a run and did."""
-        differences = [
-            f"{key}: {as_lists(self.config[key])} in the checkpoint, {as_lists(cfg[key])} now"
-            for key in cfg
-            if key in self.config and key not in FREE_ON_RESUME
-            if as_lists(self.config[key]) != as_lists(cfg[key])
-        ]
-        if differences:
-            raise InputError(
-                "\n  ".join(
-                    [
-                        f"{self.path}: is of a run with another configuration",
-                        *differences,
-                        "resume with the run's own config.yaml, or start another with --finetune",
-                    ]
-                )
-            )
-
-
-def read_run(path: Path) -> SavedRun:
-    """A checkpoint to go on from; InputError says what is wrong with it."""
-    if path.is_file() and not has_checksum(path):
-        raise InputError(f"{path}: has no checksum at its end: cut short, or not of a training run")
-    entries = load_entries(str(path))
-    if STATE not in entries or CONFIG not in entries:
-        raise InputError(f"{path}: tells nothing of a run; it can only be used with --finetune")
-    state = json.loads(entries[STATE])
-    if "updates" not in state:
-        raise InputError(f"{path}: holds weights alone; it can only be used with --finetune")
-    arrays = {
-        name: entry.asnumpy()
-        for name, entry in entries.items()
-        if isinstance(entry, ms.Tensor) and not name.startswith(RUN_PREFIX)
-    }
-    return SavedRun(path, arrays, state, yaml.safe_load(entries[CONFIG]))
-
-
-def find_run(folder: Path, chosen: str) -> Optional[SavedRun]:
-    """The checkpoint to resume from, or None where the folder has none.
-
-    Args:
-        folder: of the run's checkpoints.
-        chosen: a path, or empty for last.ckpt.
-
-    Raises:
-        InputError: the checkpoint cannot be used; names the next older one that can.
-    """
-    last = folder / "last.ckpt"
-    older = [path for _, path in sorted(numbered(folder), reverse=True)]
-    if not chosen and not last.exists() and not older:
-        return None
-    path = Path(chosen) if chosen else last
-    try:
-        return read_run(path)
-    except InputError as error:
-        raise InputError(f"{error}\n  {offer(path, older)}") from None
-
-
-def offer(damaged: Path, candidates: list[Path]) -> str:
-    """What to do instead: the first of the candidates, newest first, that is sound."""
-    for path in candidates:
-        if path.resolve() == damaged.resolve():
-            continue
+        beside.unlink(missing_ok=True)
         try:
-            state = read_run(path).state
-        except InputError:
-            continue
-        return (
-            f"{path} is sound (epoch {state['epoch']}, step {state['step']}): --resume_from={path}"
-        )
-    return "no older checkpoint of the run is sound; without --resume it starts anew"
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+            flush_to_disk(beside)
+        os.replace(beside, target)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(
+            f"{target}: cannot be written: {error.strerror}; {source} is whole"
+        ) from error

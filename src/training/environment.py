@@ -1,33 +1,57 @@
-"""What a run was made with."""
+"""What the sessions of a run were made with."""
 
+import json
 import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Optional
+
+from src.files import to_json, write_atomically
 
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "pycocotools")
 REPOSITORY = Path(__file__).parents[2]
 
 
 def environment(device: str) -> dict:
-    """Versions, device and source of a run, for its run.json.
+    """Versions, device and source of this session.
 
     Args:
         device: CPU, GPU or Ascend.
     """
     return {
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": sys.argv,
         "commit": git_commit(),
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        **{name: package_version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "host": platform.node(),
         "device": device,
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def package_version(name: str) -> Optional[str]:
+    """None where the package is installed under another name."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def processor() -> Optional[str]:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else None
 
 
 def git_commit() -> Optional[str]:
@@ -48,8 +72,24 @@ def git(*arguments: str) -> Optional[str]:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def add_session(path: Path, facts: dict) -> str:
+    """Adds a session to a run.json; returns a line about it for the log."""
+    try:
+        sessions = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the first one
+        sessions = []
+    write_atomically(path, to_json([*sessions, facts]) + "\n")
+    line = summary(facts)
+    changed = [
+        name for name in ("commit", "mindspore") if sessions and sessions[-1][name] != facts[name]
+    ]
+    if changed:
+        line += f"; before: {summary(sessions[-1])}"
+    return line
+
+
 def summary(facts: dict) -> str:
-    """The facts in a line, for the log."""
+    """The facts in a line."""
     commit, _, dirty = (facts["commit"] or "unknown").partition("-")
     commit = commit[:12] + (" with changes" if dirty else "")
     return (

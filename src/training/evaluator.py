@@ -49,17 +49,24 @@ class Evaluator:
         cfg = self.cfg
         return last or (epoch >= cfg.eval_start_epoch and epoch % cfg.eval_interval == 0)
 
-    def left(self, epoch: int) -> int:
-        """How many evaluations are still to come in and after `epoch`."""
-        epochs = range(epoch, self.cfg.epoch_size + 1)
-        return sum(self.is_due(e, last=e == self.cfg.epoch_size) for e in epochs)
+    def left(self, epoch: int, last: int) -> int:
+        """How many evaluations are still to come from `epoch` to the `last` one, both from 1."""
+        return sum(self.is_due(e, last=e == last) for e in range(epoch, last + 1))
 
     def is_patient(self) -> bool:
         """Whether the run may go on."""
         return not self.cfg.patience or self.stale < self.cfg.patience
 
-    def __call__(self, epoch: int, step: int, check: Callable[[], None]) -> bool:
-        """Evaluates; True where it is the best so far. `check` may raise to end it early."""
+    def __call__(
+        self, epoch: int, step: int, check: Callable[[], None], *, is_regular: bool = True
+    ) -> bool:
+        """Evaluates; True where it is the best so far.
+
+        Args:
+            epoch: from 1; step: updates made.
+            check: may raise to end it early.
+            is_regular: whether it tries the run's patience.
+        """
         started = time.perf_counter()
         results, unreadable = detect_with(self.network, self.cfg, self.annotations, check=check)
         metrics = evaluate(self.annotations, self.cfg.classes, results)
@@ -72,9 +79,11 @@ class Evaluator:
         ap = metrics.overall["AP"]
         ap = -1.0 if math.isnan(ap) else ap  # no object to find
         better = self.best is None or ap > self.best["AP"]
-        self.stale = 0 if better else self.stale + 1
         if better:
+            self.stale = 0
             self.best = {"AP": ap, "epoch": epoch, "step": step}
+        elif is_regular:
+            self.stale += 1
         return better
 
     def _tell(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:

@@ -13,13 +13,11 @@ class Guard:
     Args:
         log: gets a line and a record of each.
         max_bad_steps: in a row, that end the run.
-        checkpoint: the last good one, for the error's message.
     """
 
-    def __init__(self, log: RunLog, *, max_bad_steps: int, checkpoint: str):
+    def __init__(self, log: RunLog, *, max_bad_steps: int):
         self.log = log
         self.max_bad_steps = max_bad_steps
-        self.checkpoint = checkpoint
         self.skipped = 0
         self.bad_in_a_row = 0
 
@@ -46,6 +44,5 @@ class Guard:
         if self.bad_in_a_row >= self.max_bad_steps:
             raise RunError(
                 f"step {step}: {what} on images {image_ids}, for {self.bad_in_a_row} updates in a "
-                f"row; look at these images and their boxes, or try a lower --lr. The weights of "
-                f"{self.checkpoint} are from before"
+                f"row; look at these images and their boxes, or try a lower --lr"
             )

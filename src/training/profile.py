@@ -23,7 +23,7 @@ def profile(trainer: Trainer) -> str:
             for _ in islice(made, WARM_UP_STEPS):
                 pass
             trainer.progress.restart()
-            for _ in islice(made, TIMED_STEPS + 1):  # what follows a step counts with the next
+            for _ in islice(made, TIMED_STEPS):  # logging counts with the next
                 pass
     finally:
         trainer.progress.close()

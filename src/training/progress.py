@@ -99,8 +99,7 @@ class Progress:
         )
 
     def restart(self) -> None:
-        """Counts times anew; the next update is the first again."""
-        self.is_first = True
+        """Counts times anew."""
         for pace in (self.session, self.epoch, self.interval):
             pace.restart()
 
@@ -165,15 +164,19 @@ class Progress:
             f"data {pace.data_share():.0%}  {clock(seconds_left)} left"
         )
 
-    def _measured(self, pace: Pace) -> dict[str, float]:
-        """A pace for a record."""
+    def _measured(self, pace: Pace) -> dict[str, Optional[float]]:
+        """A pace for a record; None where no update was timed."""
+        if not pace.updates:
+            return {"images_per_second": None, "data_share": None}
         return {
             "images_per_second": round(pace.per_second() * self.images_per_step, 2),
             "data_share": round(pace.data_share(), 4),
         }
 
     def waits_for(self) -> str:
-        """What the run waits for, in a sentence."""
+        """What the run waits for, in a sentence; nothing where no update was timed."""
+        if not self.session.updates:
+            return ""
         share = self.session.data_share()
         what = "the device"
         if share > DATA_BOUND:
@@ -221,7 +224,8 @@ class Progress:
             curves = {f"train/{name}": getattr(report, name) for name in CURVES}
             curves["train/lr"] = lr
             curves["train/positives_per_image"] = report.positives / self.images_per_step
-            curves.update({f"time/{name}": value for name, value in measured.items()})
+            if self.interval.updates:
+                curves.update({f"time/{name}": value for name, value in measured.items()})
             self.log.board.scalars(step, curves)
             self.log.board.flush()
 

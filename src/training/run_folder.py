@@ -2,10 +2,12 @@
 
 import fcntl
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import IO, Optional
 
+from src.config import Config
 from src.errors import InputError
 
 LEFT_BY_A_RUN = ("ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json")
@@ -31,18 +33,43 @@ def lock(folder: Path) -> Optional[IO]:
     return file
 
 
+def new_aside(folder: Path) -> Path:
+    """A folder in `folder` for what is no longer of its run; it is not there yet."""
+    aside = folder / f"earlier_{time.strftime('%Y%m%d-%H%M%S')}"
+    while aside.exists():
+        aside = aside.with_name(aside.name + "b")
+    return aside
+
+
 def set_aside(folder: Path) -> Optional[Path]:
     """Moves what an earlier run left in the folder into one of its own; returns that, if any."""
     left = [folder / name for name in LEFT_BY_A_RUN if (folder / name).exists()]
     if not left:
         return None
-    aside = folder / f"earlier_{time.strftime('%Y%m%d-%H%M%S')}"
-    while aside.exists():
-        aside = aside.with_name(aside.name + "b")
+    aside = new_aside(folder)
     aside.mkdir()
     for path in left:
         path.rename(aside / path.name)
     return aside
+
+
+def start_anew(cfg: Config, folder: Path) -> Config:
+    """Sets an earlier run in the folder aside; the configuration, its paths as they are then."""
+    aside = set_aside(folder)
+    if aside is None:
+        return cfg
+    print(f"an earlier run in {folder} was moved to {aside}")
+    keys = ("finetune", "pretrained")
+    return cfg.replace(**{key: follow_move(cfg[key], folder, aside) for key in keys})
+
+
+def clear(folder: Path) -> None:
+    """Deletes what an earlier run left in the folder."""
+    for path in [folder / name for name in LEFT_BY_A_RUN]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def follow_move(path: str, folder: Path, aside: Path) -> str:

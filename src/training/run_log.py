@@ -42,17 +42,19 @@ class RunLog:
         """Opens TensorBoard's file of this session, which begins after `step` updates."""
         self.board = Board(self.folder / "tensorboard", step=step)
 
-    def rewind(self, step: int, evaluated_step: int) -> None:
+    def rewind(self, *, step: int, evaluated_step: int, ended_epochs: int) -> None:
         """Drops records of what a resumed run does again.
 
         Args:
             step: updates that its checkpoint contains.
             evaluated_step: after which it was last evaluated.
+            ended_epochs: that it has done with.
         """
         path = self.folder / "metrics.jsonl"
         self.metrics.close()
         lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if is_kept(line, step, evaluated_step)]
+        limits = {"evaluation": ("step", evaluated_step), "epoch": ("epoch", ended_epochs)}
+        kept = [line for line in lines if is_kept(line, limits, step)]
         write_atomically(path, "".join(line + "\n" for line in kept))
         self.metrics = path.open("a", buffering=1, encoding="utf-8")
 
@@ -63,10 +65,16 @@ class RunLog:
             self.board.close()
 
 
-def is_kept(line: str, step: int, evaluated_step: int) -> bool:
-    """Whether a line of metrics.jsonl tells of what a checkpoint after `step` updates contains."""
+def is_kept(line: str, limits: dict[str, tuple[str, int]], step: int) -> bool:
+    """Whether a line of metrics.jsonl tells of what a checkpoint contains.
+
+    Args:
+        limits: of some kinds of records, a field and its largest value.
+        step: the largest "step" of all others.
+    """
     try:
         record = json.loads(line)
     except ValueError:  # the last one, cut short by a kill
         return False
-    return record["step"] <= (evaluated_step if record["kind"] == "evaluation" else step)
+    field, largest = limits.get(record["kind"], ("step", step))
+    return record[field] <= largest

@@ -103,6 +103,8 @@ class TrainStep:
         if batches > 1:
             self.sum.compile(number, number, *gradients, *gradients)
         self.update.compile(number, number, number, *gradients)
+        if self.restore is not None:
+            self.restore.compile()
 
     def __call__(self, batches: Sequence[TrainBatch], lr: float) -> StepReport:
         """One update at learning rate lr from the batches taken together."""
@@ -111,8 +113,10 @@ class TrainStep:
             norm = self.norm(*gradients).asnumpy()
         used = self.loss_scale.value
         norm = float(norm) * weight / used
-        finite = math.isfinite(norm) and bool(np.isfinite(losses).all())
-        overflow = self.loss_scale.after(finite=finite) and bool(np.isfinite(losses).all())
+        is_loss_finite = bool(np.isfinite(losses).all())
+        finite = is_loss_finite and math.isfinite(norm)
+        # a loss that is not finite is none of the scale's doing
+        overflow = is_loss_finite and self.loss_scale.after(finite=finite)
         with self.clock(UPDATE):
             if finite:
                 self._update(gradients, weight / used * self._clipping(norm), lr)

@@ -4,10 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Optional
 
-import mindspore as ms
 import numpy as np
 
 from src.config import Config
@@ -15,22 +13,24 @@ from src.data.annotations import Annotations
 from src.data.loader import TrainBatch, build_loader
 from src.data.problems import Unreadable
 from src.detection.anchors import build_anchors
-from src.errors import InputError
-from src.graph_cache import GraphCache
+from src.errors import InputError, WorkerDied
 from src.interruption import Interrupted, Interruption
 from src.models.ssd import build_ssd
-from src.training.build import build_network, build_step
-from src.training.checkpoint import FREE_ON_RESUME, Checkpoints, SavedRun
+from src.training.build import build_network, build_step, of_the_run
+from src.training.checkpoint import Checkpoints
+from src.training.compiling import compile_graphs
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
 from src.training.progress import Progress
+from src.training.resume import SavedRun, best_on_disk
+from src.training.run_folder import new_aside
 from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
 from src.training.stopwatch import DATA, HOOKS, Stopwatch
 from src.weights import EMA_PREFIX
 
-GRAPHS = ".graphs"  # folder beside output_path, so that runs share it; can be deleted any time
 MINUTE = 60.0
+SIGNAL_DELAY = 1.0  # seconds by which a signal may reach this process later than its workers
 
 
 class Trainer:
@@ -41,10 +41,12 @@ class Trainer:
         annotations: the training split.
         val_annotations: the split to evaluate on; None never evaluates.
         log: of the run.
+        saved: the checkpoint to go on from, which must fit the configuration.
         interruption: says when to stop early.
 
     Raises:
-        InputError: fewer images than an update takes, or unusable weights.
+        InputError: fewer images than an update takes, unusable weights, or other annotations than
+            those of the run to go on with.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Trainer:
         val_annotations: Optional[Annotations],
         log: RunLog,
         *,
+        saved: Optional[SavedRun] = None,
         interruption: Optional[Interruption] = None,
     ):
         self.cfg = cfg
@@ -61,7 +64,7 @@ class Trainer:
         self.interruption = interruption or Interruption()
         self.clock = Stopwatch(precise=cfg.profile)
         generator = build_anchors(cfg)
-        self.network = build_network(cfg, generator.boxes_per_cell, log)
+        self.network = build_network(cfg, generator.boxes_per_cell, log, start=saved is None)
         self.averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
         self.train_step = build_step(
             cfg,
@@ -78,14 +81,13 @@ class Trainer:
         self.stop_at = min(cfg.max_steps or self.total_steps, self.total_steps)
         self.schedule = build_schedule(cfg, self.steps_per_epoch)
         self.checkpoints = Checkpoints(
-            log.folder / "ckpt", keep=cfg.keep_checkpoints, config=cfg.to_yaml()
+            log.folder / "ckpt", keep=cfg.keep_checkpoints, config=of_the_run(cfg).to_yaml()
         )
         self.evaluator = None
         if val_annotations is not None and cfg.eval_interval:
             self.evaluator = Evaluator(cfg, val_annotations, self.evaluated_network, log)
-        self.guard = Guard(
-            log, max_bad_steps=cfg.max_bad_steps, checkpoint=str(self.checkpoints.last)
-        )
+        self.evaluations: Optional[dict] = None  # of earlier sessions, where this one makes none
+        self.guard = Guard(log, max_bad_steps=cfg.max_bad_steps)
         self.progress = Progress(
             log,
             total_steps=self.stop_at,
@@ -95,6 +97,8 @@ class Trainer:
         self.step = 0  # of the run, skipped ones included
         self.ended_epochs = 0  # that were evaluated and saved as the configuration asks
         self.saved_at = time.monotonic()
+        if saved:
+            self._resume(saved)
 
     @property
     def evaluated_network(self):
@@ -104,11 +108,11 @@ class Trainer:
     @property
     def evaluated_step(self) -> int:
         """After how many updates the run was last evaluated."""
-        return self.evaluator.evaluated_step if self.evaluator else 0
+        state = self.evaluator.state() if self.evaluator else self.evaluations
+        return state["evaluated_step"] if state else 0
 
-    def resume(self, saved: SavedRun) -> None:
-        """Takes up a run where its checkpoint was made; InputError where it is another run's."""
-        saved.check_config(self.cfg)
+    def _resume(self, saved: SavedRun) -> None:
+        """Takes up a run where its checkpoint was made."""
         state = saved.state
         if state["data"] != self.data:
             raise InputError(
@@ -120,32 +124,35 @@ class Trainer:
         self.train_step.loss_scale.load(state["loss_scale"])
         self.guard.load(state["guard"])
         self.progress.load(state["progress"])
-        if self.evaluator and state["evaluator"]:
-            self.evaluator.load(state["evaluator"])
+        self.evaluations = state["evaluator"]
+        if self.evaluator and self.evaluations:
+            self.evaluator.load(self.evaluations)
+        if self._is_kept(self.ended_epochs) and saved.path.samefile(self.checkpoints.last):
+            self.checkpoints.keep_epoch(self.ended_epochs)  # it may have been killed before that
+
+    def go_back(self, saved: SavedRun) -> None:
+        """Leaves in the run's folder only what comes before the checkpoint it resumes from."""
+        self.log.rewind(
+            step=self.step, evaluated_step=self.evaluated_step, ended_epochs=self.ended_epochs
+        )
+        self.log.line(f"resumed from {saved.path} (step {self.step} of {self.total_steps})")
+        if self.cfg.resume_from:
+            aside = new_aside(self.log.folder) / "ckpt"
+            self.checkpoints.set_later_aside(saved.path, saved.state["epoch"], aside)
+            on_disk = best_on_disk(self.checkpoints.best)
+            known = self.evaluator.best if self.evaluator else None
+            if self.evaluator and on_disk and (known is None or on_disk["AP"] > known["AP"]):
+                self.evaluator.best = on_disk  # what best.ckpt holds, of a later step than this
 
     def compile(self) -> None:
         """Compiles all that a run needs, or takes it from the folder of compiled graphs."""
-        started = time.perf_counter()
-        found = False
-        if self.cfg.compile_cache:
-            kept = {k: v for k, v in self.cfg.items() if k not in FREE_ON_RESUME}
-            layout = self.loader.samples.layout(self.cfg.batch_size)
-            evaluation = self.cfg.eval_batch_size if self.evaluator else None
-            root = Path(self.cfg.output_path).absolute().parent / GRAPHS
-            cache = GraphCache(root, [ms.__version__, kept, layout, evaluation])
-            found = cache.compile(self._compile)
-        else:
-            self._compile()
-        how = "compiled graphs loaded" if found else "compiled"
-        self.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
-
-    def _compile(self) -> None:
-        cfg = self.cfg
-        layout = self.loader.samples.layout(cfg.batch_size)
-        self.train_step.compile(layout, batches=cfg.accumulate)
-        if self.evaluator:
-            images = np.zeros((cfg.eval_batch_size, *cfg.image_size, 3), np.uint8)
-            self.evaluated_network.set_train(False).compile(ms.Tensor(images))
+        compile_graphs(
+            self.cfg,
+            self.train_step,
+            self.loader.samples.layout(self.cfg.batch_size),
+            self.evaluated_network if self.evaluator else None,
+            self.log,
+        )
 
     def run(self) -> Optional[dict]:
         """Trains to the end; returns the best evaluation ("AP", "epoch", "step"), if any.
@@ -156,13 +163,17 @@ class Trainer:
         """
         self.progress.start(self.step)
         try:
-            self._end_epoch()  # what a resumed run may not have come to
-            while self.step < self.stop_at and self._may_go_on():
-                self._epoch()
-                self._end_epoch()
+            self._run()
         except Interrupted as interrupted:
             self._leave(interrupted)
             raise
+        except WorkerDied:
+            if not self.interruption.is_asked(SIGNAL_DELAY):
+                raise
+            # schedulers signal the workers too, and they end at once
+            interrupted = Interrupted(self.interruption.asked)
+            self._leave(interrupted)
+            raise interrupted from None
         finally:
             self.interruption.deferred = False
             self.progress.close()
@@ -170,6 +181,12 @@ class Trainer:
             if self.unreadable.messages:
                 self.log.line(f"replaced by others: {self.unreadable}")
         return self.evaluator.best if self.evaluator else None
+
+    def _run(self) -> None:
+        self._end_epoch()  # what a resumed run may not have come to
+        while self.step < self.stop_at and self._may_go_on():
+            self._epoch()
+            self._end_epoch()
 
     def steps(self, stop: int) -> Iterator[None]:
         """Makes the updates of the epoch under way up to number `stop`, yielding after each."""
@@ -219,7 +236,7 @@ class Trainer:
             lr=lr,
             report=report,
             clock=self.clock,
-            evaluations_left=self.evaluator.left(epoch) if self.evaluator else 0,
+            evaluations_left=self._evaluations_left(epoch),
         )
 
     def _end_epoch(self) -> None:
@@ -228,36 +245,43 @@ class Trainer:
         if not rest and epoch > self.ended_epochs:
             self._close_epoch(epoch)
         if self.step == self.stop_at and self.evaluated_step < self.step:
-            # by max_steps: the checkpoint is that of a run that was interrupted here
-            if rest:
-                self._save()
-            self._evaluate(epoch + bool(rest))
+            self._evaluate(epoch + bool(rest), is_regular=False)  # by max_steps
+            self._save()
 
     def _close_epoch(self, epoch: int) -> None:
-        self.progress.end_epoch(epoch, self.step, self.guard.skipped)
         last = self.step == self.total_steps
         due = self.evaluator is not None and self.evaluator.is_due(epoch, last=last)
-        keep = self.step == self.stop_at or epoch % self.cfg.save_interval == 0
         if due:
-            self._save()  # evaluation takes long, and may be interrupted
             self._evaluate(epoch)
+        self.progress.end_epoch(epoch, self.step, self.guard.skipped)
         self.ended_epochs = epoch
-        if due or keep:
-            self._save()
-        if keep:
+        kept = self._is_kept(epoch)
+        if (due or kept) and self._save() and kept:
             self.checkpoints.keep_epoch(epoch)
 
-    def _evaluate(self, epoch: int) -> None:
+    def _is_kept(self, epoch: int) -> bool:
+        """Whether the run keeps a checkpoint of an epoch, from 1, that has just ended."""
+        if epoch == 0 or self.step != epoch * self.steps_per_epoch:
+            return False
+        return epoch % self.cfg.save_interval == 0 or self.step == self.total_steps
+
+    def _evaluations_left(self, epoch: int) -> int:
+        if self.evaluator is None:
+            return 0
+        return self.evaluator.left(epoch, -(-self.stop_at // self.steps_per_epoch))
+
+    def _evaluate(self, epoch: int, *, is_regular: bool = True) -> None:
         if self.evaluator is None:
             return
+        self._save()  # evaluation takes long, and may be interrupted
         self.evaluated_network.set_train(False)
         started = time.perf_counter()
-        if self.evaluator(epoch, self.step, self.interruption.check):
+        if self.evaluator(epoch, self.step, self.interruption.check, is_regular=is_regular):
             weights = {
                 p.name.removeprefix(EMA_PREFIX): p for p in self.evaluated_network.get_parameters()
             }
             state = {"epoch": epoch, "step": self.step, "best": self.evaluator.best}
-            self.checkpoints.save_best(weights, state)
+            self.checkpoints.save(self.checkpoints.best, weights, state)
         self.progress.evaluated(time.perf_counter() - started)
 
     def _may_go_on(self) -> bool:
@@ -278,12 +302,17 @@ class Trainer:
             "loss_scale": self.train_step.loss_scale.state(),
             "guard": self.guard.state(),
             "progress": self.progress.state(),
-            "evaluator": self.evaluator.state() if self.evaluator else None,
+            "evaluator": self.evaluator.state() if self.evaluator else self.evaluations,
         }
 
-    def _save(self) -> None:
-        self.checkpoints.save(self.train_step.parameters(), self.state())
+    def _save(self) -> bool:
+        """Saves the run, unless its weights are in doubt; whether it did."""
+        if self.guard.bad_in_a_row:
+            return False
+        parameters, state = self.train_step.parameters(), self.state()
+        self.checkpoints.save(self.checkpoints.last, parameters, state)
         self.saved_at = time.monotonic()
+        return True
 
     def _save_if_time(self) -> None:
         minutes = self.cfg.save_minutes
@@ -291,8 +320,13 @@ class Trainer:
             self._save()
 
     def _leave(self, interrupted: Interrupted) -> None:
-        self._save()
-        self.log.line(
-            f"{interrupted}: saved {self.checkpoints.last} (epoch {self.state()['epoch']}, step "
-            f"{self.step}); the same command with --resume=True goes on"
-        )
+        if self._save():
+            self.log.line(
+                f"{interrupted}: saved {self.checkpoints.last} (epoch {self.state()['epoch']}, "
+                f"step {self.step}); the same command with --resume=True goes on"
+            )
+        else:
+            self.log.line(
+                f"{interrupted}: not saved, since the last {self.guard.bad_in_a_row} updates were "
+                "skipped; with --resume=True the run goes on from the checkpoint before them"
+            )

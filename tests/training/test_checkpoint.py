@@ -9,7 +9,8 @@ import pytest
 
 from src.config import make_config
 from src.errors import InputError, RunError
-from src.training.checkpoint import Checkpoints, find_run, read_run
+from src.training.checkpoint import Checkpoints
+from src.training.resume import find_run, read_run
 from src.weights import has_checksum, read_checkpoint
 
 

@@ -1,0 +1,53 @@
+"""Compiles what a run needs before it starts."""
+
+import time
+from pathlib import Path
+from typing import Optional
+
+import mindspore as ms
+import numpy as np
+
+from src.config import Config
+from src.data.workers import Layout
+from src.graph_cache import GraphCache
+from src.models.ssd import SSD
+from src.training.resume import FREE_ON_RESUME
+from src.training.run_log import RunLog
+from src.training.step import TrainStep
+
+# keys that may change while the graphs stay the same: those of paths, logs and ends of a run, and
+# numbers that an update is given or that plain Python decides on
+NOT_IN_GRAPHS = (
+    *FREE_ON_RESUME, "epoch_size", "lr", "lr_schedule", "lr_by", "lr_milestones", "lr_factor",
+    "warmup_ratio", "warmup_epochs", "seed",
+)  # fmt: skip
+GRAPHS = ".graphs"  # folder beside output_path, so that runs share it; can be deleted any time
+
+
+def compile_graphs(
+    cfg: Config, step: TrainStep, layout: Layout, evaluated: Optional[SSD], log: RunLog
+) -> None:
+    """Compiles the graphs of a run, or takes them from GRAPHS where they were compiled before.
+
+    Args:
+        layout: of a training batch.
+        evaluated: the network that is evaluated, if one is.
+    """
+
+    def work() -> None:
+        step.compile(layout, batches=cfg.accumulate)
+        if evaluated is not None:
+            images = np.zeros((cfg.eval_batch_size, *cfg.image_size, 3), np.uint8)
+            evaluated.set_train(False).compile(ms.Tensor(images))
+
+    started = time.perf_counter()
+    found = False
+    if cfg.compile_cache:
+        decisive = {key: value for key, value in cfg.items() if key not in NOT_IN_GRAPHS}
+        images = None if evaluated is None else cfg.eval_batch_size
+        root = Path(cfg.output_path).absolute().parent / GRAPHS
+        found = GraphCache(root, [ms.__version__, decisive, layout, images]).compile(work)
+    else:
+        work()
+    how = "compiled graphs loaded" if found else "compiled"
+    log.line(f"{how} in {time.perf_counter() - started:.1f} s")

@@ -1,0 +1,124 @@
+"""Checkpoints to go on from: checked when they are read, and found again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import mindspore as ms
+import numpy as np
+import yaml
+
+from src.config import Config, as_lists
+from src.errors import InputError
+from src.training.checkpoint import CONFIG, STATE, numbered
+from src.weights import RUN_PREFIX, has_checksum, load_entries
+
+# keys that may change between the sessions of a run: where things are and what the weights came
+# from, how they are shown and stored, and what decides when the run ends, not what it computes
+FREE_ON_RESUME = (
+    "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
+    "num_classes", "pretrained", "finetune", "max_steps", "max_bad_steps", "eval_interval",
+    "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold", "nms_iou", "candidates",
+    "max_detections", "pictures", "file_format", "file_name", "export_image", "output_path",
+    "resume", "resume_from", "profile", "compile_cache", "device_id", "cpu_threads",
+    "log_interval", "save_interval", "save_minutes", "keep_checkpoints",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A checkpoint's contents: parameters by name, the run's state and its configuration."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    state: dict
+    config: dict
+
+    def check_config(self, cfg: Config) -> None:
+        """InputError names the keys that may not change within a run and did."""
+        differences = [
+            f"{key}: {as_lists(self.config[key])} in the checkpoint, {as_lists(cfg[key])} now"
+            for key in cfg
+            if key in self.config and key not in FREE_ON_RESUME
+            if as_lists(self.config[key]) != as_lists(cfg[key])
+        ]
+        if differences:
+            raise InputError(
+                "\n  ".join(
+                    [
+                        f"{self.path}: is of a run with another configuration",
+                        *differences,
+                        "resume with the run's own config.yaml, or start another with --finetune",
+                    ]
+                )
+            )
+
+
+def read_run(path: Path) -> SavedRun:
+    """A checkpoint to go on from; InputError says what is wrong with it."""
+    if path.is_file() and not has_checksum(path):
+        raise InputError(f"{path}: has no checksum at its end: cut short, or not of a training run")
+    entries = load_entries(str(path))
+    if STATE not in entries or CONFIG not in entries:
+        raise InputError(f"{path}: tells nothing of a run; it can only be used with --finetune")
+    state = json.loads(entries[STATE])
+    if "updates" not in state:
+        raise InputError(f"{path}: holds weights alone; it can only be used with --finetune")
+    arrays = {
+        name: entry.asnumpy()
+        for name, entry in entries.items()
+        if isinstance(entry, ms.Tensor) and not name.startswith(RUN_PREFIX)
+    }
+    return SavedRun(path, arrays, state, yaml.safe_load(entries[CONFIG]))
+
+
+def find_run(folder: Path, cfg: Config) -> Optional[SavedRun]:
+    """The checkpoint to resume from, or None where the folder has none.
+
+    Args:
+        folder: of the run's checkpoints.
+        cfg: names another than last.ckpt in `resume_from`, and must be the run's own.
+
+    Raises:
+        InputError: the checkpoint cannot be used; names the next older one that can.
+    """
+    last = folder / "last.ckpt"
+    if not cfg.resume_from and not last.exists() and not numbered(folder):
+        return None
+    path = Path(cfg.resume_from) if cfg.resume_from else last
+    try:
+        return usable(path, cfg)
+    except InputError as error:
+        raise InputError(f"{error}\n  {offer(path, folder, cfg)}") from None
+
+
+def usable(path: Path, cfg: Config) -> SavedRun:
+    """A checkpoint that a run of the configuration can go on from; InputError if it is not."""
+    saved = read_run(path)
+    saved.check_config(cfg)
+    return saved
+
+
+def offer(refused: Path, folder: Path, cfg: Config) -> str:
+    """What to do instead: the next older checkpoint that is usable, or last.ckpt."""
+    numbers = [number for number, path in numbered(folder) if path.name == refused.name]
+    older = [path for number, path in numbered(folder) if not numbers or number < numbers[0]]
+    for path in [*older, folder / "last.ckpt"]:
+        if path.resolve() == refused.resolve():
+            continue
+        try:
+            state = usable(path, cfg).state
+        except InputError:
+            continue
+        where = f"epoch {state['epoch']}, step {state['step']}"
+        return f"{path} is sound ({where}): --resume=True --resume_from={path}"
+    return "no other checkpoint of the run can be used; without --resume it starts anew"
+
+
+def best_on_disk(path: Path) -> Optional[dict]:
+    """The evaluation ("AP", "epoch", "step") that best.ckpt is of; None where it is unreadable."""
+    try:
+        return json.loads(load_entries(str(path))[STATE])["best"]
+    except (InputError, KeyError):
+        return None
