@@ -82,7 +82,7 @@ def fingerprint(facts: Sequence[Any]) -> str:
 
 
 def prune(root: Path) -> None:
-    """Deletes what killed runs have left half-written, and the folders that were used longest ago."""
+    """Deletes what killed runs left half-written, and the folders that were used longest ago."""
     try:
         used = {path: path.stat().st_mtime for path in root.iterdir() if path.is_dir()}
     except OSError:  # there is none yet, or another run prunes too

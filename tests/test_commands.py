@@ -180,7 +180,13 @@ def test_signal_before_anything_is_trained_leaves_at_once(recipe, tmp_path, sign
         f"--output_path={tmp_path}",
     ]
     process = subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background ignores Ctrl-C, and its children would
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     process.stdout.readline()  # the run has begun, and has yet to compile
     process.send_signal(signum)

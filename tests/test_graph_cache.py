@@ -1,8 +1,10 @@
 """Compiled graphs between processes; each test starts some, since MindSpore looks only once."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,9 +78,23 @@ def test_only_the_first_folder_of_a_process_is_used(process):
 
 def test_damaged_graphs_are_compiled_anew(process):
     process("times,plus", "a")
-    for path in process.folder.rglob("*.mindir"):
+    damaged = list(process.folder.rglob("*.mindir"))
+    assert len(damaged) == 2
+    for path in damaged:
         path.write_bytes(path.read_bytes()[:40])
     assert process("times,plus", "a")[1] == RIGHT
+
+
+def test_abandoned_and_long_unused_folders_are_deleted(tmp_path):
+    for number in range(graph_cache.KEPT + 3):
+        (tmp_path / str(number)).mkdir()
+        os.utime(tmp_path / str(number), (number, number))
+    for name, age in ((".old.1.part", 2 * graph_cache.ABANDONED), (".new.2.part", 10)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    graph_cache.prune(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".new.2.part", *(str(n) for n in range(3, graph_cache.KEPT + 3))}
 
 
 def test_kill_while_writing_leaves_no_half_of_a_folder(tmp_path, monkeypatch):

@@ -35,6 +35,11 @@ class Evaluator:
         self.stale = 0  # evaluations in a row that were not better
         self.evaluated_step = 0
 
+    def take_over(self, on_disk: Optional[dict]) -> None:
+        """Takes an evaluation that best.ckpt is of as the best one, if it is."""
+        if on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
+            self.best = on_disk
+
     def state(self) -> dict:
         """What a checkpoint has to hold; `load` takes it."""
         names = ("best", "stale", "evaluated_step")

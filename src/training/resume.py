@@ -19,10 +19,11 @@ from src.weights import RUN_PREFIX, has_checksum, load_entries
 FREE_ON_RESUME = (
     "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
     "num_classes", "pretrained", "finetune", "max_steps", "max_bad_steps", "eval_interval",
-    "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold", "nms_iou", "candidates",
-    "max_detections", "pictures", "file_format", "file_name", "export_image", "output_path",
-    "resume", "resume_from", "profile", "compile_cache", "device_id", "cpu_threads",
-    "log_interval", "save_interval", "save_minutes", "keep_checkpoints",
+    "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold",
+    "nms_iou", "candidates", "max_detections", "pictures", "file_format", "file_name",
+    "export_image", "output_path", "resume", "resume_from", "profile", "compile_cache",
+    "device_id", "cpu_threads", "log_interval", "save_interval", "save_minutes",
+    "keep_checkpoints",
 )  # fmt: skip
 
 

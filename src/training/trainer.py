@@ -139,10 +139,8 @@ class Trainer:
         if self.cfg.resume_from:
             aside = new_aside(self.log.folder) / "ckpt"
             self.checkpoints.set_later_aside(saved.path, saved.state["epoch"], aside)
-            on_disk = best_on_disk(self.checkpoints.best)
-            known = self.evaluator.best if self.evaluator else None
-            if self.evaluator and on_disk and (known is None or on_disk["AP"] > known["AP"]):
-                self.evaluator.best = on_disk  # what best.ckpt holds, of a later step than this
+            if self.evaluator:  # what best.ckpt holds may be of a later step than this
+                self.evaluator.take_over(best_on_disk(self.checkpoints.best))
 
     def compile(self) -> None:
         """Compiles all that a run needs, or takes it from the folder of compiled graphs."""

@@ -9,8 +9,8 @@ import pytest
 
 from src.config import make_config
 from src.errors import InputError, RunError
-from src.training.checkpoint import Checkpoints
-from src.training.resume import find_run, read_run
+from src.training.checkpoint import Checkpoints, numbered
+from src.training.resume import best_on_disk, find_run, read_run
 from src.weights import has_checksum, read_checkpoint
 
 
@@ -20,15 +20,22 @@ def parameters(value: float) -> dict:
 
 def save(checkpoints: Checkpoints, epoch: int) -> None:
     state = {"epoch": epoch, "step": 10 * epoch, "updates": 10 * epoch}
-    checkpoints.save(parameters(epoch), state)
+    checkpoints.save(checkpoints.last, parameters(epoch), state)
     checkpoints.keep_epoch(epoch)
+
+
+def config(**changes):
+    return make_config([({"lr": 0.25, **changes}, "test")])
+
+
+def find(checkpoints: Checkpoints, **changes):
+    return find_run(checkpoints.folder, config(resume=True, **changes))
 
 
 @pytest.fixture
 def checkpoints(tmp_path):
     """Those of a run of four epochs, the last three kept."""
-    config = make_config([({"lr": 0.25}, "test")])
-    made = Checkpoints(tmp_path / "ckpt", keep=3, config=config.to_yaml())
+    made = Checkpoints(tmp_path / "ckpt", keep=3, config=config().to_yaml())
     for epoch in range(1, 5):
         save(made, epoch)
     return made
@@ -45,7 +52,7 @@ def test_what_is_read_is_what_was_saved(checkpoints):
 def test_newest_epochs_are_kept(checkpoints):
     names = ["epoch_02.ckpt", "epoch_03.ckpt", "epoch_04.ckpt", "last.ckpt"]
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == names
-    assert [path.name for path in checkpoints.epochs()] == names[2::-1]
+    assert [path.name for _, path in numbered(checkpoints.folder)] == names[2::-1]
     assert read_run(checkpoints.folder / "epoch_02.ckpt").arrays["w"][0, 0] == 2
 
 
@@ -53,7 +60,7 @@ def test_epochs_beyond_99_are_the_newest(tmp_path):
     made = Checkpoints(tmp_path, keep=2, config="{}")
     for epoch in (99, 100, 101):
         save(made, epoch)
-    assert [path.name for path in made.epochs()] == ["epoch_101.ckpt", "epoch_100.ckpt"]
+    assert [path.name for _, path in numbered(tmp_path)] == ["epoch_101.ckpt", "epoch_100.ckpt"]
 
 
 def test_file_systems_without_hard_links(tmp_path, monkeypatch):
@@ -74,15 +81,26 @@ def cut(path, size):
 
 @pytest.mark.parametrize("size", [0, 1, 3000, -1, -17, -18])
 def test_truncated_checkpoint_is_refused_and_the_next_older_offered(checkpoints, size):
-    checkpoints.epochs()[0].unlink()  # as where the run was killed within epoch 5
+    (checkpoints.folder / "epoch_04.ckpt").unlink()  # as where it was not kept
     cut(checkpoints.last, size)
     with pytest.raises(InputError) as caught:
-        find_run(checkpoints.folder, "")
+        find(checkpoints)
     older = checkpoints.folder / "epoch_03.ckpt"
     lines = str(caught.value).splitlines()
     assert lines[0].startswith(f"{checkpoints.last}: has no checksum at its end: cut short")
-    assert lines[1] == f"  {older} is sound (epoch 3, step 30): --resume_from={older}"
-    assert find_run(checkpoints.folder, str(older)).state["epoch"] == 3
+    how = f"--resume=True --resume_from={older}"
+    assert lines[1] == f"  {older} is sound (epoch 3, step 30): {how}"
+    assert find(checkpoints, resume_from=str(older)).state["epoch"] == 3
+
+
+def test_older_ones_of_a_damaged_epoch_are_offered_before_the_last(checkpoints):
+    second, third = (checkpoints.folder / f"epoch_0{n}.ckpt" for n in (2, 3))
+    cut(third, 100)
+    with pytest.raises(InputError, match="epoch_02.ckpt is sound"):
+        find(checkpoints, resume_from=str(third))
+    second.unlink()
+    with pytest.raises(InputError, match="last.ckpt is sound"):
+        find(checkpoints, resume_from=str(third))
 
 
 def test_one_wrong_bit_is_found(checkpoints):
@@ -91,7 +109,7 @@ def test_one_wrong_bit_is_found(checkpoints):
     checkpoints.last.unlink()
     checkpoints.last.write_bytes(data)
     with pytest.raises(InputError, match="a damaged one\n.*epoch_04.ckpt is sound"):
-        find_run(checkpoints.folder, "")
+        find(checkpoints)
     with pytest.raises(InputError, match="a damaged one"):  # for evaluation too
         read_checkpoint(str(checkpoints.last))
 
@@ -99,24 +117,27 @@ def test_one_wrong_bit_is_found(checkpoints):
 def test_no_sound_checkpoint_is_left(checkpoints):
     for path in checkpoints.folder.iterdir():
         cut(path, 100)
-    with pytest.raises(InputError, match="no older checkpoint of the run is sound"):
-        find_run(checkpoints.folder, "")
+    with pytest.raises(InputError, match="no other checkpoint of the run can be used"):
+        find(checkpoints)
 
 
 def test_lost_last_checkpoint(checkpoints):
     checkpoints.last.unlink()
     with pytest.raises(InputError, match="no such checkpoint file\n.*epoch_04.ckpt is sound"):
-        find_run(checkpoints.folder, "")
+        find(checkpoints)
 
 
 def test_folder_without_checkpoints_has_no_run(tmp_path):
-    assert find_run(tmp_path / "ckpt", "") is None
+    assert find_run(tmp_path / "ckpt", config(resume=True)) is None
 
 
 def test_weights_alone_are_no_run(checkpoints):
-    checkpoints.save_best(parameters(9), {"epoch": 4, "step": 40})
+    best = {"AP": 0.5, "epoch": 4, "step": 40}
+    checkpoints.save(checkpoints.best, parameters(9), {"epoch": 4, "step": 40, "best": best})
     with pytest.raises(InputError, match="holds weights alone"):
-        find_run(checkpoints.folder, str(checkpoints.best))
+        find(checkpoints, resume_from=str(checkpoints.best))
+    assert best_on_disk(checkpoints.best) == best
+    assert best_on_disk(checkpoints.last) is None
 
 
 def test_checkpoint_of_another_program(tmp_path):
@@ -130,16 +151,26 @@ def test_checkpoint_of_another_program(tmp_path):
 
 
 def test_another_configuration_is_refused_with_the_keys(checkpoints):
-    saved = read_run(checkpoints.last)
-    saved.check_config(make_config([({"lr": 0.25, "num_workers": 7, "max_steps": 3}, "test")]))
+    assert find(checkpoints, num_workers=7, max_steps=3, finetune="moved.ckpt") is not None
+    save(Checkpoints(checkpoints.folder, keep=3, config=config(lr=0.5, seed=2).to_yaml()), 5)
     with pytest.raises(InputError) as caught:
-        saved.check_config(make_config([({"lr": 0.5, "seed": 2}, "test")]))
+        find(checkpoints)
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{checkpoints.last}: is of a run with another configuration"
     assert lines[1:3] == [
-        "  lr: 0.25 in the checkpoint, 0.5 now",
-        "  seed: 1 in the checkpoint, 2 now",
+        "  lr: 0.5 in the checkpoint, 0.25 now",
+        "  seed: 2 in the checkpoint, 1 now",
     ]
+    # one of the own configuration is offered
+    assert "epoch_04.ckpt is sound (epoch 4, step 40)" in lines[-1]
+
+
+def test_going_back_moves_what_came_later_aside(checkpoints, tmp_path):
+    chosen, aside = checkpoints.folder / "epoch_03.ckpt", tmp_path / "aside"
+    checkpoints.set_later_aside(chosen, 3, aside)
+    left, moved = (sorted(path.name for path in f.iterdir()) for f in (checkpoints.folder, aside))
+    assert left == ["epoch_02.ckpt", "epoch_03.ckpt"]
+    assert moved == ["epoch_04.ckpt", "last.ckpt"]
 
 
 def test_full_disk_keeps_the_checkpoint_and_leaves_nothing(checkpoints):

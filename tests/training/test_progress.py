@@ -148,10 +148,11 @@ def test_resumed_run_drops_records_of_what_it_does_again(tmp_path):
         log.record("step", step=step)
         if step % 2 == 0:
             log.record("evaluation", step=step)
+            log.record("epoch", step=step, epoch=step // 2)
     log.metrics.write('{"kind": "step", "st')  # cut short by a kill
     log.close()
     log = RunLog(tmp_path)
-    log.rewind(3, 2)
+    log.rewind(step=3, evaluated_step=2, ended_epochs=1)
     log.record("step", step=4)
     log.close()
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -159,6 +160,7 @@ def test_resumed_run_drops_records_of_what_it_does_again(tmp_path):
         ("step", 1),
         ("step", 2),
         ("evaluation", 2),
+        ("epoch", 2),
         ("step", 3),
         ("step", 4),
     ]

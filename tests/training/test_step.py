@@ -275,6 +275,29 @@ def test_bad_batch_leaves_no_trace(accumulate):
     assert runs[0][3] == runs[1][3] == 2
 
 
+def test_bad_batch_after_a_resume_brings_back_the_loaded_statistics():
+    good, bad = detector_batch(1), detector_batch(2)
+    bad.boxes[:] = np.nan
+    first, step = detector_step(frozen=False)
+    step([good], LR)
+    saved = {name: p.asnumpy().copy() for name, p in step.parameters().items()}
+    second, resumed = detector_step(frozen=False)
+    resumed.load(saved, updates=1)
+    assert not resumed([bad], LR).updated
+    for name, value in values(second).items():
+        assert np.array_equal(value, saved[name]), name
+    assert not np.array_equal(saved["norm.moving_mean"], values(TinyDetector())["norm.moving_mean"])
+
+
+def test_loss_that_is_not_finite_leaves_the_scale_as_it_is():
+    bad = detector_batch(2)
+    bad.boxes[:] = np.nan
+    scale = LossScale(8.0, dynamic=True)
+    _, step = detector_step(loss_scale=scale)
+    report = step([bad], LR)
+    assert (report.updated, report.overflow, scale.value) == (False, False, 8.0)
+
+
 def test_frozen_norms_stay_as_they_are():
     network, step = detector_step()
     before = values(network)

@@ -1,6 +1,7 @@
 """Training end to end on the embedded data set, with a small network."""
 
 import json
+import signal
 from pathlib import Path
 
 import mindspore as ms
@@ -15,8 +16,11 @@ from src.errors import InputError, RunError
 from src.evaluation.coco import evaluate
 from src.evaluation.detect import build_detector, detect_with
 from src.files import without_nan
+from src.interruption import Interrupted
 from src.models.ssd import IMAGE_MEAN, IMAGE_STD
+from src.training import evaluator
 from src.training.profile import profile
+from src.training.resume import best_on_disk, find_run
 from src.training.run_log import RunLog
 from src.training.trainer import Trainer
 from src.weights import read_checkpoint
@@ -28,6 +32,7 @@ def train(cfg, *, val=None):
     folder = Path(cfg.output_path)
     folder.mkdir(parents=True)
     log = RunLog(folder)
+    log.open()
     best = Trainer(cfg, build_annotations(cfg, training=True), val, log).run()
     log.close()
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -55,7 +60,7 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
     cfg = make_config([(keys, "overfit")])
     annotations = build_annotations(cfg, training=True)
     best, steps = train(cfg, val=annotations)
-    evaluation = json.loads((Path(cfg.output_path) / "metrics.jsonl").read_text().splitlines()[-1])
+    (evaluation,) = records(cfg, "evaluation")
     assert evaluation["AP50"] >= 0.9
     assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
     # the checkpoint on disk scores the same
@@ -99,12 +104,25 @@ def test_run_leaves_its_checkpoints_and_logs(small):
     assert (folder / "ckpt" / "last.ckpt").stat().st_mode & 0o777 == 0o644
 
 
-def test_max_steps_stops_early_but_keeps_the_schedule(small, tmp_path):
-    whole = train(small.replace(output_path=str(tmp_path / "whole")))[1]
-    part = train(small.replace(output_path=str(tmp_path / "part"), max_steps=5))[1]
+@pytest.mark.parametrize("max_steps", [5, 6])
+def test_max_steps_stops_early_and_the_run_can_be_resumed(small, tmp_path, max_steps):
+    val = build_annotations(small, training=False)
+    small = small.replace(eval_interval=2)
+    whole_best, whole = train(small.replace(output_path=str(tmp_path / "whole")), val=val)
+    cfg = small.replace(output_path=str(tmp_path / "part"))
+    part = train(cfg.replace(max_steps=max_steps), val=val)[1]
     assert len(whole) == 12
-    assert [s["lr"] for s in part] == [s["lr"] for s in whole[:5]]
-    assert (tmp_path / "part" / "ckpt" / "last.ckpt").exists()
+    assert [s["lr"] for s in part] == [s["lr"] for s in whole[:max_steps]]
+    resumed = make_trainer(cfg, val=True, resume=True)
+    best = resumed.run()
+    folders = [tmp_path / name / "ckpt" for name in ("whole", "part")]
+    one, other = (ms.load_checkpoint(str(folder / "last.ckpt")) for folder in folders)
+    names = [n for n, p in one.items() if isinstance(p, ms.Tensor) and not n.startswith("run.")]
+    assert len(names) > 200
+    assert all(np.array_equal(one[n].asnumpy(), other[n].asnumpy()) for n in names)
+    # best.ckpt is of the evaluation that the run calls its best, that at max_steps included
+    assert best == best_on_disk(folders[1] / "best.ckpt")
+    assert best["AP"] >= whole_best["AP"]
 
 
 def test_fewer_images_than_a_batch(small):
@@ -112,12 +130,24 @@ def test_fewer_images_than_a_batch(small):
         train(small.replace(batch_size=25))
 
 
-def make_trainer(cfg, *, val=False):
+def make_trainer(cfg, *, val=False, resume=False):
     """A trainer as train.py makes it."""
     folder = Path(cfg.output_path)
     folder.mkdir(parents=True, exist_ok=True)
-    split = build_annotations(cfg, training=False) if val else None
-    return Trainer(cfg, build_annotations(cfg, training=True), split, RunLog(folder))
+    splits = [build_annotations(cfg, training=True), None]
+    if val:
+        splits[1] = build_annotations(cfg, training=False)
+    saved = find_run(folder / "ckpt", cfg) if resume else None
+    trainer = Trainer(cfg, *splits, RunLog(folder), saved=saved)
+    trainer.log.open()
+    if saved:
+        trainer.go_back(saved)
+    return trainer
+
+
+def records(cfg, kind):
+    lines = (Path(cfg.output_path) / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
 
 
 def test_moving_averages_take_one_step_per_update_and_none_in_evaluation(small):
@@ -147,14 +177,16 @@ def count_compilations(monkeypatch):
     return compiled
 
 
-def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch):
-    cfg = small.replace(epoch_size=3, eval_interval=1, ema_decay=0.5, keep_checkpoints=3)
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch, decay):
+    cfg = small.replace(epoch_size=3, eval_interval=1, ema_decay=decay, keep_checkpoints=3)
     trainer = make_trainer(cfg, val=True)
     compiled = count_compilations(monkeypatch)
     trainer.compile()
-    assert compiled == ["Gradients", "GlobalNorm", "Update", "SSD"]
+    graphs = ["Gradients", "GlobalNorm", "Update", "Copy", "SSD"]
+    assert compiled == graphs
     trainer.run()
-    assert compiled == ["Gradients", "GlobalNorm", "Update", "SSD"]
+    assert compiled == graphs
     # best.ckpt has the averages of its epoch under the network's own names
     folder = Path(cfg.output_path) / "ckpt"
     epoch = trainer.evaluator.best["epoch"]
@@ -163,7 +195,7 @@ def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch)
     assert best.keys() == then.keys() == trainer.network.parameters_dict().keys()
     assert all(np.array_equal(best[name], then[name]) for name in best)
     name = "class_head.predictor.weight"
-    assert not np.array_equal(best[name], raw[name].asnumpy())
+    assert np.array_equal(best[name], raw[name].asnumpy()) == (decay == 0)
 
 
 def test_patience_ends_the_run(small):
@@ -173,23 +205,37 @@ def test_patience_ends_the_run(small):
     # nothing is learnt, so the first evaluation stays the best
     assert best["epoch"] == 1
     assert trainer.step == 3 * trainer.steps_per_epoch
-    assert "no better AP in 2 evaluations" in (Path(cfg.output_path) / "log.txt").read_text()
+    log = Path(cfg.output_path) / "log.txt"
+    assert "no better AP in 2 evaluations" in log.read_text()
+    # resumed, it has no patience left, unless it is given more
+    resumed = make_trainer(cfg, val=True, resume=True)
+    assert resumed.run() == best
+    assert resumed.step == trainer.step
+    assert make_trainer(cfg.replace(patience=3), val=True, resume=True).evaluator.is_patient()
 
 
 def test_weights_that_explode_end_the_run_with_the_images(small):
     cfg = small.replace(
-        lr=1e30, warmup_epochs=0, clip_norm=0, optimizer="momentum", max_bad_steps=3, epoch_size=5
+        lr=1e30,
+        warmup_epochs=0,
+        clip_norm=0,
+        optimizer="momentum",
+        max_bad_steps=3,
+        save_minutes=1e-9,
     )
     trainer = make_trainer(cfg)
     with pytest.raises(RunError, match="for 3 updates in a row") as caught:
         trainer.run()
-    lines = (Path(cfg.output_path) / "metrics.jsonl").read_text().splitlines()
-    skipped = [r for r in map(json.loads, lines) if r["kind"] == "skipped"]
+    skipped = records(cfg, "skipped")
     assert [r["step"] for r in skipped] == [2, 3, 4]
-    assert all(len(r["image_ids"]) == 4 for r in skipped)
+    samples = trainer.loader.samples
+    ids = samples.annotations.image_ids[samples.order(0)]
+    assert [r["image_ids"] for r in skipped] == [ids[n : n + 4].tolist() for n in (4, 8, 12)]
     assert str(skipped[-1]["image_ids"]) in str(caught.value)
-    assert "log.txt" not in str(caught.value)
     assert trainer.train_step.updates == 1
+    # saved after each update, but not once updates were skipped
+    saved = find_run(Path(cfg.output_path) / "ckpt", cfg)
+    assert (saved.state["step"], saved.state["guard"]["bad_in_a_row"]) == (1, 0)
 
 
 def test_frozen_stages_are_not_trained(small):
@@ -219,3 +265,38 @@ def test_profile_tells_where_the_time_goes(small):
     assert sum(shares) == pytest.approx(100, abs=0.3)
     assert max(shares) == shares[1]
     assert not list((Path(cfg.output_path) / "ckpt").iterdir())
+
+
+def test_interrupted_evaluation_is_made_again_and_told_once(small, monkeypatch):
+    cfg = small.replace(eval_interval=1)
+    trainer = make_trainer(cfg, val=True)
+    original = evaluator.detect_with
+
+    def interrupted(*args, check, **kwargs):
+        trainer.interruption.asked = signal.SIGTERM
+        return original(*args, check=check, **kwargs)
+
+    monkeypatch.setattr(evaluator, "detect_with", interrupted)
+    with pytest.raises(Interrupted):
+        trainer.run()
+    monkeypatch.undo()
+    assert not (Path(cfg.output_path) / "ckpt" / "best.ckpt").exists()
+    resumed = make_trainer(cfg, val=True, resume=True)
+    assert resumed.step == 6
+    resumed.run()
+    assert [r["epoch"] for r in records(cfg, "evaluation")] == [1, 2]
+    epochs = records(cfg, "epoch")
+    assert [r["epoch"] for r in epochs] == [1, 2]
+    for epoch in epochs:
+        steps = [r["loss"] for r in records(cfg, "step") if r["epoch"] == epoch["epoch"]]
+        assert epoch["mean_loss"] == pytest.approx(np.mean(steps))
+
+
+def test_session_without_evaluation_keeps_the_account_of_earlier_ones(small):
+    cfg = small.replace(eval_interval=1, epoch_size=3)
+    best = make_trainer(cfg.replace(max_steps=6), val=True).run()
+    middle = make_trainer(cfg.replace(max_steps=12, eval_interval=0), resume=True)
+    assert middle.run() is None
+    last = make_trainer(cfg, val=True, resume=True)
+    assert last.evaluator.best == best
+    assert [r["epoch"] for r in records(cfg, "evaluation")] == [1]
