@@ -40,26 +40,13 @@ def main(argv=None, *, interruption: Interruption) -> None:
 def train(cfg, splits: list, folder: Path, interruption: Interruption) -> None:
     """Trains on the first split, evaluates on the second if there is one; logs in `folder`."""
     from src.device import build_device
-    from src.files import write_atomically
-    from src.training.build import of_the_run
-    from src.training.environment import add_session, environment
-    from src.training.resume import find_run
-    from src.training.run_folder import clear, start_anew
     from src.training.run_log import RunLog
 
     build_device(cfg)
-    saved = find_run(folder / "ckpt", cfg) if cfg.resume else None
-    if saved:  # its weights came from there, wherever that is now
-        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
-    elif cfg.profile:
-        clear(folder)
-    else:
-        cfg = start_anew(cfg, folder)
     log = RunLog(folder)
     try:
-        write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
-        log.line(add_session(folder / "run.json", environment(cfg.device_target)))
-        run(cfg, splits, saved, log, interruption)
+        trainer = prepare(cfg, splits, log, interruption)
+        run(trainer)
     except Interrupted:
         raise
     except Exception as error:  # a run that was left alone is asked later why it ended
@@ -70,37 +57,64 @@ def train(cfg, splits: list, folder: Path, interruption: Interruption) -> None:
     log.close()
 
 
-def run(cfg, splits: list, saved, log, interruption: Interruption) -> None:
-    """The run itself, or a profile of it; says where the result lies."""
+def prepare(cfg, splits: list, log, interruption: Interruption):
+    """The trainer, with all that can go wrong behind it; until then the folder stays as it was."""
     from src.data.summary import build_summary
     from src.detection.anchors import build_anchors
-    from src.training.profile import profile
+    from src.files import write_atomically
+    from src.training.build import of_the_run
+    from src.training.environment import add_session, environment
+    from src.training.resume import find_run
+    from src.training.run_folder import clear, newest_aside, set_aside
     from src.training.trainer import Trainer
 
-    annotations, *validation = splits
-    log.line(annotations.summary())
-    log.line(build_summary(cfg, annotations, build_anchors(cfg)).match_line())
-    for split in validation:
+    folder = log.folder
+    saved = find_run(folder / "ckpt", cfg) if cfg.resume else None
+    if cfg.resume and saved is None:
+        aside = newest_aside(folder)
+        instead = f"; one that was set aside: {aside}" if aside else ""
+        log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
+    if saved:  # its weights are in the checkpoint, wherever they came from
+        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
+    log.line(splits[0].summary())
+    log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
+    for split in splits[1:]:
         log.line(split.summary())
-    val_annotations = validation[0] if validation else None
-    trainer = Trainer(
-        cfg, annotations, val_annotations, log, saved=saved, interruption=interruption
-    )
+    trainer = Trainer(cfg, *splits, log=log, saved=saved, interruption=interruption)
+    trainer.compile()
+    if cfg.profile:
+        clear(folder)
+    elif saved is None and (aside := set_aside(folder)):
+        log.line(f"an earlier run in {folder} was moved to {aside}")
+    log.open()
+    write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
+    log.line(add_session(folder / "run.json", environment(cfg.device_target)))
     if saved:
         trainer.go_back(saved)
-    trainer.compile()
     log.start_board(trainer.step)
-    if cfg.profile:
+    return trainer
+
+
+def run(trainer) -> None:
+    """The run itself, or a profile of it; says where the result lies."""
+    from src.training.profile import profile
+
+    log, checkpoints = trainer.log, trainer.checkpoints
+    if trainer.cfg.profile:
         log.line(profile(trainer))
         return
     best = trainer.run()
     if waits_for := trainer.progress.waits_for():
         log.line(waits_for)
+    if trainer.stop_at < trainer.total_steps:
+        log.line(
+            f"stopped by max_steps after step {trainer.step} of {trainer.total_steps}; "
+            "--resume=True --max_steps=0 goes on"
+        )
     if best is None:
-        log.line(f"done, not evaluated: {trainer.checkpoints.last}")
+        log.line(f"done, not evaluated: {checkpoints.last}")
     else:
-        where = trainer.checkpoints.best
-        log.line(f"done, best AP {best['AP']:.3f} (epoch {best['epoch']}): {where}")
+        log.line(f"done, best AP {best['AP']:.3f} (epoch {best['epoch']}): {checkpoints.best}")
 
 
 if __name__ == "__main__":

@@ -44,8 +44,9 @@ def make_trainer(folder: Path, image_size: int, batch_size: int, **changes):
     cfg = make_config([(keys, "benchmark")])
     build_device(cfg)
     log = RunLog(folder)
+    log.open()
     log.start_board(0)
-    trainer = Trainer(cfg, build_annotations(cfg, training=True), None, log)
+    trainer = Trainer(cfg, build_annotations(cfg, training=True), log=log)
     trainer.progress.start(0)
     return trainer
 
@@ -163,8 +164,10 @@ def save(image_size: int, batch_size: int) -> dict:
         checkpoints, state = trainer.checkpoints, trainer.state()
         weights = {p.name: p for p in trainer.network.get_parameters()}
         seconds = {
-            "weights": median_seconds(lambda: checkpoints.save_best(weights, state)),
-            "all": median_seconds(lambda: checkpoints.save(trainer.train_step.parameters(), state)),
+            "weights": median_seconds(lambda: checkpoints.save(checkpoints.best, weights, state)),
+            "all": median_seconds(
+                lambda: checkpoints.save(checkpoints.last, trainer.train_step.parameters(), state)
+            ),
         }
         sizes = {"weights": checkpoints.best, "all": checkpoints.last}
         megabytes = {name: path.stat().st_size / 1e6 for name, path in sizes.items()}

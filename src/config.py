@@ -215,6 +215,8 @@ def check_training(values: Mapping[str, Any]) -> None:
             "precision is float16, but on a CPU MindSpore only emulates float16 convolutions, more "
             "slowly than float32 runs; use --precision=float32"
         )
+    if values["patience"] and not values["eval_interval"]:
+        raise InputError("patience is given, but eval_interval is 0: nothing is evaluated")
     if values["profile"] and values["resume"]:
         raise InputError("profile and resume are both true; a profile starts from the beginning")
     if values["resume_from"] and not values["resume"]:

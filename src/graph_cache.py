@@ -56,7 +56,8 @@ class GraphCache:
         prune(self.folder.parent)
         try:
             self._with_cache(work, beside)
-            if beside.is_dir():
+            # MindSpore says nothing where it could not write; the hash comes after the first graph
+            if any(beside.glob("*/graph_cache/*.hash")) and not any_empty(beside):
                 beside.rename(self.folder)
         except OSError:  # no room, no permission, or another run was faster: the graphs are there
             pass
@@ -69,6 +70,11 @@ class GraphCache:
             work()
         finally:
             os.environ[ENABLE] = "0"
+
+
+def any_empty(folder: Path) -> bool:
+    """Whether one of the files in the folder is empty."""
+    return any(path.is_file() and not path.stat().st_size for path in folder.rglob("*"))
 
 
 def fingerprint(facts: Sequence[Any]) -> str:

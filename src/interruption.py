@@ -1,5 +1,6 @@
-"""Ctrl-C and SIGTERM: taken when it suits the run, or at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: taken when it suits the run, or at once."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Optional
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last of a terminal that is closed
 GRACE = 1.0  # seconds in which another signal is the same request: `timeout` sends two, for one
 POLL = 0.01  # seconds
 
@@ -70,16 +71,18 @@ class Interruption:
                 continue
             noted_at = time.monotonic()
             if not self.deferred or self.asked is not None:
-                print(f"\n{name}: leaving at once", file=sys.stderr, flush=True)
+                tell(f"\n{name}: leaving at once")
                 os._exit(Interrupted(signum).exit_status)
             self.asked = signum
-            print(
-                f"\n{name}: saving and leaving after this update; once more leaves at once",
-                file=sys.stderr,
-                flush=True,
-            )
+            tell(f"\n{name}: saving and leaving after this update; once more leaves at once")
+
+
+def tell(message: str) -> None:
+    """Prints to stderr, if that is still there."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def take_signals_back() -> None:
-    """For a process that a watching one has started: lets SIGTERM end it again."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    """For a process that a watching one has started: lets SIGTERM and SIGHUP end it again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGHUP])

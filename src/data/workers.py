@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.sharedctypes import RawArray
 from queue import SimpleQueue
@@ -142,11 +143,25 @@ def start_server(context) -> None:
     context.set_forkserver_preload(PRELOADED)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
-        resource_tracker.ensure_running()  # on its own, since it unblocks signals
+        with quiet_tracker():
+            resource_tracker.ensure_running()  # on its own, since it unblocks signals
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def quiet_tracker() -> Iterator[None]:
+    """Keeps the tracker, which is started here, from warning of what a killed run leaves to it."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONWARNINGS")
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def shared_block(size: int) -> Any:

@@ -20,7 +20,7 @@ class Checkpoints:
     """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when whole.
 
     Args:
-        folder: made here.
+        folder: made when something is saved.
         keep: newest epoch_NN.ckpt that stay.
         config: of the run, as YAML; stored in every file.
     """
@@ -29,7 +29,6 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
         self.config = config
-        folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def last(self) -> Path:
@@ -93,6 +92,7 @@ def write_checkpoint(
     about.update({RUN_PREFIX + key: state[key] for key in ("epoch", "step")})
     logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         ms.save_checkpoint(entries, str(beside), append_dict=about, crc_check=True)
         beside.chmod(FILE_MODE)
         flush_to_disk(beside)

@@ -211,7 +211,7 @@ class Progress:
         mean = self.interval_loss.take()
         shown = "-" if mean is None else f"{mean:.4f}"
         self.log.line(
-            f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.5f}"
+            f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.4g}"
             + self._describe(self.interval, left),
             console=not self.on_terminal,
         )

@@ -1,13 +1,11 @@
 """The folder of a run: one run at a time, and earlier ones kept apart."""
 
 import fcntl
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import IO, Optional
 
-from src.config import Config
 from src.errors import InputError
 
 LEFT_BY_A_RUN = ("ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json")
@@ -53,16 +51,6 @@ def set_aside(folder: Path) -> Optional[Path]:
     return aside
 
 
-def start_anew(cfg: Config, folder: Path) -> Config:
-    """Sets an earlier run in the folder aside; the configuration, its paths as they are then."""
-    aside = set_aside(folder)
-    if aside is None:
-        return cfg
-    print(f"an earlier run in {folder} was moved to {aside}")
-    keys = ("finetune", "pretrained")
-    return cfg.replace(**{key: follow_move(cfg[key], folder, aside) for key in keys})
-
-
 def clear(folder: Path) -> None:
     """Deletes what an earlier run left in the folder."""
     for path in [folder / name for name in LEFT_BY_A_RUN]:
@@ -72,10 +60,7 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def follow_move(path: str, folder: Path, aside: Path) -> str:
-    """Where a file in the folder is after `set_aside`; the path as it is, if it was not moved."""
-    if not path:
-        return path
-    relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder)))
-    moved = relative.parts[0] in LEFT_BY_A_RUN and not os.path.exists(path)
-    return str(aside / relative) if moved else path
+def newest_aside(folder: Path) -> Optional[Path]:
+    """The newest last.ckpt of the runs that were set aside in the folder, if there is one."""
+    found = sorted(folder.glob("earlier_*/ckpt/last.ckpt"))
+    return found[-1] if found else None

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Optional, TextIO
 
 from tqdm import tqdm
 
@@ -15,23 +15,42 @@ from src.training.board import Board
 class RunLog:
     """Writes lines to log.txt and the console, and records to metrics.jsonl and TensorBoard.
 
+    Until `open` it writes nothing to the folder, which may still be another run's, but keeps the
+    lines. A console that is gone does not end the run.
+
     Args:
         folder: the run's output_path; it must exist.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.text = (folder / "log.txt").open("a", buffering=1, encoding="utf-8")
-        self.metrics = (folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
+        self.kept: list[str] = []
+        self.text: Optional[TextIO] = None
+        self.metrics: Optional[TextIO] = None
         self.board: Optional[Board] = None
+        self.has_console = True
+
+    def open(self) -> None:
+        """Begins to write, with the lines that were kept."""
+        self.text = (self.folder / "log.txt").open("a", buffering=1, encoding="utf-8")
+        self.metrics = (self.folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
+        with naming(self.folder / "log.txt"):
+            self.text.writelines(self.kept)
 
     def line(self, message: str, *, console: bool = True) -> None:
         """Logs a line with the time of day; a progress bar on the console stays whole."""
-        with naming(self.folder / "log.txt"):
-            self.text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
-        if console:
-            tqdm.write(message, file=sys.stdout)
-            sys.stdout.flush()
+        timed = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n"
+        if self.text is None:
+            self.kept.append(timed)
+        else:
+            with naming(self.folder / "log.txt"):
+                self.text.write(timed)
+        if console and self.has_console:
+            try:
+                tqdm.write(message, file=sys.stdout)
+                sys.stdout.flush()
+            except OSError:  # a pipe whose reader has ended, a terminal that was closed
+                self.has_console = False
 
     def record(self, kind: str, **values) -> None:
         """Appends one JSON object to metrics.jsonl."""
@@ -59,10 +78,9 @@ class RunLog:
         self.metrics = path.open("a", buffering=1, encoding="utf-8")
 
     def close(self) -> None:
-        self.text.close()
-        self.metrics.close()
-        if self.board:
-            self.board.close()
+        for file in (self.text, self.metrics, self.board):
+            if file is not None:
+                file.close()
 
 
 def is_kept(line: str, limits: dict[str, tuple[str, int]], step: int) -> bool:

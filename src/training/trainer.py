@@ -11,7 +11,7 @@ import numpy as np
 from src.config import Config
 from src.data.annotations import Annotations
 from src.data.loader import TrainBatch, build_loader
-from src.data.problems import Unreadable
+from src.data.problems import Unreadable, count
 from src.detection.anchors import build_anchors
 from src.errors import InputError, WorkerDied
 from src.interruption import Interrupted, Interruption
@@ -53,9 +53,9 @@ class Trainer:
         self,
         cfg: Config,
         annotations: Annotations,
-        val_annotations: Optional[Annotations],
-        log: RunLog,
+        val_annotations: Optional[Annotations] = None,
         *,
+        log: RunLog,
         saved: Optional[SavedRun] = None,
         interruption: Optional[Interruption] = None,
     ):
@@ -127,8 +127,6 @@ class Trainer:
         self.evaluations = state["evaluator"]
         if self.evaluator and self.evaluations:
             self.evaluator.load(self.evaluations)
-        if self._is_kept(self.ended_epochs) and saved.path.samefile(self.checkpoints.last):
-            self.checkpoints.keep_epoch(self.ended_epochs)  # it may have been killed before that
 
     def go_back(self, saved: SavedRun) -> None:
         """Leaves in the run's folder only what comes before the checkpoint it resumes from."""
@@ -136,6 +134,8 @@ class Trainer:
             step=self.step, evaluated_step=self.evaluated_step, ended_epochs=self.ended_epochs
         )
         self.log.line(f"resumed from {saved.path} (step {self.step} of {self.total_steps})")
+        if self._is_kept(self.ended_epochs) and saved.path.samefile(self.checkpoints.last):
+            self.checkpoints.keep_epoch(self.ended_epochs)  # it may have been killed before that
         if self.cfg.resume_from:
             aside = new_aside(self.log.folder) / "ckpt"
             self.checkpoints.set_later_aside(saved.path, saved.state["epoch"], aside)
@@ -165,9 +165,10 @@ class Trainer:
         except Interrupted as interrupted:
             self._leave(interrupted)
             raise
-        except WorkerDied:
+        except WorkerDied as death:
             if not self.interruption.is_asked(SIGNAL_DELAY):
-                raise
+                saved = f"; saved {self.checkpoints.last}" if self.step and self._save() else ""
+                raise WorkerDied(f"{death}{saved}") from None
             # schedulers signal the workers too, and they end at once
             interrupted = Interrupted(self.interruption.asked)
             self._leave(interrupted)
@@ -285,7 +286,8 @@ class Trainer:
     def _may_go_on(self) -> bool:
         if self.evaluator is None or self.evaluator.is_patient():
             return True
-        self.log.line(f"no better AP in {self.evaluator.stale} evaluations: the run ends early")
+        evaluations = count(self.evaluator.stale, "evaluation")
+        self.log.line(f"no better AP in {evaluations}: the run ends early")
         return False
 
     def state(self) -> dict:
@@ -318,6 +320,7 @@ class Trainer:
             self._save()
 
     def _leave(self, interrupted: Interrupted) -> None:
+        self.progress.close()
         if self._save():
             self.log.line(
                 f"{interrupted}: saved {self.checkpoints.last} (epoch {self.state()['epoch']}, "

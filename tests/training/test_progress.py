@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -63,6 +64,7 @@ def read_events(folder):
 
 def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, capsys):
     log = RunLog(tmp_path)
+    log.open()
     log.start_board(0)
     progress = Progress(log, total_steps=10, images_per_step=6, log_interval=3)
     progress.start(0)
@@ -79,7 +81,7 @@ def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, ca
     progress.close()
     log.close()
     # 2 timed updates of 6 images in 4 s, 1 s of it for data; 7 more at 2 s, 2 evaluations of 7 s
-    line = "epoch 1  step 3/10  loss 2.0000  lr 0.10000  3.0 images/s  data 25%  0:28 left"
+    line = "epoch 1  step 3/10  loss 2.0000  lr 0.1  3.0 images/s  data 25%  0:28 left"
     output = capsys.readouterr().out
     assert "first update in 60.0 s" in output
     assert line in output
@@ -117,6 +119,7 @@ def test_means_of_a_resumed_run_are_those_of_one_that_was_not(tmp_path):
     for name, stop in (("whole", None), ("resumed", 4)):
         (tmp_path / name).mkdir()
         log = RunLog(tmp_path / name)
+        log.open()
         progress = Progress(log, total_steps=6, images_per_step=1, log_interval=6)
         progress.start(0)
         for step in range(1, 7):
@@ -136,6 +139,7 @@ def test_means_of_a_resumed_run_are_those_of_one_that_was_not(tmp_path):
 
 def test_records_are_valid_json(tmp_path):
     log = RunLog(tmp_path)
+    log.open()
     log.record("evaluation", AP=0.5, AP_small=float("nan"), more=[float("inf")])
     log.close()
     text = (tmp_path / "metrics.jsonl").read_text()
@@ -144,6 +148,7 @@ def test_records_are_valid_json(tmp_path):
 
 def test_resumed_run_drops_records_of_what_it_does_again(tmp_path):
     log = RunLog(tmp_path)
+    log.open()
     for step in (1, 2, 3, 4):
         log.record("step", step=step)
         if step % 2 == 0:
@@ -152,6 +157,7 @@ def test_resumed_run_drops_records_of_what_it_does_again(tmp_path):
     log.metrics.write('{"kind": "step", "st')  # cut short by a kill
     log.close()
     log = RunLog(tmp_path)
+    log.open()
     log.rewind(step=3, evaluated_step=2, ended_epochs=1)
     log.record("step", step=4)
     log.close()
@@ -166,9 +172,34 @@ def test_resumed_run_drops_records_of_what_it_does_again(tmp_path):
     ]
 
 
+def test_lines_before_the_log_is_open_are_kept_for_it(tmp_path, capsys):
+    log = RunLog(tmp_path)
+    log.line("early")
+    assert capsys.readouterr().out == "early\n"
+    assert not list(tmp_path.iterdir())
+    log.open()
+    log.line("late")
+    log.close()
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["early", "late"]
+
+
+def test_console_that_is_gone_does_not_end_the_run(tmp_path, monkeypatch):
+    log = RunLog(tmp_path)
+    log.open()
+    with open("/dev/full", "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        log.line("one")
+        log.line("two")
+        gone.close = lambda: None
+    log.close()
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
+
+
 def test_log_is_appended_to(tmp_path):
     for number in (1, 2):
         log = RunLog(tmp_path)
+        log.open()
         log.line(f"line {number}")
         log.close()
     lines = (tmp_path / "log.txt").read_text().splitlines()

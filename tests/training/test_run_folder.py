@@ -1,7 +1,7 @@
 import pytest
 
 from src.errors import InputError
-from src.training.run_folder import follow_move, lock, set_aside
+from src.training.run_folder import clear, lock, newest_aside, set_aside
 
 
 def test_earlier_run_is_moved_into_a_folder_of_its_own(tmp_path):
@@ -12,12 +12,17 @@ def test_earlier_run_is_moved_into_a_folder_of_its_own(tmp_path):
     aside = set_aside(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"report", aside.name}
     assert {path.name for path in aside.iterdir()} == {"ckpt", "log.txt"}
-    # a checkpoint in it is found where it went, others stay where they are
-    best = str(tmp_path / "ckpt" / "best.ckpt")
-    assert follow_move(best, tmp_path, aside) == str(aside / "ckpt" / "best.ckpt")
-    other = tmp_path.parent / "other.ckpt"
-    assert follow_move(str(other), tmp_path, aside) == str(other)
-    assert follow_move("", tmp_path, aside) == ""
+    assert newest_aside(tmp_path) is None
+    (aside / "ckpt" / "last.ckpt").write_text("earlier")
+    assert newest_aside(tmp_path) == aside / "ckpt" / "last.ckpt"
+
+
+def test_profile_s_folder_is_cleared(tmp_path):
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "log.txt").write_text("earlier")
+    (tmp_path / "mine.txt").write_text("mine")
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_nothing_to_move(tmp_path):

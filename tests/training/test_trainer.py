@@ -33,7 +33,7 @@ def train(cfg, *, val=None):
     folder.mkdir(parents=True)
     log = RunLog(folder)
     log.open()
-    best = Trainer(cfg, build_annotations(cfg, training=True), val, log).run()
+    best = Trainer(cfg, build_annotations(cfg, training=True), val, log=log).run()
     log.close()
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return best, [r for r in records if r["kind"] == "step"]
@@ -138,7 +138,7 @@ def make_trainer(cfg, *, val=False, resume=False):
     if val:
         splits[1] = build_annotations(cfg, training=False)
     saved = find_run(folder / "ckpt", cfg) if resume else None
-    trainer = Trainer(cfg, *splits, RunLog(folder), saved=saved)
+    trainer = Trainer(cfg, *splits, log=RunLog(folder), saved=saved)
     trainer.log.open()
     if saved:
         trainer.go_back(saved)
