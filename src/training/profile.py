@@ -17,6 +17,7 @@ def profile(trainer: Trainer) -> str:
 
     The trainer's stopwatch should be a precise one.
     """
+    trainer.progress.total_steps = WARM_UP_STEPS + TIMED_STEPS
     trainer.progress.start(0)
     try:
         with closing(updates(trainer)) as made:
