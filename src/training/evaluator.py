@@ -21,13 +21,14 @@ class Evaluator:
 
     Args:
         cfg: says when, and how detections are made.
-        annotations: the split to evaluate on.
+        annotations: the split to evaluate on; None never does.
         network: whose parameters may change between evaluations.
         log: gets the results.
     """
 
-    def __init__(self, cfg: Config, annotations: Annotations, network: SSD, log: RunLog):
+    def __init__(self, cfg: Config, annotations: Optional[Annotations], network: SSD, log: RunLog):
         self.cfg = cfg
+        self.is_on = annotations is not None and cfg.eval_interval > 0
         self.annotations = annotations
         self.network = network
         self.log = log
@@ -37,7 +38,7 @@ class Evaluator:
 
     def take_over(self, on_disk: Optional[dict]) -> None:
         """Takes an evaluation that best.ckpt is of as the best one, if it is."""
-        if on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
+        if self.is_on and on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
             self.best = on_disk
 
     def state(self) -> dict:
@@ -52,6 +53,8 @@ class Evaluator:
     def is_due(self, epoch: int, *, last: bool) -> bool:
         """Whether to evaluate after `epoch`, from 1; after the last one always."""
         cfg = self.cfg
+        if not self.is_on:
+            return False
         return last or (epoch >= cfg.eval_start_epoch and epoch % cfg.eval_interval == 0)
 
     def left(self, epoch: int, last: int) -> int:
@@ -60,7 +63,7 @@ class Evaluator:
 
     def is_patient(self) -> bool:
         """Whether the run may go on."""
-        return not self.cfg.patience or self.stale < self.cfg.patience
+        return not (self.is_on and self.cfg.patience) or self.stale < self.cfg.patience
 
     def __call__(
         self, epoch: int, step: int, check: Callable[[], None], *, is_regular: bool = True

@@ -83,10 +83,7 @@ class Trainer:
         self.checkpoints = Checkpoints(
             log.folder / "ckpt", keep=cfg.keep_checkpoints, config=of_the_run(cfg).to_yaml()
         )
-        self.evaluator = None
-        if val_annotations is not None and cfg.eval_interval:
-            self.evaluator = Evaluator(cfg, val_annotations, self.evaluated_network, log)
-        self.evaluations: Optional[dict] = None  # of earlier sessions, where this one makes none
+        self.evaluator = Evaluator(cfg, val_annotations, self.evaluated_network, log)
         self.guard = Guard(log, max_bad_steps=cfg.max_bad_steps)
         self.progress = Progress(
             log,
@@ -105,12 +102,6 @@ class Trainer:
         """The averages where there are any, else the network itself."""
         return self.network if self.averaged is None else self.averaged
 
-    @property
-    def evaluated_step(self) -> int:
-        """After how many updates the run was last evaluated."""
-        state = self.evaluator.state() if self.evaluator else self.evaluations
-        return state["evaluated_step"] if state else 0
-
     def _resume(self, saved: SavedRun) -> None:
         """Takes up a run where its checkpoint was made."""
         state = saved.state
@@ -121,17 +112,24 @@ class Trainer:
             )
         self.train_step.load(saved.arrays, updates=state["updates"])
         self.step, self.ended_epochs = state["step"], state["ended_epochs"]
-        self.train_step.loss_scale.load(state["loss_scale"])
-        self.guard.load(state["guard"])
-        self.progress.load(state["progress"])
-        self.evaluations = state["evaluator"]
-        if self.evaluator and self.evaluations:
-            self.evaluator.load(self.evaluations)
+        for name, part in self._parts().items():
+            part.load(state[name])
+
+    def _parts(self) -> dict:
+        """What has a state of its own, by its name in a checkpoint."""
+        return {
+            "loss_scale": self.train_step.loss_scale,
+            "guard": self.guard,
+            "progress": self.progress,
+            "evaluator": self.evaluator,
+        }
 
     def go_back(self, saved: SavedRun) -> None:
         """Leaves in the run's folder only what comes before the checkpoint it resumes from."""
         self.log.rewind(
-            step=self.step, evaluated_step=self.evaluated_step, ended_epochs=self.ended_epochs
+            step=self.step,
+            evaluated_step=self.evaluator.evaluated_step,
+            ended_epochs=self.ended_epochs,
         )
         self.log.line(f"resumed from {saved.path} (step {self.step} of {self.total_steps})")
         if self._is_kept(self.ended_epochs) and saved.path.samefile(self.checkpoints.last):
@@ -139,8 +137,8 @@ class Trainer:
         if self.cfg.resume_from:
             aside = new_aside(self.log.folder) / "ckpt"
             self.checkpoints.set_later_aside(saved.path, saved.state["epoch"], aside)
-            if self.evaluator:  # what best.ckpt holds may be of a later step than this
-                self.evaluator.take_over(best_on_disk(self.checkpoints.best))
+            # what best.ckpt holds may be of a later step than this
+            self.evaluator.take_over(best_on_disk(self.checkpoints.best))
 
     def compile(self) -> None:
         """Compiles all that a run needs, or takes it from the folder of compiled graphs."""
@@ -148,7 +146,7 @@ class Trainer:
             self.cfg,
             self.train_step,
             self.loader.samples.layout(self.cfg.batch_size),
-            self.evaluated_network if self.evaluator else None,
+            self.evaluated_network if self.evaluator.is_on else None,
             self.log,
         )
 
@@ -179,7 +177,7 @@ class Trainer:
             self.loader.close()
             if self.unreadable.messages:
                 self.log.line(f"replaced by others: {self.unreadable}")
-        return self.evaluator.best if self.evaluator else None
+        return self.evaluator.best if self.evaluator.is_on else None
 
     def _run(self) -> None:
         self._end_epoch()  # what a resumed run may not have come to
@@ -235,7 +233,7 @@ class Trainer:
             lr=lr,
             report=report,
             clock=self.clock,
-            evaluations_left=self._evaluations_left(epoch),
+            evaluations_left=self.evaluator.left(epoch, -(-self.stop_at // self.steps_per_epoch)),
         )
 
     def _end_epoch(self) -> None:
@@ -243,13 +241,14 @@ class Trainer:
         epoch, rest = divmod(self.step, self.steps_per_epoch)
         if not rest and epoch > self.ended_epochs:
             self._close_epoch(epoch)
-        if self.step == self.stop_at and self.evaluated_step < self.step:
-            self._evaluate(epoch + bool(rest), is_regular=False)  # by max_steps
+        if self.step == self.stop_at < self.total_steps:  # by max_steps
+            if self.evaluator.is_on and self.evaluator.evaluated_step < self.step:
+                self._evaluate(epoch + bool(rest), is_regular=False)
             self._save()
 
     def _close_epoch(self, epoch: int) -> None:
         last = self.step == self.total_steps
-        due = self.evaluator is not None and self.evaluator.is_due(epoch, last=last)
+        due = self.evaluator.is_due(epoch, last=last)
         if due:
             self._evaluate(epoch)
         self.progress.end_epoch(epoch, self.step, self.guard.skipped)
@@ -264,14 +263,7 @@ class Trainer:
             return False
         return epoch % self.cfg.save_interval == 0 or self.step == self.total_steps
 
-    def _evaluations_left(self, epoch: int) -> int:
-        if self.evaluator is None:
-            return 0
-        return self.evaluator.left(epoch, -(-self.stop_at // self.steps_per_epoch))
-
     def _evaluate(self, epoch: int, *, is_regular: bool = True) -> None:
-        if self.evaluator is None:
-            return
         self._save()  # evaluation takes long, and may be interrupted
         self.evaluated_network.set_train(False)
         started = time.perf_counter()
@@ -284,7 +276,7 @@ class Trainer:
         self.progress.evaluated(time.perf_counter() - started)
 
     def _may_go_on(self) -> bool:
-        if self.evaluator is None or self.evaluator.is_patient():
+        if self.evaluator.is_patient():
             return True
         evaluations = count(self.evaluator.stale, "evaluation")
         self.log.line(f"no better AP in {evaluations}: the run ends early")
@@ -299,10 +291,7 @@ class Trainer:
             "ended_epochs": self.ended_epochs,
             "seed": self.cfg.seed,
             "data": self.data,
-            "loss_scale": self.train_step.loss_scale.state(),
-            "guard": self.guard.state(),
-            "progress": self.progress.state(),
-            "evaluator": self.evaluator.state() if self.evaluator else self.evaluations,
+            **{name: part.state() for name, part in self._parts().items()},
         }
 
     def _save(self) -> bool:
