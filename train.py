@@ -72,7 +72,7 @@ def prepare(cfg, splits: list, log, interruption: Interruption):
     saved = find_run(folder / "ckpt", cfg) if cfg.resume else None
     if cfg.resume and saved is None:
         aside = newest_aside(folder)
-        instead = f"; one that was set aside: {aside}" if aside else ""
+        instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
         log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
     if saved:  # its weights are in the checkpoint, wherever they came from
         cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
@@ -106,7 +106,10 @@ def run(trainer) -> None:
     best = trainer.run()
     if waits_for := trainer.progress.waits_for():
         log.line(waits_for)
-    if trainer.stop_at < trainer.total_steps:
+    if trainer.guard.bad_in_a_row:
+        skipped = trainer.guard.bad_in_a_row
+        log.line(f"the last {skipped} updates were skipped, so nothing was saved after them")
+    if trainer.stop_at <= trainer.step < trainer.total_steps:
         log.line(
             f"stopped by max_steps after step {trainer.step} of {trainer.total_steps}; "
             "--resume=True --max_steps=0 goes on"

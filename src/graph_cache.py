@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ class GraphCache:
             work()
             return False
         was_used.append(self.folder)
-        if not self.folder.is_dir():
+        if not os.access(self.folder, os.R_OK | os.X_OK):  # unlike is_dir, never raises
             self._write(work)
             return False
+        with suppress(OSError):
+            os.utime(self.folder)  # it was used last, whatever is pruned
         try:
-            self.folder.touch()  # it was used last, whatever is pruned
             self._with_cache(work, self.folder)
             return True
         except RuntimeError:  # damaged, most likely; if not, the same error comes again

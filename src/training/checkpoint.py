@@ -57,7 +57,7 @@ class Checkpoints:
         """Moves what lies after the checkpoint that a run goes back to into another folder.
 
         Args:
-            chosen: that checkpoint, of `epoch`.
+            chosen: that checkpoint; `epoch` had ended by then.
             aside: made when needed.
         """
         later = [path for number, path in numbered(self.folder) if number > epoch]
@@ -131,6 +131,7 @@ def copy_by_link(source: Path, target: Path) -> None:
             shutil.copyfile(source, beside)
             flush_to_disk(beside)
         os.replace(beside, target)
+        beside.unlink(missing_ok=True)  # it stays where both were one file already
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise RunError(

@@ -38,7 +38,7 @@ class Evaluator:
 
     def take_over(self, on_disk: Optional[dict]) -> None:
         """Takes an evaluation that best.ckpt is of as the best one, if it is."""
-        if self.is_on and on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
+        if on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
             self.best = on_disk
 
     def state(self) -> dict:
@@ -88,8 +88,9 @@ class Evaluator:
         ap = -1.0 if math.isnan(ap) else ap  # no object to find
         better = self.best is None or ap > self.best["AP"]
         if better:
-            self.stale = 0
             self.best = {"AP": ap, "epoch": epoch, "step": step}
+        if step <= self.best["step"]:  # an earlier session may have found the best of a later step
+            self.stale = 0
         elif is_regular:
             self.stale += 1
         return better

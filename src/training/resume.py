@@ -88,6 +88,11 @@ def find_run(folder: Path, cfg: Config) -> Optional[SavedRun]:
     if not cfg.resume_from and not last.exists() and not numbered(folder):
         return None
     path = Path(cfg.resume_from) if cfg.resume_from else last
+    if path.resolve().parent != folder.resolve():
+        raise InputError(
+            f"{path}: is of another folder; resume it where it lies, with "
+            f"--output_path={path.resolve().parents[1]}"
+        )
     try:
         return usable(path, cfg)
     except InputError as error:

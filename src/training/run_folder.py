@@ -61,6 +61,6 @@ def clear(folder: Path) -> None:
 
 
 def newest_aside(folder: Path) -> Optional[Path]:
-    """The newest last.ckpt of the runs that were set aside in the folder, if there is one."""
+    """The folder of the run that was set aside last in the folder, if one can be resumed."""
     found = sorted(folder.glob("earlier_*/ckpt/last.ckpt"))
-    return found[-1] if found else None
+    return found[-1].parents[1] if found else None

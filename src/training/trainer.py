@@ -132,13 +132,14 @@ class Trainer:
             ended_epochs=self.ended_epochs,
         )
         self.log.line(f"resumed from {saved.path} (step {self.step} of {self.total_steps})")
-        if self._is_kept(self.ended_epochs) and saved.path.samefile(self.checkpoints.last):
+        last = self.checkpoints.last
+        if self._is_kept(self.ended_epochs) and last.exists() and saved.path.samefile(last):
             self.checkpoints.keep_epoch(self.ended_epochs)  # it may have been killed before that
         if self.cfg.resume_from:
             aside = new_aside(self.log.folder) / "ckpt"
-            self.checkpoints.set_later_aside(saved.path, saved.state["epoch"], aside)
-            # what best.ckpt holds may be of a later step than this
-            self.evaluator.take_over(best_on_disk(self.checkpoints.best))
+            self.checkpoints.set_later_aside(saved.path, self.ended_epochs, aside)
+        # what best.ckpt holds may be of a later step than the checkpoint
+        self.evaluator.take_over(best_on_disk(self.checkpoints.best))
 
     def compile(self) -> None:
         """Compiles all that a run needs, or takes it from the folder of compiled graphs."""
@@ -318,5 +319,6 @@ class Trainer:
         else:
             self.log.line(
                 f"{interrupted}: not saved, since the last {self.guard.bad_in_a_row} updates were "
-                "skipped; with --resume=True the run goes on from the checkpoint before them"
+                f"skipped; --resume=True goes on from {self.checkpoints.last}, or from the "
+                "beginning if that is not there"
             )

@@ -22,6 +22,7 @@ def save(checkpoints: Checkpoints, epoch: int) -> None:
     state = {"epoch": epoch, "step": 10 * epoch, "updates": 10 * epoch}
     checkpoints.save(checkpoints.last, parameters(epoch), state)
     checkpoints.keep_epoch(epoch)
+    checkpoints.keep_epoch(epoch)  # as a resumed run does; nothing is left beside
 
 
 def config(**changes):
@@ -125,6 +126,14 @@ def test_lost_last_checkpoint(checkpoints):
     checkpoints.last.unlink()
     with pytest.raises(InputError, match="no such checkpoint file\n.*epoch_04.ckpt is sound"):
         find(checkpoints)
+
+
+def test_checkpoint_of_another_folder_is_refused(checkpoints, tmp_path):
+    elsewhere = tmp_path / "other" / "ckpt" / "last.ckpt"
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_bytes(checkpoints.last.read_bytes())
+    with pytest.raises(InputError, match=f"--output_path={tmp_path / 'other'}"):
+        find(checkpoints, resume_from=str(elsewhere))
 
 
 def test_folder_without_checkpoints_has_no_run(tmp_path):

@@ -303,3 +303,22 @@ def test_session_without_evaluation_keeps_the_account_of_earlier_ones(small):
     last = make_trainer(cfg, val=True, resume=True)
     assert last.evaluator.best == best
     assert [r["epoch"] for r in records(cfg, "evaluation")] == [1]
+
+
+def test_going_back_to_an_epoch_without_the_last_checkpoint(small):
+    cfg = small.replace(eval_interval=1, epoch_size=3, keep_checkpoints=3, patience=1)
+    whole = make_trainer(cfg, val=True)
+    best = whole.run()
+    folder = Path(cfg.output_path) / "ckpt"
+    chosen = cfg.replace(resume=True, resume_from=str(folder / "epoch_01.ckpt"))
+    (folder / "last.ckpt").unlink()
+    make_trainer(chosen, val=True, resume=True)  # killed before its first save
+    again = make_trainer(chosen, val=True, resume=True)
+    assert again.step == 6
+    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "epoch_01.ckpt"]
+    # the evaluations that are made again do not try its patience more than they did
+    assert again.run() == best
+    assert again.step == whole.step
+    assert [r["epoch"] for r in records(cfg, "evaluation")] == list(
+        range(1, whole.ended_epochs + 1)
+    )
