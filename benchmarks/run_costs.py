@@ -64,12 +64,9 @@ def median_seconds(work: Callable[[], None]) -> float:
     return statistics.median(measure(work)[0] for _ in range(REPEATS))
 
 
-def overhead(image_size: int, batch_size: int, steps: int) -> dict:
-    """Seconds that a whole step adds to a bare one: part by part, and both as a whole in turn."""
-    import mindspore as ms
+def make_bare_update(optimizer):
+    """A cell that updates with the gradients as they are, and does nothing else."""
     from mindspore import nn, ops
-
-    from src.training.stopwatch import HOOKS
 
     class BareUpdate(nn.Cell):
         """The optimizer, with the gradients as they are."""
@@ -81,13 +78,22 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
         def construct(self, lr, *gradients):
             return ops.depend(lr * 1, self.optimizer(gradients, lr))
 
+    return BareUpdate(optimizer)
+
+
+def overhead(image_size: int, batch_size: int, steps: int) -> dict:
+    """Seconds that a whole step adds to a bare one: part by part, and both as a whole in turn."""
+    import mindspore as ms
+
+    from src.training.stopwatch import HOOKS
+
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(Path(folder), image_size, batch_size, profile=True)
         step = trainer.train_step
         batch = next(trainer.loader.epoch(0))
         arrays = [batch.images, batch.assigned, batch.boxes, batch.labels]
         one, none = ms.Tensor(1, ms.float32), ms.Tensor(0, ms.float32)
-        bare_update = BareUpdate(step.update.optimizer)
+        bare_update = make_bare_update(step.update.optimizer)
 
         def gradients():
             losses, found = step.gradients(*map(ms.Tensor, arrays), one)

@@ -122,12 +122,8 @@ def uninterrupted(recipe):
     return output
 
 
-def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
-    output = recipe.parent / "killed"
-    seed = random.randrange(1000)
-    print("seed", seed)  # pytest shows it if the test fails
-    first, second = sorted(random.Random(seed).sample(range(3, 7), 2))
-
+def stop_by_signals(recipe: Path, output: Path, step: int) -> None:
+    """Stops a run by SIGTERM after its first step, and resumed by Ctrl-C after `step`."""
     process = start("train.py", *flags(recipe, output, "--save_minutes=0"))
     stop_after(process, output, 1, signal.SIGTERM, group=True)
     out, errors = process.communicate()
@@ -140,16 +136,20 @@ def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
     recipe = output / "config.yaml"
     resume = flags(recipe, output, "--resume=True", "--save_minutes=0")
     process = start("train.py", *resume)
-    stop_after(process, output, max(first, stopped_at + 1), signal.SIGINT)
+    stop_after(process, output, max(step, stopped_at + 1), signal.SIGINT)
     out, errors = process.communicate()
     assert process.returncode == 130, errors
     assert f"(step {stopped_at} of 12)" in out
     assert "SIGINT: saved" in out
     assert "Traceback" not in errors
 
+
+def kill_at_every_point(output: Path, step: int) -> None:
+    """Resumes a run and kills it after `step`, then twice more in a save."""
+    recipe = output / "config.yaml"
     every_step = flags(recipe, output, "--resume=True", "--save_minutes=0.00001")
     process = start("train.py", *every_step)
-    stop_after(process, output, second + 2, signal.SIGKILL)
+    stop_after(process, output, step, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 
@@ -163,23 +163,21 @@ def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
         sizes.append((part if where == "move" else part.with_suffix(".tmp")).stat().st_size)
     assert sizes[0] < 0.9 * sizes[1]
 
-    process = start("train.py", *flags(recipe, output, "--resume=True"))
-    out, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert out.splitlines()[-1].startswith("done, best AP ")
 
+def assert_same(whole: Path, resumed: Path) -> None:
+    """Compares the records and checkpoints of two runs, to the last bit."""
     for kind in ("step", "epoch", "evaluation"):
         runs = [
             [{k: v for k, v in record.items() if k not in NOT_COMPARED} for record in found]
-            for found in (records(uninterrupted, kind), records(output, kind))
+            for found in (records(whole, kind), records(resumed, kind))
         ]
         assert len(runs[0]) == {"step": 12, "epoch": 4, "evaluation": 2}[kind]
         assert runs[0] == runs[1]
-    names = sorted(p.name for p in (uninterrupted / "ckpt").iterdir())
+    names = sorted(p.name for p in (whole / "ckpt").iterdir())
     assert names == ["best.ckpt", "epoch_03.ckpt", "epoch_04.ckpt", "last.ckpt"]
-    assert sorted(p.name for p in (output / "ckpt").iterdir()) == names
+    assert sorted(p.name for p in (resumed / "ckpt").iterdir()) == names
     for name in names:
-        one, other = (contents(folder / "ckpt" / name) for folder in (uninterrupted, output))
+        one, other = (contents(folder / "ckpt" / name) for folder in (whole, resumed))
         assert one.keys() == other.keys()
         assert any(key.startswith("ema.") for key in one) == (name != "best.ckpt")
         for key, value in one.items():
@@ -187,6 +185,20 @@ def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
                 assert "resume: false" in other[key]
             else:
                 assert np.array_equal(value, other[key]), (name, key)
+
+
+def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
+    output = recipe.parent / "killed"
+    seed = random.randrange(1000)
+    print("seed", seed)  # pytest shows it if the test fails
+    first, second = sorted(random.Random(seed).sample(range(3, 7), 2))
+    stop_by_signals(recipe, output, first)
+    kill_at_every_point(output, second + 2)
+    process = start("train.py", *flags(output / "config.yaml", output, "--resume=True"))
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert out.splitlines()[-1].startswith("done, best AP ")
+    assert_same(uninterrupted, output)
 
 
 def test_finished_run_says_so_again(recipe, uninterrupted):
