@@ -103,7 +103,11 @@ def test_picture_shows_charts_and_samples(small):
 
 def test_picture_of_a_split_without_objects(split):
     empty = split.take(np.array([2]))
-    draw_summary(summary_of(empty)).canvas.draw()
+    figure = draw_summary(summary_of(empty))
+    figure.canvas.draw()
+    charts = figure.subfigs[0].axes
+    assert "0 of 0 are below positive_iou" in charts[2].get_title()
+    assert [bar.get_height() for bar in charts[0].patches] == [0, 0, 0]
 
 
 def test_names_are_no_formulas(split, monkeypatch):
