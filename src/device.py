@@ -7,7 +7,7 @@ import mindspore as ms
 from src.errors import InputError
 
 # Where a CPU has AVX-512, oneDNN in MindSpore 2.10 runs the forward pass of 3x3 convolutions by its
-# unoptimised reference code: 1.2 GFLOP/s on an EPYC on which AVX2 reached 150
+# unoptimised reference code: an update took 50 times as long (docs/architecture.md)
 CPU_INSTRUCTIONS = "AVX2"
 
 
