@@ -4,6 +4,7 @@ from pathlib import Path
 
 from src.command import run_command
 from src.errors import InputError
+from src.launch import find_launch
 
 
 def main(argv=None) -> None:
@@ -11,6 +12,8 @@ def main(argv=None) -> None:
     from src.files import check_file, make_output_folder
 
     cfg = parse_args(__doc__, argv)
+    if find_launch().size > 1:
+        raise InputError("export.py runs as one process; start it without mpirun or msrun")
     check_file(cfg, "checkpoint_path", needed=True)
     path = Path(cfg.file_name)
     if not path.name:

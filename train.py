@@ -8,6 +8,7 @@ from pathlib import Path
 from src.command import run_command
 from src.errors import InputError, RunError
 from src.interruption import Interrupted, Interruption
+from src.launch import Launch, check_launch, find_launch
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
@@ -18,34 +19,40 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from src.training.run_folder import lock
 
     cfg = parse_args(__doc__, argv)
+    launch = find_launch()
+    check_launch(launch, cfg)
     # everything that can be wrong is looked at before MindSpore's import costs seconds, and what is
     # quick to look at before a large annotation file is read
-    check_file(cfg, "resume_from")
-    if not cfg.resume:
-        check_file(cfg, "finetune" if cfg.finetune else "pretrained")
+    if launch.is_main:  # the other ranks get the weights from it
+        check_file(cfg, "resume_from")
+        if not cfg.resume:
+            check_file(cfg, "finetune" if cfg.finetune else "pretrained")
     roles = [True, False] if cfg.eval_interval and not cfg.profile else [True]
     for training in roles:
         find_source(cfg, training=training)
-    folder = make_output_folder(cfg.output_path)
+    folder, held = Path(cfg.output_path), None
     if cfg.profile:
-        folder = make_output_folder(str(folder / "profile"))
-    held = lock(folder)
+        folder = folder / "profile"
+    if launch.is_main:
+        make_output_folder(str(folder))
+        held = lock(folder)
     splits = [build_annotations(cfg, training=training) for training in roles]
-    steps_per_epoch(splits[0], cfg.batch_size * cfg.accumulate)  # raises where there is not one
-    train(cfg, splits, folder, interruption)
+    # raises where there is not one
+    steps_per_epoch(splits[0], cfg.batch_size * cfg.accumulate, ranks=launch.size)
+    train(cfg, splits, folder, launch, interruption)
     if held:
         held.close()
 
 
-def train(cfg, splits: list, folder: Path, interruption: Interruption) -> None:
+def train(cfg, splits: list, folder: Path, launch: Launch, interruption: Interruption) -> None:
     """Trains on the first split, evaluates on the second if there is one; logs in `folder`."""
     from src.device import build_device
     from src.training.run_log import RunLog
 
-    build_device(cfg)
-    log = RunLog(folder)
+    ranks = build_device(cfg, launch, interruption)
+    log = RunLog(folder, ranks.rank)
     try:
-        trainer = prepare(cfg, splits, log, interruption)
+        trainer = prepare(cfg, splits, log, ranks, interruption)
         run(trainer)
     except Interrupted:
         raise
@@ -57,42 +64,63 @@ def train(cfg, splits: list, folder: Path, interruption: Interruption) -> None:
     log.close()
 
 
-def prepare(cfg, splits: list, log, interruption: Interruption):
+def prepare(cfg, splits: list, log, ranks, interruption: Interruption):
     """The trainer, with all that can go wrong behind it; until then the folder stays as it was."""
     from src.data.summary import build_summary
     from src.detection.anchors import build_anchors
-    from src.files import write_atomically
-    from src.training.build import of_the_run
-    from src.training.environment import add_session, environment
-    from src.training.resume import find_run
-    from src.training.run_folder import clear, newest_aside, set_aside
     from src.training.trainer import Trainer
 
-    folder = log.folder
-    saved = find_run(folder / "ckpt", cfg) if cfg.resume else None
-    if cfg.resume and saved is None:
-        aside = newest_aside(folder)
-        instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
-        log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
+    saved = find_saved(cfg, log, ranks)
     if saved:  # its weights are in the checkpoint, wherever they came from
         cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
     log.line(splits[0].summary())
-    log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
+    if ranks.is_main:
+        log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
     for split in splits[1:]:
         log.line(split.summary())
-    trainer = Trainer(cfg, *splits, log=log, saved=saved, interruption=interruption)
+    trainer = Trainer(cfg, *splits, log=log, saved=saved, interruption=interruption, ranks=ranks)
+    log.line(trainer.describe())
     trainer.compile()
-    if cfg.profile:
-        clear(folder)
-    elif saved is None and (aside := set_aside(folder)):
-        log.line(f"an earlier run in {folder} was moved to {aside}")
-    log.open()
-    write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
-    log.line(add_session(folder / "run.json", environment(cfg.device_target)))
+    ranks.main_does(lambda: take_folder(cfg, log, is_new=saved is None))
+    if not ranks.is_main:
+        log.open()
     if saved:
         trainer.go_back(saved)
     log.start_board(trainer.step)
     return trainer
+
+
+def find_saved(cfg, log, ranks):
+    """The checkpoint to go on from, its arrays on the main rank alone; None to start anew."""
+    from src.training.resume import find_run
+    from src.training.run_folder import newest_aside
+
+    if not cfg.resume:
+        return None
+    folder = log.folder
+    saved = find_run(folder / "ckpt", cfg, ranks.size) if ranks.is_main else None
+    if ranks.is_main and saved is None:
+        aside = newest_aside(folder)
+        instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
+        log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
+    return saved or ranks.from_main(saved and saved.without_arrays())
+
+
+def take_folder(cfg, log, *, is_new: bool) -> None:
+    """Makes the folder this run's own, and begins to write there."""
+    from src.files import write_atomically
+    from src.training.build import of_the_run
+    from src.training.environment import add_session, environment
+    from src.training.run_folder import clear, set_aside
+
+    folder = log.folder
+    if cfg.profile:
+        clear(folder)
+    elif is_new and (aside := set_aside(folder)):
+        log.line(f"an earlier run in {folder} was moved to {aside}")
+    log.open()
+    write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
+    log.line(add_session(folder / "run.json", environment(cfg.device_target)))
 
 
 def run(trainer) -> None:

@@ -8,21 +8,65 @@ import errno
 import os
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Optional
 
 from src.errors import EXIT_FAILED, InputError, RunError
 from src.interruption import Interrupted, Interruption
+from src.launch import Launch, find_launch, prepare_environment
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SAVING, TELLING = 60.0, 5.0  # seconds that the main rank gets to save and to tell of an error
 MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
 
 
 def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = None) -> None:
     """Calls `main` as a command line: watches for signals, and leaves with its status."""
     os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
-    (interruption or Interruption()).watch()
-    end_with_status(main)
+    launch = find_launch()
+    prepare_environment(launch)
+    interruption = interruption or Interruption()
+    interruption.is_quiet = not launch.is_main
+    interruption.watch()
+    if launch.size == 1:
+        end_with_status(main)
+    else:
+        end_rank(main, launch)
+
+
+def end_rank(main: Callable[[], Any], launch: Launch) -> None:
+    """`end_with_status` for one of several ranks.
+
+    One that fails leaves without waiting for the others, as MPI otherwise would, and so ends the
+    job. What all of them meet with is told by the main rank alone.
+    """
+    try:
+        end_with_status(partial(after_main_rank, main, launch))
+        return
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        print(f"rank {launch.rank} of {launch.size} failed:", file=sys.stderr)
+        traceback.print_exc()
+        status = EXIT_FAILED
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else EXIT_FAILED)
+
+
+def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
+    """Calls `main`; what it raises is held back until the main rank, if it can, ended the job."""
+    try:
+        main()
+    except BaseException as error:
+        if not launch.is_main:
+            time.sleep(SAVING if isinstance(error, Interrupted) else TELLING)
+        raise
 
 
 def end_with_status(main: Callable[[], Any]) -> None:

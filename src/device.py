@@ -1,30 +1,64 @@
-"""Where the network runs."""
+"""Where the network runs, and with whom."""
 
 import os
+from typing import Optional
 
 import mindspore as ms
 
 from src.errors import InputError
+from src.interruption import Interruption
+from src.launch import Launch
+from src.parallel import Ranks, join, serve_as_scheduler
 
 # Where a CPU has AVX-512, oneDNN in MindSpore 2.10 runs the forward pass of 3x3 convolutions by its
 # unoptimised reference code: an update took 50 times as long (docs/architecture.md)
 CPU_INSTRUCTIONS = "AVX2"
 
 
-def build_device(cfg) -> None:
-    """Sets up the device that the configuration asks for."""
-    set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
+def build_device(
+    cfg, launch: Optional[Launch] = None, interruption: Optional[Interruption] = None
+) -> Ranks:
+    """Sets up the device that the configuration asks for, and lets this rank join its job.
+
+    Args:
+        launch: what started this process; None for one on its own.
+        interruption: of this process.
+
+    Raises:
+        InputError: MindSpore finds no such device.
+    """
+    launch = launch or Launch()
+    if launch.is_scheduler:
+        serve_as_scheduler()
+    device_id = launch.local_rank if launch.size > 1 else cfg.device_id
+    select_device(cfg.device_target, device_id)
+    ranks = join(
+        launch,
+        device=cfg.device_target,
+        timeout=cfg.rank_timeout,
+        interruption=interruption or Interruption(),
+    )
+    if cfg.device_target == "CPU":
+        set_cpu_threads(cfg.cpu_threads or ranks.cores())
+    return ranks
 
 
 def set_up_device(target: str, *, device_id: int = 0, cpu_threads: int = 0) -> None:
+    """`select_device`, and threads of the CPU's kernels; 0 takes the cores this process may use."""
+    select_device(target, device_id)
+    if target == "CPU":
+        set_cpu_threads(cpu_threads or len(os.sched_getaffinity(0)))
+
+
+def select_device(target: str, device_id: int) -> None:
     """Selects graph mode and the device; call it once, before any network is built.
+
+    The CPU's instructions are limited to CPU_INSTRUCTIONS unless the environment sets
+    ONEDNN_MAX_CPU_ISA.
 
     Args:
         target: CPU, GPU or Ascend.
         device_id: which card, on GPU and Ascend.
-        cpu_threads: threads of the CPU's kernels; 0 takes the cores this process may use.
-            MindSpore's own default of 25 is slower on a small machine. Instructions are limited to
-            CPU_INSTRUCTIONS unless the environment sets ONEDNN_MAX_CPU_ISA.
 
     Raises:
         InputError: MindSpore finds no such device.
@@ -33,7 +67,6 @@ def set_up_device(target: str, *, device_id: int = 0, cpu_threads: int = 0) -> N
     ms.set_context(mode=ms.GRAPH_MODE)
     if target == "CPU":
         ms.set_device("CPU")
-        ms.device_context.cpu.op_tuning.threads_num(cpu_threads or len(os.sched_getaffinity(0)))
         return
     device = {"GPU": ms.device_context.gpu, "Ascend": ms.device_context.ascend}[target]
     if not device.is_available():
@@ -42,3 +75,8 @@ def set_up_device(target: str, *, device_id: int = 0, cpu_threads: int = 0) -> N
             "or check the driver"
         )
     ms.set_device(target, device_id)
+
+
+def set_cpu_threads(count: int) -> None:
+    """Threads of the CPU's kernels, which can be set once; MindSpore's own choice is 25."""
+    ms.device_context.cpu.op_tuning.threads_num(count)

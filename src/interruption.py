@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: taken when it suits the run, or at once."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1: taken when it suits the run, or at once."""
 
 import contextlib
 import os
@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Optional
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last of a terminal that is closed
+# SIGHUP comes from a terminal that is closed, SIGUSR1 from schedulers and, to all ranks, by mpirun
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 GRACE = 1.0  # seconds in which another signal is the same request: `timeout` sends two, for one
 POLL = 0.01  # seconds
 
@@ -32,9 +33,13 @@ class Interruption:
 
     Without `watch` nothing ever asks. While `deferred`, the first signal is only noted in `asked`,
     for a loop to look at; another one, or the first at any other time, ends the process at once.
+
+    Args:
+        is_quiet: whether it says nothing of that, as all ranks of a job but one.
     """
 
-    def __init__(self):
+    def __init__(self, *, is_quiet: bool = False):
+        self.is_quiet = is_quiet
         self.asked: Optional[int] = None
         self.deferred = False
 
@@ -71,16 +76,16 @@ class Interruption:
                 continue
             noted_at = time.monotonic()
             if not self.deferred or self.asked is not None:
-                tell(f"\n{name}: leaving at once")
+                self._tell(f"\n{name}: leaving at once")
                 os._exit(Interrupted(signum).exit_status)
             self.asked = signum
-            tell(f"\n{name}: saving and leaving after this update; once more leaves at once")
+            self._tell(f"\n{name}: saving and leaving after this update; once more leaves at once")
 
-
-def tell(message: str) -> None:
-    """Prints to stderr, if that is still there."""
-    with contextlib.suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+    def _tell(self, message: str) -> None:
+        """Prints to stderr, if that is still there."""
+        if not self.is_quiet:
+            with contextlib.suppress(OSError):
+                print(message, file=sys.stderr, flush=True)
 
 
 def take_signals_back() -> None:

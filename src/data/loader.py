@@ -132,14 +132,16 @@ class TrainSamples:
         raise InputError("\n  ".join(["too many unreadable images:", *(m for _, m in unread)]))
 
 
-def steps_per_epoch(annotations: Annotations, batch_size: int) -> int:
-    """Whole batches in the split; InputError where there is none."""
-    if len(annotations) < batch_size:
+def steps_per_epoch(annotations: Annotations, batch_size: int, *, ranks: int = 1) -> int:
+    """Whole batches of all ranks together in the split; InputError where there is none."""
+    images = len(annotations)
+    if images < batch_size * ranks:
+        each = f" on each of {ranks} ranks" if ranks > 1 else ""
         raise InputError(
-            f"{annotations.source}: {len(annotations)} images are fewer than a batch of "
-            f"{batch_size}; use a smaller --batch_size"
+            f"{annotations.source}: {images} images are fewer than a batch of {batch_size}{each}; "
+            "use a smaller --batch_size"
         )
-    return len(annotations) // batch_size
+    return images // (batch_size * ranks)
 
 
 class TrainLoader:
@@ -169,7 +171,7 @@ class TrainLoader:
         self.batch_size = batch_size
         self.rank = rank
         self.ranks = ranks
-        self.steps_per_epoch = steps_per_epoch(samples.annotations, batch_size * ranks)
+        self.steps_per_epoch = steps_per_epoch(samples.annotations, batch_size, ranks=ranks)
         self.prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
 
     def epoch(
@@ -242,8 +244,8 @@ def eval_batches(
             )
 
 
-def build_loader(cfg, annotations: Annotations) -> TrainLoader:
-    """The training batches that the configuration asks for."""
+def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1) -> TrainLoader:
+    """The training batches that the configuration asks for, of one of the ranks."""
     samples = TrainSamples(
         annotations,
         image_size=cfg.image_size,
@@ -252,4 +254,6 @@ def build_loader(cfg, annotations: Annotations) -> TrainLoader:
         assigner=build_assigner(cfg, build_anchors(cfg).boxes(cfg.image_size)),
         seed=cfg.seed,
     )
-    return TrainLoader(samples, batch_size=cfg.batch_size, workers=cfg.num_workers)
+    return TrainLoader(
+        samples, batch_size=cfg.batch_size, workers=cfg.num_workers, rank=rank, ranks=ranks
+    )

@@ -15,6 +15,7 @@ from src.detection.anchors import build_anchors
 from src.detection.postprocess import Detections, Postprocessor, build_postprocessor
 from src.evaluation.coco import coco_results
 from src.models.ssd import SSD, build_ssd
+from src.parallel import Ranks
 from src.weights import check_run, load_detector
 
 
@@ -51,23 +52,37 @@ def detect_split(
     *,
     batch_size: int,
     workers: int,
+    ranks: Optional[Ranks] = None,
     check: Optional[Callable[[], None]] = None,
 ) -> tuple[list[dict], Unreadable]:
     """Detections of every image of the split, in its own pixels, in COCO's result format.
 
-    An image that cannot be read has no detections; it is among the second. `check` is called
-    before each batch, and may raise to end the work.
+    An image that cannot be read has no detections; it is among the second. Each of the ranks takes
+    its share of the images; the main rank gets the detections of all, in the order of the split,
+    and the others none. `check` is called before each batch, and may raise to end the work.
     """
-    results: list[dict] = []
+    ranks = ranks or Ranks()
+    found: dict[int, list[dict]] = {}
     annotations = samples.annotations
     unreadable = Unreadable(annotations.source, len(annotations))
-    for batch in eval_batches(samples, batch_size=batch_size, workers=workers):
+    ranks.rest()
+    batches = eval_batches(
+        samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
+    )
+    for batch in batches:
+        ranks.alive()
         if check is not None:
             check()
         unreadable.add(batch.unread)
         for image_id, detections in detect_batch(forward, batch, postprocess):
-            results += coco_results(image_id, detections, annotations.category_ids)
-    return results, unreadable
+            found[image_id] = coco_results(image_id, detections, annotations.category_ids)
+    ranks.rest()
+    shares = ranks.gather_to_main((found, unreadable.messages))
+    for _, messages in shares:
+        unreadable.add(messages.items())
+    merged = {image_id: results for share, _ in shares for image_id, results in share.items()}
+    ordered = [merged.get(image_id, []) for image_id in annotations.image_ids.tolist()]
+    return [result for results in ordered for result in results], unreadable
 
 
 def build_detector(cfg: Config) -> SSD:
@@ -83,6 +98,7 @@ def detect_with(
     cfg: Config,
     annotations: Annotations,
     *,
+    ranks: Optional[Ranks] = None,
     check: Optional[Callable[[], None]] = None,
 ) -> tuple[list[dict], Unreadable]:
     """`detect_split` as the configuration asks for it."""
@@ -94,5 +110,6 @@ def detect_with(
         build_postprocessor(cfg, anchors),
         batch_size=cfg.eval_batch_size,
         workers=cfg.num_workers,
+        ranks=ranks,
         check=check,
     )

@@ -98,6 +98,13 @@ def freeze(cells: Iterable[nn.Cell], *, norms_only: bool = False) -> None:
                     parameter.requires_grad = False
 
 
+def statistics(network: nn.Cell) -> list[ms.Parameter]:
+    """Moving means and variances of the batch norms that are not frozen."""
+    norms = [cell for _, cell in network.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
+    live = [cell for cell in norms if cell.use_batch_statistics is not False]
+    return [p for cell in live for p in (cell.moving_mean, cell.moving_variance)]
+
+
 def use_float16(network: nn.Cell) -> None:
     """Lets a network calculate in float16, its batch norms and stored weights in float32."""
     network.to_float(ms.float16)

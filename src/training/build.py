@@ -7,6 +7,7 @@ import numpy as np
 from src.config import Config
 from src.losses import DetectionLoss
 from src.models.ssd import SSD, build_ssd
+from src.parallel import Ranks
 from src.training.cells import LossNetwork
 from src.training.ema import MovingAverages
 from src.training.loss_scale import LossScale
@@ -19,7 +20,9 @@ from src.weights import check_run, load_backbone, load_for_finetuning
 
 def of_the_run(cfg: Config) -> Config:
     """The configuration without what concerns one session of a run alone."""
-    return cfg.replace(resume=False, resume_from="", profile=False)
+    return cfg.replace(
+        resume=False, resume_from="", profile=False, run_distribute=False, device_num=0
+    )
 
 
 def build_network(cfg: Config, boxes_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
@@ -42,6 +45,7 @@ def build_step(
     *,
     averaged: Optional[SSD] = None,
     clock: Optional[Stopwatch] = None,
+    ranks: Optional[Ranks] = None,
 ) -> TrainStep:
     """The update of a configuration.
 
@@ -49,6 +53,7 @@ def build_step(
         anchors: default boxes (A,4).
         averaged: takes the averages of the network's weights, if there are any.
         clock: gets the times of its parts.
+        ranks: of the job; by default this process alone.
     """
     loss = DetectionLoss(
         anchors, alpha=cfg.alpha, gamma=cfg.gamma, beta=cfg.beta, box_weight=cfg.box_weight
@@ -63,4 +68,5 @@ def build_step(
         averages=None if averaged is None else MovingAverages(network, averaged),
         ema_decay=cfg.ema_decay,
         clock=clock,
+        ranks=ranks,
     )

@@ -11,6 +11,7 @@ from src.config import Config
 from src.data.workers import Layout
 from src.graph_cache import GraphCache
 from src.models.ssd import SSD
+from src.parallel import Ranks
 from src.training.resume import FREE_ON_RESUME
 from src.training.run_log import RunLog
 from src.training.step import TrainStep
@@ -19,15 +20,22 @@ from src.training.step import TrainStep
 # numbers that an update is given or that plain Python decides on
 NOT_IN_GRAPHS = (
     *FREE_ON_RESUME, "epoch_size", "lr", "lr_schedule", "lr_by", "lr_milestones", "lr_factor",
-    "warmup_ratio", "warmup_epochs", "seed",
+    "warmup_ratio", "warmup_epochs", "auto_scale_lr", "lr_batch_size", "seed",
 )  # fmt: skip
 GRAPHS = ".graphs"  # folder beside output_path, so that runs share it; can be deleted any time
 
 
 def compile_graphs(
-    cfg: Config, step: TrainStep, layout: Layout, evaluated: Optional[SSD], log: RunLog
+    cfg: Config,
+    step: TrainStep,
+    layout: Layout,
+    evaluated: Optional[SSD],
+    log: RunLog,
+    ranks: Ranks,
 ) -> None:
     """Compiles the graphs of a run, or takes them from GRAPHS where they were compiled before.
+
+    Where the ranks' graphs are the same, the main rank compiles them for all.
 
     Args:
         layout: of a training batch.
@@ -40,14 +48,23 @@ def compile_graphs(
             images = np.zeros((cfg.eval_batch_size, *cfg.image_size, 3), np.uint8)
             evaluated.set_train(False).compile(ms.Tensor(images))
 
-    started = time.perf_counter()
-    found = False
-    if cfg.compile_cache:
+    def compile_here() -> bool:
+        if not cfg.compile_cache:
+            work()
+            return False
         decisive = {key: value for key, value in cfg.items() if key not in NOT_IN_GRAPHS}
         images = None if evaluated is None else cfg.eval_batch_size
         root = Path(cfg.output_path).absolute().parent / GRAPHS
-        found = GraphCache(root, [ms.__version__, decisive, layout, images]).compile(work)
+        own = (ranks.rank, ranks.size) if ranks.is_in_graphs else None
+        facts = [ms.__version__, decisive, layout, images, own]
+        return GraphCache(root, facts).compile(work)
+
+    started = time.perf_counter()
+    if ranks.is_in_graphs or not cfg.compile_cache:
+        found = compile_here()
     else:
-        work()
+        found = ranks.main_does(compile_here)
+        if not ranks.is_main:
+            found = compile_here()
     how = "compiled graphs loaded" if found else "compiled"
     log.line(f"{how} in {time.perf_counter() - started:.1f} s")

@@ -11,6 +11,7 @@ from src.evaluation.coco import Metrics, evaluate
 from src.evaluation.detect import detect_with
 from src.evaluation.report import draw_examples
 from src.models.ssd import SSD
+from src.parallel import Ranks
 from src.training.run_log import RunLog
 
 BOARD_PICTURES = 4  # images with boxes that TensorBoard gets of each evaluation
@@ -24,9 +25,18 @@ class Evaluator:
         annotations: the split to evaluate on; None never does.
         network: whose parameters may change between evaluations.
         log: gets the results.
+        ranks: that share the work, and all know of the best result.
     """
 
-    def __init__(self, cfg: Config, annotations: Optional[Annotations], network: SSD, log: RunLog):
+    def __init__(
+        self,
+        cfg: Config,
+        annotations: Optional[Annotations],
+        network: SSD,
+        log: RunLog,
+        ranks: Ranks,
+    ):
+        self.ranks = ranks
         self.cfg = cfg
         self.is_on = annotations is not None and cfg.eval_interval > 0
         self.annotations = annotations
@@ -49,6 +59,12 @@ class Evaluator:
     def load(self, state: dict) -> None:
         for name, value in state.items():
             setattr(self, name, value)
+
+    def renumber(self, number: Callable[[int], int]) -> None:
+        """Takes the numbers of updates over into another numbering."""
+        self.evaluated_step = number(self.evaluated_step)
+        if self.best is not None:
+            self.best = {**self.best, "step": number(self.best["step"])}
 
     def is_due(self, epoch: int, *, last: bool) -> bool:
         """Whether to evaluate after `epoch`, from 1; after the last one always."""
@@ -76,16 +92,21 @@ class Evaluator:
             is_regular: whether it tries the run's patience.
         """
         started = time.perf_counter()
-        results, unreadable = detect_with(self.network, self.cfg, self.annotations, check=check)
-        metrics = evaluate(self.annotations, self.cfg.classes, results)
-        seconds = time.perf_counter() - started
-        if unreadable.messages:
-            self.log.line(f"without detections: {unreadable}")
-        self._tell(metrics, epoch, step, seconds)
-        self._show(results, metrics, step)
-        self.evaluated_step = step
-        ap = metrics.overall["AP"]
+        results, unreadable = detect_with(
+            self.network, self.cfg, self.annotations, ranks=self.ranks, check=check
+        )
+
+        def judge() -> float:
+            metrics = evaluate(self.annotations, self.cfg.classes, results)
+            if unreadable.messages:
+                self.log.line(f"without detections: {unreadable}")
+            self._tell(metrics, epoch, step, time.perf_counter() - started)
+            self._show(results, metrics, step)
+            return metrics.overall["AP"]
+
+        ap = self.ranks.main_does(judge)
         ap = -1.0 if math.isnan(ap) else ap  # no object to find
+        self.evaluated_step = step
         better = self.best is None or ap > self.best["AP"]
         if better:
             self.best = {"AP": ap, "epoch": epoch, "step": step}

@@ -35,7 +35,8 @@ class Guard:
             return
         self.skipped += 1
         what = f"loss {report.loss:.4g}, gradient norm {report.gradient_norm:.4g}"
-        self.log.record("skipped", epoch=epoch, step=step, image_ids=image_ids, **vars(report))
+        numbers = {name: value for name, value in vars(report).items() if name != "news"}
+        self.log.record("skipped", epoch=epoch, step=step, image_ids=image_ids, **numbers)
         if report.overflow:
             what += f" at loss scale {report.loss_scale:g}, which is halved"
         self.log.line(f"step {step}: {what}; the update is skipped; images {image_ids}")

@@ -27,6 +27,7 @@ def profile(trainer: Trainer) -> str:
             for _ in islice(made, TIMED_STEPS):  # logging counts with the next
                 pass
     finally:
+        trainer.ranks.rest()
         trainer.progress.close()
         trainer.loader.close()
     return table(trainer.progress.session)

@@ -216,7 +216,7 @@ class Progress:
             console=not self.on_terminal,
         )
         measured = self._measured(self.interval)
-        numbers = {name: value for name, value in vars(report).items() if name != "updated"}
+        numbers = {name: v for name, v in vars(report).items() if name not in ("updated", "news")}
         self.log.record(
             "step", epoch=epoch, step=step, lr=lr, mean_loss=mean, **measured, **numbers
         )

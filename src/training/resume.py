@@ -1,7 +1,7 @@
 """Checkpoints to go on from: checked when they are read, and found again."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -22,9 +22,10 @@ FREE_ON_RESUME = (
     "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold",
     "nms_iou", "candidates", "max_detections", "pictures", "file_format", "file_name",
     "export_image", "output_path", "resume", "resume_from", "profile", "compile_cache",
-    "device_id", "cpu_threads", "log_interval", "save_interval", "save_minutes",
-    "keep_checkpoints",
+    "device_id", "cpu_threads", "run_distribute", "device_num", "rank_timeout", "log_interval",
+    "save_interval", "save_minutes", "keep_checkpoints",
 )  # fmt: skip
+BATCH = ("batch_size", "accumulate")  # may change with the number of ranks, see check_config
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,21 @@ class SavedRun:
     state: dict
     config: dict
 
-    def check_config(self, cfg: Config) -> None:
-        """InputError names the keys that may not change within a run and did."""
+    def without_arrays(self) -> "SavedRun":
+        """What the ranks need that do not read the checkpoint themselves."""
+        return replace(self, arrays={})
+
+    def check_config(self, cfg: Config, ranks: int) -> None:
+        """InputError names the keys that may not change within a run and did.
+
+        The number of ranks may, and the batch with it where an update has as many images as before.
+        """
+        same_images = self.state["images_per_step"] == cfg.batch_size * cfg.accumulate * ranks
+        free = (*FREE_ON_RESUME, *BATCH) if same_images else FREE_ON_RESUME
         differences = [
             f"{key}: {as_lists(self.config[key])} in the checkpoint, {as_lists(cfg[key])} now"
             for key in cfg
-            if key in self.config and key not in FREE_ON_RESUME
+            if key in self.config and key not in free
             if as_lists(self.config[key]) != as_lists(cfg[key])
         ]
         if differences:
@@ -74,12 +84,13 @@ def read_run(path: Path) -> SavedRun:
     return SavedRun(path, arrays, state, yaml.safe_load(entries[CONFIG]))
 
 
-def find_run(folder: Path, cfg: Config) -> Optional[SavedRun]:
+def find_run(folder: Path, cfg: Config, ranks: int = 1) -> Optional[SavedRun]:
     """The checkpoint to resume from, or None where the folder has none.
 
     Args:
         folder: of the run's checkpoints.
         cfg: names another than last.ckpt in `resume_from`, and must be the run's own.
+        ranks: that go on with it.
 
     Raises:
         InputError: the checkpoint cannot be used; names the next older one that can.
@@ -94,19 +105,19 @@ def find_run(folder: Path, cfg: Config) -> Optional[SavedRun]:
             f"--output_path={path.resolve().parents[1]}"
         )
     try:
-        return usable(path, cfg)
+        return usable(path, cfg, ranks)
     except InputError as error:
-        raise InputError(f"{error}\n  {offer(path, folder, cfg)}") from None
+        raise InputError(f"{error}\n  {offer(path, folder, cfg, ranks)}") from None
 
 
-def usable(path: Path, cfg: Config) -> SavedRun:
+def usable(path: Path, cfg: Config, ranks: int) -> SavedRun:
     """A checkpoint that a run of the configuration can go on from; InputError if it is not."""
     saved = read_run(path)
-    saved.check_config(cfg)
+    saved.check_config(cfg, ranks)
     return saved
 
 
-def offer(refused: Path, folder: Path, cfg: Config) -> str:
+def offer(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
     """What to do instead: the next older checkpoint that is usable, or last.ckpt."""
     numbers = [number for number, path in numbered(folder) if path.name == refused.name]
     older = [path for number, path in numbered(folder) if not numbers or number < numbers[0]]
@@ -114,7 +125,7 @@ def offer(refused: Path, folder: Path, cfg: Config) -> str:
         if path.resolve() == refused.resolve():
             continue
         try:
-            state = usable(path, cfg).state
+            state = usable(path, cfg, ranks).state
         except InputError:
             continue
         where = f"epoch {state['epoch']}, step {state['step']}"
@@ -122,9 +133,21 @@ def offer(refused: Path, folder: Path, cfg: Config) -> str:
     return "no other checkpoint of the run can be used; without --resume it starts anew"
 
 
-def best_on_disk(path: Path) -> Optional[dict]:
+def best_on_disk(path: Path, steps_per_epoch: int) -> Optional[dict]:
     """The evaluation ("AP", "epoch", "step") that best.ckpt is of; None where it is unreadable."""
     try:
-        return json.loads(load_entries(str(path))[STATE])["best"]
+        state = json.loads(load_entries(str(path))[STATE])
+        step = renumbered(state["best"]["step"], state["steps_per_epoch"], steps_per_epoch)
+        return {**state["best"], "step": step}
     except (InputError, KeyError):
         return None
+
+
+def renumbered(step: int, before: int, now: int) -> int:
+    """Number of the update where as much of the run is done, rounded down.
+
+    Args:
+        step: updates that were made; before, now: to an epoch, which differ with the ranks.
+    """
+    epochs, rest = divmod(step, before)
+    return epochs * now + rest * now // before

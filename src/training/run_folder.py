@@ -8,7 +8,9 @@ from typing import IO, Optional
 
 from src.errors import InputError
 
-LEFT_BY_A_RUN = ("ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json")
+LEFT_BY_A_RUN = (
+    "ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json", "ranks",
+)  # fmt: skip
 LOCK = ".lock"
 
 

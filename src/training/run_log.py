@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional, TextIO
 
@@ -11,30 +12,40 @@ from tqdm import tqdm
 from src.files import naming, to_json, write_atomically
 from src.training.board import Board
 
+# (epoch, updates) of a run; the epoch comes first, since updates are numbered anew where a run goes
+# on with another number of ranks
+Place = tuple[int, float]
+
 
 class RunLog:
     """Writes lines to log.txt and the console, and records to metrics.jsonl and TensorBoard.
 
     Until `open` it writes nothing to the folder, which may still be another run's, but keeps the
-    lines. A console that is gone does not end the run.
+    lines. A console that is gone does not end the run. Of several ranks the first does all that;
+    another one's lines go to ranks/rank_N.txt alone.
 
     Args:
-        folder: the run's output_path; it must exist.
+        folder: the run's output_path; it must exist on the first rank.
+        rank: of this process.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, rank: int = 0):
         self.folder = folder
+        self.is_main = rank == 0
+        self.path = folder / ("log.txt" if self.is_main else f"ranks/rank_{rank}.txt")
         self.kept: list[str] = []
         self.text: Optional[TextIO] = None
         self.metrics: Optional[TextIO] = None
         self.board: Optional[Board] = None
-        self.has_console = True
+        self.has_console = self.is_main
 
     def open(self) -> None:
         """Begins to write, with the lines that were kept."""
-        self.text = (self.folder / "log.txt").open("a", buffering=1, encoding="utf-8")
-        self.metrics = (self.folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
-        with naming(self.folder / "log.txt"):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.text = self.path.open("a", buffering=1, encoding="utf-8")
+        if self.is_main:
+            self._open_metrics()
+        with naming(self.path):
             self.text.writelines(self.kept)
 
     def line(self, message: str, *, console: bool = True) -> None:
@@ -43,7 +54,7 @@ class RunLog:
         if self.text is None:
             self.kept.append(timed)
         else:
-            with naming(self.folder / "log.txt"):
+            with naming(self.path):
                 self.text.write(timed)
         if console and self.has_console:
             try:
@@ -54,28 +65,34 @@ class RunLog:
 
     def record(self, kind: str, **values) -> None:
         """Appends one JSON object to metrics.jsonl."""
+        if not self.is_main:
+            return
         with naming(self.folder / "metrics.jsonl"):
             self.metrics.write(to_json({"kind": kind, **values}) + "\n")
 
     def start_board(self, step: int) -> None:
         """Opens TensorBoard's file of this session, which begins after `step` updates."""
-        self.board = Board(self.folder / "tensorboard", step=step)
+        if self.is_main:
+            self.board = Board(self.folder / "tensorboard", step=step)
 
-    def rewind(self, *, step: int, evaluated_step: int, ended_epochs: int) -> None:
+    def rewind(self, limits: Mapping[str, Place], limit: Place) -> None:
         """Drops records of what a resumed run does again.
 
         Args:
-            step: updates that its checkpoint contains.
-            evaluated_step: after which it was last evaluated.
-            ended_epochs: that it has done with.
+            limits: the last place that its checkpoint contains of some kinds of records.
+            limit: that of all others.
         """
+        if not self.is_main:
+            return
         path = self.folder / "metrics.jsonl"
         self.metrics.close()
         lines = path.read_text(encoding="utf-8").splitlines()
-        limits = {"evaluation": ("step", evaluated_step), "epoch": ("epoch", ended_epochs)}
-        kept = [line for line in lines if is_kept(line, limits, step)]
+        kept = [line for line in lines if is_kept(line, limits, limit)]
         write_atomically(path, "".join(line + "\n" for line in kept))
-        self.metrics = path.open("a", buffering=1, encoding="utf-8")
+        self._open_metrics()
+
+    def _open_metrics(self) -> None:
+        self.metrics = (self.folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
 
     def close(self) -> None:
         for file in (self.text, self.metrics, self.board):
@@ -83,16 +100,10 @@ class RunLog:
                 file.close()
 
 
-def is_kept(line: str, limits: dict[str, tuple[str, int]], step: int) -> bool:
-    """Whether a line of metrics.jsonl tells of what a checkpoint contains.
-
-    Args:
-        limits: of some kinds of records, a field and its largest value.
-        step: the largest "step" of all others.
-    """
+def is_kept(line: str, limits: Mapping[str, Place], limit: Place) -> bool:
+    """Whether a line of metrics.jsonl tells of what a checkpoint contains; see `rewind`."""
     try:
         record = json.loads(line)
     except ValueError:  # the last one, cut short by a kill
         return False
-    field, largest = limits.get(record["kind"], ("step", step))
-    return record[field] <= largest
+    return (record["epoch"], record["step"]) <= limits.get(record["kind"], limit)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+LONGEST_WARMUP = 0.2  # of a run whose warm-up follows a larger batch
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -37,12 +39,21 @@ class Schedule:
         return self.base_lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def build_schedule(cfg, steps_per_epoch: int) -> Schedule:
-    """The schedule that the configuration asks for, its epochs turned into updates."""
+def build_schedule(cfg, steps_per_epoch: int, images_per_step: int) -> Schedule:
+    """The schedule that the configuration asks for, its epochs turned into updates.
+
+    With auto_scale_lr the rate grows with the images of an update (Goyal et al., 2017). The warm-up
+    of a larger one starts at the recipe's own rate, and is as many updates long as the recipe's,
+    but at most LONGEST_WARMUP of the run.
+    """
+    scale = images_per_step / cfg.lr_batch_size if cfg.auto_scale_lr else 1.0
+    longer = max(scale, 1.0)
+    longest = max(LONGEST_WARMUP * cfg.epoch_size, cfg.warmup_epochs)
+    warmup_epochs = min(cfg.warmup_epochs * longer, longest)
     return Schedule(
-        base_lr=cfg.lr,
-        warmup_ratio=cfg.warmup_ratio,
-        warmup_steps=round(cfg.warmup_epochs * steps_per_epoch),
+        base_lr=cfg.lr * scale,
+        warmup_ratio=cfg.warmup_ratio / longer,
+        warmup_steps=round(warmup_epochs * steps_per_epoch),
         total_steps=cfg.epoch_size * steps_per_epoch,
         milestones=tuple(epoch * steps_per_epoch for epoch in cfg.lr_milestones)
         if cfg.lr_schedule == "steps"

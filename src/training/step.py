@@ -1,7 +1,7 @@
 """One update of the weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -12,14 +12,16 @@ from mindspore import nn
 from src.data.loader import TrainBatch
 from src.data.workers import Layout
 from src.errors import InputError
+from src.models.layers import statistics
+from src.parallel import Ranks
 from src.training.cells import Copy, GlobalNorm, Gradients, LossNetwork, Update, WeightedSum
 from src.training.ema import MovingAverages, ema_decay
 from src.training.loss_scale import LossScale
-from src.training.stopwatch import COMPUTE, UPDATE, Stopwatch
+from src.training.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
 from src.weights import OPTIMIZER_PREFIX, match, set_parameters
 
 NORM_MARGIN = 1e-6  # keeps the clipping factor finite where all gradients are zero
-STATISTICS = ("moving_mean", "moving_variance")  # endings of the names of batch norms' statistics
+SUMMED_NUMBERS = 5  # over ranks: three losses, positives, and how many ranks have news
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class StepReport:
 
     loss, class_loss, box_loss: of the weights before it; positives: default boxes with an object;
     gradient_norm: before clipping; loss_scale: that was used; updated: False where a number was not
-    finite and the weights were left as they were; overflow: that was so because of the loss scale.
+    finite and the weights were left as they were; overflow: that was so because of the loss scale;
+    news: whether a rank has any. All are those of the whole job, and the same on all its ranks.
     """
 
     loss: float
@@ -39,13 +42,15 @@ class StepReport:
     loss_scale: float
     updated: bool
     overflow: bool
+    news: bool = False
 
 
 class TrainStep:
     """From batches to updated weights, or to unchanged ones where a number is not finite.
 
-    The loss of several batches is that of one batch with all their images: a batch's gradients
-    weigh as its positives, by which its loss was divided.
+    The loss of several batches, on one rank or several, is that of one batch with all their images:
+    a batch's gradients weigh as its positives, by which its loss was divided. Statistics of batch
+    norms become the means over the ranks with each update, so that all ranks stay the same.
 
     Args:
         loss_network: gives (total, class loss, box loss, positives).
@@ -55,6 +60,7 @@ class TrainStep:
         averages: of the weights, or None.
         ema_decay: share of the averages that stays at an update.
         clock: gets the times of the parts.
+        ranks: of the job; by default this process alone.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class TrainStep:
         averages: Optional[MovingAverages] = None,
         ema_decay: float = 0.0,
         clock: Optional[Stopwatch] = None,
+        ranks: Optional[Ranks] = None,
     ):
         self.clip_norm = clip_norm
         self.loss_scale = loss_scale or LossScale(1.0)
@@ -75,11 +82,13 @@ class TrainStep:
         self.gradients = Gradients(loss_network, optimizer.parameters).set_train(True)
         self.norm = GlobalNorm()
         self.sum = WeightedSum()
-        statistics = [p for p in loss_network.get_parameters() if p.name.endswith(STATISTICS)]
+        live = statistics(loss_network)
         backup, self.restore = None, None
-        if statistics:
-            kept = ms.ParameterTuple(statistics).clone(prefix="kept")
-            backup, self.restore = Copy(statistics, kept), Copy(kept, statistics)
+        if live:
+            kept = ms.ParameterTuple(live).clone(prefix="kept")
+            backup, self.restore = Copy(live, kept), Copy(kept, live)
+        self.ranks = ranks or Ranks()
+        self.sum_over_ranks = self.ranks.make_sum(optimizer.parameters, live, SUMMED_NUMBERS)
         self.update = Update(optimizer, averages=averages, backup=backup)
         self.averages = averages
         self.network = loss_network
@@ -102,15 +111,30 @@ class TrainStep:
         self.norm.compile(*gradients)
         if batches > 1:
             self.sum.compile(number, number, *gradients, *gradients)
+        if self.sum_over_ranks is not None:
+            self.sum_over_ranks.compile()
         self.update.compile(number, number, number, *gradients)
         if self.restore is not None:
             self.restore.compile()
 
-    def __call__(self, batches: Sequence[TrainBatch], lr: float) -> StepReport:
-        """One update at learning rate lr from the batches taken together."""
+    def __call__(
+        self, batches: Sequence[TrainBatch], lr: float, has_news: Callable[[], bool] = bool
+    ) -> StepReport:
+        """One update at learning rate lr from the batches of all ranks taken together.
+
+        `has_news` says whether this rank has something to tell the others; by default it has not.
+        """
         with self.clock(COMPUTE):
-            losses, weight, gradients = self._gradients(batches)
+            totals, weight, gradients = self._gradients(batches)
+        if self.sum_over_ranks is None:
+            news = has_news()
+        else:
+            totals, gradients = self._add_up(totals, weight, gradients, has_news)
+            weight, news = 1.0, totals[-1] > 0
+        with self.clock(COMPUTE):
             norm = self.norm(*gradients).asnumpy()
+        normaliser = max(totals[3], 1.0)
+        losses, weight = totals[:3] / normaliser, weight / normaliser
         used = self.loss_scale.value
         norm = float(norm) * weight / used
         is_loss_finite = bool(np.isfinite(losses).all())
@@ -120,9 +144,21 @@ class TrainStep:
         with self.clock(UPDATE):
             if finite:
                 self._update(gradients, weight / used * self._clipping(norm), lr)
-            elif self.restore is not None:  # the forward pass has spoilt the norms' statistics
-                self.restore()
-        return StepReport(*map(float, losses), norm, used, finite, overflow)
+            else:
+                self.undo()
+        numbers = map(float, (*losses, totals[3], norm, used))
+        return StepReport(*numbers, updated=finite, overflow=overflow, news=bool(news))
+
+    def undo(self) -> None:
+        """Takes back what forward passes since the last update did to the norms' statistics."""
+        if self.restore is not None:
+            self.restore()
+
+    def synchronise(self) -> None:
+        """Gives all ranks the main one's parameters and count of updates."""
+        self.ranks.broadcast(list(self.parameters().values()))
+        self.updates = self.ranks.from_main(self.updates)
+        self._keep_statistics()
 
     def parameters(self) -> dict[str, ms.Parameter]:
         """All that an update reads and writes, by the names that it has in a checkpoint."""
@@ -146,30 +182,48 @@ class TrainStep:
         if found.missing or found.unexpected or found.misshaped:
             raise InputError(f"the checkpoint does not fit the run\n  {found.report()}")
         set_parameters(parameters, arrays, found.matched)
+        self.updates = updates
+        self._keep_statistics()
+
+    def _keep_statistics(self) -> None:
+        """Makes the statistics that `undo` brings back those of now."""
         if self.restore is not None:
             for kept, own in zip(self.restore.sources, self.restore.targets):
-                kept.set_data(ms.Tensor(arrays[own.name]))
-        self.updates = updates
+                kept.set_data(ms.Tensor(own.asnumpy().copy()))
 
     def _gradients(self, batches: Sequence[TrainBatch]):
-        """The losses (4,), and gradients with what they have to be multiplied by."""
+        """This rank's share of an update.
+
+        Returns:
+            The three losses, each summed over the boxes rather than their mean, and the positives
+            (4,); a weight; gradients. Weight x gradients are those of the summed loss.
+        """
         scale = ms.Tensor(self.loss_scale.value, ms.float32)
-        positives, total, weight, gradients = 0.0, np.zeros(3), 1.0, None
+        totals, weight, gradients = np.zeros(4), 1.0, None
         for batch in batches:
             arrays = (batch.images, batch.assigned, batch.boxes, batch.labels)
             tensors = [ms.Tensor(array) for array in arrays]
             losses, found = self.gradients(*tensors, scale)
             losses = losses.asnumpy().astype(np.float64)
             normaliser = max(losses[3], 1.0)
-            total += losses[:3] * normaliser
-            positives += losses[3]
+            totals += [*(losses[:3] * normaliser), losses[3]]
             if gradients is None:
                 gradients, weight = found, normaliser
                 continue
             weights = [ms.Tensor(w, ms.float32) for w in (weight, normaliser)]
             gradients, weight = self.sum(*weights, *gradients, *found), 1.0
-        normaliser = max(positives, 1.0)
-        return np.append(total / normaliser, positives), weight / normaliser, gradients
+        return totals, weight, gradients
+
+    def _add_up(self, totals: np.ndarray, weight: float, gradients, has_news: Callable[[], bool]):
+        """Sums over the ranks: totals (5,), the last one of news, and gradients."""
+        try:
+            with self.clock(WAIT):
+                self.ranks.meet()
+            with self.clock(REDUCE):
+                return self.sum_over_ranks([*totals, has_news()], gradients, weight)
+        except BaseException:  # a rank is gone, and this one may still be saved
+            self.undo()
+            raise
 
     def _clipping(self, norm: float) -> float:
         """What brings a norm down to clip_norm, where it is larger."""

@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-DATA, COMPUTE, REDUCE, UPDATE, HOOKS = "data", "forward + backward", "reduce", "update", "hooks"
-PARTS = (DATA, COMPUTE, REDUCE, UPDATE, HOOKS)
+DATA, COMPUTE, WAIT, REDUCE = "data", "forward + backward", "other ranks", "reduce"
+UPDATE, HOOKS = "update", "hooks"
+PARTS = (DATA, COMPUTE, WAIT, REDUCE, UPDATE, HOOKS)
 
 
 class Stopwatch:

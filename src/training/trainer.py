@@ -1,9 +1,11 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
+from pathlib import Path
 from typing import Optional
 
 import numpy as np
@@ -16,13 +18,15 @@ from src.detection.anchors import build_anchors
 from src.errors import InputError, WorkerDied
 from src.interruption import Interrupted, Interruption
 from src.models.ssd import build_ssd
+from src.parallel import RankLost, Ranks
+from src.training.agreement import Agreement, check_same
 from src.training.build import build_network, build_step, of_the_run
 from src.training.checkpoint import Checkpoints
 from src.training.compiling import compile_graphs
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
 from src.training.progress import Progress
-from src.training.resume import SavedRun, best_on_disk
+from src.training.resume import SavedRun, best_on_disk, renumbered
 from src.training.run_folder import new_aside
 from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
@@ -43,6 +47,7 @@ class Trainer:
         log: of the run.
         saved: the checkpoint to go on from, which must fit the configuration.
         interruption: says when to stop early.
+        ranks: that train together; by default this process alone.
 
     Raises:
         InputError: fewer images than an update takes, unusable weights, or other annotations than
@@ -58,13 +63,16 @@ class Trainer:
         log: RunLog,
         saved: Optional[SavedRun] = None,
         interruption: Optional[Interruption] = None,
+        ranks: Optional[Ranks] = None,
     ):
         self.cfg = cfg
         self.log = log
         self.interruption = interruption or Interruption()
+        self.ranks = ranks or Ranks()
         self.clock = Stopwatch(precise=cfg.profile)
         generator = build_anchors(cfg)
-        self.network = build_network(cfg, generator.boxes_per_cell, log, start=saved is None)
+        start = saved is None and self.ranks.is_main
+        self.network = build_network(cfg, generator.boxes_per_cell, log, start=start)
         self.averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
         self.train_step = build_step(
             cfg,
@@ -72,30 +80,47 @@ class Trainer:
             generator.boxes(cfg.image_size),
             averaged=self.averaged,
             clock=self.clock,
+            ranks=self.ranks,
         )
-        self.loader = build_loader(cfg, annotations)
+        self.loader = build_loader(cfg, annotations, rank=self.ranks.rank, ranks=self.ranks.size)
         self.data = annotations.fingerprint()
         self.unreadable = Unreadable(annotations.source, len(annotations))
+        self.agreement = Agreement(
+            self.ranks, self.interruption, self.unreadable, save_seconds=cfg.save_minutes * MINUTE
+        )
+        self.images_per_step = cfg.batch_size * cfg.accumulate * self.ranks.size
         self.steps_per_epoch = self.loader.steps_per_epoch // cfg.accumulate
         self.total_steps = cfg.epoch_size * self.steps_per_epoch
         self.stop_at = min(cfg.max_steps or self.total_steps, self.total_steps)
-        self.schedule = build_schedule(cfg, self.steps_per_epoch)
+        self.schedule = build_schedule(cfg, self.steps_per_epoch, self.images_per_step)
         self.checkpoints = Checkpoints(
             log.folder / "ckpt", keep=cfg.keep_checkpoints, config=of_the_run(cfg).to_yaml()
         )
-        self.evaluator = Evaluator(cfg, val_annotations, self.evaluated_network, log)
+        self.evaluator = Evaluator(cfg, val_annotations, self.evaluated_network, log, self.ranks)
         self.guard = Guard(log, max_bad_steps=cfg.max_bad_steps)
         self.progress = Progress(
             log,
             total_steps=self.stop_at,
-            images_per_step=cfg.batch_size * cfg.accumulate,
+            images_per_step=self.images_per_step,
             log_interval=cfg.log_interval,
         )
         self.step = 0  # of the run, skipped ones included
         self.ended_epochs = 0  # that were evaluated and saved as the configuration asks
-        self.saved_at = time.monotonic()
         if saved:
             self._resume(saved)
+        self.train_step.synchronise()
+
+    def describe(self) -> str:
+        """The images of an update and its rate, and how the ranks talk."""
+        cfg, ranks = self.cfg, self.ranks
+        text = f"{count(self.images_per_step, 'image')} an update"
+        if ranks.size > 1:
+            text += f" over {ranks.size} ranks ({ranks.describe()})"
+        rate = self.schedule
+        text += f", lr {rate.base_lr:.4g} after {count(rate.warmup_steps, 'update')} of warm-up"
+        if cfg.auto_scale_lr:
+            text += f" (lr {cfg.lr:g} is scaled: it is meant for {cfg.lr_batch_size} images)"
+        return text
 
     @property
     def evaluated_network(self):
@@ -110,10 +135,17 @@ class Trainer:
                 f"{saved.path}: the run was trained on other annotations: the training split has "
                 "changed since; start another run with --finetune"
             )
-        self.train_step.load(saved.arrays, updates=state["updates"])
-        self.step, self.ended_epochs = state["step"], state["ended_epochs"]
+        if self.ranks.is_main:
+            self.train_step.load(saved.arrays, updates=state["updates"])
+        self.step = self._renumbered(state["step"], state)
+        self.ended_epochs = state["ended_epochs"]
         for name, part in self._parts().items():
             part.load(state[name])
+        self.evaluator.renumber(lambda step: self._renumbered(step, state))
+
+    def _renumbered(self, step: int, state: dict) -> int:
+        """Number, with these ranks, of an update of the session that saved the state."""
+        return renumbered(step, state["steps_per_epoch"], self.steps_per_epoch)
 
     def _parts(self) -> dict:
         """What has a state of its own, by its name in a checkpoint."""
@@ -126,20 +158,35 @@ class Trainer:
 
     def go_back(self, saved: SavedRun) -> None:
         """Leaves in the run's folder only what comes before the checkpoint it resumes from."""
-        self.log.rewind(
-            step=self.step,
-            evaluated_step=self.evaluator.evaluated_step,
-            ended_epochs=self.ended_epochs,
-        )
+        state = saved.state
+        evaluated = state["evaluator"]["evaluated_step"]
+        limits = {
+            "evaluation": (-(-evaluated // state["steps_per_epoch"]), evaluated),
+            "epoch": (self.ended_epochs, math.inf),
+        }
+        self.log.rewind(limits, (state["epoch"], state["step"]))
         self.log.line(f"resumed from {saved.path} (step {self.step} of {self.total_steps})")
+        if state["images_per_step"] != self.images_per_step:
+            self.log.line(
+                f"an update has {self.images_per_step} images now and had "
+                f"{state['images_per_step']}, so steps are numbered anew: {state['step']} then is "
+                f"{self.step} now"
+            )
+        if self.ranks.is_main:
+            self._go_back_to(saved.path)
+        # what best.ckpt holds may be of a later step than the checkpoint
+        on_disk = self.ranks.main_does(
+            lambda: best_on_disk(self.checkpoints.best, self.steps_per_epoch)
+        )
+        self.evaluator.take_over(on_disk)
+
+    def _go_back_to(self, path: Path) -> None:
         last = self.checkpoints.last
-        if self._is_kept(self.ended_epochs) and last.exists() and saved.path.samefile(last):
+        if self._is_kept(self.ended_epochs) and last.exists() and path.samefile(last):
             self.checkpoints.keep_epoch(self.ended_epochs)  # it may have been killed before that
         if self.cfg.resume_from:
             aside = new_aside(self.log.folder) / "ckpt"
-            self.checkpoints.set_later_aside(saved.path, self.ended_epochs, aside)
-        # what best.ckpt holds may be of a later step than the checkpoint
-        self.evaluator.take_over(best_on_disk(self.checkpoints.best))
+            self.checkpoints.set_later_aside(path, self.ended_epochs, aside)
 
     def compile(self) -> None:
         """Compiles all that a run needs, or takes it from the folder of compiled graphs."""
@@ -149,6 +196,7 @@ class Trainer:
             self.loader.samples.layout(self.cfg.batch_size),
             self.evaluated_network if self.evaluator.is_on else None,
             self.log,
+            self.ranks,
         )
 
     def run(self) -> Optional[dict]:
@@ -164,15 +212,16 @@ class Trainer:
         except Interrupted as interrupted:
             self._leave(interrupted)
             raise
-        except WorkerDied as death:
-            if not self.interruption.is_asked(SIGNAL_DELAY):
-                saved = f"; saved {self.checkpoints.last}" if self.step and self._save() else ""
-                raise WorkerDied(f"{death}{saved}") from None
+        except (WorkerDied, RankLost) as death:
+            if isinstance(death, RankLost) or not self.interruption.is_asked(SIGNAL_DELAY):
+                saved = f"; saved {self.checkpoints.last}" if self.step and self._rescue() else ""
+                raise type(death)(f"{death}{saved}") from None
             # schedulers signal the workers too, and they end at once
             interrupted = Interrupted(self.interruption.asked)
             self._leave(interrupted)
             raise interrupted from None
         finally:
+            self.ranks.rest()
             self.interruption.deferred = False
             self.progress.close()
             self.loader.close()
@@ -204,8 +253,10 @@ class Trainer:
         with closing(self.steps(min(self.epoch_end(), self.stop_at))) as steps:
             for _ in steps:
                 self.interruption.deferred = True  # there is something to lose now
-                self.interruption.check()
-                self._save_if_time()
+                if self.agreement.signum:
+                    raise Interrupted(self.agreement.signum)
+                if self.agreement.is_save_due:
+                    self._save()
 
     def epoch_end(self) -> int:
         """Number of the update that ends the epoch under way."""
@@ -219,14 +270,18 @@ class Trainer:
                 yield update
 
     def _step(self, epoch: int, batches: list[TrainBatch]) -> None:
+        self.ranks.alive()
         for batch in batches:
-            self.unreadable.add(batch.unread)
-        self.unreadable.check()
+            self.agreement.unread += batch.unread
         lr = self.schedule(self.step)
-        report = self.train_step(batches, lr)
+        report = self.train_step(batches, lr, self.agreement.has_news)
         self.step += 1
         with self.clock(HOOKS):
+            if report.news:
+                self.agreement.hear()
             ids = np.concatenate([batch.image_ids for batch in batches]).tolist()
+            if not report.updated:  # whichever rank's image it was
+                ids = [image_id for own in self.ranks.gather(ids) for image_id in own]
             self.guard.check(report, ids, epoch=epoch, step=self.step)
         self.progress.update(
             epoch=epoch,
@@ -248,6 +303,7 @@ class Trainer:
             self._save()
 
     def _close_epoch(self, epoch: int) -> None:
+        check_same(self.ranks, self.train_step.parameters())
         last = self.step == self.total_steps
         due = self.evaluator.is_due(epoch, last=last)
         if due:
@@ -256,7 +312,7 @@ class Trainer:
         self.ended_epochs = epoch
         kept = self._is_kept(epoch)
         if (due or kept) and self._save() and kept:
-            self.checkpoints.keep_epoch(epoch)
+            self.ranks.main_does(lambda: self.checkpoints.keep_epoch(epoch))
 
     def _is_kept(self, epoch: int) -> bool:
         """Whether the run keeps a checkpoint of an epoch, from 1, that has just ended."""
@@ -269,12 +325,20 @@ class Trainer:
         self.evaluated_network.set_train(False)
         started = time.perf_counter()
         if self.evaluator(epoch, self.step, self.interruption.check, is_regular=is_regular):
-            weights = {
-                p.name.removeprefix(EMA_PREFIX): p for p in self.evaluated_network.get_parameters()
-            }
-            state = {"epoch": epoch, "step": self.step, "best": self.evaluator.best}
-            self.checkpoints.save(self.checkpoints.best, weights, state)
+            self.ranks.main_does(lambda: self._write_best(epoch))
         self.progress.evaluated(time.perf_counter() - started)
+
+    def _write_best(self, epoch: int) -> None:
+        weights = {
+            p.name.removeprefix(EMA_PREFIX): p for p in self.evaluated_network.get_parameters()
+        }
+        state = {
+            "epoch": epoch,
+            "step": self.step,
+            "steps_per_epoch": self.steps_per_epoch,
+            "best": self.evaluator.best,
+        }
+        self.checkpoints.save(self.checkpoints.best, weights, state)
 
     def _may_go_on(self) -> bool:
         if self.evaluator.is_patient():
@@ -289,6 +353,8 @@ class Trainer:
             "epoch": -(-self.step // self.steps_per_epoch),
             "step": self.step,
             "updates": self.train_step.updates,
+            "steps_per_epoch": self.steps_per_epoch,
+            "images_per_step": self.images_per_step,
             "ended_epochs": self.ended_epochs,
             "seed": self.cfg.seed,
             "data": self.data,
@@ -296,22 +362,30 @@ class Trainer:
         }
 
     def _save(self) -> bool:
-        """Saves the run, unless its weights are in doubt; whether it did."""
+        """Saves the run, unless its weights are in doubt; whether it did. All ranks take part."""
         if self.guard.bad_in_a_row:
             return False
-        parameters, state = self.train_step.parameters(), self.state()
-        self.checkpoints.save(self.checkpoints.last, parameters, state)
-        self.saved_at = time.monotonic()
+        self.ranks.main_does(self._write_last)
+        self.agreement.saved()
         return True
 
-    def _save_if_time(self) -> None:
-        minutes = self.cfg.save_minutes
-        if minutes and time.monotonic() - self.saved_at >= minutes * MINUTE:
-            self._save()
+    def _rescue(self) -> bool:
+        """`_save` of a rank that may be the only one left."""
+        if self.guard.bad_in_a_row or not self.ranks.is_main:
+            return False
+        self._write_last()
+        return True
+
+    def _write_last(self) -> None:
+        parameters, state = self.train_step.parameters(), self.state()
+        self.checkpoints.save(self.checkpoints.last, parameters, state)
 
     def _leave(self, interrupted: Interrupted) -> None:
         self.progress.close()
-        if self._save():
+        self.ranks.rest()
+        if not self.ranks.is_main:
+            return
+        if self._rescue():
             self.log.line(
                 f"{interrupted}: saved {self.checkpoints.last} (epoch {self.state()['epoch']}, "
                 f"step {self.step}); the same command with --resume=True goes on"

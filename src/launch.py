@@ -1,0 +1,84 @@
+"""What started this process: a shell, mpirun or msrun. It is asked before anything slow is done."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+from src.errors import InputError
+
+PATIENCE = (
+    1800.0  # seconds for what one rank does at length: reading, compiling, saving, the metric
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One process of a job.
+
+    Attributes:
+        by: "mpirun" (Open MPI's), "msrun" (MindSpore's), or "" for a process on its own.
+        rank: which of `size` processes; local_rank: which of those on this machine; all from 0.
+        is_scheduler: whether it is the one that msrun starts beside the ranks, to let them meet.
+    """
+
+    by: str = ""
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    is_scheduler: bool = False
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the one that writes and prints."""
+        return self.rank == 0 and not self.is_scheduler
+
+
+def find_launch(environ: Optional[Mapping[str, str]] = None) -> Launch:
+    """What the environment tells; this process's own by default."""
+    environ = os.environ if environ is None else environ
+    if role := environ.get("MS_ROLE"):
+        return Launch(
+            "msrun",
+            rank=int(environ.get("RANK_ID", 0)),
+            size=int(environ["MS_WORKER_NUM"]),
+            local_rank=int(environ.get("DEVICE_ID", 0)),
+            is_scheduler=role == "MS_SCHED",
+        )
+    if "OMPI_COMM_WORLD_SIZE" in environ:
+        names = ("RANK", "SIZE", "LOCAL_RANK")
+        return Launch("mpirun", *(int(environ[f"OMPI_COMM_WORLD_{name}"]) for name in names))
+    return Launch()
+
+
+def check_launch(launch: Launch, cfg: Mapping) -> None:
+    """InputError where run_distribute, device_num or device_id contradict how the job began."""
+    started = f"{launch.by} started {launch.size} processes"
+    if launch.size > 1 and not cfg["run_distribute"]:
+        raise InputError(
+            f"{started}, but run_distribute is False, so each would train on its own; add "
+            "--run_distribute=True"
+        )
+    if cfg["run_distribute"] and not launch.by:
+        raise InputError(
+            "run_distribute is True, but neither mpirun nor msrun started this process; start it "
+            "with 'mpirun -n 8 python3 ...' or scripts/run_distribute_train.sh, or leave the flag "
+            "out"
+        )
+    if cfg["device_num"] not in (0, launch.size):
+        raise InputError(
+            f"device_num is {cfg['device_num']}, but "
+            + (started if launch.by else "this is one process on its own")
+            + f"; start as many as there are devices, or give --device_num={launch.size}"
+        )
+    if launch.size > 1 and cfg["device_id"]:
+        raise InputError(
+            f"device_id is {cfg['device_id']}, but {started}: each takes the card of its number on "
+            "its machine; leave --device_id out"
+        )
+
+
+def prepare_environment(launch: Launch) -> None:
+    """Sets what MindSpore reads when it is imported."""
+    if launch.by == "msrun" and not launch.is_scheduler:  # which keeps 30 s to miss a dead rank
+        os.environ.setdefault("MS_NODE_TIMEOUT", f"{PATIENCE:.0f}")

@@ -1,0 +1,89 @@
+"""What the ranks of a run agree on, so that they stay together."""
+
+import time
+import zlib
+from collections.abc import Mapping
+from typing import Optional
+
+import mindspore as ms
+import numpy as np
+
+from src.data.loader import Unread
+from src.data.problems import Unreadable
+from src.errors import RunError
+from src.interruption import Interruption
+from src.parallel import Ranks
+
+
+class Agreement:
+    """Whether to stop or to save after an update, and which images could not be read.
+
+    A rank that has something to tell says so with its gradients; only then do they talk.
+
+    Args:
+        ranks: of the run.
+        interruption: of this rank.
+        unreadable: takes what any rank could not read.
+        save_seconds: after which a checkpoint is due; 0 for never.
+    """
+
+    def __init__(
+        self,
+        ranks: Ranks,
+        interruption: Interruption,
+        unreadable: Unreadable,
+        *,
+        save_seconds: float,
+    ):
+        self.ranks = ranks
+        self.interruption = interruption
+        self.unreadable = unreadable
+        self.save_seconds = save_seconds
+        self.unread: Unread = []  # what the others do not know of yet
+        self.signum: Optional[int] = None  # that a rank was asked to stop by
+        self.is_save_due = False
+        self.saved()
+
+    def saved(self) -> None:
+        """Takes note of a checkpoint."""
+        self.saved_at = time.monotonic()
+        self.is_save_due = False
+
+    def has_news(self) -> bool:
+        """Whether this rank has something to tell."""
+        return bool(self.unread) or self.interruption.asked is not None or self._is_time()
+
+    def hear(self) -> None:
+        """Lets each rank know what any has to tell; InputError of too many unreadable images."""
+        told = self.ranks.gather((self.unread, self.interruption.asked, self._is_time()))
+        self.unread = []
+        for unread, signum, is_time in told:
+            self.unreadable.add(unread)
+            self.signum = self.signum or signum
+            self.is_save_due = self.is_save_due or is_time
+        self.unreadable.check()
+
+    def _is_time(self) -> bool:
+        seconds = self.save_seconds
+        return seconds > 0 and time.monotonic() - self.saved_at >= seconds
+
+
+def check_same(ranks: Ranks, parameters: Mapping[str, ms.Parameter]) -> None:
+    """RunError names the first parameter that is not the same on all ranks, to the last bit."""
+    if ranks.size == 1:
+        return
+    own = {name: checksum(parameter.asnumpy()) for name, parameter in parameters.items()}
+    everyone = ranks.gather(own)
+    for name, expected in everyone[0].items():
+        others = [rank for rank, sums in enumerate(everyone) if sums[name] != expected]
+        if others:
+            raise RunError(
+                f"{name} is not the same on all ranks: it differs from rank 0's on {others}; the "
+                "run ends, since its ranks no longer train one network. The last checkpoint is "
+                "from before"
+            )
+
+
+def checksum(array: np.ndarray) -> int:
+    """CRC-32 of an array's bytes."""
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
