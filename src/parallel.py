@@ -203,7 +203,7 @@ class ClusterRanks(SeveralRanks):
         super().__init__(launch, **options)
         communication.init()
         self.rank = communication.get_rank()
-        self.all_gather, self.all_reduce, self.from_rank_0 = AllGather(), AllReduce(), FromMain()
+        self.all_gather, self.all_reduce, self.from_main_rank = AllGather(), AllReduce(), FromMain()
 
     def describe(self) -> str:
         return f"MindSpore's collectives ({communication.GlobalComm.BACKEND})"
@@ -297,4 +297,7 @@ def join(launch: Launch, *, device: str, timeout: float, interruption: Interrupt
 def serve_as_scheduler() -> None:
     """What msrun's scheduler does: lets the ranks find each other, until they have ended."""
     ms.set_device("CPU")
-    communication.init()  # ends the process
+    try:
+        communication.init()  # ends the process
+    except RuntimeError as error:
+        raise RunError(f"the scheduler misses a rank: {str(error).splitlines()[0]}") from error
