@@ -20,7 +20,7 @@ from src.interruption import Interrupted, Interruption
 from src.launch import Launch, find_launch, prepare_environment
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAVING, TELLING = 60.0, 5.0  # seconds that the main rank gets to save and to tell of an error
+SAVING, LEAVING, TELLING = 60.0, 0.5, 5.0  # seconds; see `patience`
 MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
 
 
@@ -65,8 +65,16 @@ def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
         main()
     except BaseException as error:
         if not launch.is_main:
-            time.sleep(SAVING if isinstance(error, Interrupted) else TELLING)
+            time.sleep(patience(error))
         raise
+
+
+def patience(error: BaseException) -> float:
+    """Seconds that the main rank gets to end the job itself, so that the others need not."""
+    if not isinstance(error, Interrupted):
+        return TELLING
+    # SIGTERM comes from an mpirun that ends the job, and will use SIGKILL
+    return LEAVING if error.signum == signal.SIGTERM else SAVING
 
 
 def end_with_status(main: Callable[[], Any]) -> None:

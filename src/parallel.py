@@ -24,7 +24,7 @@ from src.watchdog import Watchdog
 
 MAIN = 0  # the rank that writes and prints
 MARGIN = 10.0  # seconds; a rank that hangs says so itself before the others give it up
-SIGNAL_GRACE = 5.0  # seconds; ranks that got a signal do not wait longer for one that is gone
+SIGNAL_GRACE = 0.3  # seconds; mpirun ends a job with a signal, and 1 s later with SIGKILL
 POLL = 0.0005  # seconds between two looks; waiting in MPI itself would take a core
 
 
