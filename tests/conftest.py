@@ -1,5 +1,6 @@
 """What several tests share: the device, the drawn data set, small configurations."""
 
+import json
 import os
 from pathlib import Path
 
@@ -54,3 +55,13 @@ def small_keys(shapes: Path, output: Path) -> dict:
         "log_interval": 1,
         "pictures": 2,
     }
+
+
+def write_recipe(path: Path, keys: dict) -> Path:
+    """The demo recipe with some keys changed, as a file."""
+    lines = [
+        line for line in DEMO_RECIPE.read_text().splitlines() if line.split(":")[0] not in keys
+    ]
+    lines += [f"{key}: {json.dumps(value)}" for key, value in keys.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path

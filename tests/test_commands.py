@@ -13,7 +13,7 @@ from mindspore import nn
 
 from src.config import parse_args
 from src.data.coco import coco_paths, read_coco
-from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
+from tests.conftest import REPOSITORY, small_keys, write_recipe
 from tests.datasets import write_txt, write_voc
 from tests.references import bare_coco_stats
 
@@ -30,12 +30,8 @@ def run(script, *flags, env=None):
 def recipe(shapes, tmp_path_factory):
     """A small recipe as a file, and the folder that its run goes to."""
     folder = tmp_path_factory.mktemp("commands")
-    path = folder / "small.yaml"
     keys = {**small_keys(shapes, folder), "epoch_size": 3}
-    text = DEMO_RECIPE.read_text() + "".join(f"{k}: {json.dumps(v)}\n" for k, v in keys.items())
-    lines = {line.partition(":")[0]: line for line in text.splitlines() if ":" in line}
-    path.write_text("\n".join(lines.values()))  # of a key that comes twice the later one
-    return path, folder / "run"
+    return write_recipe(folder / "small.yaml", keys), folder / "run"
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,8 @@ def read_run(path: Path) -> SavedRun:
     state = json.loads(entries[STATE])
     if "updates" not in state:
         raise InputError(f"{path}: holds weights alone; it can only be used with --finetune")
+    if "images_per_step" not in state:
+        raise InputError(f"{path}: is of an older version; it can only be used with --finetune")
     arrays = {
         name: entry.asnumpy()
         for name, entry in entries.items()

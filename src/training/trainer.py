@@ -160,8 +160,9 @@ class Trainer:
         """Leaves in the run's folder only what comes before the checkpoint it resumes from."""
         state = saved.state
         evaluated = state["evaluator"]["evaluated_step"]
+        epochs, rest = divmod(evaluated, state["steps_per_epoch"])
         limits = {
-            "evaluation": (-(-evaluated // state["steps_per_epoch"]), evaluated),
+            "evaluation": (epochs + 1, evaluated) if rest else (epochs, math.inf),
             "epoch": (self.ended_epochs, math.inf),
         }
         self.log.rewind(limits, (state["epoch"], state["step"]))

@@ -10,7 +10,7 @@ import pytest
 from src.config import make_config
 from src.errors import InputError, RunError
 from src.training.checkpoint import Checkpoints, numbered
-from src.training.resume import best_on_disk, find_run, read_run
+from src.training.resume import best_on_disk, find_run, read_run, renumbered
 from src.weights import has_checksum, read_checkpoint
 
 
@@ -18,8 +18,11 @@ def parameters(value: float) -> dict:
     return {"w": ms.Parameter(ms.Tensor(np.full((50, 40), value, np.float32)), name="w")}
 
 
+SIZES = {"steps_per_epoch": 10, "images_per_step": 16}
+
+
 def save(checkpoints: Checkpoints, epoch: int) -> None:
-    state = {"epoch": epoch, "step": 10 * epoch, "updates": 10 * epoch}
+    state = {"epoch": epoch, "step": 10 * epoch, "updates": 10 * epoch, **SIZES}
     checkpoints.save(checkpoints.last, parameters(epoch), state)
     checkpoints.keep_epoch(epoch)
     checkpoints.keep_epoch(epoch)  # as a resumed run does; nothing is left beside
@@ -44,7 +47,7 @@ def checkpoints(tmp_path):
 
 def test_what_is_read_is_what_was_saved(checkpoints):
     saved = read_run(checkpoints.last)
-    assert saved.state == {"epoch": 4, "step": 40, "updates": 40}
+    assert saved.state == {"epoch": 4, "step": 40, "updates": 40, **SIZES}
     assert np.array_equal(saved.arrays["w"], np.full((50, 40), 4, np.float32))
     assert saved.config["lr"] == 0.25
     assert checkpoints.last.stat().st_mode & 0o777 == 0o644
@@ -142,11 +145,13 @@ def test_folder_without_checkpoints_has_no_run(tmp_path):
 
 def test_weights_alone_are_no_run(checkpoints):
     best = {"AP": 0.5, "epoch": 4, "step": 40}
-    checkpoints.save(checkpoints.best, parameters(9), {"epoch": 4, "step": 40, "best": best})
+    state = {"epoch": 4, "step": 40, "steps_per_epoch": 10, "best": best}
+    checkpoints.save(checkpoints.best, parameters(9), state)
     with pytest.raises(InputError, match="holds weights alone"):
         find(checkpoints, resume_from=str(checkpoints.best))
-    assert best_on_disk(checkpoints.best) == best
-    assert best_on_disk(checkpoints.last) is None
+    assert best_on_disk(checkpoints.best, 10) == best
+    assert best_on_disk(checkpoints.best, 20) == {**best, "step": 80}
+    assert best_on_disk(checkpoints.last, 10) is None
 
 
 def test_checkpoint_of_another_program(tmp_path):
@@ -172,6 +177,34 @@ def test_another_configuration_is_refused_with_the_keys(checkpoints):
     ]
     # one of the own configuration is offered
     assert "epoch_04.ckpt is sound (epoch 4, step 40)" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "changes", "refused"),
+    [
+        (4, {}, ""),  # the same batch on each of more ranks
+        (4, {"batch_size": 4}, ""),  # the same images to an update
+        (2, {"batch_size": 4, "accumulate": 2}, ""),
+        (1, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 now"),
+        (4, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 now"),
+        (1, {"accumulate": 2}, "accumulate: 1 in the checkpoint, 2 now"),
+    ],
+)
+def test_batch_may_change_with_the_ranks(checkpoints, ranks, changes, refused):
+    cfg = config(resume=True, **changes)
+    if refused:
+        with pytest.raises(InputError, match=refused):
+            find_run(checkpoints.folder, cfg, ranks)
+    else:
+        assert find_run(checkpoints.folder, cfg, ranks).state["step"] == 40
+
+
+@pytest.mark.parametrize(
+    ("step", "before", "now", "expected"),
+    [(0, 7, 3, 0), (20, 10, 5, 10), (25, 10, 5, 12), (25, 10, 10, 25), (13, 4, 9, 29)],
+)
+def test_updates_are_numbered_anew_by_the_epochs_done(step, before, now, expected):
+    assert renumbered(step, before, now) == expected
 
 
 def test_going_back_moves_what_came_later_aside(checkpoints, tmp_path):

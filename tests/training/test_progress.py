@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 
 import numpy as np
@@ -146,30 +147,65 @@ def test_records_are_valid_json(tmp_path):
     assert text == '{"kind": "evaluation", "AP": 0.5, "AP_small": null, "more": [null]}\n'
 
 
+def write_records(log, places, every=2):
+    """A step at each (epoch, step), and what comes at the end of each epoch of `every` steps."""
+    for epoch, step in places:
+        log.record("step", epoch=epoch, step=step)
+        if step % every == 0:
+            log.record("evaluation", epoch=epoch, step=step)
+            log.record("epoch", epoch=epoch, step=step)
+
+
+def read_places(folder):
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(record["kind"], record["epoch"], record["step"]) for record in records]
+
+
 def test_resumed_run_drops_records_of_what_it_does_again(tmp_path):
     log = RunLog(tmp_path)
     log.open()
-    for step in (1, 2, 3, 4):
-        log.record("step", step=step)
-        if step % 2 == 0:
-            log.record("evaluation", step=step)
-            log.record("epoch", step=step, epoch=step // 2)
+    write_records(log, [(1, 1), (1, 2), (2, 3), (2, 4)])
     log.metrics.write('{"kind": "step", "st')  # cut short by a kill
     log.close()
     log = RunLog(tmp_path)
     log.open()
-    log.rewind(step=3, evaluated_step=2, ended_epochs=1)
-    log.record("step", step=4)
+    log.rewind({"evaluation": (1, 2), "epoch": (1, math.inf)}, (2, 3))
+    log.record("step", epoch=2, step=4)
     log.close()
-    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [(r["kind"], r["step"]) for r in records] == [
-        ("step", 1),
-        ("step", 2),
-        ("evaluation", 2),
-        ("epoch", 2),
-        ("step", 3),
-        ("step", 4),
+    assert read_places(tmp_path) == [
+        ("step", 1, 1),
+        ("step", 1, 2),
+        ("evaluation", 1, 2),
+        ("epoch", 1, 2),
+        ("step", 2, 3),
+        ("step", 2, 4),
     ]
+
+
+def test_records_of_a_run_with_fewer_ranks_stay(tmp_path):
+    log = RunLog(tmp_path)
+    log.open()
+    write_records(log, [(1, step) for step in range(1, 5)], every=4)  # on one rank
+    before = read_places(tmp_path)
+    write_records(log, [(2, 3), (2, 4)])  # on two, after which a kill
+    log.rewind({"evaluation": (1, math.inf), "epoch": (1, math.inf)}, (2, 3))
+    log.close()
+    assert read_places(tmp_path) == [*before, ("step", 2, 3)]
+
+
+def test_other_ranks_write_lines_to_a_file_of_their_own(tmp_path, capsys):
+    log = RunLog(tmp_path, rank=3)
+    log.line("early")
+    log.open()
+    log.line("late")
+    log.record("step", epoch=1, step=1)
+    log.start_board(0)
+    log.rewind({}, (0, 0))
+    log.close()
+    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert path == tmp_path / "ranks" / "rank_3.txt"
+    assert [line[20:] for line in path.read_text().splitlines()] == ["early", "late"]
+    assert capsys.readouterr().out == ""
 
 
 def test_lines_before_the_log_is_open_are_kept_for_it(tmp_path, capsys):

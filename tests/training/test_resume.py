@@ -13,7 +13,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
+from tests.conftest import REPOSITORY, small_keys, write_recipe
 
 NOT_COMPARED = ("images_per_second", "data_share", "seconds")  # times
 PATIENCE = 120  # seconds until a process that should do something is given up
@@ -91,7 +91,6 @@ def contents(path: Path) -> dict:
 def recipe(shapes, tmp_path_factory):
     """A recipe with all that has a state: averages, a dynamic loss scale, evaluations."""
     folder = tmp_path_factory.mktemp("resume")
-    path = folder / "recipe.yaml"
     keys = {
         **small_keys(shapes, folder),
         "ema_decay": 0.9,
@@ -105,11 +104,7 @@ def recipe(shapes, tmp_path_factory):
         "keep_checkpoints": 2,
         "log_interval": 1,
     }
-    lines = [
-        line for line in DEMO_RECIPE.read_text().splitlines() if line.split(":")[0] not in keys
-    ]
-    path.write_text("\n".join([*lines, *(f"{k}: {json.dumps(v)}" for k, v in keys.items())]))
-    return path
+    return write_recipe(folder / "recipe.yaml", keys)
 
 
 @pytest.fixture(scope="module")

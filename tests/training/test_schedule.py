@@ -37,7 +37,7 @@ def test_it_never_rises_after_the_warmup():
 def rates(**changes):
     """The rates of a run of 6 epochs of 10 updates."""
     keys = {"epoch_size": 6, "lr": 1.0, "warmup_ratio": 0.0, "warmup_epochs": 1.0, **changes}
-    schedule = build_schedule(make_config([(keys, "test")]), 10)
+    schedule = build_schedule(make_config([(keys, "test")]), 10, 128)
     return [schedule(step) for step in range(60)]
 
 
@@ -66,3 +66,35 @@ def test_by_epoch_with_a_warmup_that_ends_within_one():
     assert found[14] == pytest.approx(14 / 15)
     assert found[15:20] == [1.0] * 5
     assert found[20] == pytest.approx(0.5 * (1 + math.cos(math.pi * 5 / 45)))
+
+
+def scaled(images, **changes):
+    """A schedule of 60 epochs, of lr 0.05 for 128 images, and `images` to an update."""
+    keys = {"lr": 0.05, "warmup_ratio": 0.25, "warmup_epochs": 2.0, "lr_batch_size": 128}
+    cfg = make_config([({**keys, "epoch_size": 60, "auto_scale_lr": True, **changes}, "test")])
+    return build_schedule(cfg, 12800 // images, images)
+
+
+@pytest.mark.parametrize(
+    ("images", "top", "first", "warmup"),
+    [
+        (128, 0.05, 0.0125, 200),  # the recipe's own batch
+        (512, 0.2, 0.0125, 200),  # starts at the same rate, and takes as many updates
+        (16, 0.00625, 0.0015625, 1600),  # a small one warms up for as many epochs
+        (6400, 2.5, 0.0125, 24),  # but not for more than a fifth of the run
+    ],
+)
+def test_rate_and_warmup_follow_the_images_of_an_update(images, top, first, warmup):
+    schedule = scaled(images)
+    assert (schedule.base_lr, schedule(0)) == pytest.approx((top, first))
+    assert schedule.warmup_steps == warmup
+    assert schedule(warmup) == pytest.approx(top)
+
+
+def test_rate_stays_without_auto_scale_lr():
+    schedule = scaled(512, auto_scale_lr=False)
+    assert (schedule.base_lr, schedule.warmup_steps) == (0.05, 50)
+
+
+def test_long_warmup_that_was_asked_for_is_not_cut():
+    assert scaled(512, warmup_epochs=20.0).warmup_steps == 20 * 25

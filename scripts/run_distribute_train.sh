@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Trains with several ranks, on this machine or on several; docs/distributed.md says more.
+# usage: bash scripts/run_distribute_train.sh --devices N --config FILE [OPTIONS] [-- FLAGS OF train.py]
+#   --devices N             ranks in all, one for each device
+#   --config FILE           recipe
+#   --launcher mpirun|msrun default mpirun
+#   --hostfile FILE         machines, a line "name slots=N" each; default this machine alone
+#   --node_rank K           msrun: which line of the host file this machine is, from 0
+#   --port P                msrun: of its scheduler, on the first machine; default a free one
+#   --log_dir DIR           a log for each rank; default log_output
+# It stays in the foreground and ends with the job's status; Ctrl-C and SIGTERM save and leave.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/options.sh
+unset devices config
+launcher=mpirun hostfile="" node_rank=0 port="" log_dir=log_output
+read_options "devices config launcher hostfile node_rank port log_dir" "$@"
+source scripts/find_python.sh
+[[ $devices =~ ^[1-9][0-9]*$ ]] || bad_usage "--devices is '$devices'; expected how many ranks"
+[ -z "$hostfile" ] || [ -f "$hostfile" ] || bad_usage "$hostfile: no such file; check --hostfile"
+train=(train.py --run_distribute=True --device_num="$devices" --config_path="$config" "${flags[@]}")
+
+with_mpirun() {
+  local mpirun options=()
+  mpirun=$(command -v mpirun) || { echo "error: no mpirun in PATH; install Open MPI 4" >&2; exit 1; }
+  [ "$(id -u)" != 0 ] || options+=(--allow-run-as-root)
+  # this machine alone: as many ranks as asked for, whatever it has of cores
+  if [ -n "$hostfile" ]; then options+=(--hostfile "$hostfile"); else options+=(--oversubscribe); fi
+  # data workers need cores of their own, so ranks are not bound to one; a job that is ended gets a
+  # minute to save, where Open MPI gives one second
+  exec "$mpirun" -n "$devices" "${options[@]}" --bind-to none --output-filename "$log_dir" \
+    --merge-stderr-to-stdout --mca odls_base_sigkill_timeout 60 "$PYTHON" "${train[@]}"
+}
+
+# sets `master` and `here` from the host file
+read_hosts() {
+  local lines
+  mapfile -t lines < <(sed 's/#.*//' "$hostfile" | grep -v '^[[:space:]]*$')
+  [ "$node_rank" -lt "${#lines[@]}" ] || bad_usage "$hostfile has no line for --node_rank $node_rank"
+  master=${lines[0]%%[[:space:]]*}
+  here=$(sed -n 's/.*slots=\([0-9]*\).*/\1/p' <<< "${lines[$node_rank]}")
+  [ -n "$here" ] || bad_usage "$hostfile: '${lines[$node_rank]}': expected 'name slots=N'"
+  [ -n "$port" ] || bad_usage "--port is needed with --hostfile, the same on each machine"
+}
+
+# asks msrun's ranks, not its scheduler, to save and leave
+stop_ranks() {
+  local child
+  for child in $(pgrep -P "$job"); do
+    ! grep -qz MS_ROLE=MS_WORKER "/proc/$child/environ" 2>/dev/null || kill -TERM "$child"
+  done
+}
+
+with_msrun() {
+  local master=127.0.0.1 here=$devices stopped="" status=0
+  if [ -n "$hostfile" ]; then read_hosts; fi
+  [ -n "$port" ] || port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
+print(s.getsockname()[1])')
+  # in a session of its own: at Ctrl-C msrun would kill its ranks, and end with status 0
+  setsid "$PYTHON" -m mindspore.parallel.cluster.run --worker_num "$devices" \
+    --local_worker_num "$here" --node_rank "$node_rank" --master_addr "$master" \
+    --master_port "$port" --log_dir "$log_dir" --join True --cluster_time_out 300 "${train[@]}" &
+  job=$!
+  trap 'stopped=130; stop_ranks' INT
+  trap 'stopped=143; stop_ranks' TERM
+  while kill -0 "$job" 2>/dev/null; do
+    if wait "$job"; then status=0; else status=$?; fi
+  done
+  exit "${stopped:-$status}"
+}
+
+case $launcher in
+  mpirun) with_mpirun ;;
+  msrun) with_msrun ;;
+  *) bad_usage "--launcher is '$launcher'; expected mpirun or msrun" ;;
+esac

@@ -1,0 +1,88 @@
+"""One rank of test_parallel.py: tries what ranks do together, and writes down what it found.
+
+python rank.py OUTPUT_FOLDER [flags of train.py]
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, os.getcwd())
+
+SHAPES = [(3, 5), (4,)]
+
+
+def exchange(ranks) -> dict:
+    """What messages arrive."""
+    return {
+        "gather": ranks.gather({"rank": ranks.rank, "text": "x" * 3**ranks.rank}),
+        "gather_to_main": ranks.gather_to_main([ranks.rank]),
+        "from_main": ranks.from_main(["of rank", ranks.rank]),
+        "main_does": ranks.main_does(lambda: f"done by {ranks.rank}"),
+    }
+
+
+def add_up(ranks) -> dict[str, np.ndarray]:
+    """This rank's numbers, gradients and statistics, and their sums."""
+    import mindspore as ms
+
+    rng = np.random.default_rng(ranks.rank)
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in SHAPES]
+    weights = [ms.Parameter(ms.Tensor(a), name=f"w{i}") for i, a in enumerate(arrays)]
+    statistic = ms.Parameter(ms.Tensor(arrays[1]), name="statistic")
+    add = ranks.make_sum(weights, [statistic], 2)
+    add.compile()
+    weight = ranks.rank + 1.0
+    numbers, sums = add([weight, -1], [ms.Tensor(a) for a in arrays], weight)
+    found = {"numbers": numbers, "statistic": statistic.asnumpy()}
+    found.update({f"sum{i}": s.asnumpy().copy() for i, s in enumerate(sums)})
+    ranks.broadcast(weights)
+    found.update({f"broadcast{i}": w.asnumpy() for i, w in enumerate(weights)})
+    return found
+
+
+def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Parameters after a run, and whether its detections are those of one process."""
+    from src.data.dataset import build_annotations
+    from src.evaluation.detect import detect_with
+    from src.parallel import Ranks
+    from src.training.run_log import RunLog
+    from src.training.trainer import Trainer
+
+    log = RunLog(folder, ranks.rank)
+    log.open()
+    trainer = Trainer(cfg, build_annotations(cfg, training=True), log=log, ranks=ranks)
+    trainer.compile()
+    trainer.run()
+    split = build_annotations(cfg, training=False)
+    shared, _ = detect_with(trainer.network, cfg, split, ranks=ranks)
+    alone, _ = detect_with(trainer.network, cfg, split, ranks=Ranks())
+    facts = {"shared": shared, "alone": alone, "cores": ranks.cores()}
+    parameters = trainer.train_step.parameters().items()
+    return {name: parameter.asnumpy() for name, parameter in parameters}, facts
+
+
+def main() -> None:
+    from src.launch import find_launch, prepare_environment
+
+    launch = find_launch()
+    prepare_environment(launch)
+    from src.config import parse_args
+    from src.device import build_device
+
+    folder = Path(sys.argv[1])
+    cfg = parse_args("", sys.argv[2:])
+    ranks = build_device(cfg, launch)
+    found = exchange(ranks)
+    arrays = add_up(ranks)
+    parameters, facts = train(cfg, ranks, folder)
+    np.savez(folder / f"sums_{ranks.rank}.npz", **arrays)
+    np.savez(folder / f"parameters_{ranks.rank}.npz", **parameters)
+    (folder / f"found_{ranks.rank}.json").write_text(json.dumps({**found, **facts}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""Training over several ranks as a user starts it: what comes out, and what a failure leaves."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY, small_keys, write_recipe
+from tests.jobs import environment, left_behind, mpirun, run, shared_memory
+
+# as in the documentation, with a recipe of a few seconds
+COMMAND = """
+mpirun -allow-run-as-root -n 8 --output-filename {folder}/log_output --merge-stderr-to-stdout \
+python3 train.py --run_distribute=True --lr=0.05 --dataset=coco --device_num=8 --loss_scale=1 \
+--device_target="CPU" --epoch_size=60 --config_path={recipe} --output_path '{folder}/output' \
+> {folder}/log.txt 2>&1 & wait $!
+"""
+UPDATES = 5
+STEPS = 12  # of the runs that are made to fail
+LIMIT = 60  # seconds in which a job with a failed rank has to end
+
+
+def records(folder: Path, kind: str) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+
+
+def contents(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint."""
+    entries = ms.load_checkpoint(str(path), crc_check=True).items()
+    return {name: value.asnumpy() for name, value in entries if isinstance(value, ms.Tensor)}
+
+
+def assert_close(one: Path, other: Path) -> None:
+    """Compares losses and parameters of two runs."""
+    losses = [[record["loss"] for record in records(f, "step")] for f in (one, other)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    first, second = (contents(folder / "ckpt" / "last.ckpt") for folder in (one, other))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_allclose(second[name], value, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_eight_ranks_by_the_documented_command_equal_one_process(shapes, tmp_path):
+    keys = {
+        **small_keys(shapes, tmp_path),
+        "freeze_norms": "all",
+        "optimizer": "momentum",
+        "batch_size": 1,
+        "max_steps": UPDATES,
+        "num_workers": 0,
+    }
+    recipe = write_recipe(tmp_path / "recipe.yaml", keys)
+    command = COMMAND.format(folder=tmp_path, recipe=recipe)
+    done = run(["bash", "-c", command])
+    log = (tmp_path / "log.txt").read_text()
+    assert done.returncode == 0, log
+    assert "8 images an update over 8 ranks (MPI, gradients by host buffers)" in log
+    assert log.count("done, best AP") == 1  # the other ranks are silent
+    output = tmp_path / "output"
+    assert {"last.ckpt", "best.ckpt"} <= {path.name for path in (output / "ckpt").iterdir()}
+    assert len(list((output / "ranks").iterdir())) == 7
+    assert len(list(tmp_path.glob("log_output/1/rank.*/stdout"))) == 8
+
+    flags = ["--batch_size=8", "--epoch_size=60", "--lr=0.05", f"--output_path={tmp_path}/one"]
+    done = run(["python3", "train.py", f"--config_path={recipe}", *flags])
+    assert done.returncode == 0, done.stdout
+    assert_close(tmp_path / "one", output)
+    start = records(output, "step")[0]["loss"]
+    assert abs(records(output, "step")[-1]["loss"] - start) > 1e-3 * start
+
+
+@pytest.fixture(scope="module")
+def recipe(shapes, tmp_path_factory):
+    """A recipe for two ranks, with all that has a state."""
+    folder = tmp_path_factory.mktemp("jobs")
+    keys = {
+        **small_keys(shapes, folder),
+        "batch_size": 2,
+        "accumulate": 2,
+        "ema_decay": 0.9,
+        "epoch_size": 4,  # of three updates
+        "warmup_epochs": 1,
+        "eval_interval": 2,
+        "keep_checkpoints": 1,
+    }
+    return write_recipe(folder / "recipe.yaml", keys)
+
+
+def launcher(recipe: Path, *options) -> list[str]:
+    script = "scripts/run_distribute_train.sh"
+    log_dir = recipe.parent / "logs"
+    return [
+        "bash",
+        script,
+        "--devices",
+        "2",
+        f"--config={recipe}",
+        f"--log_dir={log_dir}",
+        *options,
+    ]
+
+
+@pytest.fixture(scope="module")
+def two_hosts(recipe):
+    """The folder of a whole run by the launcher, on two machines that are both this one."""
+    folder = recipe.parent
+    (folder / "hosts").write_text("node-a slots=1\nnode-b slots=1\n")
+    command = launcher(recipe, "--hostfile", folder / "hosts", "--", f"--output_path={folder}/two")
+    fake = {"OMPI_MCA_plm_rsh_agent": str(REPOSITORY / "tests" / "fake_ssh.sh")}
+    loopback = {f"OMPI_MCA_{name}_tcp_if_include": "lo" for name in ("oob", "btl")}
+    done = run([*map(str, command)], **fake, **loopback)
+    assert done.returncode == 0, done.stdout
+    return folder / "two"
+
+
+def test_launcher_on_two_hosts(two_hosts):
+    assert len(records(two_hosts, "step")) == STEPS
+    assert len(records(two_hosts, "evaluation")) == 2
+    logs = two_hosts.parent / "logs" / "1"
+    assert (logs / "rank.1").is_dir()
+    assert "images/s" in (logs / "rank.0" / "stdout").read_text()
+    # flags that tell how a session was started are not the run's
+    written = (two_hosts / "config.yaml").read_text()
+    assert "run_distribute: false" in written
+    assert "device_num: 0" in written
+
+
+def test_sums_inside_graphs_equal_those_on_the_host(recipe, two_hosts):
+    output = recipe.parent / "msrun"
+    done = run(launcher(recipe, "--launcher", "msrun", "--", f"--output_path={output}"))
+    assert done.returncode == 0, done.stdout
+    assert "over 2 ranks (MindSpore's collectives (mccl))" in done.stdout
+    assert_close(two_hosts, output)
+    assert left_behind(output) == []
+
+
+def fail(recipe: Path, how: str, *flags: str) -> tuple[int, str, float]:
+    """Status, output and seconds of a run whose second rank fails after its fifth update."""
+    output = recipe.parent / how
+    common = ["--run_distribute=True", f"--config_path={recipe}", f"--output_path={output}"]
+    started = time.monotonic()
+    done = run(mpirun(2, "tests/failing_rank.py", how, 1, 5, *common, *flags))
+    return done.returncode, done.stdout, time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("how", "flags", "expected"),
+    [
+        ("raise", [], "rank 1 of 2 failed:\nTraceback (most recent call last):"),
+        ("hang", ["--rank_timeout=2"], "Timeout (0:00:0"),
+        ("kill", ["--save_minutes=0.00001"], "exited on signal 9"),
+        ("differ", [], "is not the same on all ranks: it differs from rank 0's on [1]"),
+    ],
+)
+def test_failed_rank_ends_the_job(recipe, two_hosts, how, flags, expected):
+    before = shared_memory()
+    status, output, seconds = fail(recipe, how, *flags)
+    assert status not in (0, None), output
+    assert expected in output
+    assert seconds < LIMIT
+    # what comes before is the run's own log: no other rank had anything to say
+    head = output.partition(expected)[0]
+    assert "error" not in head
+    assert "SIGTERM" not in head or how == "kill"
+    if how in ("raise", "hang"):
+        assert "failing_rank.py" in output.partition(expected)[2]
+    assert [name for name in left_behind(recipe.parent / how) if name not in before] == []
+
+
+def test_killed_job_goes_on_with_the_same_ranks(recipe, two_hosts):
+    output = recipe.parent / "kill"
+    assert 1 <= records(output, "step")[-1]["step"] < STEPS
+    flags = [f"--config_path={output}/config.yaml", "--run_distribute=True", "--resume=True"]
+    done = run(mpirun(2, "train.py", *flags))
+    assert done.returncode == 0, done.stdout
+    assert "resumed from" in done.stdout
+    for kind in ("step", "evaluation"):
+        times = ("images_per_second", "data_share", "seconds")
+        one, other = (
+            [{k: v for k, v in record.items() if k not in times} for record in records(f, kind)]
+            for f in (two_hosts, output)
+        )
+        assert one == other
+    one, other = (contents(folder / "ckpt" / "last.ckpt") for folder in (two_hosts, output))
+    for name, value in one.items():
+        assert np.array_equal(other[name], value), name
+
+
+def test_failed_job_goes_on_as_one_process(recipe, two_hosts):
+    output = recipe.parent / "raise"
+    last = contents(output / "ckpt" / "last.ckpt")
+    flags = [f"--config_path={output}/config.yaml", "--resume=True"]
+    done = run(["python3", "train.py", *flags])
+    assert done.returncode == 0, done.stdout
+    # half the ranks, so twice the updates to an epoch
+    assert "an update has 4 images now and had 8, so steps are numbered anew" in done.stdout
+    assert records(output, "step")[-1]["step"] == 2 * STEPS
+    assert [record["epoch"] for record in records(output, "epoch")] == [1, 2, 3, 4]
+    assert not np.array_equal(
+        contents(output / "ckpt" / "last.ckpt")["backbone.conv1.weight"],
+        last["backbone.conv1.weight"],
+    )
+
+
+def test_evaluation_by_three_ranks_is_that_of_one(recipe, two_hosts):
+    flags = [
+        f"--config_path={two_hosts}/config.yaml",
+        f"--checkpoint_path={two_hosts}/ckpt/best.ckpt",
+        "--score_threshold=0",
+    ]
+    alone, shared = (recipe.parent / name for name in ("alone", "shared"))
+    done = run(["python3", "eval.py", *flags, f"--output_path={alone}"])
+    assert done.returncode == 0, done.stdout
+    done = run(mpirun(3, "eval.py", *flags, f"--output_path={shared}", "--run_distribute=True"))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("protocol coco") == 1
+    for name in ("detections.json", "report/metrics.json"):
+        assert (alone / name).read_bytes() == (shared / name).read_bytes()
+    assert len(json.loads((shared / "detections.json").read_text())) > 100
+
+
+def test_signal_to_the_launcher_saves_and_leaves(recipe, two_hosts):
+    output = recipe.parent / "stopped"
+    command = launcher(recipe, "--", f"--output_path={output}", "--epoch_size=200")
+    job = subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + LIMIT
+    while not (output / "metrics.jsonl").exists() or len(records(output, "step")) < 3:
+        assert job.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    job.send_signal(signal.SIGTERM)
+    out, _ = job.communicate(timeout=LIMIT)
+    assert job.returncode != 0
+    saved = [line for line in out.splitlines() if line.startswith("SIGTERM: saved")]
+    assert len(saved) == 1
+    steps = records(output, "step")[-1]["step"]
+    assert f"step {steps})" in saved[0]
+    assert (output / "ckpt" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("ranks", "flags", "expected"),
+    [
+        (3, [], "mpirun started 3 processes, but run_distribute is False"),
+        (3, ["--run_distribute=True", "--device_num=8"], "device_num is 8, but mpirun started 3"),
+        (2, ["--run_distribute=True", "--batch_size=13"], "fewer than a batch of 13 on each of 2"),
+    ],
+)
+def test_contradictions_are_told_once_and_at_once(recipe, ranks, flags, expected):
+    started = time.monotonic()
+    done = run(mpirun(ranks, "train.py", f"--config_path={recipe}", "--accumulate=1", *flags))
+    assert done.returncode == 2, done.stdout
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert time.monotonic() - started < 10
+
+
+def test_distributed_flag_without_a_launcher(recipe):
+    done = run(["python3", "train.py", f"--config_path={recipe}", "--run_distribute=True"])
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 1
+    assert "neither mpirun nor msrun started this process" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--config=x.yaml"], "--devices is needed"),
+        (["--devices=0", "--config=x.yaml"], "--devices is '0'"),
+        (["--devices=2", "--config=x.yaml", "--lr=1"], "flags of train.py come after --"),
+        (["--devices=2", "--config=x.yaml", "--launcher=ssh"], "--launcher is 'ssh'"),
+        (["--devices=2", "--config=x.yaml", "--hostfile=no"], "no: no such file"),
+        (["--devices"], "--devices needs a value"),
+    ],
+)
+def test_launcher_names_what_is_wrong(options, expected):
+    done = run(["bash", "scripts/run_distribute_train.sh", *options])
+    assert done.returncode == 2
+    assert expected in done.stdout
+    assert "usage: " in done.stdout

@@ -1,0 +1,91 @@
+"""When a process is given up, and what it says then."""
+
+import subprocess
+import sys
+
+import pytest
+
+from src import watchdog
+from src.launch import PATIENCE
+from src.watchdog import Watchdog
+from tests.conftest import REPOSITORY
+
+HANG = """
+import time
+from src.watchdog import Watchdog
+def hang_here():
+    time.sleep(60)
+dog = Watchdog(0.2)
+dog.lap()
+time.sleep(0.01)
+dog.lap()
+hang_here()
+"""
+
+
+@pytest.fixture
+def time_and_limits(monkeypatch):
+    """A clock to set, and the limits that were set; None where a limit was lifted."""
+    now, limits = [0.0], []
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        watchdog.faulthandler,
+        "dump_traceback_later",
+        lambda seconds, exit: limits.append(seconds if exit else "stays"),
+    )
+    monkeypatch.setattr(
+        watchdog.faulthandler, "cancel_dump_traceback_later", lambda: limits.append(None)
+    )
+    return now, limits
+
+
+def test_limit_follows_the_slowest_lap(time_and_limits):
+    now, limits = time_and_limits
+    dog = Watchdog(40)
+    for now[0] in (0, 30, 33, 38, 39):  # laps of 30, 3, 5 and 1 s
+        dog.lap()
+    # the first one sets up kernels: the second may take twice as long, the others ten times
+    # the slowest but the first
+    assert limits == [PATIENCE, 60, 60, 60, 60]
+    for now[0] in (50, 51):  # of 11 and 1 s
+        dog.lap()
+    assert limits[-2:] == [110, 110]
+
+
+def test_short_laps_have_the_timeout(time_and_limits):
+    now, limits = time_and_limits
+    dog = Watchdog(40)
+    for now[0] in (0, 1, 2):
+        dog.lap()
+    assert limits == [PATIENCE, 40, 40]
+
+
+def test_waiting_and_rest_are_no_laps(time_and_limits):
+    now, limits = time_and_limits
+    dog = Watchdog(4)
+    dog.lap()
+    now[0] = 1
+    paused = dog.pause()
+    now[0] = 500
+    dog.go_on(paused)
+    now[0] = 501
+    dog.lap()
+    assert dog.first_lap == 2
+    dog.rest()
+    assert not dog.is_on
+    dog.go_on(dog.pause())  # nothing is under way
+    now[0] = 900
+    dog.lap()
+    now[0] = 901
+    dog.lap()
+    assert dog.slowest_lap == 1
+    assert limits == [PATIENCE, None, PATIENCE, 4, None, None, 4, 10]
+
+
+def test_process_that_hangs_ends_with_its_traceback():
+    process = subprocess.run(
+        [sys.executable, "-c", HANG], cwd=REPOSITORY, capture_output=True, text=True, timeout=30
+    )
+    assert process.returncode == 1
+    assert process.stderr.startswith("Timeout (0:00:00.200000)!")
+    assert "in hang_here" in process.stderr
