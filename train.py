@@ -103,7 +103,8 @@ def find_saved(cfg, log, ranks):
         aside = newest_aside(folder)
         instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
         log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
-    return saved or ranks.from_main(saved and saved.without_arrays())
+    told = ranks.from_main(saved and saved.without_arrays())
+    return saved or told
 
 
 def take_folder(cfg, log, *, is_new: bool) -> None:

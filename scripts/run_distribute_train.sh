@@ -26,10 +26,19 @@ with_mpirun() {
   [ "$(id -u)" != 0 ] || options+=(--allow-run-as-root)
   # this machine alone: as many ranks as asked for, whatever it has of cores
   if [ -n "$hostfile" ]; then options+=(--hostfile "$hostfile"); else options+=(--oversubscribe); fi
-  # data workers need cores of their own, so ranks are not bound to one; a job that is ended gets a
-  # minute to save, where Open MPI gives one second
-  exec "$mpirun" -n "$devices" "${options[@]}" --bind-to none --output-filename "$log_dir" \
-    --merge-stderr-to-stdout --mca odls_base_sigkill_timeout 60 "$PYTHON" "${train[@]}"
+  # data workers need cores of their own, so ranks are not bound to one
+  run_job "$mpirun" -n "$devices" "${options[@]}" --bind-to none --output-filename "$log_dir" \
+    --merge-stderr-to-stdout "$PYTHON" "${train[@]}"
+}
+
+with_msrun() {
+  local master=127.0.0.1 here=$devices
+  if [ -n "$hostfile" ]; then read_hosts; fi
+  [ -n "$port" ] || port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
+print(s.getsockname()[1])')
+  run_job "$PYTHON" -m mindspore.parallel.cluster.run --worker_num "$devices" \
+    --local_worker_num "$here" --node_rank "$node_rank" --master_addr "$master" \
+    --master_port "$port" --log_dir "$log_dir" --join True --cluster_time_out 300 "${train[@]}"
 }
 
 # sets `master` and `here` from the host file
@@ -43,30 +52,30 @@ read_hosts() {
   [ -n "$port" ] || bad_usage "--port is needed with --hostfile, the same on each machine"
 }
 
-# asks msrun's ranks, not its scheduler, to save and leave
-stop_ranks() {
-  local child
-  for child in $(pgrep -P "$job"); do
-    ! grep -qz MS_ROLE=MS_WORKER "/proc/$child/environ" 2>/dev/null || kill -TERM "$child"
-  done
-}
-
-with_msrun() {
-  local master=127.0.0.1 here=$devices stopped="" status=0
-  if [ -n "$hostfile" ]; then read_hosts; fi
-  [ -n "$port" ] || port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
-print(s.getsockname()[1])')
-  # in a session of its own: at Ctrl-C msrun would kill its ranks, and end with status 0
-  setsid "$PYTHON" -m mindspore.parallel.cluster.run --worker_num "$devices" \
-    --local_worker_num "$here" --node_rank "$node_rank" --master_addr "$master" \
-    --master_port "$port" --log_dir "$log_dir" --join True --cluster_time_out 300 "${train[@]}" &
+# Runs the launcher's program and ends with its status. In a session of its own Ctrl-C does not reach
+# it: mpirun would give the ranks a second to save, msrun none.
+run_job() {
+  local status=0
+  stopped=""
+  setsid "$@" &
   job=$!
-  trap 'stopped=130; stop_ranks' INT
-  trap 'stopped=143; stop_ranks' TERM
+  trap 'stop 130' INT
+  trap 'stop 143' TERM
   while kill -0 "$job" 2>/dev/null; do
     if wait "$job"; then status=0; else status=$?; fi
   done
   exit "${stopped:-$status}"
+}
+
+# asks the ranks to save and leave; at the second time, ends the job
+stop() {
+  local child
+  if [ -n "$stopped" ]; then kill -TERM "$job"; return; fi
+  stopped=$1
+  if [ "$launcher" = mpirun ]; then kill -USR1 "$job"; return; fi  # which mpirun passes on
+  for child in $(pgrep -P "$job"); do  # all but msrun's scheduler
+    ! grep -qz MS_ROLE=MS_WORKER "/proc/$child/environ" 2>/dev/null || kill -USR1 "$child"
+  done
 }
 
 case $launcher in

@@ -55,7 +55,8 @@ def compile_graphs(
         decisive = {key: value for key, value in cfg.items() if key not in NOT_IN_GRAPHS}
         images = None if evaluated is None else cfg.eval_batch_size
         root = Path(cfg.output_path).absolute().parent / GRAPHS
-        own = (ranks.rank, ranks.size) if ranks.is_in_graphs else None
+        # ranks that add up on the host have graphs of the same kind, whatever their number
+        own = (ranks.rank, ranks.size) if ranks.is_in_graphs else ranks.size > 1
         facts = [ms.__version__, decisive, layout, images, own]
         return GraphCache(root, facts).compile(work)
 
