@@ -68,6 +68,7 @@ def prepare(cfg, splits: list, log, ranks, interruption: Interruption):
     """The trainer, with all that can go wrong behind it; until then the folder stays as it was."""
     from src.data.summary import build_summary
     from src.detection.anchors import build_anchors
+    from src.training.continuation import go_back, take_up
     from src.training.trainer import Trainer
 
     saved = find_saved(cfg, log, ranks)
@@ -78,14 +79,18 @@ def prepare(cfg, splits: list, log, ranks, interruption: Interruption):
         log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
     for split in splits[1:]:
         log.line(split.summary())
-    trainer = Trainer(cfg, *splits, log=log, saved=saved, interruption=interruption, ranks=ranks)
+    trainer = Trainer(
+        cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
+    )
+    if saved:
+        take_up(trainer, saved)
     log.line(trainer.describe())
     trainer.compile()
     ranks.main_does(lambda: take_folder(cfg, log, is_new=saved is None))
     if not ranks.is_main:
         log.open()
     if saved:
-        trainer.go_back(saved)
+        go_back(trainer, saved)
     log.start_board(trainer.step)
     return trainer
 

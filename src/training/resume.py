@@ -1,6 +1,7 @@
 """Checkpoints to go on from: checked when they are read, and found again."""
 
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
@@ -12,6 +13,7 @@ import yaml
 from src.config import Config, as_lists
 from src.errors import InputError
 from src.training.checkpoint import CONFIG, STATE, numbered
+from src.training.run_log import Place
 from src.weights import RUN_PREFIX, has_checksum, load_entries
 
 # keys that may change between the sessions of a run: where things are and what the weights came
@@ -40,6 +42,17 @@ class SavedRun:
     def without_arrays(self) -> "SavedRun":
         """What the ranks need that do not read the checkpoint themselves."""
         return replace(self, arrays={})
+
+    def places(self) -> tuple[dict[str, Place], Place]:
+        """The last records that the checkpoint contains; see `RunLog.rewind`."""
+        state = self.state
+        evaluated = state["evaluator"]["evaluated_step"]
+        epochs, rest = divmod(evaluated, state["steps_per_epoch"])
+        limits = {
+            "evaluation": (epochs + 1, evaluated) if rest else (epochs, math.inf),
+            "epoch": (state["ended_epochs"], math.inf),
+        }
+        return limits, (state["epoch"], state["step"])
 
     def check_config(self, cfg: Config, ranks: int) -> None:
         """InputError names the keys that may not change within a run and did.

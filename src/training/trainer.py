@@ -1,11 +1,9 @@
 """The training loop."""
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Optional
 
 import numpy as np
@@ -15,7 +13,7 @@ from src.data.annotations import Annotations
 from src.data.loader import TrainBatch, build_loader
 from src.data.problems import Unreadable, count
 from src.detection.anchors import build_anchors
-from src.errors import InputError, WorkerDied
+from src.errors import WorkerDied
 from src.interruption import Interrupted, Interruption
 from src.models.ssd import build_ssd
 from src.parallel import RankLost, Ranks
@@ -26,12 +24,10 @@ from src.training.compiling import compile_graphs
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
 from src.training.progress import Progress
-from src.training.resume import SavedRun, best_on_disk, renumbered
-from src.training.run_folder import new_aside
 from src.training.run_log import RunLog
+from src.training.saving import Saver
 from src.training.schedule import build_schedule
 from src.training.stopwatch import DATA, HOOKS, Stopwatch
-from src.weights import EMA_PREFIX
 
 MINUTE = 60.0
 SIGNAL_DELAY = 1.0  # seconds by which a signal may reach this process later than its workers
@@ -45,13 +41,12 @@ class Trainer:
         annotations: the training split.
         val_annotations: the split to evaluate on; None never evaluates.
         log: of the run.
-        saved: the checkpoint to go on from, which must fit the configuration.
+        is_new: whether it starts from the weights of the configuration, not a checkpoint's.
         interruption: says when to stop early.
         ranks: that train together; by default this process alone.
 
     Raises:
-        InputError: fewer images than an update takes, unusable weights, or other annotations than
-            those of the run to go on with.
+        InputError: fewer images than an update takes, or unusable weights.
     """
 
     def __init__(
@@ -61,7 +56,7 @@ class Trainer:
         val_annotations: Optional[Annotations] = None,
         *,
         log: RunLog,
-        saved: Optional[SavedRun] = None,
+        is_new: bool = True,
         interruption: Optional[Interruption] = None,
         ranks: Optional[Ranks] = None,
     ):
@@ -71,7 +66,7 @@ class Trainer:
         self.ranks = ranks or Ranks()
         self.clock = Stopwatch(precise=cfg.profile)
         generator = build_anchors(cfg)
-        start = saved is None and self.ranks.is_main
+        start = is_new and self.ranks.is_main
         self.network = build_network(cfg, generator.boxes_per_cell, log, start=start)
         self.averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
         self.train_step = build_step(
@@ -104,11 +99,15 @@ class Trainer:
             images_per_step=self.images_per_step,
             log_interval=cfg.log_interval,
         )
+        self.saver = Saver(
+            self.checkpoints,
+            self.ranks,
+            self.agreement,
+            self.guard,
+            lambda: (self.train_step.parameters(), self.state()),
+        )
         self.step = 0  # of the run, skipped ones included
         self.ended_epochs = 0  # that were evaluated and saved as the configuration asks
-        if saved:
-            self._resume(saved)
-        self.train_step.synchronise()
 
     def describe(self) -> str:
         """The images of an update and its rate, and how the ranks talk."""
@@ -127,27 +126,7 @@ class Trainer:
         """The averages where there are any, else the network itself."""
         return self.network if self.averaged is None else self.averaged
 
-    def _resume(self, saved: SavedRun) -> None:
-        """Takes up a run where its checkpoint was made."""
-        state = saved.state
-        if state["data"] != self.data:
-            raise InputError(
-                f"{saved.path}: the run was trained on other annotations: the training split has "
-                "changed since; start another run with --finetune"
-            )
-        if self.ranks.is_main:
-            self.train_step.load(saved.arrays, updates=state["updates"])
-        self.step = self._renumbered(state["step"], state)
-        self.ended_epochs = state["ended_epochs"]
-        for name, part in self._parts().items():
-            part.load(state[name])
-        self.evaluator.renumber(lambda step: self._renumbered(step, state))
-
-    def _renumbered(self, step: int, state: dict) -> int:
-        """Number, with these ranks, of an update of the session that saved the state."""
-        return renumbered(step, state["steps_per_epoch"], self.steps_per_epoch)
-
-    def _parts(self) -> dict:
+    def parts(self) -> dict:
         """What has a state of its own, by its name in a checkpoint."""
         return {
             "loss_scale": self.train_step.loss_scale,
@@ -156,41 +135,9 @@ class Trainer:
             "evaluator": self.evaluator,
         }
 
-    def go_back(self, saved: SavedRun) -> None:
-        """Leaves in the run's folder only what comes before the checkpoint it resumes from."""
-        state = saved.state
-        evaluated = state["evaluator"]["evaluated_step"]
-        epochs, rest = divmod(evaluated, state["steps_per_epoch"])
-        limits = {
-            "evaluation": (epochs + 1, evaluated) if rest else (epochs, math.inf),
-            "epoch": (self.ended_epochs, math.inf),
-        }
-        self.log.rewind(limits, (state["epoch"], state["step"]))
-        self.log.line(f"resumed from {saved.path} (step {self.step} of {self.total_steps})")
-        if state["images_per_step"] != self.images_per_step:
-            self.log.line(
-                f"an update has {self.images_per_step} images now and had "
-                f"{state['images_per_step']}, so steps are numbered anew: {state['step']} then is "
-                f"{self.step} now"
-            )
-        if self.ranks.is_main:
-            self._go_back_to(saved.path)
-        # what best.ckpt holds may be of a later step than the checkpoint
-        on_disk = self.ranks.main_does(
-            lambda: best_on_disk(self.checkpoints.best, self.steps_per_epoch)
-        )
-        self.evaluator.take_over(on_disk)
-
-    def _go_back_to(self, path: Path) -> None:
-        last = self.checkpoints.last
-        if self._is_kept(self.ended_epochs) and last.exists() and path.samefile(last):
-            self.checkpoints.keep_epoch(self.ended_epochs)  # it may have been killed before that
-        if self.cfg.resume_from:
-            aside = new_aside(self.log.folder) / "ckpt"
-            self.checkpoints.set_later_aside(path, self.ended_epochs, aside)
-
     def compile(self) -> None:
-        """Compiles all that a run needs, or takes it from the folder of compiled graphs."""
+        """Gives all ranks the same weights, and compiles what a run needs, or finds it compiled."""
+        self.train_step.synchronise()
         compile_graphs(
             self.cfg,
             self.train_step,
@@ -215,8 +162,9 @@ class Trainer:
             raise
         except (WorkerDied, RankLost) as death:
             if isinstance(death, RankLost) or not self.interruption.is_asked(SIGNAL_DELAY):
-                saved = f"; saved {self.checkpoints.last}" if self.step and self._rescue() else ""
-                raise type(death)(f"{death}{saved}") from None
+                if self.step and self.saver.rescue():
+                    raise type(death)(f"{death}; saved {self.checkpoints.last}") from None
+                raise
             # schedulers signal the workers too, and they end at once
             interrupted = Interrupted(self.interruption.asked)
             self._leave(interrupted)
@@ -257,7 +205,7 @@ class Trainer:
                 if self.agreement.signum:
                     raise Interrupted(self.agreement.signum)
                 if self.agreement.is_save_due:
-                    self._save()
+                    self.saver.save()
 
     def epoch_end(self) -> int:
         """Number of the update that ends the epoch under way."""
@@ -301,7 +249,7 @@ class Trainer:
         if self.step == self.stop_at < self.total_steps:  # by max_steps
             if self.evaluator.is_on and self.evaluator.evaluated_step < self.step:
                 self._evaluate(epoch + bool(rest), is_regular=False)
-            self._save()
+            self.saver.save()
 
     def _close_epoch(self, epoch: int) -> None:
         check_same(self.ranks, self.train_step.parameters())
@@ -311,35 +259,25 @@ class Trainer:
             self._evaluate(epoch)
         self.progress.end_epoch(epoch, self.step, self.guard.skipped)
         self.ended_epochs = epoch
-        kept = self._is_kept(epoch)
-        if (due or kept) and self._save() and kept:
-            self.ranks.main_does(lambda: self.checkpoints.keep_epoch(epoch))
+        kept = self.is_kept(epoch)
+        if (due or kept) and self.saver.save() and kept:
+            self.saver.keep_epoch(epoch)
 
-    def _is_kept(self, epoch: int) -> bool:
+    def is_kept(self, epoch: int) -> bool:
         """Whether the run keeps a checkpoint of an epoch, from 1, that has just ended."""
         if epoch == 0 or self.step != epoch * self.steps_per_epoch:
             return False
         return epoch % self.cfg.save_interval == 0 or self.step == self.total_steps
 
     def _evaluate(self, epoch: int, *, is_regular: bool = True) -> None:
-        self._save()  # evaluation takes long, and may be interrupted
+        self.saver.save()  # evaluation takes long, and may be interrupted
         self.evaluated_network.set_train(False)
         started = time.perf_counter()
         if self.evaluator(epoch, self.step, self.interruption.check, is_regular=is_regular):
-            self.ranks.main_does(lambda: self._write_best(epoch))
+            position = {"epoch": epoch, "step": self.step, "steps_per_epoch": self.steps_per_epoch}
+            state = {**position, "best": self.evaluator.best}
+            self.saver.save_best(self.evaluated_network, state)
         self.progress.evaluated(time.perf_counter() - started)
-
-    def _write_best(self, epoch: int) -> None:
-        weights = {
-            p.name.removeprefix(EMA_PREFIX): p for p in self.evaluated_network.get_parameters()
-        }
-        state = {
-            "epoch": epoch,
-            "step": self.step,
-            "steps_per_epoch": self.steps_per_epoch,
-            "best": self.evaluator.best,
-        }
-        self.checkpoints.save(self.checkpoints.best, weights, state)
 
     def _may_go_on(self) -> bool:
         if self.evaluator.is_patient():
@@ -359,34 +297,15 @@ class Trainer:
             "ended_epochs": self.ended_epochs,
             "seed": self.cfg.seed,
             "data": self.data,
-            **{name: part.state() for name, part in self._parts().items()},
+            **{name: part.state() for name, part in self.parts().items()},
         }
-
-    def _save(self) -> bool:
-        """Saves the run, unless its weights are in doubt; whether it did. All ranks take part."""
-        if self.guard.bad_in_a_row:
-            return False
-        self.ranks.main_does(self._write_last)
-        self.agreement.saved()
-        return True
-
-    def _rescue(self) -> bool:
-        """`_save` of a rank that may be the only one left."""
-        if self.guard.bad_in_a_row or not self.ranks.is_main:
-            return False
-        self._write_last()
-        return True
-
-    def _write_last(self) -> None:
-        parameters, state = self.train_step.parameters(), self.state()
-        self.checkpoints.save(self.checkpoints.last, parameters, state)
 
     def _leave(self, interrupted: Interrupted) -> None:
         self.progress.close()
         self.ranks.rest()
         if not self.ranks.is_main:
             return
-        if self._rescue():
+        if self.saver.rescue():
             self.log.line(
                 f"{interrupted}: saved {self.checkpoints.last} (epoch {self.state()['epoch']}, "
                 f"step {self.step}); the same command with --resume=True goes on"
