@@ -62,7 +62,9 @@ class HostSum:
         shapes = [(numbers,), *(p.shape for p in [*weights, *statistics])]
         sizes = [int(np.prod(shape)) for shape in shapes]
         starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)])
-        self.flat = np.zeros(starts[-1], np.float32)
+        # filled rather than made of zeros, NumPy asks for large pages: the sum took 0.8 of the time
+        self.flat = np.empty(starts[-1], np.float32)
+        self.flat[:] = 0
         self.numbers, *parts = [
             self.flat[start : start + size].reshape(shape)
             for start, size, shape in zip(starts, sizes, shapes)
