@@ -1,6 +1,6 @@
 """When and by whom checkpoints of a run are written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import mindspore as ms
 
@@ -11,6 +11,8 @@ from src.training.checkpoint import Checkpoints
 from src.training.guard import Guard
 from src.weights import EMA_PREFIX
 
+Parameters = Mapping[str, ms.Parameter]
+
 
 class Saver:
     """Lets the main rank write checkpoints, while the others wait.
@@ -19,7 +21,6 @@ class Saver:
         checkpoints: where they go.
         ranks: of the run; agreement: of its ranks.
         guard: nothing is saved while its updates are bad.
-        contents: gives the parameters and the state of the run.
     """
 
     def __init__(
@@ -28,27 +29,26 @@ class Saver:
         ranks: Ranks,
         agreement: Agreement,
         guard: Guard,
-        contents: Callable[[], tuple[Mapping[str, ms.Parameter], dict]],
     ):
         self.checkpoints = checkpoints
         self.ranks = ranks
         self.agreement = agreement
         self.guard = guard
-        self.contents = contents
 
-    def save(self) -> bool:
+    def save(self, parameters: Parameters, state: dict) -> bool:
         """Saves the run, unless its weights are in doubt; whether it did. All ranks take part."""
         if self.guard.bad_in_a_row:
             return False
-        self.ranks.main_does(self._write_last)
+        last = self.checkpoints.last
+        self.ranks.main_does(lambda: self.checkpoints.save(last, parameters, state))
         self.agreement.saved()
         return True
 
-    def rescue(self) -> bool:
+    def rescue(self, parameters: Parameters, state: dict) -> bool:
         """`save` by a rank that may be the only one left; False where it is not the main one."""
         if self.guard.bad_in_a_row or not self.ranks.is_main:
             return False
-        self._write_last()
+        self.checkpoints.save(self.checkpoints.last, parameters, state)
         return True
 
     def keep_epoch(self, epoch: int) -> None:
@@ -60,6 +60,3 @@ class Saver:
         weights = {p.name.removeprefix(EMA_PREFIX): p for p in network.get_parameters()}
         path = self.checkpoints.best
         self.ranks.main_does(lambda: self.checkpoints.save(path, weights, state))
-
-    def _write_last(self) -> None:
-        self.checkpoints.save(self.checkpoints.last, *self.contents())

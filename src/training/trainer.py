@@ -99,13 +99,7 @@ class Trainer:
             images_per_step=self.images_per_step,
             log_interval=cfg.log_interval,
         )
-        self.saver = Saver(
-            self.checkpoints,
-            self.ranks,
-            self.agreement,
-            self.guard,
-            lambda: (self.train_step.parameters(), self.state()),
-        )
+        self.saver = Saver(self.checkpoints, self.ranks, self.agreement, self.guard)
         self.step = 0  # of the run, skipped ones included
         self.ended_epochs = 0  # that were evaluated and saved as the configuration asks
 
@@ -162,7 +156,7 @@ class Trainer:
             raise
         except (WorkerDied, RankLost) as death:
             if isinstance(death, RankLost) or not self.interruption.is_asked(SIGNAL_DELAY):
-                if self.step and self.saver.rescue():
+                if self.step and self.saver.rescue(*self.contents()):
                     raise type(death)(f"{death}; saved {self.checkpoints.last}") from None
                 raise
             # schedulers signal the workers too, and they end at once
@@ -205,7 +199,12 @@ class Trainer:
                 if self.agreement.signum:
                     raise Interrupted(self.agreement.signum)
                 if self.agreement.is_save_due:
-                    self.saver.save()
+                    self.saver.save(*self.contents())
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 1, of the update made last; 0 of none."""
+        return -(-self.step // self.steps_per_epoch)
 
     def epoch_end(self) -> int:
         """Number of the update that ends the epoch under way."""
@@ -249,7 +248,7 @@ class Trainer:
         if self.step == self.stop_at < self.total_steps:  # by max_steps
             if self.evaluator.is_on and self.evaluator.evaluated_step < self.step:
                 self._evaluate(epoch + bool(rest), is_regular=False)
-            self.saver.save()
+            self.saver.save(*self.contents())
 
     def _close_epoch(self, epoch: int) -> None:
         check_same(self.ranks, self.train_step.parameters())
@@ -260,7 +259,7 @@ class Trainer:
         self.progress.end_epoch(epoch, self.step, self.guard.skipped)
         self.ended_epochs = epoch
         kept = self.is_kept(epoch)
-        if (due or kept) and self.saver.save() and kept:
+        if (due or kept) and self.saver.save(*self.contents()) and kept:
             self.saver.keep_epoch(epoch)
 
     def is_kept(self, epoch: int) -> bool:
@@ -270,7 +269,7 @@ class Trainer:
         return epoch % self.cfg.save_interval == 0 or self.step == self.total_steps
 
     def _evaluate(self, epoch: int, *, is_regular: bool = True) -> None:
-        self.saver.save()  # evaluation takes long, and may be interrupted
+        self.saver.save(*self.contents())  # evaluation takes long, and may be interrupted
         self.evaluated_network.set_train(False)
         started = time.perf_counter()
         if self.evaluator(epoch, self.step, self.interruption.check, is_regular=is_regular):
@@ -286,10 +285,10 @@ class Trainer:
         self.log.line(f"no better AP in {evaluations}: the run ends early")
         return False
 
-    def state(self) -> dict:
-        """All that a run needs to go on, besides `train_step.parameters()`."""
-        return {
-            "epoch": -(-self.step // self.steps_per_epoch),
+    def contents(self) -> tuple[dict, dict]:
+        """All that a run needs to go on: its parameters by name, and the rest of its state."""
+        state = {
+            "epoch": self.epoch,
             "step": self.step,
             "updates": self.train_step.updates,
             "steps_per_epoch": self.steps_per_epoch,
@@ -299,15 +298,16 @@ class Trainer:
             "data": self.data,
             **{name: part.state() for name, part in self.parts().items()},
         }
+        return self.train_step.parameters(), state
 
     def _leave(self, interrupted: Interrupted) -> None:
         self.progress.close()
         self.ranks.rest()
         if not self.ranks.is_main:
             return
-        if self.saver.rescue():
+        if self.saver.rescue(*self.contents()):
             self.log.line(
-                f"{interrupted}: saved {self.checkpoints.last} (epoch {self.state()['epoch']}, "
+                f"{interrupted}: saved {self.checkpoints.last} (epoch {self.epoch}, "
                 f"step {self.step}); the same command with --resume=True goes on"
             )
         else:
