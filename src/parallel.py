@@ -25,7 +25,8 @@ from src.watchdog import Watchdog
 MAIN = 0  # the rank that writes and prints
 MARGIN = 10.0  # seconds; a rank that hangs says so itself before the others give it up
 SIGNAL_GRACE = 0.3  # seconds; mpirun ends a job with a signal, and 1 s later with SIGKILL
-POLL = 0.0005  # seconds between two looks; waiting in MPI itself would take a core
+# Seconds between two looks, more of them the longer the wait; waiting in MPI itself takes a core.
+POLL, POLLED_SHARE, LONGEST_POLL = 0.0005, 0.02, 0.05
 
 
 class RankLost(RunError):
@@ -122,8 +123,12 @@ class SeveralRanks(Ranks):
         self.watchdog.rest()
 
     def meet(self) -> None:
+        self._wait(self.watchdog.limit() + MARGIN if self.watchdog.is_on else PATIENCE)
+
+    def _wait(self, patience: float = PATIENCE) -> None:
+        """Waits so many seconds at most for all ranks, which is no fault of this one."""
         paused = self.watchdog.pause()
-        self._meet(self.watchdog.limit() + MARGIN if self.watchdog.is_on else PATIENCE)
+        self._meet(patience)
         self.watchdog.go_on(paused)
 
     def _meet(self, patience: float) -> None:
@@ -151,19 +156,19 @@ class MpiRanks(SeveralRanks):
         return "MPI, gradients by " + ("MindSpore" if self.is_in_graphs else "host buffers")
 
     def gather(self, value: Any) -> list:
-        self._meet(PATIENCE)
+        self._wait()
         return self.comm.allgather(value)
 
     def gather_to_main(self, value: Any) -> list:
-        self._meet(PATIENCE)
+        self._wait()
         return self.comm.gather(value, root=MAIN) or []
 
     def from_main(self, value: Any) -> Any:
-        self._meet(PATIENCE)
+        self._wait()
         return self.comm.bcast(value, root=MAIN)
 
     def broadcast(self, parameters: Sequence[ms.Parameter]) -> None:
-        self._meet(PATIENCE)
+        self._wait()
         for parameter in parameters:
             array = parameter.asnumpy().copy()
             self.comm.Bcast(array, root=MAIN)
@@ -191,7 +196,7 @@ class MpiRanks(SeveralRanks):
                     f"rank {self.rank} waited {waited:.0f} s for another one, which neither came "
                     "nor ended; --rank_timeout sets the limit"
                 )
-            time.sleep(POLL)
+            time.sleep(min(max(waited * POLLED_SHARE, POLL), LONGEST_POLL))
 
 
 class ClusterRanks(SeveralRanks):
@@ -209,11 +214,11 @@ class ClusterRanks(SeveralRanks):
         return f"MindSpore's collectives ({communication.GlobalComm.BACKEND})"
 
     def gather(self, value: Any) -> list:
+        self._wait()
         data = np.frombuffer(pickle.dumps(value), np.uint8)
         lengths = self._gather_row(np.array([len(data)], np.int32)).ravel()
-        # a size that comes again needs no new graph
-        padded = np.zeros(1 << int(lengths.max() - 1).bit_length(), np.uint8)
-        padded = np.resize(padded, max(padded.size, 4))
+        # a power of two, since a size that came before needs no new graph, and whole integers
+        padded = np.zeros(max(1 << int(lengths.max() - 1).bit_length(), 4), np.uint8)
         padded[: len(data)] = data
         rows = self._gather_row(padded.view(np.int32)).view(np.uint8)  # (size, bytes)
         return [pickle.loads(row[:length].tobytes()) for row, length in zip(rows, lengths)]
