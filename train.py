@@ -86,7 +86,7 @@ def prepare(cfg, splits: list, log, ranks, interruption: Interruption):
         take_up(trainer, saved)
     log.line(trainer.describe())
     trainer.compile()
-    ranks.main_does(lambda: take_folder(cfg, log, is_new=saved is None))
+    ranks.main_does(lambda: take_folder(cfg, log, ranks.size, is_new=saved is None))
     if not ranks.is_main:
         log.open()
     if saved:
@@ -112,7 +112,7 @@ def find_saved(cfg, log, ranks):
     return saved or told
 
 
-def take_folder(cfg, log, *, is_new: bool) -> None:
+def take_folder(cfg, log, ranks: int, *, is_new: bool) -> None:
     """Makes the folder this run's own, and begins to write there."""
     from src.files import write_atomically
     from src.training.build import of_the_run
@@ -126,7 +126,7 @@ def take_folder(cfg, log, *, is_new: bool) -> None:
         log.line(f"an earlier run in {folder} was moved to {aside}")
     log.open()
     write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
-    log.line(add_session(folder / "run.json", environment(cfg.device_target)))
+    log.line(add_session(folder / "run.json", environment(cfg.device_target, ranks)))
 
 
 def run(trainer) -> None:

@@ -150,7 +150,7 @@ class MpiRanks(SeveralRanks):
         self.comm = MPI.COMM_WORLD
         self.is_in_graphs = device != "CPU"
         if self.is_in_graphs:
-            communication.init()
+            communication.init({"GPU": "nccl", "Ascend": "hccl"}[device])
 
     def describe(self) -> str:
         return "MPI, gradients by " + ("MindSpore" if self.is_in_graphs else "host buffers")

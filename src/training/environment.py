@@ -16,11 +16,12 @@ PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "pycocotools")
 REPOSITORY = Path(__file__).parents[2]
 
 
-def environment(device: str) -> dict:
+def environment(device: str, ranks: int) -> dict:
     """Versions, device and source of this session.
 
     Args:
         device: CPU, GPU or Ascend.
+        ranks: of the job.
     """
     return {
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -31,6 +32,7 @@ def environment(device: str) -> dict:
         "platform": platform.platform(),
         "host": platform.node(),
         "device": device,
+        "ranks": ranks,
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
     }
