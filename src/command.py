@@ -56,7 +56,7 @@ def end_rank(main: Callable[[], Any], launch: Launch) -> None:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else EXIT_FAILED)
+    os._exit(status or 0)
 
 
 def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:

@@ -29,7 +29,7 @@ def build_device(
     """
     launch = launch or Launch()
     if launch.is_scheduler:
-        serve_as_scheduler()
+        serve_as_scheduler(launch)
     device_id = launch.local_rank if launch.size > 1 else cfg.device_id
     select_device(cfg.device_target, device_id)
     ranks = join(

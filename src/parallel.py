@@ -8,6 +8,7 @@ up inside a graph, by NCCL or HCCL. Under msrun MindSpore does all of it (on CPU
 import os
 import pickle
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Union
@@ -299,10 +300,13 @@ def join(launch: Launch, *, device: str, timeout: float, interruption: Interrupt
     return MpiRanks(launch, device, **options)
 
 
-def serve_as_scheduler() -> None:
-    """What msrun's scheduler does: lets the ranks find each other, until they have ended."""
-    ms.set_device("CPU")
-    try:
-        communication.init()  # ends the process
-    except RuntimeError as error:
-        raise RunError(f"the scheduler misses a rank: {str(error).splitlines()[0]}") from error
+def serve_as_scheduler(launch: Launch) -> None:
+    """What msrun's scheduler does: lets the ranks find each other, and ends when they have."""
+    if launch.size > 1:
+        ms.set_device("CPU")
+        try:
+            communication.init()  # waits for them
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"the scheduler misses a rank: {reason}") from error
+    sys.exit(0)
