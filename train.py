@@ -48,6 +48,7 @@ def train(cfg, splits: list, folder: Path, launch: Launch, interruption: Interru
     """Trains on the first split, evaluates on the second if there is one; logs in `folder`."""
     from src.device import build_device
     from src.training.run_log import RunLog
+    from src.training.starting import prepare
 
     ranks = build_device(cfg, launch, interruption)
     log = RunLog(folder, ranks.rank)
@@ -62,71 +63,6 @@ def train(cfg, splits: list, folder: Path, launch: Launch, interruption: Interru
             log.line(f"error: {error}" if known else traceback.format_exc(), console=False)
         raise
     log.close()
-
-
-def prepare(cfg, splits: list, log, ranks, interruption: Interruption):
-    """The trainer, with all that can go wrong behind it; until then the folder stays as it was."""
-    from src.data.summary import build_summary
-    from src.detection.anchors import build_anchors
-    from src.training.continuation import go_back, take_up
-    from src.training.trainer import Trainer
-
-    saved = find_saved(cfg, log, ranks)
-    if saved:  # its weights are in the checkpoint, wherever they came from
-        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
-    log.line(splits[0].summary())
-    if ranks.is_main:
-        log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
-    for split in splits[1:]:
-        log.line(split.summary())
-    trainer = Trainer(
-        cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
-    )
-    if saved:
-        take_up(trainer, saved)
-    log.line(trainer.describe())
-    trainer.compile()
-    ranks.main_does(lambda: take_folder(cfg, log, ranks.size, is_new=saved is None))
-    if not ranks.is_main:
-        log.open()
-    if saved:
-        go_back(trainer, saved)
-    log.start_board(trainer.step)
-    return trainer
-
-
-def find_saved(cfg, log, ranks):
-    """The checkpoint to go on from, its arrays on the main rank alone; None to start anew."""
-    from src.training.resume import find_run
-    from src.training.run_folder import newest_aside
-
-    if not cfg.resume:
-        return None
-    folder = log.folder
-    saved = find_run(folder / "ckpt", cfg, ranks.size) if ranks.is_main else None
-    if ranks.is_main and saved is None:
-        aside = newest_aside(folder)
-        instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
-        log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
-    told = ranks.from_main(saved and saved.without_arrays())
-    return saved or told
-
-
-def take_folder(cfg, log, ranks: int, *, is_new: bool) -> None:
-    """Makes the folder this run's own, and begins to write there."""
-    from src.files import write_atomically
-    from src.training.build import of_the_run
-    from src.training.environment import add_session, environment
-    from src.training.run_folder import clear, set_aside
-
-    folder = log.folder
-    if cfg.profile:
-        clear(folder)
-    elif is_new and (aside := set_aside(folder)):
-        log.line(f"an earlier run in {folder} was moved to {aside}")
-    log.open()
-    write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
-    log.line(add_session(folder / "run.json", environment(cfg.device_target, ranks)))
 
 
 def run(trainer) -> None:

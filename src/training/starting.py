@@ -1,0 +1,77 @@
+"""From a configuration to a run that is ready to go."""
+
+from typing import Optional
+
+from src.config import Config
+from src.data.annotations import Annotations
+from src.data.summary import build_summary
+from src.detection.anchors import build_anchors
+from src.files import write_atomically
+from src.interruption import Interruption
+from src.parallel import Ranks
+from src.training.build import of_the_run
+from src.training.continuation import go_back, take_up
+from src.training.environment import add_session, environment
+from src.training.resume import SavedRun, find_run
+from src.training.run_folder import clear, newest_aside, set_aside
+from src.training.run_log import RunLog
+from src.training.trainer import Trainer
+
+
+def prepare(
+    cfg: Config, splits: list[Annotations], log: RunLog, ranks: Ranks, interruption: Interruption
+) -> Trainer:
+    """The trainer, with all that can go wrong behind it; until then the folder stays as it was.
+
+    Args:
+        splits: to train on and, if there is one, to evaluate on.
+        log: not yet open.
+    """
+    saved = find_saved(cfg, log, ranks)
+    if saved:  # its weights are in the checkpoint, wherever they came from
+        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
+    log.line(splits[0].summary())
+    if ranks.is_main:
+        log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
+    for split in splits[1:]:
+        log.line(split.summary())
+    trainer = Trainer(
+        cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
+    )
+    if saved:
+        take_up(trainer, saved)
+    log.line(trainer.describe())
+    trainer.compile()
+    ranks.main_does(lambda: take_folder(cfg, log, ranks.size, is_new=saved is None))
+    if not ranks.is_main:
+        log.open()
+    if saved:
+        go_back(trainer, saved)
+    log.start_board(trainer.step)
+    return trainer
+
+
+def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> Optional[SavedRun]:
+    """The checkpoint to go on from, its arrays on the main rank alone; None to start anew."""
+    if not cfg.resume:
+        return None
+    folder = log.folder
+    saved = find_run(folder / "ckpt", cfg, ranks.size) if ranks.is_main else None
+    if ranks.is_main and saved is None:
+        aside = newest_aside(folder)
+        instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
+        log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
+    told = ranks.from_main(saved and saved.without_arrays())
+    return saved or told
+
+
+def take_folder(cfg: Config, log: RunLog, ranks: int, *, is_new: bool) -> None:
+    """Makes the folder this run's own, and begins to write there."""
+    folder = log.folder
+    if cfg.profile:
+        clear(folder)
+    elif is_new and (aside := set_aside(folder)):
+        log.line(f"an earlier run in {folder} was moved to {aside}")
+    log.open()
+    write_atomically(folder / "config.yaml", of_the_run(cfg).to_yaml())
+    log.line(add_session(folder / "run.json", environment(cfg.device_target, ranks)))
