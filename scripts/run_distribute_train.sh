@@ -9,6 +9,7 @@
 #   --port P                msrun: of its scheduler, on the first machine; default a free one
 #   --log_dir DIR           a log for each rank; default log_output
 # It stays in the foreground and ends with the job's status; Ctrl-C and SIGTERM save and leave.
+# Paths are relative to the repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/options.sh
@@ -52,30 +53,41 @@ read_hosts() {
   [ -n "$port" ] || bad_usage "--port is needed with --hostfile, the same on each machine"
 }
 
-# Runs the launcher's program and ends with its status. In a session of its own Ctrl-C does not reach
-# it: mpirun would give the ranks a second to save, msrun none.
+# Runs the launcher's program and ends with its status, which after a request to stop is that of the
+# signal if the ranks did stop for it. In a session of its own Ctrl-C does not reach it: mpirun would
+# give the ranks a second to save, msrun none.
 run_job() {
   local status=0
   stopped=""
   setsid "$@" &
   job=$!
+  trap 'stop 129' HUP
   trap 'stop 130' INT
   trap 'stop 143' TERM
-  while kill -0 "$job" 2>/dev/null; do
-    if wait "$job"; then status=0; else status=$?; fi
-  done
-  exit "${stopped:-$status}"
+  wait "$job" || true
+  while kill -0 "$job" 2>/dev/null; do wait "$job" || true; done  # a signal ends a `wait` early
+  wait "$job" || status=$?  # which the shell remembers
+  # msrun ends with 1 however its ranks do
+  if [ -n "$stopped" ] && { [ "$status" = 138 ] || [ "$launcher" = msrun ]; }; then
+    status=$stopped
+  fi
+  exit "$status"
 }
 
 # asks the ranks to save and leave; at the second time, ends the job
 stop() {
   local child
-  if [ -n "$stopped" ]; then kill -TERM "$job"; return; fi
+  if [ "$launcher" = mpirun ]; then
+    # mpirun passes USR1 on
+    if [ -z "$stopped" ]; then kill -USR1 "$job"; else kill -TERM "$job"; fi
+  elif [ -z "$stopped" ]; then
+    for child in $(pgrep -P "$job" -f train.py); do  # all but msrun's scheduler
+      ! grep -qz MS_ROLE=MS_WORKER "/proc/$child/environ" 2>/dev/null || kill -USR1 "$child"
+    done
+  else
+    kill -INT "$job"  # the one signal at which msrun ends its ranks
+  fi
   stopped=$1
-  if [ "$launcher" = mpirun ]; then kill -USR1 "$job"; return; fi  # which mpirun passes on
-  for child in $(pgrep -P "$job"); do  # all but msrun's scheduler
-    ! grep -qz MS_ROLE=MS_WORKER "/proc/$child/environ" 2>/dev/null || kill -USR1 "$child"
-  done
 }
 
 case $launcher in

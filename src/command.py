@@ -15,12 +15,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Optional
 
-from src.errors import EXIT_FAILED, InputError, RunError
+from src.errors import EXIT_FAILED, InputError, RankLost, RunError
 from src.interruption import Interrupted, Interruption
 from src.launch import Launch, find_launch, prepare_environment
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAVING, LEAVING, TELLING = 60.0, 0.5, 5.0  # seconds; see `patience`
+SAVING, TELLING = 60.0, 5.0  # seconds; see `head_start`
 MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
 
 
@@ -48,15 +48,16 @@ def end_rank(main: Callable[[], Any], launch: Launch) -> None:
         end_with_status(partial(after_main_rank, main, launch))
         return
     except SystemExit as end:
-        status = end.code
+        status = end.code if isinstance(end.code, int) else EXIT_FAILED * bool(end.code)
     except BaseException:
-        print(f"rank {launch.rank} of {launch.size} failed:", file=sys.stderr)
-        traceback.print_exc()
         status = EXIT_FAILED
+        with suppress(OSError):
+            print(f"rank {launch.rank} of {launch.size} failed:", file=sys.stderr)
+            traceback.print_exc()
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status or 0)
+    os._exit(status)
 
 
 def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
@@ -65,16 +66,14 @@ def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
         main()
     except BaseException as error:
         if not launch.is_main:
-            time.sleep(patience(error))
+            time.sleep(head_start(error))
         raise
 
 
-def patience(error: BaseException) -> float:
+def head_start(error: BaseException) -> float:
     """Seconds that the main rank gets to end the job itself, so that the others need not."""
-    if not isinstance(error, Interrupted):
-        return TELLING
-    # SIGTERM comes from an mpirun that ends the job, and will use SIGKILL
-    return LEAVING if error.signum == signal.SIGTERM else SAVING
+    # where a run was asked to stop, or a rank is gone, it saves first
+    return SAVING if isinstance(error, (Interrupted, RankLost)) else TELLING
 
 
 def end_with_status(main: Callable[[], Any]) -> None:

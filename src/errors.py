@@ -18,6 +18,10 @@ class RunError(Exception):
     exit_status = EXIT_FAILED
 
 
+class RankLost(RunError):
+    """Another rank did not come to where all were to meet."""
+
+
 class WorkerDied(RunError):
     """A process that prepares batches was killed."""
 

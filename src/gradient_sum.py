@@ -6,20 +6,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from src.tuples import copy_into, scale
+
 ALIGNMENT = 16  # floats; parts of the flat buffer start at multiples of it, for vector instructions
-
-scale = ops.MultitypeFuncGraph("scale")
-assign = ops.MultitypeFuncGraph("assign")
-
-
-@scale.register("Tensor", "Tensor")
-def _scale(factor, tensor):
-    return factor * tensor
-
-
-@assign.register("Tensor", "Tensor")
-def _assign(parameter, value):
-    return ops.assign(parameter, value)
 
 
 class Assign(nn.Cell):
@@ -31,7 +20,7 @@ class Assign(nn.Cell):
         self.map = ops.HyperMap()
 
     def construct(self, *values):
-        return self.map(assign, self.parameters, values)
+        return self.map(copy_into, self.parameters, values)
 
 
 class HostSum:
@@ -83,7 +72,16 @@ class HostSum:
     def __call__(
         self, numbers: Sequence[float], gradients: Sequence[ms.Tensor], weight: float
     ) -> tuple[np.ndarray, Sequence[ms.Tensor]]:
-        """The sums of the numbers and of weight x gradients."""
+        """Sums over the ranks.
+
+        Args:
+            numbers: as many as were announced.
+            gradients: one a weight, in its shape, float32.
+            weight: of this rank's gradients in their sum.
+
+        Returns:
+            The sums of the numbers (k,) float64, and of weight x gradients.
+        """
         self.numbers[:] = numbers
         for part, gradient in zip(self.gradients, gradients):
             np.multiply(gradient.asnumpy(), np.float32(weight), out=part)
@@ -127,7 +125,7 @@ class SumOverRanks(nn.Cell):
             return self.reduce(tensors)
         means = self.map(ops.partial(scale, self.share), self.statistics)
         sums = self.reduce(tensors + means)
-        done = self.map(assign, self.statistics, sums[self.count :])
+        done = self.map(copy_into, self.statistics, sums[self.count :])
         return ops.depend(sums[: self.count], done)
 
 
@@ -159,7 +157,16 @@ class GraphSum:
     def __call__(
         self, numbers: Sequence[float], gradients: Sequence[ms.Tensor], weight: float
     ) -> tuple[np.ndarray, Sequence[ms.Tensor]]:
-        """The sums of the numbers and of weight x gradients."""
+        """Sums over the ranks.
+
+        Args:
+            numbers: as many as were announced.
+            gradients: one a weight, in its shape, float32.
+            weight: of this rank's gradients in their sum.
+
+        Returns:
+            The sums of the numbers (k,) float64, and of weight x gradients.
+        """
         numbers = ms.Tensor(np.asarray(numbers, np.float32))
         sums = self.cell(numbers, ms.Tensor(weight, ms.float32), *gradients)
         return sums[0].asnumpy().astype(np.float64), sums[1:]

@@ -7,9 +7,7 @@ from typing import Optional
 
 from src.errors import InputError
 
-PATIENCE = (
-    1800.0  # seconds for what one rank does at length: reading, compiling, saving, the metric
-)
+LONGEST_WAIT = 1800.0  # seconds, for what one rank does at length: compiling, saving, the metric
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,18 @@ class Launch:
 
 
 def find_launch(environ: Optional[Mapping[str, str]] = None) -> Launch:
-    """What the environment tells; this process's own by default."""
+    """What the environment tells; this process's own by default. InputError if it is too little."""
     environ = os.environ if environ is None else environ
     if role := environ.get("MS_ROLE"):
+        is_scheduler = role == "MS_SCHED"
+        if not is_scheduler and "MS_NODE_ID" not in environ:
+            raise InputError("msrun gives its processes no rank: start it with --node_rank")
         return Launch(
             "msrun",
-            rank=int(environ.get("RANK_ID", 0)),
+            rank=0 if is_scheduler else int(environ["MS_NODE_ID"]),
             size=int(environ["MS_WORKER_NUM"]),
             local_rank=int(environ.get("DEVICE_ID", 0)),
-            is_scheduler=role == "MS_SCHED",
+            is_scheduler=is_scheduler,
         )
     if "OMPI_COMM_WORLD_SIZE" in environ:
         names = ("RANK", "SIZE", "LOCAL_RANK")
@@ -81,4 +82,4 @@ def check_launch(launch: Launch, cfg: Mapping) -> None:
 def prepare_environment(launch: Launch) -> None:
     """Sets what MindSpore reads when it is imported."""
     if launch.by == "msrun" and not launch.is_scheduler:  # which keeps 30 s to miss a dead rank
-        os.environ.setdefault("MS_NODE_TIMEOUT", f"{PATIENCE:.0f}")
+        os.environ.setdefault("MS_NODE_TIMEOUT", f"{LONGEST_WAIT:.0f}")

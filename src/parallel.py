@@ -17,10 +17,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import communication, nn, ops
 
-from src.errors import RunError
+from src.errors import RankLost, RunError
 from src.gradient_sum import GraphSum, HostSum
 from src.interruption import Interruption
-from src.launch import PATIENCE, Launch
+from src.launch import LONGEST_WAIT, Launch
 from src.watchdog import Watchdog
 
 MAIN = 0  # the rank that writes and prints
@@ -28,10 +28,6 @@ MARGIN = 10.0  # seconds; a rank that hangs says so itself before the others giv
 SIGNAL_GRACE = 0.3  # seconds; mpirun ends a job with a signal, and 1 s later with SIGKILL
 # Seconds between two looks, more of them the longer the wait; waiting in MPI itself takes a core.
 POLL, POLLED_SHARE, LONGEST_POLL = 0.0005, 0.02, 0.05
-
-
-class RankLost(RunError):
-    """Another rank did not come to where all were to meet."""
 
 
 class Ranks:
@@ -54,11 +50,18 @@ class Ranks:
         """How the ranks talk, for the log."""
         return "one process"
 
-    def alive(self) -> None:
-        """Says that this rank gets on, at each update and batch; see Watchdog."""
+    def alive(self, kind: str) -> None:
+        """Says that this rank begins an update or a batch, of a kind of its own; see Watchdog."""
 
     def rest(self) -> None:
         """Begins something that takes as long as it takes: no call of `alive` is expected."""
+
+    def share_pace(self) -> None:
+        """Lets all ranks be as patient as the slowest needs them to be."""
+
+    def same(self, number: float) -> float:
+        """A number that graphs gave to each rank alike, but perhaps for its last bit."""
+        return number
 
     def meet(self) -> None:
         """Waits for all ranks in an update; RankLost where one takes longer than its limit."""
@@ -117,16 +120,27 @@ class SeveralRanks(Ranks):
         self.watchdog = Watchdog(timeout)
         self.interruption = interruption
 
-    def alive(self) -> None:
-        self.watchdog.lap()
+    def alive(self, kind: str) -> None:
+        self.watchdog.lap(kind)
+
+    def share_pace(self) -> None:
+        paces = self.gather(self.watchdog.slowest)
+        self.watchdog.slowest = {
+            kind: max(pace[kind] for pace in paces if kind in pace)
+            for kind in self.watchdog.slowest
+        }
+
+    def same(self, number: float) -> float:
+        # kernels of the CPU are the same on all ranks, those of cards may add up in any order
+        return self.from_main(number) if self.is_in_graphs else number
 
     def rest(self) -> None:
         self.watchdog.rest()
 
     def meet(self) -> None:
-        self._wait(self.watchdog.limit() + MARGIN if self.watchdog.is_on else PATIENCE)
+        self._wait(self.watchdog.limit() + MARGIN if self.watchdog.is_on else LONGEST_WAIT)
 
-    def _wait(self, patience: float = PATIENCE) -> None:
+    def _wait(self, patience: float = LONGEST_WAIT) -> None:
         """Waits so many seconds at most for all ranks, which is no fault of this one."""
         paused = self.watchdog.pause()
         self._meet(patience)
@@ -143,13 +157,14 @@ class MpiRanks(SeveralRanks):
         device: CPU, GPU or Ascend. On the latter two MindSpore adds up the gradients.
     """
 
-    def __init__(self, launch: Launch, device: str, **options):
+    def __init__(self, launch: Launch, device: str, **options: Any):
         super().__init__(launch, **options)
         from mpi4py import MPI  # begins what only mpirun's processes can
 
         self.sum_in_place = MPI.IN_PLACE
         self.comm = MPI.COMM_WORLD
         self.is_in_graphs = device != "CPU"
+        check_size((self.comm.rank, self.comm.size), launch, "mpi4py")
         if self.is_in_graphs:
             communication.init({"GPU": "nccl", "Ascend": "hccl"}[device])
 
@@ -190,7 +205,8 @@ class MpiRanks(SeveralRanks):
         request = self.comm.Ibarrier()
         while not request.Test():
             waited = time.monotonic() - started
-            if waited > SIGNAL_GRACE + self.watchdog.slowest_lap:
+            # were another one to leave, which has nothing to save, a late one would wait in MPI
+            if self.is_main and waited > SIGNAL_GRACE + self.watchdog.slowest_lap():
                 self.interruption.check()
             if waited > patience:
                 raise RankLost(
@@ -205,10 +221,11 @@ class ClusterRanks(SeveralRanks):
 
     is_in_graphs = True
 
-    def __init__(self, launch: Launch, **options):
+    def __init__(self, launch: Launch, **options: Any):
         super().__init__(launch, **options)
         communication.init()
-        self.rank = communication.get_rank()
+        found = communication.get_rank(), communication.get_group_size()
+        check_size(found, launch, "MindSpore")
         self.all_gather, self.all_reduce, self.from_main_rank = AllGather(), AllReduce(), FromMain()
 
     def describe(self) -> str:
@@ -248,6 +265,19 @@ class ClusterRanks(SeveralRanks):
 
     def _meet(self, patience: float) -> None:
         self.all_reduce(ms.Tensor(np.zeros(1, np.float32))).asnumpy()
+
+
+def check_size(found: tuple[int, int], launch: Launch, library: str) -> None:
+    """RunError unless a library counts the ranks as the launcher does.
+
+    Args:
+        found: rank and size that the library tells.
+    """
+    if found != (launch.rank, launch.size):
+        raise RunError(
+            f"{launch.by} started rank {launch.rank} of {launch.size}, but {library} takes it for "
+            f"{found[0]} of {found[1]}: they do not use the same MPI or cluster"
+        )
 
 
 class AllReduce(nn.Cell):
@@ -291,6 +321,9 @@ def join(launch: Launch, *, device: str, timeout: float, interruption: Interrupt
         device: CPU, GPU or Ascend.
         timeout: seconds that a rank may take for an update or a batch; see Watchdog.
         interruption: of this process.
+
+    Raises:
+        RunError: the ranks do not find each other.
     """
     if launch.size == 1:
         return Ranks()

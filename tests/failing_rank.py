@@ -1,46 +1,61 @@
 """Runs train.py, in which one rank fails: python failing_rank.py HOW RANK STEP [flags of train.py].
 
-HOW is raise, kill (-9), hang, or differ: a weight of that rank is changed by one bit.
+HOW is raise, kill (-9), stop (as by a debugger), hang, dawdle (for a few seconds), or differ: a
+weight of that rank is changed by one bit.
 """
 
 import os
-import runpy
 import signal
 import sys
 import time
+from functools import partial
 
 sys.path.insert(0, os.getcwd())
+
+import train
+from src.command import run_command
+from src.interruption import Interruption
+
+DAWDLE = 6.0  # seconds
 
 
 def fail(trainer, how: str) -> None:
     """What happens after an update."""
     if how == "raise":
         raise ValueError("a fault of one rank")
-    if how == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if how in ("kill", "stop"):
+        os.kill(os.getpid(), signal.SIGKILL if how == "kill" else signal.SIGSTOP)
     while how == "hang":
         time.sleep(1)
-    weight = trainer.network.trainable_params()[0]
-    array = weight.asnumpy().copy()
-    array.view("int32").flat[0] ^= 1
-    weight.set_data(type(weight)(array))
+    if how == "dawdle":
+        time.sleep(DAWDLE)
+    if how == "differ":
+        weight = trainer.network.trainable_params()[0]
+        array = weight.asnumpy().copy()
+        array.view("int32").flat[0] ^= 1
+        weight.set_data(type(weight)(array))
+
+
+def run_and_fail(trainer, run, how: str, step: int) -> None:
+    """A run whose trainer fails after an update."""
+    sound = trainer._step
+
+    def failing(*args):
+        sound(*args)
+        if trainer.step == step:
+            fail(trainer, how)
+
+    trainer._step = failing
+    run(trainer)
 
 
 def main() -> None:
     how, rank, step = sys.argv[1], sys.argv[2], int(sys.argv[3])
     sys.argv = ["train.py", *sys.argv[4:]]
     if os.environ.get("OMPI_COMM_WORLD_RANK") == rank:
-        from src.training.trainer import Trainer
-
-        sound = Trainer._step
-
-        def failing(trainer, *args):
-            sound(trainer, *args)
-            if trainer.step == step:
-                fail(trainer, how)
-
-        Trainer._step = failing
-    runpy.run_path("train.py", run_name="__main__")
+        train.run = partial(run_and_fail, run=train.run, how=how, step=step)
+    interruption = Interruption()
+    run_command(partial(train.main, interruption=interruption), interruption)
 
 
 if __name__ == "__main__":

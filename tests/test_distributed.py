@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY, small_keys, write_recipe
-from tests.jobs import environment, left_behind, mpirun, run, shared_memory
+from tests.jobs import finish, mpirun, run, start
 
 # as in the documentation, with a recipe of a few seconds
 COMMAND = """
@@ -114,7 +114,7 @@ def two_hosts(recipe):
     command = launcher(recipe, "--hostfile", folder / "hosts", "--", f"--output_path={folder}/two")
     fake = {"OMPI_MCA_plm_rsh_agent": str(REPOSITORY / "tests" / "fake_ssh.sh")}
     loopback = {f"OMPI_MCA_{name}_tcp_if_include": "lo" for name in ("oob", "btl")}
-    done = run([*map(str, command)], **fake, **loopback)
+    done = run(command, **fake, **loopback)
     assert done.returncode == 0, done.stdout
     return folder / "two"
 
@@ -137,47 +137,62 @@ def test_sums_inside_graphs_equal_those_on_the_host(recipe, two_hosts):
     assert done.returncode == 0, done.stdout
     assert "over 2 ranks (MindSpore's collectives (mccl))" in done.stdout
     assert_close(two_hosts, output)
-    assert left_behind(output) == []
+    assert done.left == []
 
 
-def fail(recipe: Path, how: str, *flags: str) -> tuple[int, str, float]:
-    """Status, output and seconds of a run whose second rank fails after its fifth update."""
+def command_that_fails(how: str, recipe: Path, *flags: str) -> list[str]:
+    """A run of which one rank fails after its fifth update: the second, or rank 0 that dawdles."""
     output = recipe.parent / how
     common = ["--run_distribute=True", f"--config_path={recipe}", f"--output_path={output}"]
-    started = time.monotonic()
-    done = run(mpirun(2, "tests/failing_rank.py", how, 1, 5, *common, *flags))
-    return done.returncode, done.stdout, time.monotonic() - started
+    rank = 0 if how == "dawdle" else 1
+    return mpirun(2, "tests/failing_rank.py", how, rank, 5, *common, *flags)
+
+
+@pytest.fixture(scope="module")
+def failed(recipe, two_hosts):
+    """Gives the finished run of which a rank fails in some way, made once, and its seconds."""
+    flags = {"hang": ["--rank_timeout=5"], "kill": ["--save_minutes=0.00001"]}
+    made = {}
+
+    def get(how: str):
+        if how not in made:
+            started = time.monotonic()
+            done = run(command_that_fails(how, recipe, *flags.get(how, [])))
+            made[how] = done, time.monotonic() - started
+        return made[how]
+
+    return get
 
 
 @pytest.mark.parametrize(
-    ("how", "flags", "expected"),
+    ("how", "status", "expected", "then"),
     [
-        ("raise", [], "rank 1 of 2 failed:\nTraceback (most recent call last):"),
-        ("hang", ["--rank_timeout=2"], "Timeout (0:0"),
-        ("kill", ["--save_minutes=0.00001"], "exited on signal 9"),
+        ("raise", 1, "rank 1 of 2 failed:\nTraceback (most recent call last):", "a fault of one"),
+        ("hang", 1, "Timeout (0:0", " in fail"),
+        ("kill", 137, "exited on signal 9", ""),
         (
             "differ",
-            [],
-            "error: backbone.conv1.weight is not the same on all ranks: it differs from rank 0's",
+            1,
+            "error: backbone.conv1.weight is not the same on all ranks",
+            "rank 0's on [1]",
         ),
     ],
 )
-def test_failed_rank_ends_the_job(recipe, two_hosts, how, flags, expected):
-    before = shared_memory()
-    status, output, seconds = fail(recipe, how, *flags)
-    assert status not in (0, None), output
-    assert expected in output
+def test_failed_rank_ends_the_job(failed, how, status, expected, then):
+    done, seconds = failed(how)
+    assert done.returncode == status, done.stdout
     assert seconds < LIMIT
+    head, found, tail = done.stdout.partition(expected)
+    assert found, done.stdout
+    assert then in tail
     # what comes before is the run's own log: no other rank had anything to say
-    head = output.partition(expected)[0]
     assert "error" not in head
     assert "SIGTERM" not in head or how == "kill"
-    if how in ("raise", "hang"):
-        assert "failing_rank.py" in output.partition(expected)[2]
-    assert [name for name in left_behind(recipe.parent / how) if name not in before] == []
+    assert done.left == []
 
 
-def test_killed_job_goes_on_with_the_same_ranks(recipe, two_hosts):
+def test_killed_job_goes_on_with_the_same_ranks(recipe, two_hosts, failed):
+    failed("kill")
     output = recipe.parent / "kill"
     assert 1 <= records(output, "step")[-1]["step"] < STEPS
     flags = [f"--config_path={output}/config.yaml", "--run_distribute=True", "--resume=True"]
@@ -196,7 +211,8 @@ def test_killed_job_goes_on_with_the_same_ranks(recipe, two_hosts):
         assert np.array_equal(other[name], value), name
 
 
-def test_failed_job_goes_on_as_one_process(recipe, two_hosts):
+def test_failed_job_goes_on_as_one_process(recipe, failed):
+    failed("raise")
     output = recipe.parent / "raise"
     last = contents(output / "ckpt" / "last.ckpt")
     flags = [f"--config_path={output}/config.yaml", "--resume=True"]
@@ -210,6 +226,32 @@ def test_failed_job_goes_on_as_one_process(recipe, two_hosts):
         contents(output / "ckpt" / "last.ckpt")["backbone.conv1.weight"],
         last["backbone.conv1.weight"],
     )
+
+
+def wait_for_step(job: subprocess.Popen, output: Path, step: int) -> None:
+    """Waits until a run has logged so many updates."""
+    deadline = time.monotonic() + LIMIT
+    while not (output / "metrics.jsonl").exists() or len(records(output, "step")) < step:
+        assert job.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_signal_while_a_rank_is_late_saves_and_leaves(recipe, two_hosts):
+    job = start(command_that_fails("dawdle", recipe))
+    output = recipe.parent / "dawdle"
+    try:
+        wait_for_step(job, output, 5)
+        time.sleep(1)  # the other rank waits by now
+        started = time.monotonic()
+        job.send_signal(signal.SIGUSR1)
+        out = job.communicate(timeout=LIMIT)[0]
+    finally:
+        finish(job)
+    assert job.returncode == 128 + signal.SIGUSR1, out
+    assert time.monotonic() - started < 20
+    assert "SIGUSR1: saved" in out
+    assert "step 6)" in out  # the update that all were at
 
 
 def test_evaluation_by_three_ranks_is_that_of_one(recipe, two_hosts):
@@ -231,17 +273,13 @@ def test_evaluation_by_three_ranks_is_that_of_one(recipe, two_hosts):
 
 def test_signal_to_the_launcher_saves_and_leaves(recipe, two_hosts):
     output = recipe.parent / "stopped"
-    command = launcher(recipe, "--", f"--output_path={output}", "--epoch_size=200")
-    job = subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + LIMIT
-    while not (output / "metrics.jsonl").exists() or len(records(output, "step")) < 3:
-        assert job.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    job.send_signal(signal.SIGTERM)
-    out, _ = job.communicate(timeout=LIMIT)
+    job = start(launcher(recipe, "--", f"--output_path={output}", "--epoch_size=200"))
+    try:
+        wait_for_step(job, output, 3)
+        job.send_signal(signal.SIGTERM)
+        out = job.communicate(timeout=LIMIT)[0]
+    finally:
+        finish(job)
     assert job.returncode == 143
     saved = [line for line in out.splitlines() if line.startswith("SIGUSR1: saved")]
     assert len(saved) == 1

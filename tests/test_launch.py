@@ -13,7 +13,7 @@ MPI = {
     "OMPI_COMM_WORLD_SIZE": "8",
     "OMPI_COMM_WORLD_LOCAL_RANK": "1",
 }
-MSRUN = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4", "RANK_ID": "3", "DEVICE_ID": "1"}
+MSRUN = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4", "MS_NODE_ID": "3", "DEVICE_ID": "1"}
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ MSRUN = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4", "RANK_ID": "3", "DEVICE_I
         (MPI, Launch("mpirun", 5, 8, 1), False),
         ({**MPI, "OMPI_COMM_WORLD_RANK": "0"}, Launch("mpirun", 0, 8, 1), True),
         (MSRUN, Launch("msrun", 3, 4, 1), False),
-        # the scheduler has the first rank's number, but is none
+        # the scheduler is none of the ranks
         (
-            {**MSRUN, "MS_ROLE": "MS_SCHED", "RANK_ID": "0"},
+            {"MS_ROLE": "MS_SCHED", "MS_WORKER_NUM": "4", "RANK_ID": "0", "DEVICE_ID": "1"},
             Launch("msrun", 0, 4, 1, is_scheduler=True),
             False,
         ),
@@ -35,6 +35,14 @@ def test_environment_tells_who_this_is(environ, expected, is_main):
     launch = find_launch(environ)
     assert launch == expected
     assert launch.is_main == is_main
+
+
+def test_process_of_msrun_that_does_not_know_its_rank():
+    # as on several machines without --node_rank, whose RANK_ID is inherited and wrong
+    environ = {**MSRUN, "RANK_ID": "0"}
+    del environ["MS_NODE_ID"]
+    with pytest.raises(InputError, match="--node_rank"):
+        find_launch(environ)
 
 
 def test_own_environment_is_the_default(monkeypatch):

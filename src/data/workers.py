@@ -133,6 +133,7 @@ class Prefetcher:
         """Ends the workers; they finish what they are at."""
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
+            self.pool = None  # whose semaphores go with it, however this process ends
 
 
 def start_server(context) -> None:

@@ -70,12 +70,12 @@ def detect_split(
         samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
     )
     for batch in batches:
+        ranks.alive("batch")
         if check is not None:
             check()
         unreadable.add(batch.unread)
         for image_id, detections in detect_batch(forward, batch, postprocess):
             found[image_id] = coco_results(image_id, detections, annotations.category_ids)
-        ranks.alive()  # from the first batch on, which sets up kernels
     ranks.rest()
     shares = ranks.gather_to_main((found, unreadable.messages))
     for _, messages in shares:

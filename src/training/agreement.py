@@ -10,7 +10,7 @@ import numpy as np
 
 from src.data.loader import Unread
 from src.data.problems import Unreadable
-from src.errors import RunError
+from src.errors import InputError, RunError
 from src.interruption import Interruption
 from src.parallel import Ranks
 
@@ -66,6 +66,18 @@ class Agreement:
     def _is_time(self) -> bool:
         seconds = self.save_seconds
         return seconds > 0 and time.monotonic() - self.saved_at >= seconds
+
+
+def check_alike(ranks: Ranks, facts: Mapping[str, object]) -> None:
+    """InputError names the first fact that is not the same on all ranks."""
+    everyone = ranks.gather(dict(facts))
+    for name, expected in everyone[0].items():
+        others = [rank for rank, found in enumerate(everyone) if found[name] != expected]
+        if others:
+            raise InputError(
+                f"{name}: not the same on all machines: rank 0 has {expected!r}, rank {others[0]} "
+                f"{everyone[others[0]][name]!r}"
+            )
 
 
 def check_same(ranks: Ranks, parameters: Mapping[str, ms.Parameter]) -> None:

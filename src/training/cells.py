@@ -11,10 +11,10 @@ from typing import Optional
 import mindspore as ms
 from mindspore import nn, ops
 
+from src.tuples import copy_into, scale
+
 half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
-scale = ops.MultitypeFuncGraph("scale")
 weighted_sum = ops.MultitypeFuncGraph("weighted_sum")
-copy_into = ops.MultitypeFuncGraph("copy_into")
 
 
 @half_square_sum.register("Function", "Tensor")
@@ -22,19 +22,9 @@ def _half_square_sum(kernel, gradient):
     return kernel(gradient)
 
 
-@scale.register("Tensor", "Tensor")
-def _scale(factor, gradient):
-    return gradient * factor
-
-
 @weighted_sum.register("Tensor", "Tensor", "Tensor", "Tensor")
 def _weighted_sum(weight, other_weight, gradient, other):
     return weight * gradient + other_weight * other
-
-
-@copy_into.register("Tensor", "Tensor")
-def _copy_into(target, source):
-    return ops.assign(target, source)
 
 
 class LossNetwork(nn.Cell):

@@ -56,7 +56,9 @@ def compile_graphs(
         images = None if evaluated is None else cfg.eval_batch_size
         root = Path(cfg.output_path).absolute().parent / GRAPHS
         # ranks that add up on the host have graphs of the same kind, whatever their number
-        own = (ranks.rank, ranks.size) if ranks.is_in_graphs else ranks.size > 1
+        own = ranks.size if ranks.is_in_graphs else ranks.size > 1
+        if ranks.is_in_graphs:  # and the others each their own
+            root = root / f"rank_{ranks.rank}"
         facts = [ms.__version__, decisive, layout, images, own]
         return GraphCache(root, facts).compile(work)
 

@@ -9,6 +9,7 @@ from src.detection.anchors import build_anchors
 from src.files import write_atomically
 from src.interruption import Interruption
 from src.parallel import Ranks
+from src.training.agreement import check_alike
 from src.training.build import of_the_run
 from src.training.continuation import go_back, take_up
 from src.training.environment import add_session, environment
@@ -27,6 +28,10 @@ def prepare(
         splits: to train on and, if there is one, to evaluate on.
         log: not yet open.
     """
+    if ranks.size > 1:
+        names = ("the training split", "the evaluation split")
+        seen = {name: split.fingerprint() for name, split in zip(names, splits)}
+        check_alike(ranks, {**seen, **cfg})
     saved = find_saved(cfg, log, ranks)
     if saved:  # its weights are in the checkpoint, wherever they came from
         cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})

@@ -132,11 +132,11 @@ class TrainStep:
             totals, gradients = self._add_up(totals, weight, gradients, has_news)
             weight, news = 1.0, totals[-1] > 0
         with self.clock(COMPUTE):
-            norm = self.norm(*gradients).asnumpy()
+            norm = self.ranks.same(float(self.norm(*gradients).asnumpy()))
         normaliser = max(totals[3], 1.0)
         losses, weight = totals[:3] / normaliser, weight / normaliser
         used = self.loss_scale.value
-        norm = float(norm) * weight / used
+        norm = norm * weight / used
         is_loss_finite = bool(np.isfinite(losses).all())
         finite = is_loss_finite and math.isfinite(norm)
         # a loss that is not finite is none of the scale's doing

@@ -13,10 +13,10 @@ from src.data.annotations import Annotations
 from src.data.loader import TrainBatch, build_loader
 from src.data.problems import Unreadable, count
 from src.detection.anchors import build_anchors
-from src.errors import WorkerDied
+from src.errors import RankLost, WorkerDied
 from src.interruption import Interrupted, Interruption
 from src.models.ssd import build_ssd
-from src.parallel import RankLost, Ranks
+from src.parallel import Ranks
 from src.training.agreement import Agreement, check_same
 from src.training.build import build_network, build_step, of_the_run
 from src.training.checkpoint import Checkpoints
@@ -195,7 +195,6 @@ class Trainer:
         """Trains to the end of the epoch under way, or of the run."""
         with closing(self.steps(min(self.epoch_end(), self.stop_at))) as steps:
             for _ in steps:
-                self.interruption.deferred = True  # there is something to lose now
                 if self.agreement.signum:
                     raise Interrupted(self.agreement.signum)
                 if self.agreement.is_save_due:
@@ -218,12 +217,13 @@ class Trainer:
                 yield update
 
     def _step(self, epoch: int, batches: list[TrainBatch]) -> None:
-        self.ranks.alive()
+        self.ranks.alive("update")
         for batch in batches:
             self.agreement.unread += batch.unread
         lr = self.schedule(self.step)
         report = self.train_step(batches, lr, self.agreement.has_news)
         self.step += 1
+        self.interruption.deferred = not self.cfg.profile  # there is something to lose now
         with self.clock(HOOKS):
             if report.news:
                 self.agreement.hear()
@@ -252,6 +252,7 @@ class Trainer:
 
     def _close_epoch(self, epoch: int) -> None:
         check_same(self.ranks, self.train_step.parameters())
+        self.ranks.share_pace()
         last = self.step == self.total_steps
         due = self.evaluator.is_due(epoch, last=last)
         if due:

@@ -11,7 +11,7 @@ from src.data.problems import Unreadable
 from src.errors import InputError, RunError
 from src.interruption import Interruption
 from src.parallel import Ranks
-from src.training.agreement import Agreement, check_same
+from src.training.agreement import Agreement, check_alike, check_same
 
 
 class Second(Ranks):
@@ -121,3 +121,12 @@ def test_same_parameters_pass_and_one_bit_is_found():
 def test_process_on_its_own_is_not_checked(monkeypatch):
     monkeypatch.setattr("src.training.agreement.checksum", lambda _: 1 / 0)
     check_same(Ranks(), some(0.5))
+
+
+def test_ranks_with_other_data_or_another_configuration_are_named():
+    own = {"the training split": "24 images, abc", "lr": 0.1}
+    check_alike(Second(own, own), own)
+    with pytest.raises(InputError, match="the training split: .* '24 images, abc', rank 2 '23"):
+        check_alike(Second(own, {**own, "the training split": "23 images, abd"}), own)
+    with pytest.raises(InputError, match="lr: .* rank 0 has 0.2, rank 1 0.1"):
+        check_alike(Second({**own, "lr": 0.2}, own), own)

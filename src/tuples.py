@@ -1,0 +1,19 @@
+"""What graphs do with each of a tuple of tensors, by `ops.HyperMap`.
+
+A Python loop over hundreds of parameters is unrolled into nested calls, and long to compile.
+"""
+
+from mindspore import ops
+
+scale = ops.MultitypeFuncGraph("scale")
+copy_into = ops.MultitypeFuncGraph("copy_into")
+
+
+@scale.register("Tensor", "Tensor")
+def _scale(factor, tensor):
+    return tensor * factor
+
+
+@copy_into.register("Tensor", "Tensor")
+def _copy_into(target, source):
+    return ops.assign(target, source)
