@@ -5,4 +5,5 @@ cd "$(dirname "$0")/.."
 source scripts/setup.sh requirements-dev.txt
 ruff check .
 ruff format --check .
-"$PYTHON" -m pytest "$@"
+# a process for each of two cores; a file's tests share what they compile
+"$PYTHON" -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder "$@"

@@ -20,7 +20,7 @@ from src.interruption import Interrupted, Interruption
 from src.launch import Launch, find_launch, prepare_environment
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAVING, TELLING = 60.0, 5.0  # seconds; see `head_start`
+SAVING, TELLING = 60.0, 3.0  # seconds; see `head_start`
 MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
 
 

@@ -1,7 +1,6 @@
 """Runs train.py, in which one rank fails: python failing_rank.py HOW RANK STEP [flags of train.py].
 
-HOW is raise, kill (-9), stop (as by a debugger), hang, dawdle (for a few seconds), or differ: a
-weight of that rank is changed by one bit.
+HOW is raise, kill (-9), stop (as by a debugger), hang, or dawdle (for a few seconds).
 """
 
 import os
@@ -16,7 +15,7 @@ import train
 from src.command import run_command
 from src.interruption import Interruption
 
-DAWDLE = 6.0  # seconds
+DAWDLE = 4.0  # seconds
 
 
 def fail(trainer, how: str) -> None:
@@ -29,11 +28,6 @@ def fail(trainer, how: str) -> None:
         time.sleep(1)
     if how == "dawdle":
         time.sleep(DAWDLE)
-    if how == "differ":
-        weight = trainer.network.trainable_params()[0]
-        array = weight.asnumpy().copy()
-        array.view("int32").flat[0] ^= 1
-        weight.set_data(type(weight)(array))
 
 
 def run_and_fail(trainer, run, how: str, step: int) -> None:

@@ -1,6 +1,8 @@
 """Starts jobs of several ranks, and looks for what they leave behind."""
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ from tests.conftest import REPOSITORY
 
 PROGRAMS = Path(sys.executable).parent  # where mpirun and python3 of this environment are
 SECONDS = 120  # until a job that should have ended is given up
-GRACE = 30  # seconds until something left behind is taken to stay; other jobs' things come and go
+GRACE = 10  # seconds until something left behind is taken to stay
 MARK = "JOB_OF_TESTS"  # variable that a job's processes inherit
 
 
@@ -106,6 +108,10 @@ def left_behind(mark: str, before: set[str]) -> list[str]:
 
 
 def shared_memory() -> set[str]:
-    """Files in /dev/shm of Open MPI and of Python's processes."""
+    """Files in /dev/shm of Open MPI and of Python's processes that no process has in its memory."""
     kinds = ("sem.mp-*", "vader_segment.*", "psm_*", "pymp-*")
-    return {path.name for kind in kinds for path in Path("/dev/shm").glob(kind)}
+    files = {path.name for kind in kinds for path in Path("/dev/shm").glob(kind)}
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):  # the process has just ended
+            files -= set(re.findall(r"/dev/shm/(\S+)", maps.read_text()))
+    return files

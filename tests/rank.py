@@ -60,9 +60,32 @@ def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     split = build_annotations(cfg, training=False)
     shared, _ = detect_with(trainer.network, cfg, split, ranks=ranks)
     alone, _ = detect_with(trainer.network, cfg, split, ranks=Ranks())
-    facts = {"shared": shared, "alone": alone, "cores": ranks.cores()}
     parameters = trainer.train_step.parameters().items()
-    return {name: parameter.asnumpy() for name, parameter in parameters}, facts
+    arrays = {name: parameter.asnumpy().copy() for name, parameter in parameters}
+    differing = differ_by_one_bit(trainer, ranks)
+    facts = {"shared": shared, "alone": alone, "cores": ranks.cores(), "differing": differing}
+    return arrays, facts
+
+
+def differ_by_one_bit(trainer, ranks) -> str:
+    """What the check of the ranks says when the second one's first weight is not the others'."""
+    import mindspore as ms
+
+    from src.errors import RunError
+    from src.training.agreement import check_same
+
+    parameters = trainer.train_step.parameters()
+    check_same(ranks, parameters)
+    if ranks.rank == 1:
+        weight = trainer.network.trainable_params()[0]
+        array = weight.asnumpy().copy()
+        array.view(np.int32).flat[0] ^= 1
+        weight.set_data(ms.Tensor(array))
+    try:
+        check_same(ranks, parameters)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def main() -> None:

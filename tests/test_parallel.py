@@ -19,9 +19,9 @@ def job(shapes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     keys = {
         **small_keys(shapes, folder),
-        "batch_size": 2,
+        "batch_size": 1,
         "ema_decay": 0.9,
-        "epoch_size": 20,  # of four updates
+        "epoch_size": 20,  # of eight updates
         "max_steps": UPDATES,
         "eval_interval": 0,
         "num_workers": 0,
@@ -97,6 +97,11 @@ def test_detections_are_those_of_one_process(found):
     assert len({result["image_id"] for result in found[0]["shared"]}) == 10
     assert found[1]["shared"] == found[2]["shared"] == []
     assert found[1]["alone"] == found[0]["alone"]
+
+
+def test_one_other_bit_on_one_rank_ends_the_run_on_all(found):
+    expected = "backbone.conv1.weight is not the same on all ranks: it differs from rank 0's on [1]"
+    assert [rank["differing"].partition(";")[0] for rank in found] == [expected] * RANKS
 
 
 def test_cores_are_shared(found):
