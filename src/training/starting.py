@@ -4,6 +4,7 @@ from typing import Optional
 
 from src.config import Config
 from src.data.annotations import Annotations
+from src.data.problems import count
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.files import write_atomically
@@ -45,7 +46,7 @@ def prepare(
     )
     if saved:
         take_up(trainer, saved)
-    log.line(trainer.describe())
+    log.line(describe(trainer))
     trainer.compile()
     ranks.main_does(lambda: take_folder(cfg, log, ranks.size, is_new=saved is None))
     if not ranks.is_main:
@@ -54,6 +55,19 @@ def prepare(
         go_back(trainer, saved)
     log.start_board(trainer.step)
     return trainer
+
+
+def describe(trainer: Trainer) -> str:
+    """The images of an update and its rate, and how the ranks talk."""
+    cfg, ranks, schedule = trainer.cfg, trainer.ranks, trainer.schedule
+    text = f"{count(trainer.images_per_step, 'image')} an update"
+    if ranks.size > 1:
+        text += f" over {ranks.size} ranks ({ranks.describe()})"
+    warmup = count(schedule.warmup_steps, "update")
+    text += f", lr {schedule.base_lr:.4g} after {warmup} of warm-up"
+    if cfg.auto_scale_lr:
+        text += f" (lr {cfg.lr:g} is scaled: it is meant for {cfg.lr_batch_size} images)"
+    return text
 
 
 def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> Optional[SavedRun]:

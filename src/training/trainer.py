@@ -27,6 +27,7 @@ from src.training.progress import Progress
 from src.training.run_log import RunLog
 from src.training.saving import Saver
 from src.training.schedule import build_schedule
+from src.training.step import TrainStep
 from src.training.stopwatch import DATA, HOOKS, Stopwatch
 
 MINUTE = 60.0
@@ -65,18 +66,7 @@ class Trainer:
         self.interruption = interruption or Interruption()
         self.ranks = ranks or Ranks()
         self.clock = Stopwatch(precise=cfg.profile)
-        generator = build_anchors(cfg)
-        start = is_new and self.ranks.is_main
-        self.network = build_network(cfg, generator.boxes_per_cell, log, start=start)
-        self.averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
-        self.train_step = build_step(
-            cfg,
-            self.network,
-            generator.boxes(cfg.image_size),
-            averaged=self.averaged,
-            clock=self.clock,
-            ranks=self.ranks,
-        )
+        self.train_step = self._build_step(start=is_new and self.ranks.is_main)
         self.loader = build_loader(cfg, annotations, rank=self.ranks.rank, ranks=self.ranks.size)
         self.data = annotations.fingerprint()
         self.unreadable = Unreadable(annotations.source, len(annotations))
@@ -103,17 +93,19 @@ class Trainer:
         self.step = 0  # of the run, skipped ones included
         self.ended_epochs = 0  # that were evaluated and saved as the configuration asks
 
-    def describe(self) -> str:
-        """The images of an update and its rate, and how the ranks talk."""
-        cfg, ranks = self.cfg, self.ranks
-        text = f"{count(self.images_per_step, 'image')} an update"
-        if ranks.size > 1:
-            text += f" over {ranks.size} ranks ({ranks.describe()})"
-        rate = self.schedule
-        text += f", lr {rate.base_lr:.4g} after {count(rate.warmup_steps, 'update')} of warm-up"
-        if cfg.auto_scale_lr:
-            text += f" (lr {cfg.lr:g} is scaled: it is meant for {cfg.lr_batch_size} images)"
-        return text
+    def _build_step(self, *, start: bool) -> TrainStep:
+        """The update, of a network with the weights to `start` from or with random ones."""
+        cfg, generator = self.cfg, build_anchors(self.cfg)
+        self.network = build_network(cfg, generator.boxes_per_cell, self.log, start=start)
+        self.averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
+        return build_step(
+            cfg,
+            self.network,
+            generator.boxes(cfg.image_size),
+            averaged=self.averaged,
+            clock=self.clock,
+            ranks=self.ranks,
+        )
 
     @property
     def evaluated_network(self):
