@@ -57,12 +57,14 @@ class GraphCache:
         beside = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.part")
         prune(self.folder.parent)
         try:
-            self._with_cache(work, beside)
+            try:
+                self._with_cache(work, beside)
+            except OSError:  # MindSpore reads the script that was started, which may be no file
+                work()
             # MindSpore says nothing where it could not write; the hash comes after the first graph
             if any(beside.glob("*/graph_cache/*.hash")) and not any_empty(beside):
-                beside.rename(self.folder)
-        except OSError:  # no room, no permission, or another run was faster: the graphs are there
-            pass
+                with suppress(OSError):  # no room, no permission, or another run was faster
+                    beside.rename(self.folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 

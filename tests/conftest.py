@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from src.config import DEFAULT_PATH, Config, make_config, read_recipe
 from src.data.synthetic import write_dataset
 
 REPOSITORY = DEFAULT_PATH.parents[1]
+sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's cache expects one
 LONGEST = ("test_distributed.py", "test_trainer.py", "test_commands.py", "test_resume.py")
 DEMO_RECIPE = REPOSITORY / "config" / "ssd_resnet50_fpn_demo.yaml"
 

@@ -14,7 +14,8 @@ from src.graph_cache import GraphCache, fingerprint
 from tests.conftest import REPOSITORY
 
 CELLS = """
-import json, sys
+import json, os, sys
+sys.argv[0] = os.environ.get("ENTRY_SCRIPT", sys.argv[0])
 import mindspore as ms, numpy as np
 from mindspore import nn
 from pathlib import Path
@@ -47,11 +48,16 @@ def process(tmp_path):
     script = tmp_path / "cells.py"
     script.write_text(CELLS)
 
-    def run(order, *facts):
+    def run(order, *facts, **variables):
         command = [sys.executable, script, tmp_path / "graphs", order, *facts]
         environment = {"PYTHONPATH": str(REPOSITORY), "GLOG_v": "3", "PATH": "/usr/bin:/bin"}
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+            command,
+            cwd=tmp_path,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -116,3 +122,10 @@ def test_kill_while_writing_leaves_no_half_of_a_folder(tmp_path, monkeypatch):
 def test_folder_changes_with_the_facts():
     assert fingerprint(["a", (1, 2)]) == fingerprint(["a", (1, 2)])
     assert len({fingerprint(["a"]), fingerprint(["b"]), fingerprint(["a", None])}) == 3
+
+
+def test_entry_script_that_is_no_file_does_without_the_cache(process):
+    found, results = process("times,plus", "one", ENTRY_SCRIPT="-c")
+    assert found == [False]
+    assert results == {"times": 2.0, "plus": 101.0}
+    assert not list(process.folder.glob("*"))

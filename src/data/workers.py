@@ -5,12 +5,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.sharedctypes import RawArray
 from queue import SimpleQueue
@@ -142,27 +143,31 @@ def start_server(context) -> None:
     start_worker ignores it too, but a worker that is just starting would die of it, noisily.
     """
     context.set_forkserver_preload(PRELOADED)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    start_tracker()  # on its own, since Python's way to start it unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        with quiet_tracker():
-            resource_tracker.ensure_running()  # on its own, since it unblocks signals
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def quiet_tracker() -> Iterator[None]:
-    """Keeps the tracker, which is started here, from warning of what a killed run leaves to it."""
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning"
-    try:
-        yield
-    finally:
-        os.environ.pop("PYTHONWARNINGS")
-        if before is not None:
-            os.environ["PYTHONWARNINGS"] = before
+def start_tracker() -> None:
+    """Starts Python's tracker, which deletes the semaphores of a process that was killed.
+
+    It gets a session of its own, so that a launcher that kills a rank's whole process group leaves
+    it its time; and no warnings, of what a killed run leaves to it.
+    """
+    tracker = resource_tracker._resource_tracker
+    if tracker._fd is not None:
+        return
+    reading, writing = os.pipe()
+    command = f"from multiprocessing.resource_tracker import main; main({reading})"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", command], pass_fds=[reading], start_new_session=True
+    )
+    os.close(reading)
+    tracker._fd, tracker._pid = writing, process.pid
+    process.returncode = 0  # it ends after this process, which need not wait for it
 
 
 def shared_block(size: int) -> Any:
