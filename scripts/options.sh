@@ -11,6 +11,7 @@ read_options() {
       --) shift; flags=("$@"); break ;;
       -h | --help) usage; exit 0 ;;
       --*=*) name=${1%%=*}; value=${1#*=}; shift ;;
+      [!-]*) bad_usage "unexpected argument '$1'" ;;
       *) name=$1; value=${2-}; [ $# -ge 2 ] || bad_usage "$1 needs a value"; shift 2 ;;
     esac
     name=${name#--}

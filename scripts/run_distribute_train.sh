@@ -7,14 +7,15 @@
 #   --hostfile FILE         machines, a line "name slots=N" each; default this machine alone
 #   --node_rank K           msrun: which line of the host file this machine is, from 0
 #   --port P                msrun: of its scheduler, on the first machine; default a free one
-#   --log_dir DIR           a log for each rank; default log_output
+#   --log_dir DIR           a log for each rank; default log_output/DATE-TIME
 # It stays in the foreground and ends with the job's status; Ctrl-C and SIGTERM save and leave.
 # Paths are relative to the repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/options.sh
 unset devices config
-launcher=mpirun hostfile="" node_rank=0 port="" log_dir=log_output
+launcher=mpirun hostfile="" node_rank=0 port=""
+log_dir=log_output/$(date +%Y%m%d-%H%M%S)
 read_options "devices config launcher hostfile node_rank port log_dir" "$@"
 source scripts/find_python.sh
 [[ $devices =~ ^[1-9][0-9]*$ ]] || bad_usage "--devices is '$devices'; expected how many ranks"
@@ -22,11 +23,12 @@ source scripts/find_python.sh
 train=(train.py --run_distribute=True --device_num="$devices" --config_path="$config" "${flags[@]}")
 
 with_mpirun() {
-  local mpirun options=()
+  local mpirun variable options=()
   mpirun=$(command -v mpirun) || { echo "error: no mpirun in PATH; install Open MPI 4" >&2; exit 1; }
   [ "$(id -u)" != 0 ] || options+=(--allow-run-as-root)
   # this machine alone: as many ranks as asked for, whatever it has of cores
   if [ -n "$hostfile" ]; then options+=(--hostfile "$hostfile"); else options+=(--oversubscribe); fi
+  for variable in $(compgen -e | grep -E '^(NCCL|HCCL)_'); do options+=(-x "$variable"); done
   # data workers need cores of their own, so ranks are not bound to one
   run_job "$mpirun" -n "$devices" "${options[@]}" --bind-to none --output-filename "$log_dir" \
     --merge-stderr-to-stdout "$PYTHON" "${train[@]}"

@@ -5,7 +5,9 @@ and `Interruption.watch` comes before them.
 """
 
 import errno
+import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -20,7 +22,7 @@ from src.interruption import Interrupted, Interruption
 from src.launch import Launch, find_launch, prepare_environment
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAVING, TELLING = 60.0, 3.0  # seconds; see `head_start`
+SAVING, RESCUING, TELLING = 60.0, 10.0, 3.0  # seconds; see `head_start`
 MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
 
 
@@ -57,6 +59,8 @@ def end_rank(main: Callable[[], Any], launch: Launch) -> None:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
+    if folder := multiprocessing.current_process()._config.get("tempdir"):
+        shutil.rmtree(folder, ignore_errors=True)  # of the data workers' sockets
     os._exit(status)
 
 
@@ -72,8 +76,10 @@ def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
 
 def head_start(error: BaseException) -> float:
     """Seconds that the main rank gets to end the job itself, so that the others need not."""
-    # where a run was asked to stop, or a rank is gone, it saves first
-    return SAVING if isinstance(error, (Interrupted, RankLost)) else TELLING
+    if isinstance(error, Interrupted):
+        return SAVING
+    # it saves, unless it is the one that is gone
+    return RESCUING if isinstance(error, RankLost) else TELLING
 
 
 def end_with_status(main: Callable[[], Any]) -> None:

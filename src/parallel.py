@@ -24,7 +24,7 @@ from src.launch import LONGEST_WAIT, Launch
 from src.watchdog import Watchdog
 
 MAIN = 0  # the rank that writes and prints
-MARGIN = 10.0  # seconds; a rank that hangs says so itself before the others give it up
+MARGIN = 5.0  # seconds; a rank that hangs says so itself before the others give it up
 SIGNAL_GRACE = 0.3  # seconds; mpirun ends a job with a signal, and 1 s later with SIGKILL
 # Seconds between two looks, more of them the longer the wait; waiting in MPI itself takes a core.
 POLL, POLLED_SHARE, LONGEST_POLL = 0.0005, 0.02, 0.05
@@ -211,7 +211,8 @@ class MpiRanks(SeveralRanks):
             if waited > patience:
                 raise RankLost(
                     f"rank {self.rank} waited {waited:.0f} s for another one, which neither came "
-                    "nor ended; --rank_timeout sets the limit"
+                    f"nor ended: that is {MARGIN:.0f} s more than a rank may take; a higher "
+                    "--rank_timeout allows more"
                 )
             time.sleep(min(max(waited * POLLED_SHARE, POLL), LONGEST_POLL))
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Optional
 
+from src.data.problems import count
 from src.files import to_json, write_atomically
 
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "pycocotools")
@@ -96,5 +97,5 @@ def summary(facts: dict) -> str:
     commit = commit[:12] + (" with changes" if dirty else "")
     return (
         f"commit {commit}, MindSpore {facts['mindspore']}, Python {facts['python']}, "
-        f"{facts['device']}, {facts['cores']} cores on {facts['host']}"
+        f"{facts['device']}, {count(facts['cores'], 'core')} on {facts['host']}"
     )
