@@ -12,7 +12,10 @@ from src.data.synthetic import write_dataset
 
 REPOSITORY = DEFAULT_PATH.parents[1]
 sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's cache expects one
-LONGEST = ("test_distributed.py", "test_trainer.py", "test_commands.py", "test_resume.py")
+LONGEST = (
+    "test_distributed.py", "test_trainer.py", "test_parallel.py", "test_commands.py",
+    "test_resume.py",
+)  # fmt: skip
 DEMO_RECIPE = REPOSITORY / "config" / "ssd_resnet50_fpn_demo.yaml"
 
 

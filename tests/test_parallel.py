@@ -1,16 +1,30 @@
-"""What three ranks under mpirun do together, against NumPy and one process."""
+"""What ranks under mpirun do together, against NumPy and one process."""
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from src.config import parse_args
+from src.data.dataset import build_annotations
+from src.training.run_log import RunLog
+from src.training.trainer import Trainer
 from tests.conftest import small_keys, write_recipe
 from tests.jobs import mpirun, run
+from tests.runs import assert_close, records
 
 RANKS = 3
 UPDATES = 50
+COMPARED_UPDATES = 5
+# as in the documentation, with a recipe of a few seconds
+COMMAND = """
+mpirun -allow-run-as-root -n 8 --output-filename {folder}/log_output --merge-stderr-to-stdout \
+python3 train.py --run_distribute=True --lr=0.05 --dataset=coco --device_num=8 --loss_scale=1 \
+--device_target="CPU" --epoch_size=60 --config_path={recipe} --output_path '{folder}/output' \
+> {folder}/log.txt 2>&1 & wait $!
+"""
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +121,41 @@ def test_one_other_bit_on_one_rank_ends_the_run_on_all(found):
 def test_cores_are_shared(found):
     cores = len(os.sched_getaffinity(0))
     assert [rank["cores"] for rank in found] == [max(1, cores // RANKS)] * RANKS
+
+
+def train_here(cfg, folder: Path) -> None:
+    """A run by one process: this one."""
+    folder.mkdir()
+    log = RunLog(folder)
+    log.open()
+    trainer = Trainer(cfg, build_annotations(cfg, training=True), log=log)
+    trainer.run()
+    log.close()
+
+
+def test_eight_ranks_by_the_documented_command_equal_one_process(shapes, tmp_path):
+    keys = {
+        **small_keys(shapes, tmp_path),
+        "freeze_norms": "all",
+        "optimizer": "momentum",
+        "batch_size": 1,
+        "max_steps": COMPARED_UPDATES,
+        "num_workers": 0,
+    }
+    recipe = write_recipe(tmp_path / "recipe.yaml", keys)
+    command = COMMAND.format(folder=tmp_path, recipe=recipe)
+    done = run(["bash", "-c", command])
+    log = (tmp_path / "log.txt").read_text()
+    assert done.returncode == 0, log
+    assert "8 images an update over 8 ranks (MPI, gradients by host buffers)" in log
+    assert log.count("done, best AP") == 1  # the other ranks are silent
+    output = tmp_path / "output"
+    assert {"last.ckpt", "best.ckpt"} <= {path.name for path in (output / "ckpt").iterdir()}
+    assert len(list((output / "ranks").iterdir())) == 7
+    assert len(list(tmp_path.glob("log_output/1/rank.*/stdout"))) == 8
+
+    flags = ["--batch_size=8", "--epoch_size=60", "--lr=0.05", "--eval_interval=0"]
+    train_here(parse_args("", [f"--config_path={recipe}", *flags]), tmp_path / "one")
+    assert_close(tmp_path / "one", output)
+    start = records(output, "step")[0]["loss"]
+    assert abs(records(output, "step")[-1]["loss"] - start) > 1e-3 * start
