@@ -116,6 +116,7 @@ class SumOverRanks(nn.Cell):
         self.statistics = ms.ParameterTuple(statistics) if statistics else None
         self.share = ms.Tensor(1 / ranks, ms.float32)
         self.count = 1 + len(weights)
+        self.shapes = tuple(parameter.shape for parameter in summed[: self.count])
         self.map = ops.HyperMap()
 
     def construct(self, numbers, weight, *gradients):
@@ -133,26 +134,16 @@ class GraphSum:
     """Adds up gradients inside a graph, by MindSpore's collectives.
 
     Args:
-        weights, statistics, numbers, ranks: see HostSum.
+        cell: does it.
     """
 
-    def __init__(
-        self,
-        weights: Sequence[ms.Parameter],
-        statistics: Sequence[ms.Parameter],
-        numbers: int,
-        *,
-        ranks: int,
-    ):
-        self.cell = SumOverRanks(weights, statistics, numbers, ranks=ranks)
-        self.numbers = numbers
-        self.shapes = [weight.shape for weight in weights]
+    def __init__(self, cell: SumOverRanks):
+        self.cell = cell
 
     def compile(self) -> None:
         """Compiles the graphs that a call runs."""
-        zeros = [ms.Tensor(np.zeros(shape, np.float32)) for shape in self.shapes]
-        numbers = ms.Tensor(np.zeros(self.numbers, np.float32))
-        self.cell.compile(numbers, ms.Tensor(1, ms.float32), *zeros)
+        numbers, *gradients = [ms.Tensor(np.zeros(s, np.float32)) for s in self.cell.shapes]
+        self.cell.compile(numbers, ms.Tensor(1, ms.float32), *gradients)
 
     def __call__(
         self, numbers: Sequence[float], gradients: Sequence[ms.Tensor], weight: float

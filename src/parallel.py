@@ -10,6 +10,7 @@ import pickle
 import socket
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Union
 
@@ -18,7 +19,7 @@ import numpy as np
 from mindspore import communication, nn, ops
 
 from src.errors import RankLost, RunError
-from src.gradient_sum import GraphSum, HostSum
+from src.gradient_sum import GraphSum, HostSum, SumOverRanks
 from src.interruption import Interruption
 from src.launch import LONGEST_WAIT, Launch
 from src.watchdog import Watchdog
@@ -106,7 +107,7 @@ class Ranks:
         return max(1, round(sum(shares) - 0.49))  # rounded down, but for what floats leave
 
 
-class SeveralRanks(Ranks):
+class SeveralRanks(Ranks, ABC):
     """What all transports have in common.
 
     Args:
@@ -146,8 +147,9 @@ class SeveralRanks(Ranks):
         self._meet(patience)
         self.watchdog.go_on(paused)
 
+    @abstractmethod
     def _meet(self, patience: float) -> None:
-        raise NotImplementedError
+        """Returns when all ranks have called it; RankLost after so many seconds."""
 
 
 class MpiRanks(SeveralRanks):
@@ -192,7 +194,7 @@ class MpiRanks(SeveralRanks):
 
     def make_sum(self, weights, statistics, numbers):
         if self.is_in_graphs:
-            return GraphSum(weights, statistics, numbers, ranks=self.size)
+            return GraphSum(SumOverRanks(weights, statistics, numbers, ranks=self.size))
         return HostSum(weights, statistics, numbers, ranks=self.size, add_up=self._add_up)
 
     def _add_up(self, flat: np.ndarray) -> None:
@@ -227,7 +229,7 @@ class ClusterRanks(SeveralRanks):
         communication.init()
         found = communication.get_rank(), communication.get_group_size()
         check_size(found, launch, "MindSpore")
-        self.all_gather, self.all_reduce, self.from_main_rank = AllGather(), AllReduce(), FromMain()
+        self.all_gather, self.from_main_rank = AllGather(), FromMain()
 
     def describe(self) -> str:
         return f"MindSpore's collectives ({communication.GlobalComm.BACKEND})"
@@ -258,14 +260,14 @@ class ClusterRanks(SeveralRanks):
             start += parameter.size
 
     def make_sum(self, weights, statistics, numbers):
-        return GraphSum(weights, statistics, numbers, ranks=self.size)
+        return GraphSum(SumOverRanks(weights, statistics, numbers, ranks=self.size))
 
     def _gather_row(self, row: np.ndarray) -> np.ndarray:
         """The ranks' rows (L,) int32, as (size, L)."""
         return self.all_gather(ms.Tensor(row)).asnumpy().reshape(self.size, -1)
 
     def _meet(self, patience: float) -> None:
-        self.all_reduce(ms.Tensor(np.zeros(1, np.float32))).asnumpy()
+        self._gather_row(np.zeros(1, np.int32))
 
 
 def check_size(found: tuple[int, int], launch: Launch, library: str) -> None:
@@ -279,17 +281,6 @@ def check_size(found: tuple[int, int], launch: Launch, library: str) -> None:
             f"{launch.by} started rank {launch.rank} of {launch.size}, but {library} takes it for "
             f"{found[0]} of {found[1]}: they do not use the same MPI or cluster"
         )
-
-
-class AllReduce(nn.Cell):
-    """The sum of the ranks' tensors of one shape."""
-
-    def __init__(self):
-        super().__init__()
-        self.reduce = ops.AllReduce()
-
-    def construct(self, tensor):
-        return self.reduce(tensor)
 
 
 class AllGather(nn.Cell):
