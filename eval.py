@@ -9,6 +9,8 @@ from src.launch import check_launch, find_launch
 def main(argv=None) -> None:
     from src.config import parse_args
     from src.data.dataset import build_annotations
+    from src.errors import InputError
+    from src.evaluation.protocol import build_protocol
     from src.files import check_file, make_output_folder
 
     cfg = parse_args(__doc__, argv)
@@ -16,41 +18,47 @@ def main(argv=None) -> None:
     check_launch(launch, cfg)
     check_file(cfg, "checkpoint_path", needed=True)
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
-    annotations = build_annotations(cfg, training=False)
+    split = build_annotations(cfg, training=False)
+    protocol = build_protocol(cfg)
+    annotations = protocol.images_of(split)
+    if len(annotations) == 0:
+        raise InputError(f"{split.source}: no image of it counts in {protocol}")
 
     from src.device import build_device
-    from src.evaluation.detect import build_detector, detect_with
+    from src.evaluation.detect import detect_with
+    from src.inference import load_network
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
-        print(annotations.summary())
-    results, unreadable = detect_with(build_detector(cfg), cfg, annotations, ranks=ranks)
-    ranks.main_does(lambda: report(cfg, annotations, results, unreadable, folder))
+        print(split.summary())
+    found = detect_with(load_network(cfg), cfg, annotations, ranks=ranks)
+    ranks.main_does(lambda: report(cfg, protocol, annotations, found, folder))
 
 
-def report(cfg, annotations, results: list[dict], unreadable, folder: Path) -> None:
+def report(cfg, protocol, annotations, found, folder: Path) -> None:
     """Works out the metric, and writes and prints what the detections amount to."""
     from src.evaluation.coco import evaluate, ground_truth
-    from src.evaluation.report import metrics_table, save_pictures
+    from src.evaluation.results import write_results
     from src.files import to_json, write_atomically
+    from src.report.page import write_report
+    from src.report.table import metrics_table
 
-    unreadable.check()  # raises where the number would not be the split's
-    write_atomically(folder / "detections.json", to_json(results))
-    if annotations.format != "coco":  # what the image ids of the detections mean
+    found.check()  # raises where the number would not be the split's
+    write_results(folder / "detections.json", found.rows)
+    if annotations.format != "coco" or protocol.plain_only:  # what the detections are compared with
         truth = ground_truth(annotations, cfg.classes)
         write_atomically(folder / "ground_truth.json", to_json(truth))
-    metrics = evaluate(annotations, cfg.classes, results)
-    report = folder / "report"
-    save_pictures(annotations, cfg.classes, results, report / "pictures", cfg.pictures)
-    write_atomically(report / "metrics.json", to_json(vars(metrics)))
-    title = (
-        f"{cfg.checkpoint_path} on {annotations.source}: {len(annotations)} images, protocol coco "
-        f"(scores above {cfg.score_threshold}, {cfg.max_detections} detections an image)"
-    )
+    metrics = evaluate(annotations, cfg.classes, found.rows)
+    title = f"{cfg.checkpoint_path} on {annotations.source}: {len(annotations)} images, {protocol}"
     print(metrics_table(metrics, title))
-    if unreadable.messages:
-        print(f"without detections: {unreadable}")
-    print(f"detections: {folder / 'detections.json'}\nreport and pictures: {report}")
+    if found.unreadable.messages:
+        print(f"without detections: {found.unreadable}")
+    numbers = {"protocol": str(protocol), "images": len(annotations), **metrics.numbers()}
+    write_atomically(folder / "report" / "metrics.json", to_json(numbers))
+    print(f"detections: {folder / 'detections.json'}")
+    if cfg.report:
+        page = write_report(cfg, title, annotations, found.rows, metrics, folder / "report")
+        print(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ def main(argv=None) -> None:
     from src.deploy import DeployedDetector, export_mindir
     from src.detection.anchors import build_anchors
     from src.device import build_device
-    from src.evaluation.detect import build_detector
+    from src.inference import load_network
 
     build_device(cfg)
-    network = build_detector(cfg)
+    network = load_network(cfg)
     anchors = build_anchors(cfg).boxes(cfg.image_size)
     detector = DeployedDetector(network, anchors, cfg.image_size)
     differences = export_mindir(detector, images, path)

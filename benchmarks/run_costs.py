@@ -85,7 +85,7 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
     """Seconds that a whole step adds to a bare one: part by part, and both as a whole in turn."""
     import mindspore as ms
 
-    from src.training.stopwatch import HOOKS
+    from src.stopwatch import HOOKS
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(Path(folder), image_size, batch_size, profile=True)

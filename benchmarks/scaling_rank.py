@@ -70,7 +70,7 @@ def time_updates(cfg, ranks, *, steps: int) -> dict[str, float]:
     Raises:
         RuntimeError: an update was skipped, and so was shorter than it should be.
     """
-    from src.training.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
+    from src.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
 
     names = {COMPUTE: "forward_backward", WAIT: "other_ranks", REDUCE: "reduce", UPDATE: "update"}
     clock, done = Stopwatch(precise=True), []

@@ -191,8 +191,9 @@ def check_consistency(values: Mapping[str, Any]) -> None:
             f"ssd_aspect_ratios is {as_lists(ratios)}; expected {len(STRIDES)} lists of equal "
             "length, one a level"
         )
-    if not values["aspect_ratios"]:
-        raise InputError("aspect_ratios is empty; expected at least one")
+    for name in ("aspect_ratios", "tta_scales"):
+        if not values[name]:
+            raise InputError(f"{name} is empty; expected at least one")
     check_training(values)
 
 

@@ -22,6 +22,10 @@ class RankLost(RunError):
     """Another rank did not come to where all were to meet."""
 
 
+class NotFinite(RunError):
+    """A network whose outputs are nan or infinite."""
+
+
 class WorkerDied(RunError):
     """A process that prepares batches was killed."""
 

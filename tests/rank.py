@@ -58,8 +58,8 @@ def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     trainer.compile()
     trainer.run()
     split = build_annotations(cfg, training=False)
-    shared, _ = detect_with(trainer.network, cfg, split, ranks=ranks)
-    alone, _ = detect_with(trainer.network, cfg, split, ranks=Ranks())
+    shared = detect_with(trainer.network, cfg, split, ranks=ranks).rows.tolist()
+    alone = detect_with(trainer.network, cfg, split, ranks=Ranks()).rows.tolist()
     parameters = trainer.train_step.parameters().items()
     arrays = {name: parameter.asnumpy().copy() for name, parameter in parameters}
     differing = differ_by_one_bit(trainer, ranks)

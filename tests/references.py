@@ -16,6 +16,15 @@ def slow_iou(a, b) -> float:
     return shared / union if union > 0 else 0.0
 
 
+def slow_nms(boxes, labels, max_iou) -> list[int]:
+    """Greedy suppression within each class in plain Python; boxes are sorted by score."""
+    kept = []
+    for index, box in enumerate(boxes):
+        if all(labels[k] != labels[index] or slow_iou(boxes[k], box) <= max_iou for k in kept):
+            kept.append(index)
+    return kept
+
+
 def slow_encode(box, anchor) -> list[float]:
     """Deltas of a box from the SSD paper: centre offsets / 0.1, log side ratios / 0.2."""
     width, height = anchor[2] - anchor[0], anchor[3] - anchor[1]

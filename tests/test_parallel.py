@@ -108,7 +108,7 @@ def test_loss_is_that_of_the_job(job):
 def test_detections_are_those_of_one_process(found):
     assert len(found[0]["shared"]) > 100
     assert found[0]["shared"] == found[0]["alone"]
-    assert len({result["image_id"] for result in found[0]["shared"]}) == 10
+    assert len({row[0] for row in found[0]["shared"]}) == 10
     assert found[1]["shared"] == found[2]["shared"] == []
     assert found[1]["alone"] == found[0]["alone"]
 

@@ -6,6 +6,7 @@ import numpy as np
 from src.data.annotations import Record
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+FOUND, MISSED, IGNORED = (40, 170, 60), (215, 40, 40), (130, 130, 130)  # green, red, grey
 GOLDEN_ANGLE = 137.508  # degrees of hue between two labels: neighbours differ, none repeats
 
 

@@ -1,6 +1,6 @@
 """From records to batches: decoding, augmentation and assignment, in worker processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Optional
@@ -41,12 +41,12 @@ class TrainBatch:
 class EvalBatch:
     """N images as the network sees them, and the way back to their own pixels.
 
-    images (N,S,S,3) uint8; image_ids (N,) int64; scales (N,2) float32, network's pixels per pixel
-    of the image in x and y; sizes (N,2) float32, each image's own width and height; readable (N,)
-    bool; unread: the images that were not.
+    images (N,S,S,3) uint8 at each of the V sizes; image_ids (N,) int64; scales (N,V,2) float32,
+    network's pixels per pixel of the image in x and y; sizes (N,2) float32, each image's own width
+    and height; readable (N,) bool; unread: the images that were not.
     """
 
-    images: np.ndarray
+    images: list[np.ndarray]
     image_ids: np.ndarray
     scales: np.ndarray
     sizes: np.ndarray
@@ -192,19 +192,22 @@ class TrainLoader:
 
 
 class EvalSamples:
-    """Images of a split as the network sees them, without augmentation."""
+    """Images of a split as the network sees them, without augmentation, at one or more sizes."""
 
-    def __init__(self, annotations: Annotations, *, image_size: tuple[int, int], keep_aspect: bool):
+    def __init__(
+        self, annotations: Annotations, *, sizes: Sequence[tuple[int, int]], keep_aspect: bool
+    ):
         self.annotations = annotations
-        self.image_size = image_size
+        self.sizes = tuple(sizes)
         self.keep_aspect = keep_aspect
 
     def layout(self, batch_size: int) -> Layout:
         """What `fill` fills; a smaller last batch leaves the rest as it is."""
-        return {
-            "images": ((batch_size, *self.image_size, 3), np.uint8),
-            "scales": ((batch_size, 2), np.float32),
+        images = {
+            f"images{number}": ((batch_size, *size, 3), np.uint8)
+            for number, size in enumerate(self.sizes)
         }
+        return {**images, "scales": ((batch_size, len(self.sizes), 2), np.float32)}
 
     def fill(self, indices: np.ndarray, batch: Arrays) -> Unread:
         """Reads the images `indices` (n,); returns those that could not be."""
@@ -214,11 +217,10 @@ class EvalSamples:
                 image = self.annotations[index].read()
             except InputError as error:
                 unread.append((index, str(error)))
-                batch["images"][row], batch["scales"][row] = FILL, 1
-                continue
-            batch["images"][row], batch["scales"][row] = fit_image(
-                image, self.image_size, keep_aspect=self.keep_aspect
-            )
+                image = np.full((1, 1, 3), FILL, np.uint8)
+            for number, size in enumerate(self.sizes):
+                fitted, scale = fit_image(image, size, keep_aspect=self.keep_aspect)
+                batch[f"images{number}"][row], batch["scales"][row, number] = fitted, scale
         return unread
 
 
@@ -235,7 +237,7 @@ def eval_batches(
         for indices, (arrays, unread) in zip(tasks, batches):
             failed = [index for index, _ in unread]
             yield EvalBatch(
-                images=arrays["images"][: len(indices)],
+                images=[arrays[f"images{i}"][: len(indices)] for i in range(len(samples.sizes))],
                 image_ids=annotations.image_ids[indices],
                 scales=arrays["scales"][: len(indices)],
                 sizes=annotations.sizes[indices].astype(np.float32),

@@ -1,11 +1,15 @@
-"""From the network's raw outputs to detections."""
+"""From predictions to detections: the best ones, each object once."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from src.detection.boxes import area, clip, decode, iou
+from src.detection.boxes import area, clip, decode
+from src.detection.nms import class_offset, nms, soft_nms
+from src.detection.select import best_predictions
+from src.errors import NotFinite
 
 
 @dataclass(frozen=True)
@@ -16,72 +20,137 @@ class Detections:
     scores: np.ndarray
     labels: np.ndarray
 
-    def in_image(self, scale: np.ndarray, size: np.ndarray) -> "Detections":
+    def take(self, rows: np.ndarray) -> "Detections":
+        """Those at `rows`, indices or a mask."""
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
+    def in_image(self, scale: np.ndarray, size: np.ndarray, *, mirrored: int = 0) -> "Detections":
         """The same in the pixels of an image that was fitted to the network's input.
 
         Args:
             scale: (2,) network's pixels per pixel of the image, in x and y.
-            size: (2,) the image's own width and height; boxes are clipped to it, and those in the
-                margin beside it dropped.
+            size: (2,) the image's own width and height; boxes are clipped to it, and those that
+                have no area in it dropped.
+            mirrored: width of the network's input where that was mirrored, else 0.
         """
-        boxes = clip(self.boxes / np.tile(scale, 2), *size)
-        inside = area(boxes) > 0
-        return Detections(boxes[inside], self.scores[inside], self.labels[inside])
+        boxes = self.boxes
+        if mirrored:
+            boxes = np.stack(
+                [mirrored - boxes[:, 2], boxes[:, 1], mirrored - boxes[:, 0], boxes[:, 3]], axis=1
+            )  # (D,4)
+        boxes = clip(boxes / np.tile(scale, 2), *size)
+        visible = area(boxes) > 0
+        return Detections(boxes[visible], self.scores[visible], self.labels[visible])
 
 
 class Postprocessor:
-    """Scores, decodes and thins out the predictions of one image.
+    """Picks the best predictions of an image, and of those that show one object the best.
 
     Args:
-        anchors: default boxes (A,4).
-        image_size: (height, width) of the network's input; boxes are clipped to it.
-        score_threshold: lower scores are dropped.
-        nms_iou: of two boxes of a class that overlap more, the lower score goes.
-        candidates: P, best predictions that are kept for suppression.
-        max_detections: D, kept at the end.
+        score_threshold: only higher scores count.
+        candidates: P, best predictions that enter suppression; 0 takes all.
+        nms_iou: of two boxes with a higher IoU the lower score goes.
+        soft_sigma: if not 0, suppression lowers scores instead, by exp(-IoU^2 / soft_sigma), until
+            they fall to the threshold.
+        class_agnostic: boxes of different classes suppress each other too.
+        max_detections: D, kept at the end; 0 keeps all.
+        max_per_class: of each class; 0 keeps all.
     """
 
     def __init__(
         self,
-        anchors: np.ndarray,
         *,
-        image_size: tuple[int, int],
         score_threshold: float,
-        nms_iou: float,
         candidates: int,
+        nms_iou: float,
+        soft_sigma: float = 0.0,
+        class_agnostic: bool = False,
         max_detections: int,
+        max_per_class: int = 0,
     ):
-        self.anchors = anchors
-        self.image_size = image_size
         self.score_threshold = score_threshold
-        self.nms_iou = nms_iou
         self.candidates = candidates
+        self.nms_iou = nms_iou
+        self.soft_sigma = soft_sigma
+        self.class_agnostic = class_agnostic
         self.max_detections = max_detections
+        self.max_per_class = max_per_class
 
-    def __call__(self, deltas: np.ndarray, logits: np.ndarray) -> Detections:
-        """Detections in pixels of the network's input from deltas (A,4) and logits (A,K)."""
-        anchor, label, scores = self._candidates(logits)
-        height, width = self.image_size
-        boxes = clip(decode(deltas[anchor], self.anchors[anchor]), width, height)
-        visible = area(boxes) > 0  # the others lie outside the image
-        boxes, scores, label = boxes[visible], scores[visible], label[visible]
-        keep = class_nms(boxes, label, self.nms_iou)[: self.max_detections]
-        return Detections(boxes[keep], scores[keep], label[keep])
+    def decoded(self, deltas: np.ndarray, logits: np.ndarray, anchors: np.ndarray) -> Detections:
+        """Candidates from deltas (A,4), logits (A,K) and default boxes (A,4), in their pixels.
 
-    def _candidates(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Default box, label and score of the best predictions above the threshold, best first.
+        Logits are compared with the threshold's logit, so that only the scores of candidates are
+        computed, and only their boxes are decoded.
 
-        Logits are compared with the threshold's logit, so few sigmoids are computed.
+        Raises:
+            NotFinite: nan among the logits, or in a candidate's box.
         """
-        least = logit(self.score_threshold)
-        flat = logits.ravel()
-        above = np.flatnonzero(flat > least)
-        if len(above) > self.candidates:
-            best = np.argpartition(-flat[above], self.candidates - 1)[: self.candidates]
-            above = np.sort(above[best])
-        above = above[np.argsort(-flat[above], kind="stable")]
-        anchor, label = np.divmod(above, logits.shape[1])
-        return anchor, label, 1 / (1 + np.exp(-flat[above]))
+        anchor, label, best = self._best(logits, logit(self.score_threshold))
+        boxes = decode(deltas[anchor], anchors[anchor])
+        return self._checked(Detections(boxes, 1 / (1 + np.exp(-best)), label))
+
+    def scored(self, boxes: np.ndarray, scores: np.ndarray) -> Detections:
+        """The same from boxes (A,4) and scores (A,K), as exported files give them."""
+        anchor, label, best = self._best(scores, self.score_threshold)
+        return self._checked(Detections(boxes[anchor], best, label))
+
+    def __call__(self, found: Sequence[Detections]) -> Detections:
+        """What suppression leaves of the candidates of one image, in its own pixels.
+
+        Args:
+            found: of each view of the image that went through the network.
+        """
+        merged = found[0] if len(found) == 1 else best_first(found)
+        if self.candidates:
+            merged = merged.take(slice(self.candidates))
+        boxes = merged.boxes
+        if not self.class_agnostic:
+            boxes = class_offset(boxes, merged.labels)
+        limit = 0 if self.max_per_class else self.max_detections
+        if self.soft_sigma:
+            kept, scores = soft_nms(
+                boxes, merged.scores, sigma=self.soft_sigma, least=self.score_threshold, limit=limit
+            )
+            kept = merged.take(kept)
+            merged = Detections(kept.boxes, scores.astype(np.float32), kept.labels)
+        else:
+            merged = merged.take(nms(boxes, self.nms_iou, limit))
+        if self.max_per_class:
+            merged = merged.take(rank_in_class(merged.labels) < self.max_per_class)
+        return merged.take(slice(self.max_detections or None))
+
+    def _best(self, values: np.ndarray, least: float):
+        try:
+            return best_predictions(values, least, self.candidates)
+        except ValueError as error:
+            raise NotFinite(str(error)) from error
+
+    @staticmethod
+    def _checked(found: Detections) -> Detections:
+        if not np.isfinite(found.boxes).all():
+            raise NotFinite("a box that is nan or infinite")
+        return found
+
+
+def best_first(found: Sequence[Detections]) -> Detections:
+    """The detections of several views in one, sorted by score."""
+    scores = np.concatenate([part.scores for part in found])
+    merged = Detections(
+        np.concatenate([part.boxes for part in found]),
+        scores,
+        np.concatenate([part.labels for part in found]),
+    )
+    return merged.take(np.argsort(-scores, kind="stable"))
+
+
+def rank_in_class(labels: np.ndarray) -> np.ndarray:
+    """(D,) how many of the same label come before each."""
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    first = np.searchsorted(ordered, ordered)  # where each one's label begins
+    ranks = np.empty(len(labels), np.int64)
+    ranks[order] = np.arange(len(labels)) - first
+    return ranks
 
 
 def logit(probability: float) -> float:
@@ -89,30 +158,14 @@ def logit(probability: float) -> float:
     return math.log(probability / (1 - probability)) if probability > 0 else -math.inf
 
 
-def class_nms(boxes: np.ndarray, labels: np.ndarray, max_iou: float) -> np.ndarray:
-    """Indices that greedy non-maximum suppression within each class keeps, in ascending order.
-
-    Args:
-        boxes: (P,4), best score first.
-        labels: (P,); boxes of different labels do not suppress each other.
-        max_iou: a box goes if its IoU with a kept one of its class is above this.
-    """
-    suppresses = iou(boxes, boxes) > max_iou
-    suppresses &= labels[:, None] == labels[None, :]
-    alive = np.ones(len(boxes), bool)
-    for index in range(len(boxes)):
-        if alive[index]:
-            alive[index + 1 :] &= ~suppresses[index, index + 1 :]
-    return np.flatnonzero(alive)
-
-
-def build_postprocessor(cfg, anchors: np.ndarray) -> Postprocessor:
-    """The post-processing that the configuration asks for."""
-    return Postprocessor(
-        anchors,
-        image_size=cfg.image_size,
-        score_threshold=cfg.score_threshold,
-        nms_iou=cfg.nms_iou,
-        candidates=cfg.candidates,
-        max_detections=cfg.max_detections,
-    )
+def build_postprocessor(cfg, **limits: float) -> Postprocessor:
+    """The post-processing that the configuration asks for, with other `limits` if given."""
+    settings = {
+        "score_threshold": cfg.score_threshold,
+        "candidates": cfg.candidates,
+        "max_detections": cfg.max_detections,
+        "nms_iou": cfg.nms_iou,
+        "soft_sigma": cfg.soft_sigma if cfg.nms == "soft" else 0.0,
+        "class_agnostic": cfg.class_agnostic,
+    }
+    return Postprocessor(**{**settings, **limits})

@@ -1,81 +1,125 @@
-"""COCO's box metric, computed by pycocotools."""
+"""COCO's metric, by faster-coco-eval: pycocotools' digits in a seventh of the time."""
 
 import contextlib
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+import faster_coco_eval
 import numpy as np
-from pycocotools.coco import COCO
+import pycocotools.coco
 from pycocotools.cocoeval import COCOeval
 
 from src.data.annotations import Annotations
-from src.detection.postprocess import Detections
+from src.evaluation.results import BOX, as_dicts
+from src.evaluation.voc import voc_ap50
 
 METRICS = (
     "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
     "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
+SIZES = ("all", "small", "medium", "large")
+SMALL_AREA, LARGE_AREA = 32**2, 96**2  # square pixels of the image, between the sizes
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """COCO's twelve numbers by name, and AP and AP50 of each class; nan where nothing counts."""
+    """The numbers of an evaluation; nan where nothing counts.
+
+    Attributes:
+        overall: COCO's twelve numbers by name; of Pascal VOC's data its own two as well.
+        by_class: for each number that is worked out by class, "AP" say, its values by class name.
+        objects: how many of each of SIZES.
+        precision: (10,101,K,4) at IoU 0.5 to 0.95, recalls 0 to 1, by class and SIZES; -1 where no
+            object counts.
+    """
 
     overall: dict[str, float]
-    class_ap: dict[str, float]
-    class_ap50: dict[str, float]
+    by_class: dict[str, dict[str, float]]
+    objects: dict[str, int]
+    precision: np.ndarray = field(repr=False)
+
+    @property
+    def class_ap(self) -> dict[str, float]:
+        return self.by_class["AP"]
+
+    def numbers(self) -> dict[str, dict]:
+        """All but the curves."""
+        return {"overall": self.overall, "by_class": self.by_class, "objects": self.objects}
 
 
-def coco_results(
-    image_id: int, detections: Detections, category_ids: tuple[int, ...]
-) -> list[dict]:
-    """One image's detections, in its own pixels, in COCO's result format.
-
-    Args:
-        category_ids: the file's id of each label.
-    """
-    boxes = detections.boxes.copy()
-    boxes[:, 2:] -= boxes[:, :2]  # x, y, width, height
-    return [
-        {
-            "image_id": int(image_id),
-            "category_id": int(category_ids[label]),
-            "bbox": [round(float(v), 3) for v in box],
-            "score": round(float(score), 6),
-        }
-        for box, score, label in zip(boxes, detections.scores, detections.labels)
-    ]
-
-
-def evaluate(annotations: Annotations, classes: tuple[str, ...], results: list[dict]) -> Metrics:
-    """Protocol "coco": all images of the split, crowds as COCOeval does.
+def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarray) -> Metrics:
+    """COCO's metric over the images of `annotations`, crowds handled as COCOeval does.
 
     Args:
-        annotations: the split; see `ground_truth`.
+        annotations: the split, or the images of it that a protocol counts.
         classes: names, 'background' first.
-        results: detections of all images in COCO's result format.
+        rows: (R,7) detections in COCO's array form.
     """
+    if annotations.format == "voc":
+        library, evaluator = pycocotools.coco, DifficultEval
+    else:
+        library, evaluator = faster_coco_eval, faster_coco_eval.COCOeval_faster
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
-        truth = COCO()
-        truth.dataset = ground_truth(annotations, classes)
-        truth.createIndex()
-        # loadRes fails on an empty list
-        found = truth.loadRes(results) if results else no_results(truth)
-        metric = (DifficultEval if annotations.format == "voc" else COCOeval)(truth, found, "bbox")
+        truth = indexed(library, ground_truth(annotations, classes))
+        found = indexed(library, {**truth.dataset, "annotations": as_annotations(rows)})
+        metric = evaluator(truth, found, "bbox")
         metric.params.catIds = list(annotations.category_ids)
         metric.params.imgIds = [int(i) for i in annotations.image_ids]
         metric.evaluate()
         metric.accumulate()
         metric.summarize()
+    # (IoU thresholds, recalls, classes, sizes, limits on detections), classes by ascending id
+    columns = np.searchsorted(sorted(annotations.category_ids), annotations.category_ids)
+    precision = np.asarray(metric.eval["precision"])[..., -1][:, :, columns]
     overall = dict(zip(METRICS, (as_number(v) for v in metric.stats)))
-    # (IoU thresholds, recalls, classes, areas, limits on detections); -1 where no object counts
-    precision = metric.eval["precision"][:, :, :, 0, -1]
-    return Metrics(
-        overall=overall,
-        class_ap=per_class(precision, annotations.category_ids, classes),
-        class_ap50=per_class(precision[:1], annotations.category_ids, classes),
+    by_class = {
+        "AP": per_class(precision[..., 0], classes),
+        "AP50": per_class(precision[:1, ..., 0], classes),
+    }
+    if annotations.format == "voc":
+        by_class["VOC50"], by_class["VOC07"] = voc_ap50(annotations, classes, rows)
+        for name in ("VOC50", "VOC07"):
+            overall[name] = mean(by_class[name].values())
+    return Metrics(overall, by_class, count_sizes(truth, annotations.category_ids), precision)
+
+
+def count_sizes(truth, category_ids: tuple[int, ...]) -> dict[str, int]:
+    """Objects, without crowds, in all and of each size."""
+    areas = np.array(
+        [
+            entry["area"]
+            for entry in truth.dataset["annotations"]
+            if not entry["iscrowd"] and entry["category_id"] in category_ids
+        ]
     )
+    small, large = int((areas <= SMALL_AREA).sum()), int((areas > LARGE_AREA).sum())
+    counts = (len(areas), small, len(areas) - small - large, large)
+    return dict(zip(SIZES, counts))
+
+
+def mean(values: Iterable[float]) -> float:
+    """Of those that are not nan; nan without any."""
+    counted = [value for value in values if not np.isnan(value)]
+    return float(np.mean(counted)) if counted else float("nan")
+
+
+def indexed(library, content: dict):
+    """The content of a COCO json as an object of a library with pycocotools' interface."""
+    coco = library.COCO()
+    coco.dataset = content
+    coco.createIndex()
+    return coco
+
+
+def as_annotations(rows: np.ndarray) -> list[dict]:
+    """Detections (R,7) with what the metric wants to know beside COCO's result format."""
+    areas = rows[:, BOX][:, 2] * rows[:, BOX][:, 3]
+    return [
+        {**entry, "id": number, "area": area, "iscrowd": 0}
+        for number, (entry, area) in enumerate(zip(as_dicts(rows), areas.tolist()), 1)
+    ]
 
 
 class DifficultEval(COCOeval):
@@ -97,13 +141,14 @@ class DifficultEval(COCOeval):
 
 
 def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
-    """The split as the content of a COCO json.
+    """The split, or those of its images that `annotations` has, as the content of a COCO json.
 
     COCO's is the file itself, unrepaired, so that AP is what others find for the same detections;
     the other formats' is made from the arrays.
     """
     if annotations.format == "coco":
-        return mended(json.loads(annotations.source.read_bytes()))
+        content = mended(json.loads(annotations.source.read_bytes()))
+        return only_images(content, set(annotations.image_ids.tolist()))
     sides = annotations.boxes[:, 2:] - annotations.boxes[:, :2]
     rows = zip(
         annotations.image_ids[annotations.owners()].tolist(),
@@ -139,6 +184,15 @@ def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
     }
 
 
+def only_images(content: dict, image_ids: set[int]) -> dict:
+    """The content of a COCO json with these images alone."""
+    return {
+        **content,
+        "images": [image for image in content["images"] if image["id"] in image_ids],
+        "annotations": [a for a in content["annotations"] if a["image_id"] in image_ids],
+    }
+
+
 def mended(content: dict) -> dict:
     """COCO's json with what COCOeval needs and some files leave out.
 
@@ -153,27 +207,10 @@ def mended(content: dict) -> dict:
     return content
 
 
-def no_results(truth: COCO) -> COCO:
-    """What loadRes would give for a split on which nothing was detected."""
-    empty = COCO()
-    empty.dataset = {**truth.dataset, "annotations": []}
-    empty.createIndex()
-    return empty
-
-
-def per_class(
-    precision: np.ndarray, category_ids: tuple[int, ...], classes: tuple[str, ...]
-) -> dict[str, float]:
-    """Mean over thresholds and recalls of precision (T,R,K), by class name.
-
-    COCOeval sorts categories by id, whatever order they were given in.
-    """
-    columns = sorted(category_ids)
-    values = {}
-    for category_id, name in zip(category_ids, classes[1:]):
-        own = precision[:, :, columns.index(category_id)]
-        values[name] = float(own.mean()) if (own > -1).all() else float("nan")
-    return values
+def per_class(precision: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
+    """Mean over thresholds and recalls of precision (T,R,K), by class name."""
+    values = np.where((precision > -1).all(axis=(0, 1)), precision.mean(axis=(0, 1)), np.nan)
+    return dict(zip(classes[1:], values.tolist()))
 
 
 def as_number(value: float) -> float:

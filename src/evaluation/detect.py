@@ -1,96 +1,142 @@
 """Runs a detector over a split."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Optional
 
-import mindspore as ms
 import numpy as np
-from mindspore import nn
 
 from src.config import Config
 from src.data.annotations import Annotations
 from src.data.loader import EvalBatch, EvalSamples, eval_batches
-from src.data.problems import Unreadable
-from src.detection.anchors import build_anchors
-from src.detection.postprocess import Detections, Postprocessor, build_postprocessor
-from src.evaluation.coco import coco_results
-from src.models.ssd import SSD, build_ssd
+from src.data.problems import Unreadable, first_lines
+from src.detection.postprocess import build_postprocessor
+from src.errors import NotFinite
+from src.evaluation.protocol import build_protocol
+from src.evaluation.results import no_rows, result_rows
+from src.inference import Inference, Outputs, build_inference
+from src.models.ssd import SSD
 from src.parallel import Ranks
-from src.weights import check_run, load_detector
+from src.stopwatch import Stopwatch
+
+READ, NETWORK, THIN = "reading", "network", "post-processing"  # waited for by the main thread
+BATCHES_BEHIND = 2  # that wait for post-processing; their outputs take memory
 
 
-def network_forward(network: nn.Cell, batch_size: int) -> Callable:
-    """A function from images (n,S,S,3) uint8, n <= batch_size, to deltas (n,A,4), logits (n,A,K).
+@dataclass
+class Found:
+    """What was detected in a split.
 
-    Smaller batches are filled up, since each new shape would be compiled anew.
+    Attributes:
+        rows: (R,7) float64 in COCO's array form, in the order of the split.
+        unreadable: images that could not be read, and so have no detections.
+        not_finite: images for which the network's outputs were no numbers, and why.
     """
 
-    def forward(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        count = len(images)
-        if count < batch_size:
-            images = np.concatenate([images, np.repeat(images[:1], batch_size - count, axis=0)])
-        deltas, logits = network(ms.Tensor(images))
-        return deltas.asnumpy()[:count], logits.asnumpy()[:count]
+    unreadable: Unreadable
+    rows: np.ndarray = field(default_factory=no_rows)
+    not_finite: list[str] = field(default_factory=list)
 
-    return forward
+    def check(self) -> None:
+        """InputError or NotFinite where a number worked out from it would not be the split's."""
+        self.unreadable.check()
+        if self.not_finite:
+            raise NotFinite("the network's outputs\n  " + "\n  ".join(first_lines(self.not_finite)))
+
+
+Share = tuple[dict[int, np.ndarray], dict[int, str]]  # rows, and errors, by image id
 
 
 def detect_batch(
-    forward: Callable, batch: EvalBatch, postprocess: Postprocessor
-) -> Iterator[tuple[int, Detections]]:
-    """Image id and detections, in its own pixels, of each image of the batch that was read."""
-    deltas, logits = forward(batch.images)
+    inference: Inference, batch: EvalBatch, outputs: list[Outputs], category_ids: tuple[int, ...]
+) -> Share:
+    """Result rows of the images of a batch that were read, and what was wrong with outputs."""
+    rows: dict[int, np.ndarray] = {}
+    errors: dict[int, str] = {}
     for row in np.flatnonzero(batch.readable):
-        found = postprocess(deltas[row], logits[row])
-        yield int(batch.image_ids[row]), found.in_image(batch.scales[row], batch.sizes[row])
+        image_id = int(batch.image_ids[row])
+        try:
+            found = inference.detections(outputs, row, batch.scales[row], batch.sizes[row])
+        except NotFinite as error:
+            errors[image_id] = str(error)
+            continue
+        rows[image_id] = result_rows(image_id, found, category_ids)
+    return rows, errors
 
 
 def detect_split(
-    forward: Callable,
+    inference: Inference,
     samples: EvalSamples,
-    postprocess: Postprocessor,
     *,
     batch_size: int,
     workers: int,
     ranks: Optional[Ranks] = None,
     check: Optional[Callable[[], None]] = None,
-) -> tuple[list[dict], Unreadable]:
-    """Detections of every image of the split, in its own pixels, in COCO's result format.
+    stopwatch: Optional[Stopwatch] = None,
+) -> Found:
+    """Detections of every image of the split, in its own pixels.
 
-    An image that cannot be read has no detections; it is among the second. Each of the ranks takes
-    its share of the images; the main rank gets the detections of all, in the order of the split,
-    and the others none. `check` is called before each batch, and may raise to end the work.
+    Workers read, this thread hands batches to the network, and another one thins out what comes of
+    them. Each of the ranks takes its share of the images; the main rank gets the detections of
+    all, and the others none.
+
+    Args:
+        check: called before each batch; may raise to end the work.
+        stopwatch: gets the time that this thread spends on READ, NETWORK and THIN.
     """
     ranks = ranks or Ranks()
-    found: dict[int, list[dict]] = {}
+    stopwatch = stopwatch or Stopwatch()
     annotations = samples.annotations
-    unreadable = Unreadable(annotations.source, len(annotations))
+    found = Found(Unreadable(annotations.source, len(annotations)))
+    share: Share = ({}, {})
     ranks.rest()
     batches = eval_batches(
         samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
     )
-    for batch in batches:
-        ranks.alive("batch")
-        if check is not None:
-            check()
-        unreadable.add(batch.unread)
-        for image_id, detections in detect_batch(forward, batch, postprocess):
-            found[image_id] = coco_results(image_id, detections, annotations.category_ids)
+    behind: deque[Future] = deque()
+
+    def take() -> None:
+        with stopwatch(THIN):
+            for mine, new in zip(share, behind.popleft().result()):
+                mine.update(new)
+
+    with closing(batches), ThreadPoolExecutor(1) as host:
+        while True:
+            ranks.alive("batch")
+            if check is not None:
+                check()
+            with stopwatch(READ):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            found.unreadable.add(batch.unread)
+            with stopwatch(NETWORK):
+                outputs = inference.forward(batch.images)
+            ids = annotations.category_ids
+            behind.append(host.submit(detect_batch, inference, batch, outputs, ids))
+            if len(behind) == BATCHES_BEHIND:
+                take()
+        while behind:
+            take()
     ranks.rest()
-    shares = ranks.gather_to_main((found, unreadable.messages))
-    for _, messages in shares:
-        unreadable.add(messages.items())
-    merged = {image_id: results for share, _ in shares for image_id, results in share.items()}
-    ordered = [merged.get(image_id, []) for image_id in annotations.image_ids.tolist()]
-    return [result for results in ordered for result in results], unreadable
+    collect(found, ranks.gather_to_main((*share, found.unreadable.messages)), annotations)
+    return found
 
 
-def build_detector(cfg: Config) -> SSD:
-    """The configured network with the weights of `checkpoint_path`, ready for inference."""
-    network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell)
-    load_detector(network, cfg.checkpoint_path)
-    check_run(cfg.checkpoint_path, cfg)
-    return network.set_train(False)
+def collect(found: Found, shares: list[tuple], annotations: Annotations) -> None:
+    """Fills in what the ranks found, in the order of the split."""
+    rows: dict[int, np.ndarray] = {}
+    errors: dict[int, str] = {}
+    for own_rows, own_errors, messages in shares:
+        rows.update(own_rows)
+        errors.update(own_errors)
+        found.unreadable.add(messages.items())
+    ids = annotations.image_ids.tolist()
+    found.not_finite = [f"image {i}: {errors[i]}" for i in ids if i in errors]
+    found.rows = np.concatenate([no_rows(), *(rows[i] for i in ids if i in rows)])
 
 
 def detect_with(
@@ -100,16 +146,17 @@ def detect_with(
     *,
     ranks: Optional[Ranks] = None,
     check: Optional[Callable[[], None]] = None,
-) -> tuple[list[dict], Unreadable]:
+    stopwatch: Optional[Stopwatch] = None,
+) -> Found:
     """`detect_split` as the configuration asks for it."""
-    network.set_train(False)
-    anchors = build_anchors(cfg).boxes(cfg.image_size)
+    postprocess = build_postprocessor(cfg, **build_protocol(cfg).limits())
+    inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size)
     return detect_split(
-        network_forward(network, cfg.eval_batch_size),
-        EvalSamples(annotations, image_size=cfg.image_size, keep_aspect=cfg.resize == "letterbox"),
-        build_postprocessor(cfg, anchors),
+        inference,
+        EvalSamples(annotations, sizes=inference.sizes, keep_aspect=cfg.resize == "letterbox"),
         batch_size=cfg.eval_batch_size,
         workers=cfg.num_workers,
         ranks=ranks,
         check=check,
+        stopwatch=stopwatch,
     )

@@ -8,13 +8,13 @@ from src.config import Config
 from src.losses import DetectionLoss
 from src.models.ssd import SSD, build_ssd
 from src.parallel import Ranks
+from src.stopwatch import Stopwatch
 from src.training.cells import LossNetwork
 from src.training.ema import MovingAverages
 from src.training.loss_scale import LossScale
 from src.training.optimizer import build_optimizer
 from src.training.run_log import RunLog
 from src.training.step import TrainStep
-from src.training.stopwatch import Stopwatch
 from src.weights import check_run, load_backbone, load_for_finetuning
 
 

@@ -5,13 +5,18 @@ import time
 from collections.abc import Callable
 from typing import Optional
 
+import numpy as np
+
 from src.config import Config
 from src.data.annotations import Annotations
+from src.data.problems import count
 from src.evaluation.coco import Metrics, evaluate
 from src.evaluation.detect import detect_with
-from src.evaluation.report import draw_examples
+from src.evaluation.matching import match_split
+from src.evaluation.protocol import build_protocol
 from src.models.ssd import SSD
 from src.parallel import Ranks
+from src.report.pictures import draw_images, picked
 from src.training.run_log import RunLog
 
 BOARD_PICTURES = 4  # images with boxes that TensorBoard gets of each evaluation
@@ -39,7 +44,8 @@ class Evaluator:
         self.ranks = ranks
         self.cfg = cfg
         self.is_on = annotations is not None and cfg.eval_interval > 0
-        self.annotations = annotations
+        self.protocol = build_protocol(cfg)
+        self.annotations = annotations and self.protocol.images_of(annotations)
         self.network = network
         self.log = log
         self.best: Optional[dict] = None  # {"AP": , "epoch": , "step": }
@@ -92,16 +98,20 @@ class Evaluator:
             is_regular: whether it tries the run's patience.
         """
         started = time.perf_counter()
-        results, unreadable = detect_with(
-            self.network, self.cfg, self.annotations, ranks=self.ranks, check=check
-        )
+        found = detect_with(self.network, self.cfg, self.annotations, ranks=self.ranks, check=check)
 
         def judge() -> float:
-            metrics = evaluate(self.annotations, self.cfg.classes, results)
-            if unreadable.messages:
-                self.log.line(f"without detections: {unreadable}")
+            if found.unreadable.messages:
+                self.log.line(f"without detections: {found.unreadable}")
+            if found.not_finite:
+                self.log.line(
+                    f"epoch {epoch}: no AP, for {count(len(found.not_finite), 'image')} "
+                    f"the network's outputs are no numbers: {found.not_finite[0]}"
+                )
+                return math.nan
+            metrics = evaluate(self.annotations, self.cfg.classes, found.rows)
             self._tell(metrics, epoch, step, time.perf_counter() - started)
-            self._show(results, metrics, step)
+            self._show(found.rows, metrics, step)
             return metrics.overall["AP"]
 
         ap = self.ranks.main_does(judge)
@@ -119,18 +129,20 @@ class Evaluator:
     def _tell(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:
         self.log.line(
             f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}  "
-            f"(protocol coco, {len(self.annotations)} images, {seconds:.0f} s)"
+            f"(protocol {self.protocol.name}, {len(self.annotations)} images, {seconds:.0f} s)"
         )
         self.log.record(
             "evaluation", epoch=epoch, step=step, seconds=round(seconds, 1), **metrics.overall
         )
 
-    def _show(self, results: list[dict], metrics: Metrics, step: int) -> None:
+    def _show(self, rows: np.ndarray, metrics: Metrics, step: int) -> None:
         board = self.log.board
         if board is None:
             return
         board.scalars(step, {f"val/{name}": value for name, value in metrics.overall.items()})
-        count = min(self.cfg.pictures, BOARD_PICTURES)
-        for record, picture in draw_examples(self.annotations, self.cfg.classes, results, count):
+        matches = match_split(self.annotations, rows)
+        some = picked(len(self.annotations), min(self.cfg.pictures, BOARD_PICTURES))
+        names, least = self.cfg.classes[1:], self.cfg.drawn_score
+        for record, picture in draw_images(self.annotations, names, matches, some, least):
             board.image(step, f"val/{record.image_id}", picture)
         board.flush()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
+from src.stopwatch import PARTS
 from src.training.progress import Pace
-from src.training.stopwatch import PARTS
 from src.training.trainer import Trainer
 
 WARM_UP_STEPS = 3  # kernels are set up and the workers get ahead

@@ -7,9 +7,9 @@ from typing import Optional
 
 from tqdm import tqdm
 
+from src.stopwatch import DATA, HOOKS, Stopwatch
 from src.training.run_log import RunLog
 from src.training.step import StepReport
-from src.training.stopwatch import DATA, HOOKS, Stopwatch
 
 BAR = "{desc}  {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"  # speed and time left are ours
 DATA_BOUND = 0.2  # share of the time in waiting for data from which on that is what to mend

@@ -22,10 +22,11 @@ FREE_ON_RESUME = (
     "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
     "num_classes", "pretrained", "finetune", "max_steps", "max_bad_steps", "eval_interval",
     "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold",
-    "nms_iou", "candidates", "max_detections", "pictures", "file_format", "file_name",
-    "export_image", "output_path", "resume", "resume_from", "profile", "compile_cache",
-    "device_id", "cpu_threads", "run_distribute", "device_num", "rank_timeout", "log_interval",
-    "save_interval", "save_minutes", "keep_checkpoints",
+    "protocol", "nms", "nms_iou", "soft_sigma", "class_agnostic", "candidates", "max_detections",
+    "tta_flip", "tta_scales", "drawn_score", "report", "pictures", "input", "output", "model",
+    "file_format", "file_name", "export_image", "output_path", "resume", "resume_from", "profile",
+    "compile_cache", "device_id", "cpu_threads", "run_distribute", "device_num", "rank_timeout",
+    "log_interval", "save_interval", "save_minutes", "keep_checkpoints",
 )  # fmt: skip
 BATCH = ("batch_size", "accumulate")  # may change with the number of ranks, see check_config
 

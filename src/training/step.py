@@ -14,10 +14,10 @@ from src.data.workers import Layout
 from src.errors import InputError
 from src.models.layers import statistics
 from src.parallel import Ranks
+from src.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
 from src.training.cells import Copy, GlobalNorm, Gradients, LossNetwork, Update, WeightedSum
 from src.training.ema import MovingAverages, ema_decay
 from src.training.loss_scale import LossScale
-from src.training.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
 from src.weights import OPTIMIZER_PREFIX, match, set_parameters
 
 NORM_MARGIN = 1e-6  # keeps the clipping factor finite where all gradients are zero

@@ -17,6 +17,7 @@ from src.errors import RankLost, WorkerDied
 from src.interruption import Interrupted, Interruption
 from src.models.ssd import build_ssd
 from src.parallel import Ranks
+from src.stopwatch import DATA, HOOKS, Stopwatch
 from src.training.agreement import Agreement, check_same
 from src.training.build import build_network, build_step, of_the_run
 from src.training.checkpoint import Checkpoints
@@ -28,7 +29,6 @@ from src.training.run_log import RunLog
 from src.training.saving import Saver
 from src.training.schedule import build_schedule
 from src.training.step import TrainStep
-from src.training.stopwatch import DATA, HOOKS, Stopwatch
 
 MINUTE = 60.0
 SIGNAL_DELAY = 1.0  # seconds by which a signal may reach this process later than its workers

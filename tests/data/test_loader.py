@@ -149,15 +149,15 @@ def test_batches_stay_as_they_are_when_the_next_comes(samples):
 @pytest.mark.parametrize(("workers", "ranks"), [(0, 1), (2, 1), (0, 3), (1, 4)])
 def test_evaluation_sees_every_image_once(small, workers, ranks):
     annotations = build_annotations(small, training=False)
-    samples = EvalSamples(annotations, image_size=(64, 64), keep_aspect=False)
+    samples = EvalSamples(annotations, sizes=[(64, 64)], keep_aspect=False)
     seen = []
     for rank in range(ranks):
         batches = list(eval_batches(samples, batch_size=4, workers=workers, rank=rank, ranks=ranks))
         if ranks == 1:
-            assert [len(b.images) for b in batches] == [4, 4, 2]
+            assert [len(b.images[0]) for b in batches] == [4, 4, 2]
         for batch in batches:
-            assert len(batch.images) == len(batch.image_ids) == len(batch.scales)
-            np.testing.assert_allclose(batch.sizes * batch.scales, 64, rtol=1e-6)
+            assert len(batch.images[0]) == len(batch.image_ids) == len(batch.scales)
+            np.testing.assert_allclose(batch.sizes * batch.scales[:, 0], 64, rtol=1e-6)
             assert batch.readable.all()
             seen += batch.image_ids.tolist()
     assert sorted(seen) == annotations.image_ids.tolist()
@@ -203,7 +203,7 @@ def test_no_image_can_be_read(own_samples):
 def test_unreadable_image_is_blank_in_evaluation(own_samples):
     annotations = own_samples.annotations
     annotations[2].path.write_bytes(b"")
-    samples = EvalSamples(annotations, image_size=(64, 64), keep_aspect=True)
+    samples = EvalSamples(annotations, sizes=[(64, 64)], keep_aspect=True)
     batch = next(eval_batches(samples, batch_size=4, workers=0))
     assert batch.readable.tolist() == [True, True, False, True]
     assert "is empty (0 bytes)" in batch.unread[0][1]

@@ -1,18 +1,10 @@
 import numpy as np
 import pytest
 
-from src.detection.boxes import encode
-from src.detection.postprocess import Postprocessor, class_nms
-from tests.references import random_boxes, slow_iou
-
-
-def slow_nms(boxes, labels, max_iou):
-    """Greedy suppression in plain Python; boxes are sorted by score."""
-    kept = []
-    for index, box in enumerate(boxes):
-        if all(labels[k] != labels[index] or slow_iou(boxes[k], box) <= max_iou for k in kept):
-            kept.append(index)
-    return kept
+from src.detection.boxes import decode, encode
+from src.detection.postprocess import Detections, Postprocessor, rank_in_class
+from src.errors import NotFinite
+from tests.references import random_boxes, slow_nms
 
 
 def slow_detect(deltas, logits, anchors, threshold, max_iou, limit):
@@ -40,15 +32,21 @@ def slow_detect(deltas, logits, anchors, threshold, max_iou, limit):
     return [(boxes[i], rows[i][0], rows[i][2]) for i in kept]
 
 
-def make(anchors, **changes):
-    options = {
-        "image_size": (100, 100),
-        "score_threshold": 0.05,
-        "nms_iou": 0.6,
-        "candidates": 1000,
-        "max_detections": 100,
-    }
-    return Postprocessor(anchors, **{**options, **changes})
+def make(**changes):
+    options = {"score_threshold": 0.05, "nms_iou": 0.6, "candidates": 1000, "max_detections": 100}
+    return Postprocessor(**{**options, **changes})
+
+
+def detect(deltas, logits, anchors, *, side=100, **changes):
+    """Detections in an image of the network's size."""
+    postprocess = make(**changes)
+    found = postprocess.decoded(deltas, logits, anchors)
+    return postprocess([found.in_image(np.ones(2), np.array([side, side]))])
+
+
+def apart(count):
+    """Default boxes (count,4) beside each other."""
+    return np.array([[i * 20.0, 0, i * 20 + 10, 10] for i in range(count)])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -57,7 +55,7 @@ def test_equals_plain_python(seed):
     anchors = random_boxes(rng, 120)
     deltas = rng.normal(0, 0.5, (120, 4))
     logits = rng.normal(-2, 2, (120, 3))
-    found = make(anchors, max_detections=50)(deltas, logits)
+    found = detect(deltas, logits, anchors, max_detections=50)
     expected = slow_detect(deltas, logits, anchors, 0.05, 0.6, 50)
     assert len(found.scores) == len(expected)
     np.testing.assert_allclose(found.boxes, [e[0] for e in expected], atol=1e-9)
@@ -65,8 +63,20 @@ def test_equals_plain_python(seed):
     assert found.labels.tolist() == [e[2] for e in expected]
 
 
+def test_thousands_above_the_threshold():
+    rng = np.random.default_rng(9)
+    anchors = random_boxes(rng, 2500)
+    deltas, logits = np.zeros((2500, 4)), rng.normal(2, 1, (2500, 4))
+    found = detect(deltas, logits, anchors, candidates=400)
+    order = np.argsort(-logits.ravel(), kind="stable")[:400]
+    boxes, labels = anchors[order // 4].clip(0, 100), order % 4
+    kept = slow_nms(boxes.tolist(), labels, 0.6)[:100]
+    np.testing.assert_allclose(found.boxes, boxes[kept], atol=1e-9)
+    assert found.labels.tolist() == labels[kept].tolist()
+
+
 def test_nothing_above_the_threshold():
-    found = make(np.array([[0, 0, 10, 10.0]]))(np.zeros((1, 4)), np.full((1, 3), -20.0))
+    found = detect(np.zeros((1, 4)), np.full((1, 3), -20.0), np.array([[0, 0, 10, 10.0]]))
     assert found.boxes.shape == (0, 4)
     assert len(found.scores) == len(found.labels) == 0
 
@@ -76,40 +86,100 @@ def test_a_perfect_prediction_comes_back():
     box = np.array([[15, 12, 48, 44.0]])
     deltas = np.concatenate([encode(box, anchors[:1]), np.zeros((1, 4))])
     logits = np.array([[-9.0, 5.0], [-9.0, -9.0]])
-    found = make(anchors)(deltas, logits)
+    found = detect(deltas, logits, anchors)
     np.testing.assert_allclose(found.boxes, box)
     assert found.labels.tolist() == [1]
     assert found.scores[0] == pytest.approx(1 / (1 + np.exp(-5)))
 
 
-def test_nms_adds_no_pixel():
-    # IoU is exactly 0.6; with one pixel added to the sides it would be more
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 6.0]])
-    assert class_nms(boxes, np.zeros(2), 0.6).tolist() == [0, 1]
-    assert class_nms(boxes, np.zeros(2), 0.59).tolist() == [0]
+def test_classes_do_not_suppress_each_other_unless_asked_to():
+    anchors = np.tile(np.array([[0, 0, 10, 10.0]]), (3, 1))
+    logits = np.array([[3, -9], [-9, 2], [1, -9.0]])
+    assert detect(np.zeros((3, 4)), logits, anchors).labels.tolist() == [0, 1]
+    agnostic = detect(np.zeros((3, 4)), logits, anchors, class_agnostic=True)
+    assert agnostic.labels.tolist() == [0]
 
 
-def test_classes_do_not_suppress_each_other():
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10.0]])
-    assert class_nms(boxes, np.array([0, 1, 0]), 0.5).tolist() == [0, 1]
+def test_soft_suppression_lowers_scores():
+    anchors = np.tile(np.array([[0, 0, 10, 10.0]]), (2, 1))
+    found = detect(np.zeros((2, 4)), np.array([[3.0], [2.0]]), anchors, soft_sigma=0.5)
+    best, second = 1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-2)) * np.exp(-2)
+    assert found.scores.tolist() == pytest.approx([best, second])
 
 
 def test_only_the_best_candidates_enter():
-    rng = np.random.default_rng(5)
-    anchors = np.array([[i * 20.0, 0, i * 20 + 10, 10] for i in range(5)])
-    logits = rng.permutation(5)[:, None].astype(float)
-    found = make(anchors, candidates=2, image_size=(100, 200))(np.zeros((5, 4)), logits)
+    logits = np.random.default_rng(5).permutation(5)[:, None].astype(float)
+    found = detect(np.zeros((5, 4)), logits, apart(5), candidates=2)
     assert found.scores.tolist() == pytest.approx([1 / (1 + np.exp(-4.0)), 1 / (1 + np.exp(-3.0))])
 
 
 def test_limit_on_detections():
-    anchors = np.array([[i * 20.0, 0, i * 20 + 10, 10] for i in range(5)])
     logits = np.arange(5.0)[:, None]
-    found = make(anchors, max_detections=3, image_size=(100, 200))(np.zeros((5, 4)), logits)
+    found = detect(np.zeros((5, 4)), logits, apart(5), max_detections=3)
     assert found.boxes[:, 0].tolist() == [80, 60, 40]
+
+
+def test_limit_on_detections_of_a_class():
+    logits = np.array([[5, -9], [4, -9], [-9, 3], [2, -9], [-9, 1.0]])
+    options = {"max_per_class": 2, "candidates": 0}
+    found = detect(np.zeros((5, 4)), logits, apart(5), max_detections=0, **options)
+    assert found.labels.tolist() == [0, 0, 1, 1]
+    found = detect(np.zeros((5, 4)), logits, apart(5), max_detections=3, **options)
+    assert found.labels.tolist() == [0, 0, 1]
 
 
 def test_boxes_outside_the_image_are_dropped():
     anchors = np.array([[-30, 10, -10, 30], [10, 10, 30, 30.0]])
-    found = make(anchors)(np.zeros((2, 4)), np.full((2, 1), 3.0))
+    found = detect(np.zeros((2, 4)), np.full((2, 1), 3.0), anchors)
     assert found.boxes.tolist() == [[10, 10, 30, 30]]
+
+
+def test_outputs_that_are_no_numbers_are_refused():
+    anchors, deltas, logits = apart(2), np.zeros((2, 4)), np.zeros((2, 3))
+    deltas[1, 2] = np.nan
+    with pytest.raises(NotFinite, match="box"):
+        make().decoded(deltas, logits, anchors)
+    logits[0, 1] = np.nan
+    with pytest.raises(NotFinite, match="nan"):
+        make().decoded(np.zeros((2, 4)), logits, anchors)
+    with pytest.raises(NotFinite, match="nan"):
+        make().scored(anchors, logits)
+    logits[0, 1] = 0
+    logits[1] = -9  # what is not a candidate may be anything
+    assert len(make().decoded(deltas, logits, anchors).scores) == 3
+
+
+def test_boxes_and_scores_give_what_deltas_and_logits_give():
+    rng = np.random.default_rng(2)
+    anchors, deltas = random_boxes(rng, 80), rng.normal(0, 0.5, (80, 4))
+    logits = rng.normal(-2, 2, (80, 3))
+    raw = make().decoded(deltas, logits, anchors)
+    ready = make().scored(decode(deltas, anchors), 1 / (1 + np.exp(-logits)))
+    np.testing.assert_allclose(ready.boxes, raw.boxes)
+    np.testing.assert_allclose(ready.scores, raw.scores)
+    assert ready.labels.tolist() == raw.labels.tolist()
+
+
+def test_back_to_the_image_from_a_mirrored_view():
+    found = Detections(np.array([[10, 20, 30, 40.0]]), np.array([0.5]), np.array([1]))
+    scale, size = np.array([0.5, 2.0]), np.array([200, 50])
+    back = found.in_image(scale, size)
+    assert back.boxes.tolist() == [[20, 10, 60, 20]]
+    mirrored = found.in_image(scale, size, mirrored=100)
+    assert mirrored.boxes.tolist() == [[140, 10, 180, 20]]
+
+
+def test_views_are_joined_before_suppression():
+    one = Detections(np.array([[0, 0, 10, 10.0]]), np.array([0.6]), np.array([0]))
+    other = Detections(
+        np.array([[0, 0, 10, 9.0], [50, 50, 60, 60]]), np.array([0.9, 0.2]), np.array([0, 1])
+    )
+    found = make()([one, other])
+    assert found.scores.tolist() == [0.9, 0.2]
+    assert found.boxes.tolist() == [[0, 0, 10, 9], [50, 50, 60, 60]]
+    assert make(candidates=1)([one, other]).scores.tolist() == [0.9]
+
+
+def test_rank_in_class():
+    assert rank_in_class(np.array([3, 1, 3, 3, 1])).tolist() == [0, 0, 1, 2, 1]
+    assert rank_in_class(np.zeros(0, int)).tolist() == []

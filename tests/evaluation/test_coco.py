@@ -12,9 +12,11 @@ from src.data.loader import EvalSamples
 from src.data.voc import read_voc, voc_paths
 from src.detection.boxes import encode
 from src.detection.postprocess import Postprocessor
-from src.errors import InputError
+from src.errors import InputError, NotFinite
 from src.evaluation.coco import METRICS, evaluate, ground_truth
 from src.evaluation.detect import detect_split
+from src.evaluation.results import BOX, CATEGORY, IMAGE, no_rows, write_results
+from src.inference import Inference, Model
 from tests.datasets import object_xml
 from tests.references import bare_coco_stats
 
@@ -52,27 +54,34 @@ def split(tmp_path):
     return read_coco(path, tmp_path, CLASSES)[0]
 
 
-def as_network_outputs(annotations, boxes_per_image):
-    """A stand-in for the network that "predicts" given boxes, and its default boxes.
+class Oracle(Model):
+    """A stand-in for the network that "predicts" given boxes.
 
     Boxes are in the network's pixels; default box i of an image learns its box i perfectly.
-    """
-    count = max(len(boxes) for boxes, _ in boxes_per_image)
-    anchors = np.tile(np.array([[20, 20, 60, 60]], np.float32), (count, 1))
-    position = {int(i): row for row, i in enumerate(annotations.image_ids)}
-    served = iter(annotations.image_ids)
 
-    def forward(images):
+    Args:
+        boxes_per_image: (boxes (G,4), labels (G,)) in the order that the images come in.
+    """
+
+    def __init__(self, annotations, boxes_per_image):
+        count = max(len(boxes) for boxes, _ in boxes_per_image)
+        self.anchors = np.tile(np.array([[20, 20, 60, 60]], np.float32), (count, 1))
+        self.classes = len(annotations.category_ids)
+        self.served = iter(boxes_per_image)
+
+    def forward(self, images):
+        count = len(self.anchors)
         deltas = np.zeros((len(images), count, 4), np.float32)
-        logits = np.full((len(images), count, len(annotations.category_ids)), -20, np.float32)
+        logits = np.full((len(images), count, self.classes), -20, np.float32)
         for n in range(len(images)):
-            boxes, labels = boxes_per_image[position[int(next(served))]]
+            boxes, labels = next(self.served)
             if len(boxes):
-                deltas[n, : len(boxes)] = encode(boxes, anchors[: len(boxes)])
+                deltas[n, : len(boxes)] = encode(boxes, self.anchors[: len(boxes)])
                 logits[n, np.arange(len(boxes)), labels] = 5
         return deltas, logits
 
-    return forward, anchors
+    def candidates(self, outputs, size, postprocess):
+        return postprocess.decoded(*outputs, self.anchors)
 
 
 def truth_at(annotations, size, *, keep_aspect=False):
@@ -88,20 +97,26 @@ def truth_at(annotations, size, *, keep_aspect=False):
     return rows
 
 
-def results_of(annotations, rows, size=320, *, keep_aspect=False):
-    forward, anchors = as_network_outputs(annotations, rows)
+def found_in(annotations, rows, size=320, *, keep_aspect=False, **limits):
     postprocess = Postprocessor(
-        anchors,
-        image_size=(size, size),
-        score_threshold=0.05,
-        nms_iou=1.0,  # ground truth may overlap
-        candidates=1000,
-        max_detections=100,
+        **{
+            "score_threshold": 0.05,
+            "nms_iou": 1.0,  # ground truth may overlap
+            "candidates": 1000,
+            "max_detections": 100,
+            **limits,
+        }
     )
-    samples = EvalSamples(annotations, image_size=(size, size), keep_aspect=keep_aspect)
-    results, unreadable = detect_split(forward, samples, postprocess, batch_size=4, workers=0)
-    assert unreadable.messages == {}
-    return results
+    sizes = [(size, size)]
+    inference = Inference(Oracle(annotations, rows), postprocess, sizes=sizes, mirror=False)
+    samples = EvalSamples(annotations, sizes=sizes, keep_aspect=keep_aspect)
+    return detect_split(inference, samples, batch_size=4, workers=0)
+
+
+def results_of(annotations, rows, size=320, *, keep_aspect=False):
+    found = found_in(annotations, rows, size, keep_aspect=keep_aspect)
+    found.check()
+    return found.rows
 
 
 def test_ground_truth_as_detections_scores_one(split):
@@ -110,7 +125,7 @@ def test_ground_truth_as_detections_scores_one(split):
     assert metrics.overall["AP"] == pytest.approx(1.0)
     assert metrics.overall["AR100"] == pytest.approx(1.0)
     assert metrics.class_ap == pytest.approx({"cat": 1.0, "dog": 1.0})
-    assert {r["category_id"] for r in results} == {7, 90}
+    assert set(results[:, CATEGORY]) == {7, 90}
 
 
 @pytest.mark.parametrize("keep_aspect", [False, True])
@@ -118,28 +133,18 @@ def test_boxes_come_back_in_the_image_s_own_pixels(split, keep_aspect):
     rows = truth_at(split, 320, keep_aspect=keep_aspect)
     results = results_of(split, rows, keep_aspect=keep_aspect)
     for record in split:
-        own = np.array([r["bbox"] for r in results if r["image_id"] == record.image_id])
+        own = results[results[:, IMAGE] == record.image_id, BOX]
         wanted = record.boxes[~record.crowd].copy()
         wanted[:, 2:] -= wanted[:, :2]
-        order = np.lexsort(own.reshape(-1, 4).T), np.lexsort(wanted.T)
-        np.testing.assert_allclose(own.reshape(-1, 4)[order[0]], wanted[order[1]], atol=0.01)
+        order = np.lexsort(own.T), np.lexsort(wanted.T)
+        np.testing.assert_allclose(own[order[0]], wanted[order[1]], atol=0.01)
 
 
 def test_nothing_detected_gives_zero(split):
     empty = [(np.zeros((0, 4), np.float32), np.zeros(0, int)) for _ in range(len(split))]
     empty[0] = truth_at(split, 320)[0]
-    forward, anchors = as_network_outputs(split, empty)
-    silent = Postprocessor(
-        anchors,
-        image_size=(320, 320),
-        score_threshold=0.999,
-        nms_iou=0.6,
-        candidates=10,
-        max_detections=100,
-    )
-    samples = EvalSamples(split, image_size=(320, 320), keep_aspect=False)
-    results, _ = detect_split(forward, samples, silent, batch_size=4, workers=0)
-    assert results == []
+    results = found_in(split, empty, score_threshold=0.999).rows
+    assert results.shape == (0, 7)
     metrics = evaluate(split, CLASSES, results)
     assert metrics.overall["AP"] == metrics.overall["AP50"] == 0
     assert metrics.class_ap == {"cat": 0, "dog": 0}
@@ -154,7 +159,7 @@ def test_numbers_equal_bare_pycocotools(split, tmp_path):
         rows.append((shifted, np.where(rng.random(len(labels)) < 0.2, 1 - labels, labels)))
     results = results_of(split, rows)
     path = tmp_path / "detections.json"
-    path.write_text(json.dumps(results))
+    write_results(path, results)
     metrics = evaluate(split, CLASSES, results)
     assert 0 < metrics.overall["AP"] < 1
     for name, value in zip(METRICS, bare_coco_stats(split.source, path)):
@@ -176,7 +181,7 @@ def test_split_without_objects_has_no_number_and_does_not_crash(tmp_path):
             }
         )
     )
-    metrics = evaluate(read_coco(path, tmp_path, CLASSES)[0], CLASSES, [])
+    metrics = evaluate(read_coco(path, tmp_path, CLASSES)[0], CLASSES, no_rows())
     assert np.isnan(metrics.overall["AP"])
 
 
@@ -188,10 +193,11 @@ def test_embedded_data_set_has_crowds_and_scores_one(small):
 
 def test_class_numbers_belong_to_their_class(split):
     # only cats, whose category id is the larger one
-    results = [r for r in results_of(split, truth_at(split, 320)) if r["category_id"] == 90]
+    results = results_of(split, truth_at(split, 320))
+    results = results[results[:, CATEGORY] == 90]
     metrics = evaluate(split, CLASSES, results)
     assert metrics.class_ap == pytest.approx({"cat": 1.0, "dog": 0.0})
-    assert metrics.class_ap50 == pytest.approx({"cat": 1.0, "dog": 0.0})
+    assert metrics.by_class["AP50"] == pytest.approx({"cat": 1.0, "dog": 0.0})
 
 
 @pytest.mark.parametrize(
@@ -230,7 +236,7 @@ def difficult_split(tmp_path):
 
 
 def detection(box, score):
-    return {"image_id": 1, "category_id": 1, "bbox": box, "score": score}
+    return [1, *box, score, 1]
 
 
 def test_difficult_objects_are_neither_found_nor_missed(difficult_split):
@@ -243,11 +249,11 @@ def test_difficult_objects_are_neither_found_nor_missed(difficult_split):
         "a small one inside it": [detection([120, 120, 40, 40], 0.9)],
         "beside it": [detection([10, 100, 50, 50], 0.9)],
     }.items():
-        ap[name] = evaluate(difficult_split, CLASSES, [hit, *more]).overall["AP"]
+        ap[name] = evaluate(difficult_split, CLASSES, np.array([hit, *more])).overall["AP"]
     assert ap["alone"] == ap["on the difficult one"] == ap["twice on it"] == pytest.approx(1.0)
     # within a crowd of COCO's the small one would not count; here it is as wrong as any other
     assert ap["a small one inside it"] == ap["beside it"] == pytest.approx(0.5)
-    assert evaluate(difficult_split, CLASSES, []).overall["AR100"] == 0
+    assert evaluate(difficult_split, CLASSES, no_rows()).overall["AR100"] == 0
 
 
 def test_ground_truth_made_from_arrays(difficult_split):
@@ -270,18 +276,17 @@ def test_unreadable_images_have_no_detections(split):
     rows = truth_at(split, 320)
     record = split[1]
     record.path.write_bytes(b"")
-    forward, anchors = as_network_outputs(split, rows)
-    postprocess = Postprocessor(
-        anchors,
-        image_size=(320, 320),
-        score_threshold=0.05,
-        nms_iou=1.0,
-        candidates=1000,
-        max_detections=100,
-    )
-    samples = EvalSamples(split, image_size=(320, 320), keep_aspect=False)
-    results, unreadable = detect_split(forward, samples, postprocess, batch_size=4, workers=0)
-    assert {r["image_id"] for r in results} == {100, 102, 103, 105}  # 104 has no objects
-    assert list(unreadable.messages) == [1]
+    found = found_in(split, rows)
+    assert set(found.rows[:, IMAGE]) == {100, 102, 103, 105}  # 104 has no objects
+    assert list(found.unreadable.messages) == [1]
     with pytest.raises(InputError, match=r"1 of 6 images unreadable(.|\n)*1\.png: is empty"):
-        unreadable.check()
+        found.check()
+
+
+def test_outputs_that_are_no_numbers_name_their_image(split):
+    rows = truth_at(split, 320)
+    rows[2] = (np.full_like(rows[2][0], np.nan), rows[2][1])
+    found = found_in(split, rows)
+    assert set(found.rows[:, IMAGE]) == {100, 101, 103, 105}
+    with pytest.raises(NotFinite, match="image 102: a box that is nan"):
+        found.check()

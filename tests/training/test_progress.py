@@ -7,11 +7,11 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
+from src.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
 from src.training.board import Board
 from src.training.progress import Progress, clock
 from src.training.run_log import RunLog
 from src.training.step import StepReport
-from src.training.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
 
 
 @pytest.mark.parametrize(

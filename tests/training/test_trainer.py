@@ -14,7 +14,8 @@ from src.data.dataset import build_annotations
 from src.data.synthetic import write_dataset
 from src.errors import InputError, RunError
 from src.evaluation.coco import evaluate
-from src.evaluation.detect import build_detector, detect_with
+from src.evaluation.detect import detect_with
+from src.inference import load_network
 from src.files import without_nan
 from src.interruption import Interrupted
 from src.models.ssd import IMAGE_MEAN, IMAGE_STD
@@ -66,7 +67,7 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
     assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
     # the checkpoint on disk scores the same
     saved = cfg.replace(checkpoint_path=str(Path(cfg.output_path) / "ckpt" / "best.ckpt"))
-    results, _ = detect_with(build_detector(saved), saved, annotations)
+    results = detect_with(load_network(saved), saved, annotations).rows
     again = evaluate(annotations, cfg.classes, results)
     assert again.overall["AP"] == best["AP"] == evaluation["AP"]
     assert without_nan(again.overall) == {name: evaluation[name] for name in again.overall}

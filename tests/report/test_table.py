@@ -1,11 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+from src.evaluation.report import metrics_table, save_pictures
 
 from src.data.dataset import build_annotations
 from src.data.drawing import draw_box
 from src.evaluation.coco import METRICS, Metrics
-from src.evaluation.report import metrics_table, save_pictures
 
 
 def test_table_shows_every_number():

@@ -1,0 +1,43 @@
+"""Which of a network's many predictions are worth looking at."""
+
+import numpy as np
+
+
+def best_predictions(
+    values: np.ndarray, least: float, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Default box (P,), label (P,) and value (P,) of the largest of `values` (A,K), largest first.
+
+    Equal values come in the order of default box and label. Only rows whose maximum is among the
+    `limit` largest can hold one of the largest values, so few rows are looked at in full.
+
+    Args:
+        values: logits or scores.
+        least: only larger values count.
+        limit: P is at most this; 0 takes all.
+
+    Raises:
+        ValueError: a value is nan.
+    """
+    best = values.max(axis=1)  # (A,); nan where any of the row is
+    if np.isnan(best).any():
+        raise ValueError("nan among the scores")
+    rows = np.flatnonzero(best > least)
+    rows = rows[largest(best[rows], limit)]
+    chosen = values[rows].ravel()
+    above = np.flatnonzero(chosen > least)
+    above = above[largest(chosen[above], limit)]
+    above = above[np.argsort(-chosen[above], kind="stable")]
+    row, label = np.divmod(above, values.shape[1])
+    return rows[row], label, chosen[above]
+
+
+def largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices, in ascending order, of the `count` largest (all if 0); of equal ones the first."""
+    if not count or len(values) <= count:
+        return np.arange(len(values))
+    least = np.partition(values, -count)[-count]
+    chosen = values > least
+    equal = np.flatnonzero(values == least)
+    chosen[equal[: count - np.count_nonzero(chosen)]] = True
+    return np.flatnonzero(chosen)

@@ -1,0 +1,105 @@
+"""What detections at IoU 0.5 show beyond AP: confusions, trust in scores, choice of a threshold."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
+
+BINS = 10  # of scores from 0 to 1
+THRESHOLDS = np.linspace(0, 1, 101)
+
+
+def confusion_matrix(annotations: Annotations, matches: Matches, least: float) -> np.ndarray:
+    """Objects (K+1, K+1) by true class, in rows, and detected class; the last one is background.
+
+    A detection that found no object of its class but lies on one of another class that nobody
+    found confuses the two, the best such detection of each object; what is left of the detections
+    are false ones on the background, and what is left of the objects was missed. Detections on
+    crowd regions are left out.
+
+    Args:
+        least: detections of a lower score do not exist.
+    """
+    count = len(annotations.category_ids)
+    matrix = np.zeros((count + 1, count + 1), np.int64)
+    seen = matches.score >= least
+    hits = np.flatnonzero(seen & (matches.found != NOTHING))
+    np.add.at(matrix, (matches.label[hits], matches.label[hits]), 1)
+    taken = annotations.crowd.copy()
+    taken[matches.found[hits]] = True
+
+    rest = np.flatnonzero(seen & matches.is_wrong)
+    rest = rest[np.argsort(-matches.score[rest], kind="stable")]
+    near = rest[(matches.other_iou[rest] >= MATCH_IOU) & ~taken[matches.other[rest]]]
+    _, first = np.unique(matches.other[near], return_index=True)
+    confused = near[first]
+    objects = matches.other[confused]
+    np.add.at(matrix, (annotations.labels[objects], matches.label[confused]), 1)
+    taken[objects] = True
+
+    false = np.setdiff1d(rest, confused)
+    np.add.at(matrix[count], matches.label[false], 1)
+    np.add.at(matrix[:, count], annotations.labels[~taken], 1)
+    return matrix
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often detections of a score are right, in BINS of the score.
+
+    Attributes:
+        count: (BINS,) detections.
+        score: (BINS,) their mean score, nan where there are none.
+        right: (BINS,) share of them that found an object.
+        error: mean of |score - right| over the detections.
+    """
+
+    count: np.ndarray
+    score: np.ndarray
+    right: np.ndarray
+    error: float
+
+
+def calibrate(matches: Matches) -> Calibration:
+    """Compares scores with how often they are right; Guo et al., 2017, for the error."""
+    counted = ~matches.ignored
+    scores, right = matches.score[counted], matches.found[counted] != NOTHING
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    count = np.bincount(bins, minlength=BINS)
+    some = np.where(count, count, np.nan)
+    mean_score = np.bincount(bins, scores, BINS) / some
+    share = np.bincount(bins, right, BINS) / some
+    gaps = np.abs(mean_score - share)
+    error = float(np.nansum(gaps * count) / count.sum()) if len(scores) else float("nan")
+    return Calibration(count, mean_score, share, error)
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """Precision, recall and F1 (101,) over all classes together, if scores below THRESHOLDS go."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+    def best(self) -> int:
+        """Index of the threshold with the highest F1."""
+        return int(np.nanargmax(np.append(self.f1, 0)) % len(self.f1))
+
+
+def trade_off(annotations: Annotations, matches: Matches) -> Tradeoff:
+    """What each score threshold would give."""
+    counted = ~matches.ignored
+    objects = int((~annotations.crowd).sum())
+
+    def at_least(scores: np.ndarray) -> np.ndarray:
+        return len(scores) - np.searchsorted(np.sort(scores), THRESHOLDS)
+
+    hits = at_least(matches.score[counted & (matches.found != NOTHING)])
+    detections = at_least(matches.score[counted])
+    precision = np.where(detections, hits / np.maximum(detections, 1), np.nan)
+    recall = hits / objects if objects else np.full(len(hits), np.nan)
+    f1 = 2 * hits / np.maximum(detections + objects, 1)
+    return Tradeoff(precision, recall, f1)

@@ -1,0 +1,145 @@
+"""What kinds of error a detector makes, and the AP that each costs.
+
+After TIDE (Bolya et al., 2020): every false detection and every missed object gets one kind, and a
+kind costs what AP50 would rise by if all errors of that kind, and they alone, were mended.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
+
+BACKGROUND_IOU = 0.1  # up to which a detection has nothing to do with an object
+CLASS, LOCALISATION, BOTH = "class", "localisation", "both"
+DUPLICATE, BACKGROUND, MISSED = "duplicate", "background", "missed"
+KINDS = (CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND, MISSED)
+MEANINGS = {
+    CLASS: "right place, wrong class",
+    LOCALISATION: "right class, IoU 0.1 to 0.5 with an object",
+    BOTH: "wrong class, and IoU 0.1 to 0.5 with an object",
+    DUPLICATE: "on an object that a better detection had found",
+    BACKGROUND: "IoU at most 0.1 with any object",
+    MISSED: "object that none of the above came near to",
+}
+RECALLS = np.linspace(0, 1, 101)  # at which COCO samples precision
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors by kind.
+
+    Attributes:
+        kind: (R,) of each detection, an index into KINDS, or NOTHING.
+        missed: (B,) bool, objects of the kind MISSED.
+        counts: how many of each kind.
+        cost: AP50 that each kind costs.
+        ap50: what is measured against.
+    """
+
+    kind: np.ndarray
+    missed: np.ndarray
+    counts: dict[str, int]
+    cost: dict[str, float]
+    ap50: float
+
+
+def find_errors(annotations: Annotations, matches: Matches) -> Errors:
+    """Sorts the false detections and the missed objects of a split into KINDS."""
+    kind = kinds_of(matches)
+    mended = {name: mendable(matches, kind, name) for name in (CLASS, LOCALISATION)}
+    missed = ~matches.object_found & ~annotations.crowd
+    for goals in mended.values():
+        missed[goals[goals != NOTHING]] = False
+    counts = {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
+    counts[MISSED] = int(missed.sum())
+
+    classes = len(annotations.category_ids)
+    objects = np.bincount(annotations.labels[~annotations.crowd], minlength=classes)
+    correct, counted = matches.found != NOTHING, ~matches.ignored
+    ap50 = mean_ap(matches.score, matches.label, correct, counted, objects)
+
+    def without(name: str) -> float:
+        """AP50 with the errors of a kind mended, or gone where they cannot be."""
+        if name == MISSED:
+            left = objects - np.bincount(annotations.labels[missed], minlength=classes)
+            return mean_ap(matches.score, matches.label, correct, counted, left)
+        goals = mended.get(name, np.full(len(kind), NOTHING))
+        right = correct | (goals != NOTHING)
+        label = np.where(goals != NOTHING, annotations.labels[goals], matches.label)
+        kept = counted & (right | (kind != KINDS.index(name)))
+        return mean_ap(matches.score, label, right, kept, objects)
+
+    # sampling precision at fixed recalls can make it a little less
+    cost = {name: max(without(name) - ap50, 0.0) for name in KINDS}
+    return Errors(kind, missed, counts, cost, ap50)
+
+
+def kinds_of(matches: Matches) -> np.ndarray:
+    """(R,) the kind of each false detection, an index into KINDS; NOTHING for the others."""
+    kind = np.full(len(matches.score), NOTHING)
+    rules = {  # the first that holds
+        LOCALISATION: (matches.own_iou >= BACKGROUND_IOU) & (matches.own_iou < MATCH_IOU),
+        CLASS: matches.other_iou >= MATCH_IOU,
+        DUPLICATE: matches.own_iou >= MATCH_IOU,
+        BACKGROUND: np.maximum(matches.own_iou, matches.other_iou) <= BACKGROUND_IOU,
+        BOTH: np.ones(len(kind), bool),
+    }
+    for name, holds in rules.items():
+        kind[matches.is_wrong & holds & (kind == NOTHING)] = KINDS.index(name)
+    return kind
+
+
+def mendable(matches: Matches, kind: np.ndarray, name: str) -> np.ndarray:
+    """(R,) object that a detection with this error would find without it, or NOTHING.
+
+    An object that was not found is mended once, by the best detection; the other errors on it
+    would be duplicates.
+    """
+    goals = matches.other if name == CLASS else matches.own
+    wrong = np.flatnonzero((kind == KINDS.index(name)) & ~matches.object_found[goals])
+    wrong = wrong[np.argsort(-matches.score[wrong], kind="stable")]
+    _, first = np.unique(goals[wrong], return_index=True)
+    mended = np.full(len(kind), NOTHING)
+    mended[wrong[first]] = goals[wrong[first]]
+    return mended
+
+
+def mean_ap(
+    score: np.ndarray,
+    label: np.ndarray,
+    correct: np.ndarray,
+    counted: np.ndarray,
+    objects: np.ndarray,
+) -> float:
+    """Mean over the classes that have objects of AP as COCO samples it; nan without any.
+
+    Args:
+        score, label, correct, counted: (R,) of each detection: its score and class, whether it is
+            right, and whether it counts.
+        objects: (K,) of each class.
+    """
+    order = np.argsort(-score, kind="stable")
+    order = order[counted[order]]
+    order = order[np.argsort(label[order], kind="stable")]  # by class, and best first
+    starts = np.searchsorted(label[order], np.arange(len(objects) + 1))
+    values = []
+    for number in np.flatnonzero(objects > 0):
+        mine = order[starts[number] : starts[number + 1]]
+        recall, precision = recall_and_precision(correct[mine], int(objects[number]))
+        values.append(sampled_ap(recall, precision))
+    return float(np.mean(values)) if values else float("nan")
+
+
+def recall_and_precision(correct: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision (R,) down to each detection, best first; precision never rises."""
+    hits = np.cumsum(correct)
+    precision = hits / np.arange(1, len(correct) + 1)
+    return hits / objects, np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def sampled_ap(recall: np.ndarray, precision: np.ndarray) -> float:
+    """Mean of the precision at RECALLS; 0 beyond the last one reached."""
+    at = np.searchsorted(recall, RECALLS, side="left")
+    return float(np.append(precision, 0.0)[at].mean())

@@ -1,0 +1,111 @@
+"""Which detection found which object, and what the others came near to, at one IoU."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.detection.boxes import area, intersection, iou
+from src.evaluation.results import BOX, CATEGORY, IMAGE, SCORE
+
+MATCH_IOU = 0.5  # from which on a detection has found an object
+NOTHING = -1
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Detections of a split, best score first within an image, compared with its objects.
+
+    R detections and B boxes of the annotations. An object is an index into those boxes.
+
+    Attributes:
+        image: (R,) index of the image.
+        label: (R,) 0..K-1.
+        score: (R,).
+        corners: (R,4) box.
+        found: (R,) object that the detection found, or NOTHING: each object is found once, by the
+            best detection of its class.
+        ignored: (R,) not found, but on a crowd region or a difficult object of its class.
+        own, own_iou: (R,) object of the same class with the highest IoU, and that.
+        other, other_iou: (R,) the same among the objects of other classes.
+        object_found: (B,) bool.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    corners: np.ndarray
+    found: np.ndarray
+    ignored: np.ndarray
+    own: np.ndarray
+    own_iou: np.ndarray
+    other: np.ndarray
+    other_iou: np.ndarray
+    object_found: np.ndarray
+
+    @property
+    def is_wrong(self) -> np.ndarray:
+        """(R,) detections that count as false."""
+        return (self.found == NOTHING) & ~self.ignored
+
+
+def match_split(annotations: Annotations, rows: np.ndarray) -> Matches:
+    """Compares detections (R,7), in COCO's array form, with the objects of a split."""
+    index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
+    label_of = {category: label for label, category in enumerate(annotations.category_ids)}
+    image = np.array([index_of[int(i)] for i in rows[:, IMAGE]], np.int64)
+    order = np.lexsort([-rows[:, SCORE], image])  # stable: equal scores stay as they are
+    rows, image = rows[order], image[order]
+    corners = rows[:, BOX].copy()
+    corners[:, 2:] += corners[:, :2]
+    count = len(rows)
+    matches = Matches(
+        image=image,
+        label=np.array([label_of[int(c)] for c in rows[:, CATEGORY]], np.int64),
+        score=rows[:, SCORE],
+        corners=corners,
+        found=np.full(count, NOTHING),
+        ignored=np.zeros(count, bool),
+        own=np.full(count, NOTHING),
+        own_iou=np.zeros(count),
+        other=np.full(count, NOTHING),
+        other_iou=np.zeros(count),
+        object_found=np.zeros(len(annotations.boxes), bool),
+    )
+    starts = np.searchsorted(image, np.arange(len(annotations) + 1))
+    for index in np.unique(image).tolist():
+        match_image(matches, slice(starts[index], starts[index + 1]), annotations, index)
+    return matches
+
+
+def match_image(matches: Matches, mine: slice, annotations: Annotations, index: int) -> None:
+    """Fills in the detections `mine` of image `index`."""
+    boxes = np.arange(annotations.offsets[index], annotations.offsets[index + 1])
+    crowd = annotations.crowd[boxes]
+    objects, regions = boxes[~crowd], boxes[crowd]
+    corners, labels = matches.corners[mine], matches.label[mine]
+    if len(objects):
+        overlap = iou(corners, annotations.boxes[objects].astype(np.float64))  # (R,G)
+        same = labels[:, None] == annotations.labels[objects]
+        own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
+        for name, values in (("own", own), ("other", other)):
+            best = values.argmax(axis=1)
+            highest = np.take_along_axis(values, best[:, None], axis=1)[:, 0]
+            getattr(matches, name)[mine] = np.where(highest > 0, objects[best], NOTHING)
+            getattr(matches, f"{name}_iou")[mine] = highest
+        for row in np.flatnonzero(own.max(axis=1) >= MATCH_IOU):
+            best = int(own[row].argmax())
+            if own[row, best] >= MATCH_IOU:
+                matches.found[mine.start + row] = objects[best]
+                matches.object_found[objects[best]] = True
+                own[:, best] = 0  # nobody else finds it
+    if len(regions):
+        places = annotations.boxes[regions].astype(np.float64)
+        if annotations.format == "voc":  # a difficult object
+            overlap = iou(corners, places)
+        else:  # COCO's crowds: the share of the detection inside
+            overlap = intersection(corners, places) / np.maximum(area(corners), 1e-9)[:, None]
+        overlap = np.where(labels[:, None] == annotations.labels[regions], overlap, 0)
+        matches.ignored[mine] = (matches.found[mine] == NOTHING) & (
+            overlap.max(axis=1) >= MATCH_IOU
+        )

@@ -1,0 +1,62 @@
+"""What a published AP was measured on, by name: a number means nothing without it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.config import Config
+from src.data.annotations import Annotations
+
+LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation that 0.374 was published with
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which images of a split count, and which detections.
+
+    Attributes:
+        name: "coco" or "legacy".
+        score_threshold: only detections with a higher score.
+        max_detections: best ones of an image; 0 for all.
+        max_per_class: best ones of a class in an image; 0 for all.
+        plain_only: leaves out images without objects and those with a crowd region.
+    """
+
+    name: str
+    score_threshold: float
+    max_detections: int = 0
+    max_per_class: int = 0
+    plain_only: bool = False
+
+    def __str__(self) -> str:
+        parts = [f"scores above {self.score_threshold:g}"]
+        if self.max_detections:
+            parts.append(f"{self.max_detections} detections an image")
+        if self.max_per_class:
+            parts.append(f"{self.max_per_class} detections a class in each image")
+        if self.plain_only:
+            parts.append("without images that have no object or a crowd region")
+        return f"protocol {self.name} ({', '.join(parts)})"
+
+    def limits(self) -> dict[str, float]:
+        """What it says of a Postprocessor; all candidates where it has no limit on an image."""
+        limits = {
+            "score_threshold": self.score_threshold,
+            "max_detections": self.max_detections,
+            "max_per_class": self.max_per_class,
+        }
+        return limits if self.max_detections else {**limits, "candidates": 0}
+
+    def images_of(self, annotations: Annotations) -> Annotations:
+        """The images of the split that count."""
+        if not self.plain_only:
+            return annotations
+        crowds = np.bincount(annotations.owners()[annotations.crowd], minlength=len(annotations))
+        return annotations.take(np.flatnonzero((annotations.object_counts() > 0) & (crowds == 0)))
+
+
+def build_protocol(cfg: Config) -> Protocol:
+    """The protocol that the configuration names."""
+    if cfg.protocol == "legacy":
+        return Protocol("legacy", LEGACY_SCORE, max_per_class=LEGACY_PER_CLASS, plain_only=True)
+    return Protocol("coco", cfg.score_threshold, max_detections=cfg.max_detections)

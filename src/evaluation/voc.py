@@ -1,0 +1,63 @@
+"""Pascal VOC's metric: AP at IoU 0.5, difficult objects neither found nor missed."""
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.detection.boxes import iou
+from src.evaluation.errors import recall_and_precision
+from src.evaluation.results import BOX, CATEGORY, IMAGE, SCORE
+
+MATCH_IOU = 0.5
+POINTS = np.linspace(0, 1, 11)  # recalls at which VOC 2007 sampled precision
+
+
+def voc_ap50(
+    annotations: Annotations, classes: tuple[str, ...], rows: np.ndarray
+) -> tuple[dict[str, float], dict[str, float]]:
+    """AP50 of each class, by the area under the curve and by VOC 2007's eleven points.
+
+    A detection belongs to the object of its class that it overlaps most; it is right if their IoU
+    is at least 0.5 and no better one belongs to that object. Source: VOC development kit
+    (Everingham et al., 2010).
+
+    Args:
+        rows: (R,7) detections in COCO's array form.
+    """
+    rows = rows[np.argsort(-rows[:, SCORE], kind="stable")]
+    area, eleven = {}, {}
+    for label, (category, name) in enumerate(zip(annotations.category_ids, classes[1:])):
+        own = annotations.labels == label
+        objects = int((own & ~annotations.crowd).sum())
+        mine = rows[rows[:, CATEGORY] == category]
+        belongs = nearest_object(annotations, label, mine)
+        ignored = (belongs >= 0) & annotations.crowd[belongs]
+        _, first = np.unique(belongs, return_index=True)
+        correct = np.zeros(len(mine), bool)
+        correct[first] = belongs[first] >= 0
+        if objects == 0:
+            area[name] = eleven[name] = float("nan")
+            continue
+        recall, precision = recall_and_precision(correct[~ignored], objects)
+        area[name] = float((np.diff(recall, prepend=0) * precision).sum())
+        at = np.searchsorted(recall, POINTS, side="left")
+        eleven[name] = float(np.append(precision, 0.0)[at].mean())
+    return area, eleven
+
+
+def nearest_object(annotations: Annotations, label: int, rows: np.ndarray) -> np.ndarray:
+    """(R,) box of the class, an index, that each detection belongs to; -1 where it has none."""
+    index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
+    corners = rows[:, BOX].copy()
+    corners[:, 2:] += corners[:, :2]
+    belongs = np.full(len(rows), -1)
+    order = np.argsort(rows[:, IMAGE], kind="stable")
+    image_ids, starts = np.unique(rows[order, IMAGE], return_index=True)
+    for image_id, mine in zip(image_ids.tolist(), np.split(order, starts[1:])):
+        index = index_of[int(image_id)]
+        boxes = np.arange(annotations.offsets[index], annotations.offsets[index + 1])
+        boxes = boxes[annotations.labels[boxes] == label]
+        if len(boxes):
+            overlap = iou(corners[mine], annotations.boxes[boxes].astype(np.float64))
+            near = overlap.max(axis=1) >= MATCH_IOU
+            belongs[mine[near]] = boxes[overlap.argmax(axis=1)[near]]
+    return belongs

@@ -1,0 +1,156 @@
+"""From images to detections: views of an image, a model that looks at them, what is made of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.detection.anchors import AnchorGenerator, build_anchors
+from src.detection.postprocess import Detections, Postprocessor
+from src.models.ssd import SSD, build_ssd
+from src.weights import check_run, load_detector
+
+SIZE_MULTIPLE = 32  # of a network's input
+
+Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
+Size = tuple[int, int]  # height and width
+
+
+class Model(ABC):
+    """What makes predictions for images: the network, or a file that it was exported to."""
+
+    @abstractmethod
+    def forward(self, images: np.ndarray) -> Outputs:
+        """Raw outputs for images (n,H,W,3) uint8, n at most the batch size."""
+
+    @abstractmethod
+    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
+        """What is worth a look in the outputs (A,...) for one image, in pixels of its `size`."""
+
+
+class NetworkModel(Model):
+    """The network: deltas (n,A,4) and logits (n,A,K).
+
+    Args:
+        network: set to inference.
+        anchors: of any input size.
+        batch_size: that each size is compiled for; smaller batches are filled up.
+    """
+
+    def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int):
+        self.network = network
+        self.anchors = anchors
+        self.batch_size = batch_size
+        self.boxes: dict[Size, np.ndarray] = {}  # default boxes (A,4) of the sizes seen so far
+
+    def forward(self, images: np.ndarray) -> Outputs:
+        deltas, logits = self.network(ms.Tensor(filled_up(images, self.batch_size)))
+        return deltas.asnumpy()[: len(images)], logits.asnumpy()[: len(images)]
+
+    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
+        if size not in self.boxes:
+            self.boxes[size] = self.anchors.boxes(size)
+        return postprocess.decoded(*outputs, self.boxes[size])
+
+
+def filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:
+    """The batch with its first image repeated up to `batch_size`: a new shape is compiled anew."""
+    missing = batch_size - len(images)
+    if missing <= 0:
+        return np.ascontiguousarray(images)
+    return np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to show an image to a model: which of its input sizes, and mirrored or not."""
+
+    size: int
+    mirrored: bool
+
+
+class Inference:
+    """Detections of batches: what a model says of each view of an image, put together.
+
+    `forward` is the device's work and `detections` the host's, so that one batch can be thinned
+    out while the next one is looked at.
+
+    Args:
+        model: makes the predictions.
+        postprocess: thins them out.
+        sizes: (height, width) of the model's input, several to look at images at several scales.
+        mirror: whether to look at mirrored images too.
+    """
+
+    def __init__(
+        self, model: Model, postprocess: Postprocessor, *, sizes: Sequence[Size], mirror: bool
+    ):
+        self.model = model
+        self.postprocess = postprocess
+        self.sizes = tuple(sizes)
+        self.views = [
+            View(size, mirrored)
+            for size in range(len(self.sizes))
+            for mirrored in ([False, True] if mirror else [False])
+        ]
+
+    def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
+        """Outputs of each view for a batch, images (n,H,W,3) uint8 at each of the sizes."""
+        return [
+            self.model.forward(
+                images[view.size][:, :, ::-1] if view.mirrored else images[view.size]
+            )
+            for view in self.views
+        ]
+
+    def detections(
+        self, outputs: list[Outputs], row: int, scales: np.ndarray, size: np.ndarray
+    ) -> Detections:
+        """Detections of image `row` of the batch, in its own pixels.
+
+        Args:
+            scales: (sizes, 2) pixels of each input per pixel of the image, in x and y.
+            size: (2,) the image's own width and height.
+
+        Raises:
+            NotFinite: the outputs are not numbers.
+        """
+        found = []
+        for view, arrays in zip(self.views, outputs):
+            input_size = self.sizes[view.size]
+            own = tuple(array[row] for array in arrays)
+            seen = self.model.candidates(own, input_size, self.postprocess)
+            width = input_size[1] if view.mirrored else 0
+            found.append(seen.in_image(scales[view.size], size, mirrored=width))
+        return self.postprocess(found)
+
+
+def input_sizes(image_size: Size, scales: Sequence[float]) -> tuple[Size, ...]:
+    """`image_size` times each scale, to the nearest multiples that the network takes."""
+
+    def side(pixels: float) -> int:
+        return max(round(pixels / SIZE_MULTIPLE), 1) * SIZE_MULTIPLE
+
+    return tuple((side(image_size[0] * s), side(image_size[1] * s)) for s in scales)
+
+
+def load_network(cfg) -> SSD:
+    """The configured network with the weights of `checkpoint_path`, ready for inference."""
+    network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell)
+    load_detector(network, cfg.checkpoint_path)
+    check_run(cfg.checkpoint_path, cfg)
+    return network.set_train(False)
+
+
+def build_inference(cfg, network: SSD, postprocess: Postprocessor, batch_size: int) -> Inference:
+    """Inference with a network in memory, as the configuration asks for it."""
+    network.set_train(False)
+    return Inference(
+        NetworkModel(network, build_anchors(cfg), batch_size),
+        postprocess,
+        sizes=input_sizes(cfg.image_size, cfg.tta_scales),
+        mirror=cfg.tta_flip,
+    )
