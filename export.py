@@ -10,6 +10,7 @@ from src.launch import find_launch
 def main(argv=None) -> None:
     from src.config import parse_args
     from src.files import check_file, make_output_folder
+    from src.formats import SUFFIXES, description_path, write_description
 
     cfg = parse_args(__doc__, argv)
     if find_launch().size > 1:
@@ -18,12 +19,12 @@ def main(argv=None) -> None:
     path = Path(cfg.file_name)
     if not path.name:
         raise InputError(f"--file_name is {cfg.file_name!r}; expected the path of a file")
-    if path.suffix != ".mindir":
-        path = path.with_name(path.name + ".mindir")
+    if path.suffix != SUFFIXES[cfg.file_format]:
+        path = path.with_name(path.name + SUFFIXES[cfg.file_format])
     make_output_folder(str(path.parent), "file_name")
     images = comparison_image(cfg)
 
-    from src.deploy import DeployedDetector, export_mindir
+    from src.deploy import DeployedDetector, export
     from src.detection.anchors import build_anchors
     from src.device import build_device
     from src.inference import load_network
@@ -32,8 +33,9 @@ def main(argv=None) -> None:
     network = load_network(cfg)
     anchors = build_anchors(cfg).boxes(cfg.image_size)
     detector = DeployedDetector(network, anchors, cfg.image_size)
-    differences = export_mindir(detector, images, path)
-    print(f"exported {path}")
+    differences = export(detector, images, path, cfg.file_format)
+    write_description(cfg, path, len(images))
+    print(f"exported {path}, with its classes and thresholds in {description_path(path).name}")
     print(f"  input: images {images.shape} uint8 RGB")
     print(f"  outputs: boxes {(1, len(anchors), 4)} float32 in pixels of the input")
     print(f"           scores {(1, len(anchors), network.num_classes)} float32")

@@ -9,7 +9,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -28,6 +28,8 @@ KINDS = {"bool": bool, "int": int, "float": float, "str": str}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SPEC = re.compile(rf"((?:list of )*)(\w+)(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$")
 CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
+
+Layer = tuple[Mapping[str, Any], str]  # values, and where they are from
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def make_key(name: str, default: Any, comments: Mapping[str, str]) -> Key:
     )
 
 
-def make_config(layers: Sequence[tuple[Mapping[str, Any], str]]) -> Config:
+def make_config(layers: Sequence[Layer]) -> Config:
     """The defaults with layers of (values, where they are from) over them, later ones stronger."""
     keys = load_keys()
     values = {name: key.check(key.default, str(DEFAULT_PATH)) for name, key in keys.items()}
@@ -255,11 +257,19 @@ def read_recipe(path: str) -> dict[str, Any]:
     return content
 
 
-def parse_args(description: str, argv: Optional[Sequence[str]] = None) -> Config:
+def parse_args(
+    description: str,
+    argv: Optional[Sequence[str]] = None,
+    *,
+    beneath: Optional[Callable[[Mapping[str, Any]], Layer]] = None,
+) -> Config:
     """The configuration from the command line (sys.argv where none is given).
 
     Every key is a flag, `--key=value` or `--key value`; `--config_path` names the recipe file.
     A flag overrides the recipe, the recipe overrides the default.
+
+    Args:
+        beneath: from what recipe and flags set, gives what is to override the defaults alone.
     """
     keys = load_keys()
     parser = argparse.ArgumentParser(
@@ -286,8 +296,11 @@ def parse_args(description: str, argv: Optional[Sequence[str]] = None) -> Config
     path = flags.pop("config_path")
     if path is not None:
         layers.append((read_recipe(path), path))
-    parsed = {name: keys[name].parse(text) for name, text in flags.items()}
-    return make_config([*layers, (parsed, "command line")])
+    layers.append(({name: keys[name].parse(text) for name, text in flags.items()}, "command line"))
+    if beneath is not None:
+        given = {name: value for values, _ in layers for name, value in values.items()}
+        layers.insert(0, beneath(given))
+    return make_config(layers)
 
 
 def raise_input_error(message: str) -> None:

@@ -1,6 +1,7 @@
 """The detector as a file that runs without this repository."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import mindspore as ms
@@ -8,10 +9,13 @@ import numpy as np
 from mindspore import nn, ops
 
 from src.detection.boxes import CENTRE_VARIANCE, MAX_LOG_RATIO, SIZE_VARIANCE
+from src.errors import InputError
 from src.files import FILE_MODE
+from src.formats import SUFFIXES
 
 MAX_DIFFERENCE = 1e-4  # between the file's outputs and the network's, in pixels and in score
-SUFFIX = ".mindir"
+
+Run = Callable[[np.ndarray], list[np.ndarray]]  # images (N,S,S,3) to boxes (N,A,4), scores (N,A,K)
 
 
 class DeployedDetector(nn.Cell):
@@ -42,15 +46,42 @@ class DeployedDetector(nn.Cell):
         return boxes, ops.sigmoid(logits)
 
 
-def export_mindir(detector: DeployedDetector, images: np.ndarray, path: Path) -> dict[str, float]:
-    """Writes the detector as MINDIR for inputs of the images' shape, and checks the file.
+def load_mindir(path: Path) -> Run:
+    """The file's graph, run by MindSpore; InputError where it cannot be read."""
+    try:
+        graph = nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a MINDIR file, or a damaged one") from error
+    return lambda images: [output.asnumpy() for output in graph(ms.Tensor(images))]
+
+
+def load_onnx(path: Path) -> Run:
+    """The file's graph, run by ONNX Runtime on CPU; InputError where it cannot be read."""
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own classes, of no common base
+        raise InputError(f"{path}: not an ONNX file, or a damaged one") from error
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})
+
+
+LOADERS = {"MINDIR": load_mindir, "ONNX": load_onnx}
+
+
+def export(
+    detector: DeployedDetector, images: np.ndarray, path: Path, file_format: str
+) -> dict[str, float]:
+    """Writes the detector as a file for inputs of the images' shape, and checks the file.
 
     The file is loaded back and run on `images`; only if it agrees with the detector is it moved to
     `path`.
 
     Args:
         images: (N,S,S,3) uint8.
-        path: of the file, ending in .mindir.
+        path: of the file, with the suffix of its format.
+        file_format: MINDIR or ONNX.
 
     Returns:
         The largest difference of the file's "boxes" (pixels) and "scores" from the detector's.
@@ -61,12 +92,12 @@ def export_mindir(detector: DeployedDetector, images: np.ndarray, path: Path) ->
     detector.set_train(False)
     tensor = ms.Tensor(images)
     expected = [output.asnumpy() for output in detector(tensor)]
-    beside = path.with_name(f".{path.stem}.part{SUFFIX}")
+    beside = path.with_name(f".{path.stem}.part{SUFFIXES[file_format]}")
     try:
-        ms.export(detector, tensor, file_name=str(beside), file_format="MINDIR")
-        outputs = nn.GraphCell(ms.load(str(beside)))(tensor)
+        ms.export(detector, tensor, file_name=str(beside), file_format=file_format)
+        outputs = LOADERS[file_format](beside)(images)
         differences = {
-            name: float(np.abs(output.asnumpy() - wanted).max())
+            name: float(np.abs(output - wanted).max())
             for name, output, wanted in zip(("boxes", "scores"), outputs, expected)
         }
         worst = float(np.max(list(differences.values())))  # unlike max(), never drops a nan

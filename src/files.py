@@ -68,6 +68,40 @@ def write_atomically(path: Path, text: str) -> None:
             raise
 
 
+class JsonList:
+    """Writes a json list entry by entry, a line each, beside `path`, and moves it there at the end.
+
+    What an exception interrupts leaves nothing.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.beside = path.with_name(f".{path.name}.part")
+        self.count = 0
+
+    def __enter__(self) -> "JsonList":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with naming(self.path):
+            self.file = self.beside.open("w", encoding="utf-8")
+            self.file.write("[")
+        return self
+
+    def append(self, entry: Any) -> None:
+        """Writes one more."""
+        with naming(self.path):
+            self.file.write((",\n" if self.count else "\n") + to_json(entry))
+        self.count += 1
+
+    def __exit__(self, kind, error, traceback) -> None:
+        try:
+            with naming(self.path), self.file:
+                self.file.write("\n]\n")
+            if kind is None:
+                os.replace(self.beside, self.path)
+        finally:
+            self.beside.unlink(missing_ok=True)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Lets an OSError name the file, which one from writing to an open file does not."""

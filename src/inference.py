@@ -1,7 +1,7 @@
 """From images to detections: views of an image, a model that looks at them, what is made of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -54,6 +54,30 @@ class NetworkModel(Model):
         if size not in self.boxes:
             self.boxes[size] = self.anchors.boxes(size)
         return postprocess.decoded(*outputs, self.boxes[size])
+
+
+class ExportedModel(Model):
+    """An exported file: boxes (n,A,4) in pixels of the input, and scores (n,A,K).
+
+    Args:
+        run: from images (batch_size,H,W,3) uint8 to those two.
+        batch_size: that the file was made for.
+    """
+
+    def __init__(self, run: Callable[[np.ndarray], Sequence[np.ndarray]], batch_size: int):
+        self.run = run
+        self.batch_size = batch_size
+
+    def forward(self, images: np.ndarray) -> Outputs:
+        parts = []
+        for start in range(0, len(images), self.batch_size):
+            part = images[start : start + self.batch_size]
+            outputs = self.run(filled_up(part, self.batch_size))
+            parts.append([output[: len(part)] for output in outputs])
+        return tuple(np.concatenate(outputs) for outputs in zip(*parts))
+
+    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
+        return postprocess.scored(*outputs)
 
 
 def filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:

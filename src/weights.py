@@ -85,13 +85,18 @@ def has_checksum(path: Path) -> bool:
         return file.read().startswith(CHECKSUM_MARK)
 
 
+def run_config(path: str) -> dict:
+    """The configuration of the run that left the checkpoint; empty where it does not tell."""
+    return yaml.safe_load(load_entries(path).get(RUN_PREFIX + "config", "{}"))
+
+
 def check_run(path: str, cfg: Config, *, finetuning: bool = False) -> None:
     """InputError where the run that left the checkpoint had another network than the config.
 
     Names and shapes cannot show SILENT_KEYS. A checkpoint that does not tell of its run passes; in
     `finetuning` FREE_IN_FINETUNING may differ.
     """
-    saved = yaml.safe_load(load_entries(path).get(RUN_PREFIX + "config", "{}"))
+    saved = run_config(path)
     differences = [
         f"{key}: {saved[key]} in the checkpoint, {as_lists(cfg[key])} in the config"
         for key in SILENT_KEYS

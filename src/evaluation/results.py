@@ -1,14 +1,12 @@
 """Detections of a split in COCO's result format: one array, and the json file."""
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from src.detection.postprocess import Detections
-from src.files import naming
+from src.files import JsonList
 
 # columns of COCO's array form: IMAGE, x, y, width, height, SCORE, CATEGORY
 IMAGE, BOX, SCORE, CATEGORY = 0, slice(1, 5), 5, 6
@@ -54,16 +52,6 @@ def as_dicts(rows: np.ndarray) -> Iterator[dict]:
 
 def write_results(path: Path, rows: np.ndarray) -> None:
     """Writes rows (R,7) as COCO's result json, a detection a line, in one piece."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    with naming(path):
-        try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.write("[")
-                for number, entry in enumerate(as_dicts(rows)):
-                    file.write((",\n" if number else "\n") + json.dumps(entry))
-                file.write("\n]\n")
-            os.replace(beside, path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+    with JsonList(path) as results:
+        for entry in as_dicts(rows):
+            results.append(entry)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from src.evaluation.coco import Metrics
 from src.evaluation.diagnosis import BINS, THRESHOLDS, Calibration, Tradeoff
 from src.evaluation.errors import KINDS, MEANINGS, MISSED, Errors
+from src.report.table import number
 
 BLUE, LIGHT, RED, GREEN, GREY = "#2463a8", "#9dc1e6", "#c23b3b", "#2b8a4b", "#8a8a8a"
 WIDTH = 8.0  # inches
@@ -57,11 +58,13 @@ def class_chart(metrics: Metrics) -> Chart:
     )
     figure, (axes,) = new_figure(1 + 0.22 * len(pairs))
     places = np.arange(len(pairs))
-    axes.barh(places, [p[1] for p in pairs], color=LIGHT, label="AP50")
+    wide = axes.barh(places, np.nan_to_num([p[1] for p in pairs]), color=LIGHT, label="AP50")
     axes.barh(places, [p[0] for p in pairs], color=BLUE, height=0.5, label="AP")
+    texts = [f"{number(ap)}, {number(ap50)}" for ap, ap50, _ in pairs]
+    axes.bar_label(wide, texts, padding=3, fontsize=8)
     axes.set_yticks(places, [p[2] for p in pairs], parse_math=False)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, 1.15)
     axes.legend(loc="lower right")
     return Chart(
         "classes",
@@ -114,11 +117,13 @@ def size_chart(metrics: Metrics) -> Chart:
         rows.append((name, count, *map(float, values)))
     figure, (axes,) = new_figure(3)
     places = np.arange(len(rows))
-    axes.bar(places - 0.2, [row[2] for row in rows], 0.4, color=BLUE, label="AP")
-    axes.bar(places + 0.2, [row[3] for row in rows], 0.4, color=LIGHT, label="AP50")
+    for shift, column, colour, name in ((-0.2, 2, BLUE, "AP"), (0.2, 3, LIGHT, "AP50")):
+        values = [row[column] for row in rows]
+        bars = axes.bar(places + shift, np.nan_to_num(values), 0.4, color=colour, label=name)
+        axes.bar_label(bars, [number(value) for value in values], padding=2)
     sides = ("", "\nup to 32 px", "\n32 to 96 px", "\nabove 96 px")
     axes.set_xticks(places, [f"{r[0]}{s}\n{r[1]:,} objects" for r, s in zip(rows, sides)])
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.1)
     axes.legend(loc="upper left")
     return Chart(
         "sizes",
@@ -134,14 +139,17 @@ def error_chart(errors: Errors) -> Chart:
     """What each kind of error costs, and how often it is made."""
     figure, (left, right) = new_figure(2.8, 2)
     places = np.arange(len(KINDS))
-    left.barh(places, [errors.cost[kind] for kind in KINDS], color=BLUE)
-    right.barh(places, [errors.counts[kind] for kind in KINDS], color=GREY)
+    costs = left.barh(places, [errors.cost[kind] for kind in KINDS], color=BLUE)
+    counts = right.barh(places, [errors.counts[kind] for kind in KINDS], color=GREY)
+    left.bar_label(costs, fmt="%.3f", padding=3)
+    right.bar_label(counts, fmt="{:,.0f}", padding=3)
     left.set_yticks(places, KINDS)
     right.set_yticks(places, ["" for _ in KINDS])
     left.set_title(f"AP50 it costs, of {errors.ap50:.3f}")
     right.set_title("how many")
     for axes in (left, right):
         axes.invert_yaxis()
+        axes.margins(x=0.2)
     meanings = "; ".join(f"{kind}: {MEANINGS[kind]}" for kind in KINDS)
     return Chart(
         "errors",
@@ -253,6 +261,8 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
         right.plot(steps, ap50, "o-", color=LIGHT, ms=3, label="AP50")
         right.legend()
     right.set(title="AP", xlabel="update")
+    for axes in (left, right):
+        axes.set_xlim(left=0)
     right.set_ylim(bottom=0)
     rows = [(step, "loss", loss) for step, loss in losses]
     for step, ap, ap50 in evaluations:

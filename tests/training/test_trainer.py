@@ -15,8 +15,8 @@ from src.data.synthetic import write_dataset
 from src.errors import InputError, RunError
 from src.evaluation.coco import evaluate
 from src.evaluation.detect import detect_with
-from src.inference import load_network
 from src.files import without_nan
+from src.inference import load_network
 from src.interruption import Interrupted
 from src.models.ssd import IMAGE_MEAN, IMAGE_STD
 from src.training import evaluator

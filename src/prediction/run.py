@@ -1,0 +1,86 @@
+"""Predictions on many frames: read, looked at, drawn and written at the same time."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from typing import Union
+
+import numpy as np
+
+from src.detection.postprocess import Detections
+from src.detector import Detector
+from src.errors import NotFinite
+from src.files import JsonList
+from src.inference import Outputs
+from src.prediction.sinks import Pictures, VideoFile, draw, entry_of
+from src.prediction.sources import Frame
+from src.threads import ahead
+
+BATCHES_BEHIND = 2  # that wait to be drawn and written
+
+Use = Callable[[Frame, Detections], None]
+
+
+def predict(detector: Detector, frames: Iterable[Frame], use: Use) -> Iterator[Frame]:
+    """Calls `use` with the detections of each frame that could be read; yields all when done.
+
+    A thread reads ahead, this one hands batches to the network, and a third thins out what comes
+    of them and calls `use`, in the order of the frames.
+    """
+    behind: deque[tuple[list[Frame], Future]] = deque()
+
+    def done() -> list[Frame]:
+        batch, future = behind.popleft()
+        future.result()
+        return batch
+
+    with closing(ahead(frames, 2 * detector.batch_size)) as waiting, ThreadPoolExecutor(1) as host:
+        while batch := list(islice(waiting, detector.batch_size)):
+            read = [frame for frame in batch if not frame.error]
+            seen = detector.look([frame.image for frame in read]) if read else ([], np.zeros(0))
+            behind.append((batch, host.submit(finish, detector, read, *seen, use)))
+            if len(behind) == BATCHES_BEHIND:
+                yield from done()
+        while behind:
+            yield from done()
+
+
+def finish(
+    detector: Detector, frames: list[Frame], outputs: list[Outputs], scales: np.ndarray, use: Use
+) -> None:
+    """The host's part for a batch."""
+    for row, frame in enumerate(frames):
+        try:
+            found = detector.thin_out(outputs, scales, row, frame.image)
+        except NotFinite as error:
+            raise NotFinite(f"{frame.path}: the network's outputs: {error}") from error
+        use(frame, found)
+
+
+class Recorder:
+    """Draws, writes and counts what was detected in frames.
+
+    Args:
+        results: gets an entry for each frame.
+        names: of the classes, by label.
+        least: detections of a lower score are neither drawn nor counted.
+    """
+
+    def __init__(self, results: JsonList, names: tuple[str, ...], least: float):
+        self.results = results
+        self.names = names
+        self.least = least
+        self.objects: Counter[str] = Counter()
+
+    def into(self, sink: Union[Pictures, VideoFile], rate: float = 0.0) -> Use:
+        """What `predict` is to call: pictures go to the sink; `rate` is that of a video."""
+
+        def use(frame: Frame, found: Detections) -> None:
+            sink.write(frame, draw(frame.image, found, self.names, self.least))
+            self.results.append(entry_of(frame, found, self.names, rate))
+            labels = found.labels[found.scores >= self.least]
+            self.objects.update(self.names[label] for label in labels)
+
+        return use

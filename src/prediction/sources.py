@@ -1,0 +1,105 @@
+"""What to predict on: images and videos, found and read."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from src.data.images import SUFFIXES, read_image
+from src.errors import InputError
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+FALLBACK_RATE = 25.0  # frames a second, of a video that does not say
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image (H,W,3) uint8 RGB, or why there is none.
+
+    Attributes:
+        path: of the image or the video.
+        number: of the frame in a video, from 0.
+        error: why it cannot be read; empty where it was.
+    """
+
+    path: Path
+    image: np.ndarray
+    number: int = 0
+    error: str = ""
+
+
+def find_inputs(text: str) -> tuple[list[Path], list[Path]]:
+    """Images and videos that `text` names: a file, a folder with all below it, or a glob pattern.
+
+    Raises:
+        InputError: there are none.
+    """
+    if os.path.isfile(text):
+        found = [Path(text)]
+    elif os.path.isdir(text):
+        found = [path for path in Path(text).rglob("*") if is_image(path) or is_video(path)]
+    else:
+        found = [Path(name) for name in glob.glob(text, recursive=True)]
+    found = sorted(path for path in found if path.is_file())
+    if not found:
+        raise InputError(
+            f"{text}: no such file, and no folder with images ({' '.join(SUFFIXES)}) or videos; "
+            "check --input"
+        )
+    return [p for p in found if not is_video(p)], [p for p in found if is_video(p)]
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def read_images(paths: Sequence[Path]) -> Iterator[Frame]:
+    """Each image, or why it cannot be read."""
+    for path in paths:
+        try:
+            yield Frame(path, read_image(path))
+        except InputError as error:
+            yield Frame(path, np.zeros((0, 0, 3), np.uint8), error=str(error))
+
+
+class Video:
+    """A video's frames in order.
+
+    Attributes:
+        rate: frames a second.
+        frames: how many it says it has; 0 where it does not.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.capture = cv2.VideoCapture(str(path))
+        if not self.capture.isOpened():
+            raise InputError(f"{path}: not a video that can be read; damaged, or cut off?")
+        self.rate = self.capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+        self.frames = max(int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            number = 0
+            while True:
+                there, image = self.capture.read()
+                if not there:
+                    break
+                yield Frame(self.path, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number)
+                number += 1
+            if number == 0:
+                empty = np.zeros((0, 0, 3), np.uint8)
+                yield Frame(self.path, empty, error=f"{self.path}: no frame can be read")
+        finally:
+            self.capture.release()
