@@ -1,5 +1,6 @@
 """Evaluates a checkpoint with COCO's metric; `python3 eval.py --help` lists every key."""
 
+import time
 from pathlib import Path
 
 from src.command import run_command
@@ -26,12 +27,18 @@ def main(argv=None) -> None:
 
     from src.device import build_device
     from src.evaluation.detect import detect_with
-    from src.inference import load_network
+    from src.inference import cost_of_views, load_network
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
         print(split.summary())
-    found = detect_with(load_network(cfg), cfg, annotations, ranks=ranks)
+        print(cost_of_views(cfg) or "one view of each image")
+    network = load_network(cfg)
+    started = time.perf_counter()
+    found = detect_with(network, cfg, annotations, ranks=ranks)
+    if ranks.is_main:
+        seconds = time.perf_counter() - started
+        print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
     ranks.main_does(lambda: report(cfg, protocol, annotations, found, folder))
 
 

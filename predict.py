@@ -1,5 +1,6 @@
 """Finds objects in images and videos; `python3 predict.py --help` lists every key."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -56,14 +57,21 @@ def main(argv=None) -> None:
 
 def what_the_detector_says(given) -> tuple[dict, str]:
     """The keys that a checkpoint or an exported file holds, which recipe and flags override."""
+    from src.formats import SUFFIXES, format_of
     from src.prediction.sources import find_inputs
 
-    path = str(given.get("model") or given.get("checkpoint_path") or "")
+    model, checkpoint = (str(given.get(key) or "") for key in ("model", "checkpoint_path"))
     if not given.get("input"):
         raise InputError("--input is needed: an image, a folder, a pattern or a video")
     find_inputs(str(given["input"]))  # before MindSpore is imported
-    if not path:
+    if not (model or checkpoint):
         raise InputError("--checkpoint_path is needed, or --model with an exported detector")
+    if model and not format_of(model):
+        expected = " or ".join(SUFFIXES.values())
+        raise InputError(f"{model}: expected {expected}; a checkpoint goes to --checkpoint_path")
+    path = model or checkpoint
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file")
 
     from src.detector import described
 

@@ -1,6 +1,7 @@
 """Where the network runs, and with whom."""
 
 import os
+from contextlib import suppress
 from typing import Optional
 
 import mindspore as ms
@@ -78,5 +79,6 @@ def select_device(target: str, device_id: int) -> None:
 
 
 def set_cpu_threads(count: int) -> None:
-    """Threads of the CPU's kernels, which can be set once; MindSpore's own choice is 25."""
-    ms.device_context.cpu.op_tuning.threads_num(count)
+    """Threads of the CPU's kernels; MindSpore's own choice is 25. The first call decides."""
+    with suppress(RuntimeError):  # it can be set once
+        ms.device_context.cpu.op_tuning.threads_num(count)

@@ -1,5 +1,6 @@
 """From images to detections: views of an image, a model that looks at them, what is made of it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -156,9 +157,22 @@ def input_sizes(image_size: Size, scales: Sequence[float]) -> tuple[Size, ...]:
     """`image_size` times each scale, to the nearest multiples that the network takes."""
 
     def side(pixels: float) -> int:
-        return max(round(pixels / SIZE_MULTIPLE), 1) * SIZE_MULTIPLE
+        return max(math.floor(pixels / SIZE_MULTIPLE + 0.5), 1) * SIZE_MULTIPLE
 
     return tuple((side(image_size[0] * s), side(image_size[1] * s)) for s in scales)
+
+
+def cost_of_views(cfg) -> str:
+    """What test-time augmentation looks at, and how much more that is; "" without it."""
+    sizes = input_sizes(cfg.image_size, cfg.tta_scales)
+    views = len(sizes) * (2 if cfg.tta_flip else 1)
+    if views == 1:
+        return ""
+    pixels = sum(height * width for height, width in sizes) * (2 if cfg.tta_flip else 1)
+    times = pixels / (cfg.image_size[0] * cfg.image_size[1])
+    shown = ", ".join(f"{height} x {width}" for height, width in sizes)
+    mirrored = ", each mirrored too" if cfg.tta_flip else ""
+    return f"{views} views of each image, at {shown}{mirrored}: {times:.1f} times the work"
 
 
 def load_network(cfg) -> SSD:

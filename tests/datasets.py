@@ -2,7 +2,51 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from src.data.annotations import Annotations
+
+
+def make_split(images, *, classes: int, format: str = "coco") -> Annotations:
+    """A split of images of 100 x 100 in arrays, without files.
+
+    Args:
+        images: of each its objects, (box, label) or (box, label, True) for a crowd region.
+    """
+    objects = [(*entry, False)[:3] for entries in images for entry in entries]
+    return Annotations(
+        format=format,
+        source=Path("split.json"),
+        image_dir=Path("images"),
+        file_names=np.array([f"{i}.jpg".encode() for i in range(len(images))]),
+        image_ids=np.arange(1, len(images) + 1),
+        sizes=np.full((len(images), 2), 100, np.int32),
+        offsets=np.cumsum([0, *map(len, images)]),
+        boxes=np.array([o[0] for o in objects], np.float32).reshape(-1, 4),
+        labels=np.array([o[1] for o in objects], np.int32),
+        crowd=np.array([o[2] for o in objects], bool),
+        category_ids=tuple(range(1, classes + 1)),
+    )
+
+
+def make_rows(*detections) -> np.ndarray:
+    """Detections (image number from 0, box x1 y1 x2 y2, label, score) in COCO's array form."""
+    return np.array(
+        [
+            [image + 1, x1, y1, x2 - x1, y2 - y1, score, label + 1]
+            for image, (x1, y1, x2, y2), label, score in detections
+        ],
+        float,
+    ).reshape(-1, 7)
+
+
+def write_video(path: Path, frames: int) -> None:
+    """A video of 64 x 48 at 8 frames a second that gets redder, by 30 of 255 a frame."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 8, (64, 48))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), (0, 0, 30 * number), np.uint8))
+    writer.release()
 
 
 def write_txt(annotations: Annotations, path: Path) -> None:

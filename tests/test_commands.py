@@ -14,8 +14,10 @@ from mindspore import nn
 from src.config import parse_args
 from src.data.coco import coco_paths, read_coco
 from tests.conftest import REPOSITORY, small_keys, write_recipe
-from tests.datasets import write_txt, write_voc
+from tests.datasets import write_txt, write_video, write_voc
 from tests.references import bare_coco_stats
+
+SHAPES = ("ellipse", "rectangle", "triangle", "cross")
 
 
 def run(script, *flags, env=None):
@@ -70,15 +72,45 @@ def test_eval(trained, tmp_path):
         "--score_threshold=0",
     )
     assert process.returncode == 0, process.stderr
-    assert "10 images, protocol coco (scores above 0.0, 100 detections" in process.stdout
-    assert len(list((tmp_path / "report" / "pictures").glob("*.png"))) == 2
+    assert "10 images, protocol coco (scores above 0, 100 detections an image)" in process.stdout
+    assert len(list((tmp_path / "report" / "pictures").glob("*.jpg"))) == 2
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "The training run" in page  # whose log lies beside the checkpoint
     # the printed AP is what bare pycocotools finds in the file
     overall = json.loads((tmp_path / "report" / "metrics.json").read_text())["overall"]
     cfg = parse_args("", [f"--config_path={path}"])
     truth = f"{cfg.coco_root}/annotations/instances_val2017.json"
     stats = bare_coco_stats(truth, tmp_path / "detections.json")
-    assert overall["AP"] == stats[0]
+    assert overall["AP"] == pytest.approx(stats[0], rel=1e-12)
     assert f"{stats[0]:.3f}" in process.stdout
+
+
+def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):
+    path, folder, _ = trained
+    process = run(
+        "eval.py",
+        f"--config_path={path}",
+        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
+        f"--output_path={tmp_path}",
+        "--protocol=legacy",
+        "--tta_flip=True",
+        "--tta_scales=[1.0, 1.5]",
+        "--nms=soft",
+        "--report=False",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "protocol legacy (scores above 0.1, 100 detections a class in each" in process.stdout
+    assert "4 views of each image" in process.stdout
+    report = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert report["protocol"].startswith("protocol legacy")
+    truth = json.loads((tmp_path / "ground_truth.json").read_text())
+    assert report["images"] == len(truth["images"]) < 10
+    assert not (tmp_path / "report" / "report.html").exists()
+    results = json.loads((tmp_path / "detections.json").read_text())
+    if results:  # pycocotools does not read an empty list
+        stats = bare_coco_stats(tmp_path / "ground_truth.json", tmp_path / "detections.json")
+        assert report["overall"]["AP"] == pytest.approx(stats[0], rel=1e-12)
+    assert all(result["score"] > 0.1 for result in results)
 
 
 def test_export(trained, tmp_path):
@@ -98,15 +130,83 @@ def test_export(trained, tmp_path):
 
 
 @pytest.fixture(scope="module")
+def pile(shapes, tmp_path_factory):
+    """Four images, one below another folder, a video, and three files that cannot be read."""
+    folder = tmp_path_factory.mktemp("pile")
+    (folder / "below").mkdir()
+    for number, path in enumerate(sorted((shapes / "val2017").iterdir())[:4]):
+        (folder / ("below" if number == 3 else ".") / path.name).write_bytes(path.read_bytes())
+    write_video(folder / "clip.avi", 5)
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "none.png").write_text("no image")
+    (folder / "none.mp4").write_text("no video")
+    return folder
+
+
+def test_predict(trained, pile, tmp_path):
+    _, folder, _ = trained
+    process = run(
+        "predict.py",
+        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",  # which knows its configuration
+        f"--input={pile}",
+        f"--output={tmp_path / 'new'}",
+        "--score_threshold=0",
+        "--drawn_score=0",
+    )
+    assert process.returncode == 1, process.stderr
+    assert process.stderr.endswith("error: 3 of 8 files could not be read\n")
+    for name in ("empty.jpg", "none.png", "none.mp4"):
+        assert f"passed over: {pile / name}: " in process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stdout.startswith("9 images in ")
+    assert " a second" in process.stdout
+    entries = json.loads((tmp_path / "new" / "predictions.json").read_text())
+    images = sorted(path for path in pile.rglob("*.jpg") if path.stat().st_size)
+    assert [e["file"] for e in entries[:4]] == [str(path) for path in images]
+    assert [e["frame"] for e in entries[4:]] == list(range(5))
+    assert all(o["class"] in SHAPES for e in entries for o in e["objects"])
+    assert sum(len(e["objects"]) for e in entries) > 9
+    left = {str(p.relative_to(tmp_path / "new")) for p in (tmp_path / "new").rglob("*.*")}
+    assert left == {"predictions.json", "clip.mp4", *(str(p.relative_to(pile)) for p in images)}
+
+
+def test_predict_with_an_exported_file(trained, pile, tmp_path):
+    path, folder, _ = trained
+    exported = run(
+        "export.py",
+        f"--config_path={path}",
+        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
+        "--file_format=ONNX",
+        f"--file_name={tmp_path / 'detector'}",
+    )
+    assert exported.returncode == 0, exported.stderr
+    assert "detector.onnx.yaml" in exported.stdout
+    flags = [f"--input={pile}/*.jpg", "--score_threshold=0", "--tta_flip=True"]
+    for name, flag in (
+        ("onnx", f"--model={tmp_path / 'detector.onnx'}"),
+        ("ckpt", f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}"),
+    ):
+        process = run("predict.py", flag, *flags, f"--output={tmp_path / name}")
+        assert process.returncode == 1  # one is empty
+        assert "passed over" in process.stderr
+    one, other = (
+        json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("onnx", "ckpt")
+    )
+    assert [e["file"] for e in one] == [e["file"] for e in other]
+    for mine, theirs in zip(one, other):
+        scores = [[o["score"] for o in entry["objects"]] for entry in (mine, theirs)]
+        assert scores[0] == pytest.approx(scores[1], abs=2e-4)
+
+
+@pytest.fixture(scope="module")
 def formats(shapes, tmp_path_factory):
     """The flags that read the shapes as a text file and as Pascal VOC's folders."""
     folder = tmp_path_factory.mktemp("formats")
-    names = ("ellipse", "rectangle", "triangle", "cross")
     for split, voc_split in (("train2017", "trainval"), ("val2017", "test")):
         path, image_dir = coco_paths(str(shapes), split)
-        annotations, _ = read_coco(path, image_dir, ("background", *names))
+        annotations, _ = read_coco(path, image_dir, ("background", *SHAPES))
         write_txt(annotations, folder / f"{split}.txt")
-        write_voc(annotations, folder / "VOC", voc_split, names)
+        write_voc(annotations, folder / "VOC", voc_split, SHAPES)
         for image in image_dir.iterdir():
             (folder / "images").mkdir(exist_ok=True)
             (folder / "images" / image.name).write_bytes(image.read_bytes())
@@ -158,7 +258,11 @@ def test_other_formats_train_and_evaluate(recipe, formats, tmp_path, dataset, ho
     }
     assert {r["category_id"] for r in results} <= {1, 2, 3, 4}
     if dataset == "other":  # VOC's difficult objects are not COCO's crowds
-        assert overall["AP"] == bare_coco_stats(truth, found)[0]
+        assert overall["AP"] == pytest.approx(bare_coco_stats(truth, found)[0], rel=1e-12)
+        assert "VOC50" not in overall
+    else:
+        assert 0 <= overall["VOC50"] <= 1
+        assert "VOC50      VOC07" in process.stdout
 
 
 def test_validate(recipe, formats, tmp_path):
@@ -241,6 +345,14 @@ def no_mindspore(tmp_path_factory):
         ("train.py", ["{small}", "--dataset=csv"], ["dataset is 'csv'", "coco, other, voc"]),
         ("eval.py", ["{small}"], ["--checkpoint_path is needed"]),
         ("eval.py", ["{small}", "--checkpoint_path=none.ckpt"], ["none.ckpt", "no such file"]),
+        ("eval.py", ["{small}", "--protocol=voc"], ["protocol is 'voc'", "coco, legacy"]),
+        ("eval.py", ["{small}", "--tta_scales=[]"], ["tta_scales is empty"]),
+        ("predict.py", ["--checkpoint_path={bad}"], ["--input is needed"]),
+        ("predict.py", ["--checkpoint_path={bad}", "--input=/no"], ["/no: no such", "--input"]),
+        ("predict.py", ["--input={bad}"], ["--checkpoint_path is needed", "--model"]),
+        ("predict.py", ["--input={bad}", "--checkpoint_path=no.ckpt"], ["no.ckpt: no such file"]),
+        ("predict.py", ["--input={bad}", "--model={bad}"], [".mindir", ".onnx"]),
+        ("predict.py", ["--input={bad}", "--model=no.onnx"], ["no.onnx: no such file"]),
         ("export.py", ["{small}"], ["--checkpoint_path is needed"]),
         ("export.py", ["{small}", "--checkpoint_path={bad}", "--export_image=no.jpg"], ["no.jpg"]),
         ("export.py", ["--checkpoint_path={bad}", "--file_name="], ["--file_name"]),

@@ -28,16 +28,20 @@ def draw_objects(image: np.ndarray, record: Record, names: tuple[str, ...]) -> N
         draw_box(image, box * scale, text, colour(label))
 
 
-def draw_box(image: np.ndarray, box: np.ndarray, text: str, rgb: tuple[int, int, int]) -> None:
-    """Draws a box with its text into the image."""
+def draw_box(
+    image: np.ndarray, box: np.ndarray, text: str, rgb: tuple[int, int, int], scale: float = 1.0
+) -> None:
+    """Draws a box with its text into the image, lines and letters `scale` times as large."""
     x1, y1, x2, y2 = (round(float(v)) for v in box)
-    cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), rgb, 2)
-    (width, height), _ = cv2.getTextSize(text, FONT, 0.4, 1)
-    top = max(y1 - height - 4, 0)
+    cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), rgb, round(2 * scale))
+    size, thickness, room = 0.4 * scale, max(round(scale), 1), round(4 * scale)
+    (width, height), _ = cv2.getTextSize(text, FONT, size, thickness)
+    top = max(y1 - height - room, 0)
     left = max(min(x1, image.shape[1] - width), 0)
-    cv2.rectangle(image, (left, top), (left + width, top + height + 4), rgb, -1)
-    black_or_white = (0, 0, 0) if sum(rgb) > 380 else (255, 255, 255)
-    cv2.putText(image, text, (left, top + height + 1), FONT, 0.4, black_or_white, 1, cv2.LINE_AA)
+    cv2.rectangle(image, (left, top), (left + width, top + height + room), rgb, -1)
+    ink = (0, 0, 0) if sum(rgb) > 380 else (255, 255, 255)
+    base = top + height + room // 4
+    cv2.putText(image, text, (left, base), FONT, size, ink, thickness, cv2.LINE_AA)
 
 
 def colour(label: int) -> tuple[int, int, int]:

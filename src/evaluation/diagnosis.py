@@ -32,7 +32,8 @@ def confusion_matrix(annotations: Annotations, matches: Matches, least: float) -
 
     rest = np.flatnonzero(seen & matches.is_wrong)
     rest = rest[np.argsort(-matches.score[rest], kind="stable")]
-    near = rest[(matches.other_iou[rest] >= MATCH_IOU) & ~taken[matches.other[rest]]]
+    near = rest[matches.other_iou[rest] >= MATCH_IOU]
+    near = near[~taken[matches.other[near]]]
     _, first = np.unique(matches.other[near], return_index=True)
     confused = near[first]
     objects = matches.other[confused]

@@ -48,10 +48,9 @@ class Errors:
 def find_errors(annotations: Annotations, matches: Matches) -> Errors:
     """Sorts the false detections and the missed objects of a split into KINDS."""
     kind = kinds_of(matches)
-    mended = {name: mendable(matches, kind, name) for name in (CLASS, LOCALISATION)}
+    goals = mendable(matches, kind)
     missed = ~matches.object_found & ~annotations.crowd
-    for goals in mended.values():
-        missed[goals[goals != NOTHING]] = False
+    missed[goals[goals != NOTHING]] = False
     counts = {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
     counts[MISSED] = int(missed.sum())
 
@@ -65,10 +64,12 @@ def find_errors(annotations: Annotations, matches: Matches) -> Errors:
         if name == MISSED:
             left = objects - np.bincount(annotations.labels[missed], minlength=classes)
             return mean_ap(matches.score, matches.label, correct, counted, left)
-        goals = mended.get(name, np.full(len(kind), NOTHING))
-        right = correct | (goals != NOTHING)
-        label = np.where(goals != NOTHING, annotations.labels[goals], matches.label)
-        kept = counted & (right | (kind != KINDS.index(name)))
+        of_kind = kind == KINDS.index(name)
+        mended = of_kind & (goals != NOTHING)
+        right = correct | mended
+        label = matches.label.copy()
+        label[mended] = annotations.labels[goals[mended]]
+        kept = counted & (right | ~of_kind)
         return mean_ap(matches.score, label, right, kept, objects)
 
     # sampling precision at fixed recalls can make it a little less
@@ -91,18 +92,21 @@ def kinds_of(matches: Matches) -> np.ndarray:
     return kind
 
 
-def mendable(matches: Matches, kind: np.ndarray, name: str) -> np.ndarray:
-    """(R,) object that a detection with this error would find without it, or NOTHING.
+def mendable(matches: Matches, kind: np.ndarray) -> np.ndarray:
+    """(R,) object that a detection would find without its error, or NOTHING.
 
-    An object that was not found is mended once, by the best detection; the other errors on it
-    would be duplicates.
+    It is one for which no detection is right; of several on it, of the kinds CLASS and
+    LOCALISATION, the best one is mended. The others would be duplicates.
     """
-    goals = matches.other if name == CLASS else matches.own
-    wrong = np.flatnonzero((kind == KINDS.index(name)) & ~matches.object_found[goals])
-    wrong = wrong[np.argsort(-matches.score[wrong], kind="stable")]
-    _, first = np.unique(goals[wrong], return_index=True)
+    goals = np.full(len(kind), NOTHING)
+    for name, nearest in ((CLASS, matches.other), (LOCALISATION, matches.own)):
+        goals = np.where(kind == KINDS.index(name), nearest, goals)
+    near = np.flatnonzero(goals != NOTHING)
+    near = near[~matches.object_found[goals[near]]]
+    near = near[np.argsort(-matches.score[near], kind="stable")]
+    _, first = np.unique(goals[near], return_index=True)
     mended = np.full(len(kind), NOTHING)
-    mended[wrong[first]] = goals[wrong[first]]
+    mended[near[first]] = goals[near[first]]
     return mended
 
 

@@ -30,7 +30,7 @@ def voc_ap50(
         objects = int((own & ~annotations.crowd).sum())
         mine = rows[rows[:, CATEGORY] == category]
         belongs = nearest_object(annotations, label, mine)
-        ignored = (belongs >= 0) & annotations.crowd[belongs]
+        ignored = np.isin(belongs, np.flatnonzero(annotations.crowd))
         _, first = np.unique(belongs, return_index=True)
         correct = np.zeros(len(mine), bool)
         correct[first] = belongs[first] >= 0

@@ -16,16 +16,18 @@ from src.files import naming
 from src.prediction.sources import FALLBACK_RATE, Frame
 
 CODEC = "mp4v"  # which OpenCV brings along
+PLAIN_SIDE = 640  # pixels; larger images get larger letters, so that they can be read when shrunk
 BOX_DECIMALS, SCORE_DECIMALS = 2, 4
 
 
 def draw(image: np.ndarray, found: Detections, names: Sequence[str], least: float) -> np.ndarray:
     """A copy of the image (H,W,3) with the detections of at least that score, the best on top."""
     picture = image.copy()
+    scale = max(max(image.shape) / PLAIN_SIDE, 1.0)
     for row in np.flatnonzero(found.scores >= least)[::-1]:
         label = int(found.labels[row])
         text = f"{names[label]} {found.scores[row]:.2f}"
-        draw_box(picture, found.boxes[row], text, colour(label))
+        draw_box(picture, found.boxes[row], text, colour(label), scale)
     return picture
 
 

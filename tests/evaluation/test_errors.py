@@ -1,0 +1,97 @@
+"""Kinds of error: by hand, and against the numbers of tidecv."""
+
+import numpy as np
+import pytest
+
+from benchmarks.evaluation_data import generated_split
+from src.data.coco import read_coco
+from src.evaluation.errors import KINDS, MEANINGS, find_errors
+from src.evaluation.matching import NOTHING, match_split
+from tests.datasets import make_rows, make_split
+
+OBJECT = (0, 0, 40, 40)
+
+
+def kinds(annotations, rows):
+    errors = find_errors(annotations, match_split(annotations, rows))
+    return [KINDS[k] if k != NOTHING else "" for k in errors.kind], errors
+
+
+def test_each_kind():
+    annotations = make_split([[(OBJECT, 0), ((60, 60, 90, 90), 1)]], classes=2)
+    found, errors = kinds(
+        annotations,
+        make_rows(
+            (0, OBJECT, 0, 0.9),  # right
+            (0, (0, 0, 40, 38), 0, 0.8),  # again
+            (0, OBJECT, 1, 0.7),  # of another class
+            (0, (0, 0, 20, 20), 0, 0.6),  # IoU 0.25
+            (0, (0, 0, 20, 20), 1, 0.5),  # IoU 0.25, and of another class
+            (0, (50, 0, 60, 10), 0, 0.4),  # where nothing is
+        ),
+    )
+    assert found == ["", "duplicate", "class", "localisation", "both", "background"]
+    assert errors.counts == dict.fromkeys(KINDS, 1)  # the second object is missed
+    assert errors.missed.tolist() == [False, True]
+    assert set(MEANINGS) == set(KINDS)
+
+
+def test_cost_of_one_error_alone():
+    annotations = make_split([[(OBJECT, 0)], [(OBJECT, 0)]], classes=1)
+    # half of the objects are found, by the second best detection
+    rows = make_rows((0, (60, 60, 90, 90), 0, 0.9), (0, OBJECT, 0, 0.8))
+    _, errors = kinds(annotations, rows)
+    # 51 of the 101 recalls are reached, at precision 1/2
+    assert errors.ap50 == pytest.approx(51 / 101 / 2)
+    assert errors.cost["background"] == pytest.approx(51 / 101 / 2)  # precision becomes 1
+    assert errors.cost["missed"] == pytest.approx(1 / 2 - 51 / 101 / 2)  # recall becomes 1
+    assert errors.cost["class"] == errors.cost["localisation"] == errors.cost["both"] == 0
+
+
+def test_a_wrong_class_costs_what_the_right_one_would_give():
+    annotations = make_split([[(OBJECT, 0)], [(OBJECT, 1)]], classes=2)
+    rows = make_rows((0, OBJECT, 0, 0.9), (1, OBJECT, 0, 0.8), (1, (0, 0, 40, 39), 0, 0.7))
+    found, errors = kinds(annotations, rows)
+    assert found == ["", "class", "class"]
+    assert errors.ap50 == pytest.approx(0.5)
+    assert errors.cost["class"] == pytest.approx(0.5)
+    assert errors.counts["missed"] == 0  # it would be found
+
+
+def test_crowds_are_neither_found_nor_missed():
+    annotations = make_split([[(OBJECT, 0), ((50, 50, 100, 100), 0, True)]], classes=1)
+    rows = make_rows((0, OBJECT, 0, 0.5), (0, (60, 60, 70, 70), 0, 0.9))
+    found, errors = kinds(annotations, rows)
+    assert found == ["", ""]
+    assert errors.ap50 == 1
+    assert sum(errors.counts.values()) == 0
+
+
+def test_nothing_detected():
+    _, errors = kinds(make_split([[(OBJECT, 0)], []], classes=1), make_rows())
+    assert errors.counts["missed"] == 1
+    assert errors.ap50 == 0
+
+
+def test_no_object():
+    _, errors = kinds(make_split([[]], classes=1), make_rows((0, OBJECT, 0, 0.9)))
+    assert errors.counts["background"] == 1
+    assert np.isnan(errors.ap50)
+
+
+def test_equals_tidecv(tmp_path):
+    generated_split(tmp_path, 60, 30, classes=5)
+    names = ("background", *(f"class {k}" for k in range(5)))
+    annotations, _ = read_coco(tmp_path / "truth.json", tmp_path, names)
+    annotations.crowd[:] = False
+    rows = np.load(tmp_path / "detections.npy")
+    rows = rows[rows[:, 5] >= 0.4]
+    _, errors = kinds(annotations, rows)
+    # tidecv 1.0.1 on the same split and detections, crowds made objects
+    assert errors.ap50 * 100 == pytest.approx(30.545616, abs=1e-6)
+    assert errors.counts == {
+        "class": 37, "localisation": 147, "both": 18,
+        "duplicate": 58, "background": 2, "missed": 100,
+    }  # fmt: skip
+    costs = [4.9775, 26.4632, 0.8832, 2.2454, 0.029, 11.1127]
+    assert [errors.cost[kind] * 100 for kind in KINDS] == pytest.approx(costs, abs=1e-4)

@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+
+from src.data.coco import read_coco
+from src.data.dataset import build_annotations
+from src.evaluation.coco import evaluate, ground_truth
+from src.evaluation.protocol import build_protocol
+from tests.datasets import make_split
+
+BOX = (0, 0, 40, 40)
+
+
+def test_coco_counts_every_image(small):
+    protocol = build_protocol(small.replace(score_threshold=0.01, max_detections=50))
+    assert str(protocol) == "protocol coco (scores above 0.01, 50 detections an image)"
+    annotations = make_split([[], [(BOX, 0)], [(BOX, 0, True)]], classes=1)
+    assert protocol.images_of(annotations) is annotations
+    limits = {"score_threshold": 0.01, "max_detections": 50, "max_per_class": 0}
+    assert protocol.limits() == limits
+
+
+def test_legacy_leaves_out_images_without_objects_and_with_crowds(small):
+    protocol = build_protocol(small.replace(protocol="legacy", score_threshold=0.01))
+    assert str(protocol).startswith("protocol legacy (scores above 0.1, 100 detections a class")
+    annotations = make_split(
+        [[], [(BOX, 0)], [(BOX, 0), (BOX, 0, True)], [(BOX, 0, True)], [(BOX, 0)]], classes=1
+    )
+    assert protocol.images_of(annotations).image_ids.tolist() == [2, 5]
+    assert protocol.limits() == {
+        "score_threshold": 0.1,
+        "max_detections": 0,
+        "max_per_class": 100,
+        "candidates": 0,
+    }
+
+
+def test_only_its_images_are_in_the_ground_truth_and_the_metric(small):
+    annotations = build_annotations(small, training=False)
+    counted = build_protocol(small.replace(protocol="legacy")).images_of(annotations)
+    assert 0 < len(counted) < len(annotations)
+    truth = ground_truth(counted, small.classes)
+    ids = set(counted.image_ids.tolist())
+    assert {image["id"] for image in truth["images"]} == ids
+    assert {entry["image_id"] for entry in truth["annotations"]} == ids
+    assert not any(entry["iscrowd"] for entry in truth["annotations"])
+    rows = np.array(
+        [[e["image_id"], *e["bbox"], 0.5, e["category_id"]] for e in truth["annotations"]]
+    )
+    assert evaluate(counted, small.classes, rows).overall["AP"] == pytest.approx(1)
+
+
+def test_the_whole_file_is_read_back_as_it_is(small, tmp_path):
+    annotations = build_annotations(small, training=False)
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(ground_truth(annotations, small.classes)))
+    again, _ = read_coco(path, annotations.image_dir, small.classes)
+    np.testing.assert_array_equal(again.boxes, annotations.boxes)
+    np.testing.assert_array_equal(again.crowd, annotations.crowd)
