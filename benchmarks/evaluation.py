@@ -25,12 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.evaluation_data import (
-    CLASSES,
-    generated_split,
-    spread_scores,
-    write_jpegs,
-)
+from benchmarks.evaluation_data import CLASSES, generated_split, spread_scores
+from benchmarks.input_pipeline import make_annotations, write_images
 
 SIZE = 640
 MILLI, GIGA = 1e3, 1e9
@@ -152,7 +148,8 @@ def make_evaluation(folder: Path, images: int, **keys):
     from src.device import set_up_device
     from src.models.ssd import build_ssd
 
-    annotations = write_jpegs(folder, images)
+    write_images(folder)
+    annotations = make_annotations(folder, images)
     cfg = make_config([({"image_size": [SIZE, SIZE], "eval_batch_size": 4, **keys}, "benchmark")])
     set_up_device("CPU")
     network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell).set_train(False)

@@ -1,38 +1,15 @@
-"""What evaluation.py evaluates: drawn JPEGs, generated splits, a network that detects."""
+"""What evaluation.py evaluates: generated splits, and a network that detects."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.input_pipeline import FILES, HEIGHT, OBJECTS, WIDTH, write_images
+from benchmarks.input_pipeline import OBJECTS
 
 CLASSES = 80
 SIDE = 640  # pixels of the generated images
 CROWD_SHARE = 0.01
-
-
-def write_jpegs(folder: Path, images: int):
-    """A split of so many JPEGs of COCO's size; FILES of them are drawn, and listed again."""
-    from src.data.annotations import Annotations
-
-    write_images(folder)
-    rng = np.random.default_rng(1)
-    sides = rng.uniform(20, 200, (images * OBJECTS, 2))
-    corners = rng.uniform(0, [WIDTH, HEIGHT] - sides)
-    return Annotations(
-        format="coco",
-        source=folder / "none.json",
-        image_dir=folder,
-        file_names=np.array([f"{i % FILES}.jpg".encode() for i in range(images)]),
-        image_ids=np.arange(images),
-        sizes=np.tile(np.array([WIDTH, HEIGHT], np.int32), (images, 1)),
-        offsets=np.arange(images + 1) * OBJECTS,
-        boxes=np.concatenate([corners, corners + sides], axis=1).astype(np.float32),
-        labels=rng.integers(0, CLASSES, images * OBJECTS).astype(np.int32),
-        crowd=np.zeros(images * OBJECTS, bool),
-        category_ids=tuple(range(1, CLASSES + 1)),
-    )
 
 
 def spread_scores(network, cfg, annotations, *, above: int) -> None:

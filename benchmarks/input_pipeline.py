@@ -47,26 +47,26 @@ def write_images(folder: Path) -> float:
     return statistics.mean(path.stat().st_size for path in folder.iterdir())
 
 
-def make_annotations(folder: Path):
-    """A split of RECORDS images, OBJECTS boxes each, of 20 to 200 pixels a side."""
+def make_annotations(folder: Path, images: int = RECORDS):
+    """A split of so many images, OBJECTS boxes each, of 20 to 200 pixels a side."""
     import numpy as np
 
     from src.data.annotations import Annotations
 
     rng = np.random.default_rng(1)
-    sides = rng.uniform(20, 200, (RECORDS * OBJECTS, 2))
+    sides = rng.uniform(20, 200, (images * OBJECTS, 2))
     corners = rng.uniform(0, [WIDTH, HEIGHT] - sides)
     return Annotations(
         format="coco",
         source=folder / "none.json",
         image_dir=folder,
-        file_names=np.array([f"{i % FILES}.jpg".encode() for i in range(RECORDS)]),
-        image_ids=np.arange(RECORDS),
-        sizes=np.tile(np.array([WIDTH, HEIGHT], np.int32), (RECORDS, 1)),
-        offsets=np.arange(RECORDS + 1) * OBJECTS,
+        file_names=np.array([f"{i % FILES}.jpg".encode() for i in range(images)]),
+        image_ids=np.arange(images),
+        sizes=np.tile(np.array([WIDTH, HEIGHT], np.int32), (images, 1)),
+        offsets=np.arange(images + 1) * OBJECTS,
         boxes=np.concatenate([corners, corners + sides], axis=1).astype(np.float32),
-        labels=rng.integers(0, 80, RECORDS * OBJECTS).astype(np.int32),
-        crowd=np.zeros(RECORDS * OBJECTS, bool),
+        labels=rng.integers(0, 80, images * OBJECTS).astype(np.int32),
+        crowd=np.zeros(images * OBJECTS, bool),
         category_ids=tuple(range(80)),
     )
 

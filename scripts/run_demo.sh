@@ -25,6 +25,6 @@ done in $(( (SECONDS - started) / 60 )) min $(( (SECONDS - started) % 60 )) s
   checkpoint   $output/ckpt/last.ckpt
   log          $output/log.txt, $output/metrics.jsonl
   detections   $output/detections.json
-  pictures     $output/report/pictures
+  report       $output/report/report.html
   exported     $output/detector.mindir
 EOF
