@@ -2,7 +2,9 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -50,3 +52,34 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
     finally:
         left.set()
         thread.join()
+
+
+class Follower:
+    """A thread that makes calls one after the other, a little behind the one that asks for them.
+
+    Leaving the context waits for what it is at.
+
+    Args:
+        limit: calls that may wait or run; the next one waits for the first of them.
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.calls: deque[Future] = deque()
+        self.pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> "Follower":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def ask(self, call: Callable[..., Any], *arguments: Any) -> list:
+        """Asks for a call; gives the results that there was no room to leave waiting."""
+        self.calls.append(self.pool.submit(call, *arguments))
+        return [self.calls.popleft().result()] if len(self.calls) == self.limit else []
+
+    def rest(self) -> Iterator:
+        """The results that were not given yet. What a call raises is raised where it is given."""
+        while self.calls:
+            yield self.calls.popleft().result()

@@ -1,8 +1,6 @@
 """Runs a detector over a split."""
 
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Optional
@@ -21,6 +19,7 @@ from src.inference import Inference, Outputs, build_inference
 from src.models.ssd import SSD
 from src.parallel import Ranks
 from src.stopwatch import Stopwatch
+from src.threads import Follower
 
 READ, NETWORK, THIN = "reading", "network", "post-processing"  # waited for by the main thread
 BATCHES_BEHIND = 2  # that wait for post-processing; their outputs take memory
@@ -96,14 +95,7 @@ def detect_split(
     batches = eval_batches(
         samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
     )
-    behind: deque[Future] = deque()
-
-    def take() -> None:
-        with stopwatch(THIN):
-            for mine, new in zip(share, behind.popleft().result()):
-                mine.update(new)
-
-    with closing(batches), ThreadPoolExecutor(1) as host:
+    with closing(batches), Follower(BATCHES_BEHIND) as host:
         while True:
             ranks.alive("batch")
             if check is not None:
@@ -115,15 +107,21 @@ def detect_split(
             found.unreadable.add(batch.unread)
             with stopwatch(NETWORK):
                 outputs = inference.forward(batch.images)
-            ids = annotations.category_ids
-            behind.append(host.submit(detect_batch, inference, batch, outputs, ids))
-            if len(behind) == BATCHES_BEHIND:
-                take()
-        while behind:
-            take()
+            with stopwatch(THIN):
+                call = (detect_batch, inference, batch, outputs, annotations.category_ids)
+                add(share, host.ask(*call))
+        with stopwatch(THIN):
+            add(share, host.rest())
     ranks.rest()
     collect(found, ranks.gather_to_main((*share, found.unreadable.messages)), annotations)
     return found
+
+
+def add(share: Share, more: Iterable[Share]) -> None:
+    """Adds the rows and errors of other images to a share."""
+    for rows, errors in more:
+        share[0].update(rows)
+        share[1].update(errors)
 
 
 def collect(found: Found, shares: list[tuple], annotations: Annotations) -> None:

@@ -1,8 +1,7 @@
 """Predictions on many frames: read, looked at, drawn and written at the same time."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from typing import Union
@@ -16,7 +15,7 @@ from src.files import JsonList
 from src.inference import Outputs
 from src.prediction.sinks import Pictures, VideoFile, draw, entry_of
 from src.prediction.sources import Frame
-from src.threads import ahead
+from src.threads import Follower, ahead
 
 BATCHES_BEHIND = 2  # that wait to be drawn and written
 
@@ -29,34 +28,32 @@ def predict(detector: Detector, frames: Iterable[Frame], use: Use) -> Iterator[F
     A thread reads ahead, this one hands batches to the network, and a third thins out what comes
     of them and calls `use`, in the order of the frames.
     """
-    behind: deque[tuple[list[Frame], Future]] = deque()
-
-    def done() -> list[Frame]:
-        batch, future = behind.popleft()
-        future.result()
-        return batch
-
-    with closing(ahead(frames, 2 * detector.batch_size)) as waiting, ThreadPoolExecutor(1) as host:
+    reading = closing(ahead(frames, 2 * detector.batch_size))
+    with reading as waiting, Follower(BATCHES_BEHIND) as host:
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]
             seen = detector.look([frame.image for frame in read]) if read else ([], np.zeros(0))
-            behind.append((batch, host.submit(finish, detector, read, *seen, use)))
-            if len(behind) == BATCHES_BEHIND:
-                yield from done()
-        while behind:
-            yield from done()
+            for done in host.ask(finish, detector, batch, *seen, use):
+                yield from done
+        for done in host.rest():
+            yield from done
 
 
 def finish(
-    detector: Detector, frames: list[Frame], outputs: list[Outputs], scales: np.ndarray, use: Use
-) -> None:
-    """The host's part for a batch."""
-    for row, frame in enumerate(frames):
+    detector: Detector, batch: list[Frame], outputs: list[Outputs], scales: np.ndarray, use: Use
+) -> list[Frame]:
+    """The host's part for a batch, which it gives back.
+
+    Args:
+        outputs, scales: of the frames of it that could be read.
+    """
+    for row, frame in enumerate(frame for frame in batch if not frame.error):
         try:
             found = detector.thin_out(outputs, scales, row, frame.image)
         except NotFinite as error:
             raise NotFinite(f"{frame.path}: the network's outputs: {error}") from error
         use(frame, found)
+    return batch
 
 
 class Recorder:
