@@ -10,7 +10,6 @@ from src.launch import check_launch, find_launch
 def main(argv=None) -> None:
     from src.config import parse_args
     from src.data.dataset import build_annotations
-    from src.errors import InputError
     from src.evaluation.protocol import build_protocol
     from src.files import check_file, make_output_folder
 
@@ -22,8 +21,6 @@ def main(argv=None) -> None:
     split = build_annotations(cfg, training=False)
     protocol = build_protocol(cfg)
     annotations = protocol.images_of(split)
-    if len(annotations) == 0:
-        raise InputError(f"{split.source}: no image of it counts in {protocol}")
 
     from src.device import build_device
     from src.evaluation.detect import detect_with

@@ -6,6 +6,7 @@ import numpy as np
 
 from src.config import Config
 from src.data.annotations import Annotations
+from src.errors import InputError
 
 LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation that 0.374 was published with
 
@@ -48,11 +49,14 @@ class Protocol:
         return limits if self.max_detections else {**limits, "candidates": 0}
 
     def images_of(self, annotations: Annotations) -> Annotations:
-        """The images of the split that count."""
+        """The images of the split that count; InputError where none does."""
         if not self.plain_only:
             return annotations
         crowds = np.bincount(annotations.owners()[annotations.crowd], minlength=len(annotations))
-        return annotations.take(np.flatnonzero((annotations.object_counts() > 0) & (crowds == 0)))
+        plain = np.flatnonzero((annotations.object_counts() > 0) & (crowds == 0))
+        if len(plain) == 0:
+            raise InputError(f"{annotations.source}: no image of it counts in {self}")
+        return annotations.take(plain)
 
 
 def build_protocol(cfg: Config) -> Protocol:

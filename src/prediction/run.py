@@ -17,6 +17,7 @@ from src.prediction.sinks import Pictures, VideoFile, draw, entry_of
 from src.prediction.sources import Frame
 from src.threads import Follower, ahead
 
+FRAMES_AHEAD = 4  # that are read before they are asked for; a photo can be 40 MB
 BATCHES_BEHIND = 2  # that wait to be drawn and written
 
 Use = Callable[[Frame, Detections], None]
@@ -28,7 +29,7 @@ def predict(detector: Detector, frames: Iterable[Frame], use: Use) -> Iterator[F
     A thread reads ahead, this one hands batches to the network, and a third thins out what comes
     of them and calls `use`, in the order of the frames.
     """
-    reading = closing(ahead(frames, 2 * detector.batch_size))
+    reading = closing(ahead(frames, FRAMES_AHEAD))
     with reading as waiting, Follower(BATCHES_BEHIND) as host:
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]

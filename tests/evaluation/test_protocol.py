@@ -5,6 +5,7 @@ import pytest
 
 from src.data.coco import read_coco
 from src.data.dataset import build_annotations
+from src.errors import InputError
 from src.evaluation.coco import evaluate, ground_truth
 from src.evaluation.protocol import build_protocol
 from tests.datasets import make_split
@@ -28,6 +29,8 @@ def test_legacy_leaves_out_images_without_objects_and_with_crowds(small):
         [[], [(BOX, 0)], [(BOX, 0), (BOX, 0, True)], [(BOX, 0, True)], [(BOX, 0)]], classes=1
     )
     assert protocol.images_of(annotations).image_ids.tolist() == [2, 5]
+    with pytest.raises(InputError, match=r"split\.json: no image of it counts in protocol legacy"):
+        protocol.images_of(make_split([[], [(BOX, 0, True)]], classes=1))
     assert protocol.limits() == {
         "score_threshold": 0.1,
         "max_detections": 0,
