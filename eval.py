@@ -44,14 +44,14 @@ def report(cfg, protocol, annotations, found, folder: Path) -> None:
     from src.evaluation.coco import evaluate, ground_truth
     from src.evaluation.results import write_results
     from src.files import to_json, write_atomically
-    from src.report.page import write_report
+    from src.report.page import clear_report, write_report
     from src.report.table import metrics_table
 
     found.check()  # raises where the number would not be the split's
+    clear_report(folder / "report")  # of an earlier evaluation
     write_results(folder / "detections.json", found.rows)
-    if annotations.format != "coco" or protocol.plain_only:  # what the detections are compared with
-        truth = ground_truth(annotations, cfg.classes)
-        write_atomically(folder / "ground_truth.json", to_json(truth))
+    truth = ground_truth(annotations, cfg.classes)  # what they are compared with
+    write_atomically(folder / "ground_truth.json", to_json(truth))
     metrics = evaluate(annotations, cfg.classes, found.rows)
     title = f"{cfg.checkpoint_path} on {annotations.source}: {len(annotations)} images, {protocol}"
     print(metrics_table(metrics, title))
@@ -60,9 +60,20 @@ def report(cfg, protocol, annotations, found, folder: Path) -> None:
     numbers = {"protocol": str(protocol), "images": len(annotations), **metrics.numbers()}
     write_atomically(folder / "report" / "metrics.json", to_json(numbers))
     print(f"detections: {folder / 'detections.json'}")
-    if cfg.report:
-        page = write_report(cfg, title, annotations, found.rows, metrics, folder / "report")
-        print(f"report: {page}")
+    if not cfg.report:
+        return
+    page = write_report(
+        folder / "report",
+        title=title,
+        names=cfg.classes[1:],
+        annotations=annotations,
+        rows=found.rows,
+        metrics=metrics,
+        drawn_score=cfg.drawn_score,
+        pictures=cfg.pictures,
+        run_folder=Path(cfg.checkpoint_path).absolute().parents[1],
+    )
+    print(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from src.interruption import Interrupted, Interruption
 from src.launch import Launch, find_launch, prepare_environment
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EIO)
 SAVING, RESCUING, TELLING = 60.0, 10.0, 3.0  # seconds; see `head_start`
 MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
 
@@ -99,7 +100,7 @@ def end_with_status(main: Callable[[], Any]) -> None:
         print("SIGINT: leaving at once", file=sys.stderr)
         sys.exit(Interrupted(signal.SIGINT).exit_status)
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in (*NO_ROOM, *NOT_ALLOWED):
             raise
         print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         sys.exit(EXIT_FAILED)

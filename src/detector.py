@@ -6,14 +6,14 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
-from src.config import Config, make_config
+from src.config import Config, as_lists, make_config
 from src.data.images import read_image
 from src.data.transforms import fit_image
 from src.deploy import LOADERS
 from src.detection.postprocess import Detections, build_postprocessor
 from src.device import set_up_device
 from src.errors import InputError
-from src.formats import BATCH, format_of, read_description
+from src.formats import BATCH, check_detector, format_of, read_description
 from src.inference import ExportedModel, Inference, Outputs, build_inference, load_network
 from src.weights import run_config
 
@@ -24,6 +24,7 @@ DETECTOR_KEYS = (
     "fpn_channels", "head_depth", "score_threshold", "nms", "nms_iou", "soft_sigma",
     "class_agnostic", "candidates", "max_detections",
 )  # fmt: skip
+FIXED_KEYS = ("classes", "image_size", "resize")  # that an exported file cannot do otherwise
 
 
 class Objects(NamedTuple):
@@ -72,19 +73,23 @@ class Detector:
 
     def __call__(self, image: Union[str, Path, np.ndarray]) -> Objects:
         """Objects in an image file, or in an image (H,W,3) uint8 RGB."""
-        if not isinstance(image, np.ndarray):
+        if isinstance(image, (str, Path)):
             image = read_image(Path(image))
         (found,) = self.detect([image])
         return Objects(found.boxes, found.scores, [self.names[label] for label in found.labels])
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detections in each of the images (H,W,3) uint8 RGB, at most `batch_size` of them."""
+        if not images:
+            return []
         outputs, scales = self.look(images)
         return [self.thin_out(outputs, scales, row, image) for row, image in enumerate(images)]
 
     def look(self, images: Sequence[np.ndarray]) -> tuple[list[Outputs], np.ndarray]:
         """The device's part of `detect`: outputs, and scales (n,sizes,2) of each image."""
         for image in images:
+            if not isinstance(image, np.ndarray):
+                raise InputError(f"an image is a {type(image).__name__}; expected an array")
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise InputError(f"an image is {image.dtype} {image.shape}; expected uint8 (H,W,3)")
         if len(images) > self.batch_size:
@@ -107,13 +112,40 @@ class Detector:
 
 def described(path: str) -> dict:
     """What a checkpoint or an exported file says of its detector; InputError where it is none."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+    check_detector(path)
     if format_of(path):
         description = read_description(Path(path))
         return {name: value for name, value in description.items() if name != BATCH}
     config = run_config(path)
     return {name: config[name] for name in DETECTOR_KEYS if name in config}
+
+
+def build_exported(cfg: Config) -> ExportedModel:
+    """The exported file `model`, tried on an empty image.
+
+    Raises:
+        InputError: the configuration has other classes or another size, or it does not run.
+    """
+    description = read_description(Path(cfg.model))
+    for key in FIXED_KEYS:
+        if key in description and description[key] != as_lists(cfg[key]):
+            raise InputError(
+                f"{cfg.model}: was exported with {key} {description[key]}, but the config has "
+                f"{as_lists(cfg[key])}"
+            )
+    run, batch = LOADERS[format_of(cfg.model)](Path(cfg.model)), description[BATCH]
+    shape = (batch, *cfg.image_size, 3)
+    try:
+        _, scores = run(np.zeros(shape, np.uint8))
+    except Exception as error:  # of MindSpore or ONNX Runtime, whose classes have no common base
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{cfg.model}: does not take images {shape}: {reason}") from error
+    if scores.shape[-1] != len(cfg.classes) - 1:
+        raise InputError(
+            f"{cfg.model}: knows {scores.shape[-1]} classes, but its description names "
+            f"{len(cfg.classes) - 1} beside the background"
+        )
+    return ExportedModel(run, batch)
 
 
 def build_detector(cfg: Config) -> Detector:
@@ -122,8 +154,7 @@ def build_detector(cfg: Config) -> Detector:
     if cfg.model:
         if cfg.tta_scales != (1.0,):
             raise InputError(f"{cfg.model}: has one input size; tta_scales needs a checkpoint")
-        run = LOADERS[format_of(cfg.model)](Path(cfg.model))
-        model = ExportedModel(run, read_description(Path(cfg.model))[BATCH])
+        model = build_exported(cfg)
         inference = Inference(model, postprocess, sizes=[cfg.image_size], mirror=cfg.tta_flip)
     else:
         inference = build_inference(cfg, load_network(cfg), postprocess, cfg.eval_batch_size)

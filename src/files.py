@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from src.errors import InputError
 
@@ -55,13 +55,14 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes the text beside `path` and moves it there; makes the folder if need be."""
+def write_atomically(path: Path, content: Union[str, bytes]) -> None:
+    """Writes the content beside `path` and moves it there; makes the folder if need be."""
+    data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
     with naming(path):
         try:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(data)
             os.replace(beside, path)
         except OSError:
             beside.unlink(missing_ok=True)

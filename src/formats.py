@@ -1,5 +1,6 @@
 """Exported files: their suffixes, and what is written beside them."""
 
+import os
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,18 @@ DESCRIPTION_KEYS = (
     "class_agnostic", "candidates", "max_detections",
 )  # fmt: skip
 BATCH = "batch"  # images that the file takes at once, no more and no fewer
+
+
+def check_detector(path: str) -> None:
+    """InputError unless the path is a file, and of an exported detector its description is there.
+
+    Args:
+        path: of a checkpoint or an exported file.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file")
+    if format_of(path):
+        read_description(Path(path))
 
 
 def format_of(path: str) -> str:
@@ -51,6 +64,8 @@ def read_description(path: Path) -> dict:
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{beside}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(described, dict) or BATCH not in described:
-        raise InputError(f"{beside}: expected lines of 'key: value', {BATCH!r} among them")
+    if not isinstance(described, dict):
+        raise InputError(f"{beside}: expected lines of 'key: value'")
+    if type(described.get(BATCH)) is not int or described[BATCH] < 1:
+        raise InputError(f"{beside}: {BATCH} is {described.get(BATCH)!r}; expected int >= 1")
     return described

@@ -119,8 +119,33 @@ def test_bad_files(trained, tmp_path):
         Detector.load(cfg.checkpoint_path, score=0.5)
     with pytest.raises(InputError, match="tta_scales needs a checkpoint"):
         Detector.load(folder / "detector.onnx", tta_scales=[1.0, 2.0])
+    with pytest.raises(InputError, match="was exported with classes"):
+        Detector.load(folder / "detector.onnx", classes=["background", "a", "b", "c", "d"])
+    with pytest.raises(InputError, match=r"was exported with image_size \[64, 64\]"):
+        Detector.load(folder / "detector.onnx", image_size=[96, 96])
+    with pytest.raises(InputError, match="a list; expected an array"):
+        Detector.load(cfg.checkpoint_path)([1, 2])
+    assert Detector.load(cfg.checkpoint_path).detect([]) == []
     with pytest.raises(InputError, match="not an image"):
         Detector.load(cfg.checkpoint_path)(tmp_path / "bad.ckpt")
+
+
+@pytest.mark.parametrize("file_format", ["mindir", "onnx"])
+def test_a_description_that_is_not_of_the_file(trained, tmp_path, file_format):
+    _, folder = trained
+    path = tmp_path / f"detector.{file_format}"
+    path.write_bytes((folder / path.name).read_bytes())
+    text = description_path(folder / path.name).read_text()
+    for old, new, words in (
+        ("batch: 1", "batch: 0", "batch is 0; expected int >= 1"),
+        ("batch: 1", "batch: x", "batch is 'x'"),
+        ("image_size: [64, 64]", "image_size: [96, 96]", r"does not take images \(1, 96, 96, 3\)"),
+        ("triangle, ", "", "knows 4 classes, but its description names 3"),
+    ):
+        assert old in text
+        description_path(path).write_text(text.replace(old, new))
+        with pytest.raises(InputError, match=words):
+            Detector.load(path)
 
 
 def test_what_a_checkpoint_says_is_its_detector_not_its_machine(trained):

@@ -11,6 +11,8 @@ from src.detection.nms import class_offset, nms, soft_nms
 from src.detection.select import best_predictions
 from src.errors import NotFinite
 
+LEAST_LOGIT = -80.0  # below, exp() overflows in float32; the score is 0 to 34 digits
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -87,7 +89,8 @@ class Postprocessor:
         """
         anchor, label, best = self._best(logits, logit(self.score_threshold))
         boxes = decode(deltas[anchor], anchors[anchor])
-        return self._checked(Detections(boxes, 1 / (1 + np.exp(-best)), label))
+        scores = 1 / (1 + np.exp(-np.maximum(best, LEAST_LOGIT)))
+        return self._checked(Detections(boxes, scores, label))
 
     def scored(self, boxes: np.ndarray, scores: np.ndarray) -> Detections:
         """The same from boxes (A,4) and scores (A,K), as exported files give them."""

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import faster_coco_eval
@@ -12,6 +11,7 @@ import pycocotools.coco
 from pycocotools.cocoeval import COCOeval
 
 from src.data.annotations import Annotations
+from src.evaluation.curves import mean
 from src.evaluation.results import BOX, as_dicts
 from src.evaluation.voc import voc_ap50
 
@@ -82,27 +82,17 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
         by_class["VOC50"], by_class["VOC07"] = voc_ap50(annotations, classes, rows)
         for name in ("VOC50", "VOC07"):
             overall[name] = mean(by_class[name].values())
-    return Metrics(overall, by_class, count_sizes(truth, annotations.category_ids), precision)
+    return Metrics(overall, by_class, count_sizes(truth), precision)
 
 
-def count_sizes(truth, category_ids: tuple[int, ...]) -> dict[str, int]:
+def count_sizes(truth) -> dict[str, int]:
     """Objects, without crowds, in all and of each size."""
     areas = np.array(
-        [
-            entry["area"]
-            for entry in truth.dataset["annotations"]
-            if not entry["iscrowd"] and entry["category_id"] in category_ids
-        ]
+        [entry["area"] for entry in truth.dataset["annotations"] if not entry["iscrowd"]]
     )
     small, large = int((areas <= SMALL_AREA).sum()), int((areas > LARGE_AREA).sum())
     counts = (len(areas), small, len(areas) - small - large, large)
     return dict(zip(SIZES, counts))
-
-
-def mean(values: Iterable[float]) -> float:
-    """Of those that are not nan; nan without any."""
-    counted = [value for value in values if not np.isnan(value)]
-    return float(np.mean(counted)) if counted else float("nan")
 
 
 def indexed(library, content: dict):
@@ -141,14 +131,15 @@ class DifficultEval(COCOeval):
 
 
 def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
-    """The split, or those of its images that `annotations` has, as the content of a COCO json.
+    """The images and categories of `annotations` as the content of a COCO json.
 
-    COCO's is the file itself, unrepaired, so that AP is what others find for the same detections;
-    the other formats' is made from the arrays.
+    COCO's is that of the file itself, unrepaired, so that AP is what others find for the same
+    detections; the other formats' is made from the arrays.
     """
     if annotations.format == "coco":
         content = mended(json.loads(annotations.source.read_bytes()))
-        return only_images(content, set(annotations.image_ids.tolist()))
+        ids = set(annotations.image_ids.tolist())
+        return restricted(content, ids, set(annotations.category_ids))
     sides = annotations.boxes[:, 2:] - annotations.boxes[:, :2]
     rows = zip(
         annotations.image_ids[annotations.owners()].tolist(),
@@ -184,12 +175,16 @@ def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
     }
 
 
-def only_images(content: dict, image_ids: set[int]) -> dict:
-    """The content of a COCO json with these images alone."""
+def restricted(content: dict, image_ids: set[int], category_ids: set[int]) -> dict:
+    """The content of a COCO json with these images and categories alone, without outlines."""
     return {
-        **content,
         "images": [image for image in content["images"] if image["id"] in image_ids],
-        "annotations": [a for a in content["annotations"] if a["image_id"] in image_ids],
+        "annotations": [
+            {name: value for name, value in entry.items() if name != "segmentation"}
+            for entry in content["annotations"]
+            if entry["image_id"] in image_ids and entry["category_id"] in category_ids
+        ],
+        "categories": [entry for entry in content["categories"] if entry["id"] in category_ids],
     }
 
 

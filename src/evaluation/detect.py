@@ -22,7 +22,7 @@ from src.stopwatch import Stopwatch
 from src.threads import Follower
 
 READ, NETWORK, THIN = "reading", "network", "post-processing"  # waited for by the main thread
-BATCHES_BEHIND = 2  # that wait for post-processing; their outputs take memory
+BATCHES_BEHIND = 2  # that are post-processed or wait for it; their outputs take memory
 
 
 @dataclass

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data.annotations import Annotations
+from src.detection.boxes import iou
 from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
 
 BINS = 10  # of scores from 0 to 1
@@ -31,19 +32,30 @@ def confusion_matrix(annotations: Annotations, matches: Matches, least: float) -
     taken[matches.found[hits]] = True
 
     rest = np.flatnonzero(seen & matches.is_wrong)
-    rest = rest[np.argsort(-matches.score[rest], kind="stable")]
-    near = rest[matches.other_iou[rest] >= MATCH_IOU]
-    near = near[~taken[matches.other[near]]]
-    _, first = np.unique(matches.other[near], return_index=True)
-    confused = near[first]
-    objects = matches.other[confused]
-    np.add.at(matrix, (annotations.labels[objects], matches.label[confused]), 1)
-    taken[objects] = True
-
-    false = np.setdiff1d(rest, confused)
-    np.add.at(matrix[count], matches.label[false], 1)
+    for row in rest[np.argsort(-matches.score[rest], kind="stable")]:
+        label = matches.label[row]
+        confused = free_object(annotations, matches, row, taken)
+        if confused == NOTHING:
+            matrix[count, label] += 1
+        else:
+            matrix[annotations.labels[confused], label] += 1
+            taken[confused] = True
     np.add.at(matrix[:, count], annotations.labels[~taken], 1)
     return matrix
+
+
+def free_object(annotations: Annotations, matches: Matches, row: int, taken: np.ndarray) -> int:
+    """The object of another class, none of those `taken` (B,), that detection `row` is on."""
+    if matches.other_iou[row] < MATCH_IOU:
+        return NOTHING
+    image = matches.image[row]
+    objects = np.arange(annotations.offsets[image], annotations.offsets[image + 1])
+    objects = objects[~taken[objects] & (annotations.labels[objects] != matches.label[row])]
+    if len(objects) == 0:
+        return NOTHING
+    places = annotations.boxes[objects].astype(np.float64)
+    overlap = iou(matches.corners[row : row + 1], places)[0]
+    return int(objects[overlap.argmax()]) if overlap.max() >= MATCH_IOU else NOTHING
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data.annotations import Annotations
+from src.evaluation.curves import mean, recall_and_precision, sampled_ap
 from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
 
 BACKGROUND_IOU = 0.1  # up to which a detection has nothing to do with an object
@@ -23,7 +24,6 @@ MEANINGS = {
     BACKGROUND: "IoU at most 0.1 with any object",
     MISSED: "object that none of the above came near to",
 }
-RECALLS = np.linspace(0, 1, 101)  # at which COCO samples precision
 
 
 @dataclass(frozen=True)
@@ -133,17 +133,4 @@ def mean_ap(
         mine = order[starts[number] : starts[number + 1]]
         recall, precision = recall_and_precision(correct[mine], int(objects[number]))
         values.append(sampled_ap(recall, precision))
-    return float(np.mean(values)) if values else float("nan")
-
-
-def recall_and_precision(correct: np.ndarray, objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision (R,) down to each detection, best first; precision never rises."""
-    hits = np.cumsum(correct)
-    precision = hits / np.arange(1, len(correct) + 1)
-    return hits / objects, np.maximum.accumulate(precision[::-1])[::-1]
-
-
-def sampled_ap(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Mean of the precision at RECALLS; 0 beyond the last one reached."""
-    at = np.searchsorted(recall, RECALLS, side="left")
-    return float(np.append(precision, 0.0)[at].mean())
+    return mean(values)

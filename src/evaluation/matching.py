@@ -88,11 +88,8 @@ def match_image(matches: Matches, mine: slice, annotations: Annotations, index: 
         overlap = iou(corners, annotations.boxes[objects].astype(np.float64))  # (R,G)
         same = labels[:, None] == annotations.labels[objects]
         own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
-        for name, values in (("own", own), ("other", other)):
-            best = values.argmax(axis=1)
-            highest = np.take_along_axis(values, best[:, None], axis=1)[:, 0]
-            getattr(matches, name)[mine] = np.where(highest > 0, objects[best], NOTHING)
-            getattr(matches, f"{name}_iou")[mine] = highest
+        matches.own[mine], matches.own_iou[mine] = nearest(own, objects)
+        matches.other[mine], matches.other_iou[mine] = nearest(other, objects)
         for row in np.flatnonzero(own.max(axis=1) >= MATCH_IOU):
             best = int(own[row].argmax())
             if own[row, best] >= MATCH_IOU:
@@ -109,3 +106,10 @@ def match_image(matches: Matches, mine: slice, annotations: Annotations, index: 
         matches.ignored[mine] = (matches.found[mine] == NOTHING) & (
             overlap.max(axis=1) >= MATCH_IOU
         )
+
+
+def nearest(overlap: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the objects (G,) the one with the highest overlap (R,G), or NOTHING, and that, (R,)."""
+    best = overlap.argmax(axis=1)
+    highest = overlap.max(axis=1)
+    return np.where(highest > 0, objects[best], NOTHING), highest

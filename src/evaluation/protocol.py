@@ -8,7 +8,10 @@ from src.config import Config
 from src.data.annotations import Annotations
 from src.errors import InputError
 
+MOST_DETECTIONS = 100  # of a class in an image that COCO's metric looks at
 LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation that 0.374 was published with
+LEGACY_CANDIDATES = 10_000  # more than a trained network has; an untrained one would take minutes
+LARGEST_ID = 2**53  # that COCO's array form, of floats, can hold
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,22 @@ class Protocol:
         return f"protocol {self.name} ({', '.join(parts)})"
 
     def limits(self) -> dict[str, float]:
-        """What it says of a Postprocessor; all candidates where it has no limit on an image."""
+        """What it says of a Postprocessor."""
         limits = {
             "score_threshold": self.score_threshold,
             "max_detections": self.max_detections,
             "max_per_class": self.max_per_class,
         }
-        return limits if self.max_detections else {**limits, "candidates": 0}
+        return limits if self.max_detections else {**limits, "candidates": LEGACY_CANDIDATES}
 
     def images_of(self, annotations: Annotations) -> Annotations:
-        """The images of the split that count; InputError where none does."""
+        """The images of the split that count; InputError where none does, or an id is too large."""
+        largest = int(np.abs(annotations.image_ids).max())
+        if largest > LARGEST_ID:
+            raise InputError(
+                f"{annotations.source}: image id {largest}; results hold ids up to 2^53, number "
+                "the images anew"
+            )
         if not self.plain_only:
             return annotations
         crowds = np.bincount(annotations.owners()[annotations.crowd], minlength=len(annotations))
@@ -63,4 +72,4 @@ def build_protocol(cfg: Config) -> Protocol:
     """The protocol that the configuration names."""
     if cfg.protocol == "legacy":
         return Protocol("legacy", LEGACY_SCORE, max_per_class=LEGACY_PER_CLASS, plain_only=True)
-    return Protocol("coco", cfg.score_threshold, max_detections=cfg.max_detections)
+    return Protocol("coco", cfg.score_threshold, min(cfg.max_detections, MOST_DETECTIONS))

@@ -4,10 +4,10 @@ import numpy as np
 
 from src.data.annotations import Annotations
 from src.detection.boxes import iou
-from src.evaluation.errors import recall_and_precision
+from src.evaluation.curves import recall_and_precision, sampled_ap
+from src.evaluation.matching import MATCH_IOU
 from src.evaluation.results import BOX, CATEGORY, IMAGE, SCORE
 
-MATCH_IOU = 0.5
 POINTS = np.linspace(0, 1, 11)  # recalls at which VOC 2007 sampled precision
 
 
@@ -39,8 +39,7 @@ def voc_ap50(
             continue
         recall, precision = recall_and_precision(correct[~ignored], objects)
         area[name] = float((np.diff(recall, prepend=0) * precision).sum())
-        at = np.searchsorted(recall, POINTS, side="left")
-        eleven[name] = float(np.append(precision, 0.0)[at].mean())
+        eleven[name] = sampled_ap(recall, precision, POINTS)
     return area, eleven
 
 

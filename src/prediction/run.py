@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from typing import Union
 
@@ -18,7 +19,7 @@ from src.prediction.sources import Frame
 from src.threads import Follower, ahead
 
 FRAMES_AHEAD = 4  # that are read before they are asked for; a photo can be 40 MB
-BATCHES_BEHIND = 2  # that wait to be drawn and written
+BATCHES_BEHIND = 2  # that are drawn and written, one after the other, or wait for that
 
 Use = Callable[[Frame, Detections], None]
 
@@ -43,18 +44,21 @@ def predict(detector: Detector, frames: Iterable[Frame], use: Use) -> Iterator[F
 def finish(
     detector: Detector, batch: list[Frame], outputs: list[Outputs], scales: np.ndarray, use: Use
 ) -> list[Frame]:
-    """The host's part for a batch, which it gives back.
+    """The host's part for a batch, which it gives back, with errors where there were some.
 
     Args:
         outputs, scales: of the frames of it that could be read.
     """
-    for row, frame in enumerate(frame for frame in batch if not frame.error):
-        try:
-            found = detector.thin_out(outputs, scales, row, frame.image)
-        except NotFinite as error:
-            raise NotFinite(f"{frame.path}: the network's outputs: {error}") from error
-        use(frame, found)
-    return batch
+    done, row = [], 0
+    for frame in batch:
+        if not frame.error:
+            try:
+                use(frame, detector.thin_out(outputs, scales, row, frame.image))
+            except NotFinite as error:
+                frame = replace(frame, error=f"{frame.path}: the network's outputs: {error}")
+            row += 1
+        done.append(frame)
+    return done
 
 
 class Recorder:
@@ -82,3 +86,13 @@ class Recorder:
             self.objects.update(self.names[label] for label in labels)
 
         return use
+
+    def summary(self, seconds: float) -> str:
+        """What was found in that time, for the user."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.objects.most_common())
+        found, images = sum(self.objects.values()), self.results.count
+        return (
+            f"{images:,} images in {seconds:.1f} s, {images / seconds:.2f} a second, the first "
+            f"one's compilation included\n{found:,} objects with a score of at least "
+            f"{self.least:g}" + (f": {counts}" if counts else "")
+        )

@@ -1,7 +1,8 @@
 """What predictions leave: annotated pictures, annotated videos, and entries of a json list."""
 
 import errno
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -9,11 +10,10 @@ import cv2
 import numpy as np
 
 from src.data.drawing import colour, draw_box
-from src.data.images import SUFFIXES
 from src.detection.postprocess import Detections
 from src.errors import InputError
-from src.files import naming
-from src.prediction.sources import FALLBACK_RATE, Frame
+from src.files import naming, write_atomically
+from src.prediction.sources import Frame, is_image, is_video
 
 CODEC = "mp4v"  # which OpenCV brings along
 PLAIN_SIDE = 640  # pixels; larger images get larger letters, so that they can be read when shrunk
@@ -47,72 +47,94 @@ def entry_of(frame: Frame, found: Detections, names: Sequence[str], rate: float)
     return {**entry, "objects": objects}
 
 
-class Pictures:
-    """Annotated copies of images, in the same folders below `folder` as below their common one.
+def plan_targets(folder: Path, text: str, paths: Sequence[Path]) -> dict[Path, Path]:
+    """Where the annotated copy of each image and video goes: to the same folders below `folder`.
 
     Args:
-        paths: of all images.
+        text: what the user asked for; if that is a folder, its own folders are kept.
 
     Raises:
-        InputError: a picture would overwrite an image.
+        InputError: a copy would overwrite an input, or another copy.
     """
+    own = [path.absolute() for path in paths]
+    base = Path(text).absolute()
+    if not base.is_dir():
+        base = Path(os.path.commonpath([path.parent for path in own]))
+    targets: dict[Path, Path] = {}
+    for path in paths:
+        target = folder / path.absolute().relative_to(base)
+        if is_video(path):
+            target = with_suffix(target, ".mp4")
+        elif not is_image(path):
+            target = with_suffix(target, ".jpg")
+        targets[path] = target
+    inputs = {path.resolve() for path in paths}
+    taken: dict[Path, Path] = {}
+    for path, target in targets.items():
+        if target.resolve() in inputs:
+            raise InputError(f"{target}: is an input; set --output to another folder")
+        if target in taken:
+            raise InputError(f"{path} and {taken[target]}: both would become {target}")
+        taken[target] = path
+    return targets
 
-    def __init__(self, folder: Path, paths: Sequence[Path]):
-        parents = [path.absolute().parent for path in paths]
-        common = Path(*common_parts([parent.parts for parent in parents]))
-        self.targets = {}
-        for path in paths:
-            target = folder / path.absolute().relative_to(common)
-            if target.suffix.lower() not in SUFFIXES:
-                target = target.with_name(target.name + ".jpg")
-            if target.resolve() == path.resolve():
-                raise InputError(f"{path}: would be overwritten; set --output to another folder")
-            self.targets[path] = target
+
+def with_suffix(path: Path, suffix: str) -> Path:
+    """The path with another suffix added, unless it has that one."""
+    return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
+
+
+class Pictures:
+    """Annotated copies of images at their `targets`."""
+
+    def __init__(self, targets: Mapping[Path, Path]):
+        self.targets = targets
 
     def write(self, frame: Frame, picture: np.ndarray) -> None:
         """Writes the picture of a frame."""
         target = self.targets[frame.path]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with naming(target):
-            _, data = cv2.imencode(target.suffix, picture[..., ::-1])
-            target.write_bytes(data.tobytes())
-
-
-def common_parts(paths: Sequence[tuple[str, ...]]) -> list[str]:
-    """The parts that all paths begin with."""
-    parts = []
-    for level in zip(*paths):
-        if len(set(level)) > 1:
-            break
-        parts.append(level[0])
-    return parts
+        done, data = cv2.imencode(target.suffix, picture[..., ::-1])
+        if not done:  # more pixels than the format allows
+            raise OSError(errno.EIO, "cannot be written as an image", str(target))
+        write_atomically(target, data.tobytes())
 
 
 class VideoFile:
-    """An annotated copy of a video: an .mp4 of its name in `folder`.
+    """An annotated copy of a video, written beside `target` and moved there at the end.
 
-    Raises:
-        InputError: it would overwrite the video.
+    What an exception interrupts leaves nothing.
+
+    Args:
+        rate: frames a second.
     """
 
-    def __init__(self, folder: Path, path: Path):
-        self.target = folder / f"{path.stem}.mp4"
-        if self.target.resolve() == path.resolve():
-            raise InputError(f"{path}: would be overwritten; set --output to another folder")
-        self.rate = FALLBACK_RATE
+    def __init__(self, target: Path, rate: float):
+        self.target = target
+        self.beside = target.with_name(f".{target.stem}.part{target.suffix}")
+        self.rate = rate
         self.writer: Optional[cv2.VideoWriter] = None
+
+    def __enter__(self) -> "VideoFile":
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        return self
 
     def write(self, frame: Frame, picture: np.ndarray) -> None:
         """Adds the next frame."""
         if self.writer is None:
             height, width = picture.shape[:2]
             codec = cv2.VideoWriter_fourcc(*CODEC)
-            self.writer = cv2.VideoWriter(str(self.target), codec, self.rate, (width, height))
+            self.writer = cv2.VideoWriter(str(self.beside), codec, self.rate, (width, height))
             if not self.writer.isOpened():
                 raise OSError(errno.EIO, "cannot be written as a video", str(self.target))
         self.writer.write(np.ascontiguousarray(picture[..., ::-1]))
 
-    def close(self) -> None:
-        """Finishes the file."""
-        if self.writer is not None:
-            self.writer.release()
+    def __exit__(self, kind, error, traceback) -> None:
+        if self.writer is None:
+            return
+        self.writer.release()
+        try:
+            if kind is None:
+                with naming(self.target):
+                    os.replace(self.beside, self.target)
+        finally:
+            self.beside.unlink(missing_ok=True)

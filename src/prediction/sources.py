@@ -13,6 +13,7 @@ from src.data.images import SUFFIXES, read_image
 from src.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+FRAMES_EXPECTED = 0.95  # of those that a video says it has: some say a few too many
 FALLBACK_RATE = 25.0  # frames a second, of a video that does not say
 
 
@@ -32,8 +33,12 @@ class Frame:
     error: str = ""
 
 
-def find_inputs(text: str) -> tuple[list[Path], list[Path]]:
+def find_inputs(text: str, output: Path) -> tuple[list[Path], list[Path]]:
     """Images and videos that `text` names: a file, a folder with all below it, or a glob pattern.
+
+    Args:
+        output: folder whose content was predicted earlier; what a folder or a pattern has of it is
+            left out.
 
     Raises:
         InputError: there are none.
@@ -44,6 +49,8 @@ def find_inputs(text: str) -> tuple[list[Path], list[Path]]:
         found = [path for path in Path(text).rglob("*") if is_image(path) or is_video(path)]
     else:
         found = [Path(name) for name in glob.glob(text, recursive=True)]
+    if not os.path.isfile(text):
+        found = [path for path in found if output.resolve() not in path.resolve().parents]
     found = sorted(path for path in found if path.is_file())
     if not found:
         raise InputError(
@@ -98,8 +105,8 @@ class Video:
                     break
                 yield Frame(self.path, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number)
                 number += 1
-            if number == 0:
-                empty = np.zeros((0, 0, 3), np.uint8)
-                yield Frame(self.path, empty, error=f"{self.path}: no frame can be read")
+            if number < max(FRAMES_EXPECTED * self.frames, 1):
+                message = f"{self.path}: only {number} of {self.frames} frames can be read"
+                yield Frame(self.path, np.zeros((0, 0, 3), np.uint8), number, message)
         finally:
             self.capture.release()

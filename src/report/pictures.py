@@ -1,6 +1,7 @@
 """Images with ground truth and detections drawn beside each other."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,32 +14,30 @@ PICTURE_HEIGHT = 320  # of each drawn image, in pixels
 GAP = 4  # pixels between the two halves
 
 
-def picked(images: int, count: int) -> list[int]:
-    """Indices of `count` of the images, by chance but the same ones every time."""
-    return sorted(np.random.default_rng(0).permutation(images)[:count].tolist())
+@dataclass(frozen=True)
+class Flawed:
+    """An image, an index, with its false detections and missed objects."""
+
+    image: int
+    false: int
+    missed: int
 
 
-def worst_images(annotations: Annotations, matches: Matches, least: float) -> list[int]:
-    """Indices of the images with a false or missed box, most of them first.
+def flawed_images(annotations: Annotations, matches: Matches, least: float) -> list[Flawed]:
+    """The images with a false or missed box, most of them first.
 
     Args:
         least: detections of a lower score do not exist.
     """
-    wrong = false_boxes(annotations, matches, least) + missed_boxes(annotations, matches, least)
-    order = np.argsort(-wrong, kind="stable")
-    return order[: np.count_nonzero(wrong)].tolist()
-
-
-def false_boxes(annotations: Annotations, matches: Matches, least: float) -> np.ndarray:
-    """(I,) false detections of each image."""
-    false = matches.is_wrong & (matches.score >= least)
-    return np.bincount(matches.image[false], minlength=len(annotations))
-
-
-def missed_boxes(annotations: Annotations, matches: Matches, least: float) -> np.ndarray:
-    """(I,) objects of each image that were not found."""
-    missed = ~found_objects(annotations, matches, least) & ~annotations.crowd
-    return np.bincount(annotations.owners()[missed], minlength=len(annotations))
+    images = len(annotations)
+    false = np.bincount(
+        matches.image[matches.is_wrong & (matches.score >= least)], minlength=images
+    )
+    unfound = ~found_objects(annotations, matches, least) & ~annotations.crowd
+    missed = np.bincount(annotations.owners()[unfound], minlength=images)
+    order = np.argsort(-(false + missed), kind="stable")
+    flawed = order[: np.count_nonzero(false + missed)].tolist()
+    return [Flawed(image, int(false[image]), int(missed[image])) for image in flawed]
 
 
 def found_objects(annotations: Annotations, matches: Matches, least: float) -> np.ndarray:
@@ -54,7 +53,7 @@ def draw_images(
     matches: Matches,
     images: Iterable[int],
     least: float,
-) -> Iterator[tuple[Record, np.ndarray]]:
+) -> Iterator[tuple[int, Record, np.ndarray]]:
     """Draws images: ground truth left, detections right.
 
     Objects that were found and detections that found one are FOUND's colour, the others MISSED's,
@@ -66,7 +65,8 @@ def draw_images(
         least: detections of a lower score are not drawn.
 
     Yields:
-        Record and picture (PICTURE_HEIGHT,W,3) uint8 RGB, but for images that cannot be read.
+        Index, Record and picture (PICTURE_HEIGHT,W,3) uint8 RGB, but for images that cannot be
+        read.
     """
     found = found_objects(annotations, matches, least)
     starts = np.searchsorted(matches.image, np.arange(len(annotations) + 1))
@@ -90,4 +90,4 @@ def draw_images(
             text = f"{names[matches.label[row]]} {matches.score[row]:.2f}"
             draw_box(right, matches.corners[row] * scale, text, colour)
         gap = np.full((PICTURE_HEIGHT, GAP, 3), 255, np.uint8)
-        yield record, np.hstack([left, gap, right])
+        yield index, record, np.hstack([left, gap, right])

@@ -9,14 +9,14 @@ import numpy as np
 
 from src.config import Config
 from src.data.annotations import Annotations
-from src.data.problems import count
+from src.errors import InputError, NotFinite
 from src.evaluation.coco import Metrics, evaluate
 from src.evaluation.detect import detect_with
 from src.evaluation.matching import match_split
 from src.evaluation.protocol import build_protocol
 from src.models.ssd import SSD
 from src.parallel import Ranks
-from src.report.pictures import draw_images, picked
+from src.report.pictures import draw_images
 from src.training.run_log import RunLog
 
 BOARD_PICTURES = 4  # images with boxes that TensorBoard gets of each evaluation
@@ -101,14 +101,13 @@ class Evaluator:
         found = detect_with(self.network, self.cfg, self.annotations, ranks=self.ranks, check=check)
 
         def judge() -> float:
+            try:
+                found.check()
+            except (InputError, NotFinite) as error:
+                self.log.line(f"epoch {epoch}: no AP: {error}")
+                return math.nan
             if found.unreadable.messages:
                 self.log.line(f"without detections: {found.unreadable}")
-            if found.not_finite:
-                self.log.line(
-                    f"epoch {epoch}: no AP, for {count(len(found.not_finite), 'image')} "
-                    f"the network's outputs are no numbers: {found.not_finite[0]}"
-                )
-                return math.nan
             metrics = evaluate(self.annotations, self.cfg.classes, found.rows)
             self._tell(metrics, epoch, step, time.perf_counter() - started)
             self._show(found.rows, metrics, step)
@@ -141,8 +140,9 @@ class Evaluator:
             return
         board.scalars(step, {f"val/{name}": value for name, value in metrics.overall.items()})
         matches = match_split(self.annotations, rows)
-        some = picked(len(self.annotations), min(self.cfg.pictures, BOARD_PICTURES))
+        order = np.random.default_rng(0).permutation(len(self.annotations))  # the same every time
+        some = sorted(order[: min(self.cfg.pictures, BOARD_PICTURES)].tolist())
         names, least = self.cfg.classes[1:], self.cfg.drawn_score
-        for record, picture in draw_images(self.annotations, names, matches, some, least):
+        for _, record, picture in draw_images(self.annotations, names, matches, some, least):
             board.image(step, f"val/{record.image_id}", picture)
         board.flush()

@@ -283,6 +283,14 @@ def test_unreadable_images_have_no_detections(split):
         found.check()
 
 
+def test_dropped_categories_are_not_in_the_ground_truth(split):
+    with_others = read_coco(split.source, split.image_dir, CLASSES[:2], drop_unlisted=True)[0]
+    truth = ground_truth(with_others, CLASSES[:2])
+    assert [entry["name"] for entry in truth["categories"]] == ["cat"]
+    assert {entry["category_id"] for entry in truth["annotations"]} == {90}
+    assert len(truth["images"]) == len(split)
+
+
 def test_outputs_that_are_no_numbers_name_their_image(split):
     rows = truth_at(split, 320)
     rows[2] = (np.full_like(rows[2][0], np.nan), rows[2][1])

@@ -29,6 +29,21 @@ def test_confusion_matrix(case):
     assert confusion_matrix(*case, 1.0).tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 0]]
 
 
+def test_confusion_with_the_lesser_of_two_objects_in_one_place():
+    annotations = make_split([[(ONE, 0), ((0, 0, 40, 36), 1)]], classes=3)
+    rows = make_rows((0, ONE, 0, 0.9), (0, ONE, 2, 0.8))  # the first object is found
+    matrix = confusion_matrix(annotations, match_split(annotations, rows), 0.3)
+    assert matrix.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_an_object_is_confused_once_by_the_best_detection():
+    annotations = make_split([[(ONE, 0)]], classes=3)
+    rows = make_rows((0, ONE, 1, 0.5), (0, ONE, 2, 0.8))
+    matrix = confusion_matrix(annotations, match_split(annotations, rows), 0.3)
+    assert matrix[0].tolist() == [0, 0, 1, 0]
+    assert matrix[3].tolist() == [0, 1, 0, 0]
+
+
 def test_calibration(case):
     found = calibrate(case[1])
     assert found.count.tolist() == [0, 0, 1, 0, 0, 0, 0, 1, 1, 1]  # the crowd's is left out

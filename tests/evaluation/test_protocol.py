@@ -5,6 +5,7 @@ import pytest
 
 from src.data.coco import read_coco
 from src.data.dataset import build_annotations
+from src.detection.postprocess import build_postprocessor
 from src.errors import InputError
 from src.evaluation.coco import evaluate, ground_truth
 from src.evaluation.protocol import build_protocol
@@ -35,7 +36,7 @@ def test_legacy_leaves_out_images_without_objects_and_with_crowds(small):
         "score_threshold": 0.1,
         "max_detections": 0,
         "max_per_class": 100,
-        "candidates": 0,
+        "candidates": 10_000,
     }
 
 
@@ -52,6 +53,33 @@ def test_only_its_images_are_in_the_ground_truth_and_the_metric(small):
         [[e["image_id"], *e["bbox"], 0.5, e["category_id"]] for e in truth["annotations"]]
     )
     assert evaluate(counted, small.classes, rows).overall["AP"] == pytest.approx(1)
+
+
+def test_no_more_detections_than_the_metric_looks_at(small):
+    protocol = build_protocol(small.replace(max_detections=300))
+    assert "100 detections an image" in str(protocol)
+    assert protocol.limits()["max_detections"] == 100
+
+
+def test_image_ids_that_results_cannot_hold(small):
+    annotations = make_split([[(BOX, 0)]], classes=1)
+    annotations.image_ids[0] = 2**53 + 1
+    with pytest.raises(InputError, match="image id 9007199254740993"):
+        build_protocol(small).images_of(annotations)
+
+
+def test_an_untrained_network_does_not_hold_up_legacy(small):
+    protocol = build_protocol(small.replace(protocol="legacy"))
+    postprocess = build_postprocessor(small, **protocol.limits())
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 500, (5000, 2))
+    anchors = np.concatenate([corners, corners + 20], axis=1).astype(np.float32)
+    found = postprocess.decoded(
+        np.zeros((5000, 4), np.float32), rng.normal(3, 1, (5000, 20)).astype(np.float32), anchors
+    )
+    assert len(found.scores) == 10_000
+    kept = postprocess([found.in_image(np.ones(2), np.array([640, 640]))])
+    assert set(np.bincount(kept.labels).tolist()) == {100}
 
 
 def test_the_whole_file_is_read_back_as_it_is(small, tmp_path):

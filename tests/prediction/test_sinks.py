@@ -7,7 +7,7 @@ import pytest
 from src.data.drawing import colour
 from src.detection.postprocess import Detections
 from src.errors import InputError
-from src.prediction.sinks import Pictures, VideoFile, draw, entry_of
+from src.prediction.sinks import Pictures, VideoFile, draw, entry_of, plan_targets
 from src.prediction.sources import Frame, Video
 
 FOUND = Detections(
@@ -48,33 +48,66 @@ def test_entry():
     assert (of_video["frame"], of_video["seconds"]) == (15, 1.5)
 
 
-def test_pictures_keep_their_folders(tmp_path):
-    paths = [tmp_path / "in" / name for name in ("a.png", "sub/a.png", "sub/b.xyz")]
-    pictures = Pictures(tmp_path / "out", paths)
+def planned(folder, text, names):
+    """Targets below folder/out, by input below folder."""
+    paths = [folder / name for name in names]
+    targets = plan_targets(folder / "out", str(folder / text), paths)
+    return {str(a.relative_to(folder)): str(b.relative_to(folder)) for a, b in targets.items()}
+
+
+def test_targets_keep_their_folders(tmp_path):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    names = ["in/a.png", "in/sub/a.png", "in/sub/b.xyz", "in/c.mp4", "in/c.avi"]
+    assert planned(tmp_path, "in", names) == {
+        "in/a.png": "out/a.png",
+        "in/sub/a.png": "out/sub/a.png",
+        "in/sub/b.xyz": "out/sub/b.xyz.jpg",
+        "in/c.mp4": "out/c.mp4",
+        "in/c.avi": "out/c.avi.mp4",
+    }
+    # of a pattern, below the folder that all have in common
+    assert planned(tmp_path, "in/sub/*", ["in/sub/a.png"]) == {"in/sub/a.png": "out/a.png"}
+    assert planned(tmp_path, "in", ["in/sub/a.png"]) == {"in/sub/a.png": "out/sub/a.png"}
+
+
+def test_nothing_is_overwritten(tmp_path):
+    with pytest.raises(InputError, match="is an input; set --output"):
+        plan_targets(tmp_path, str(tmp_path), [tmp_path / "a.png"])
+    with pytest.raises(InputError, match="is an input; set --output"):
+        paths = [tmp_path / "in" / "out" / "a.png", tmp_path / "in" / "a.png"]
+        plan_targets(tmp_path / "in" / "out", str(tmp_path / "in"), paths)
+    with pytest.raises(InputError, match=r"b\.avi.*b\.avi\.mp4: both would become"):
+        planned(tmp_path, ".", ["b.avi.mp4", "b.avi"])
+
+
+def test_pictures(tmp_path):
+    path, target = tmp_path / "a.png", tmp_path / "new" / "a.png"
     picture = np.full((20, 30, 3), (10, 20, 200), np.uint8)
-    for path in paths:
-        pictures.write(Frame(path, picture), picture)
-    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
-    assert left == ["out/a.png", "out/sub/a.png", "out/sub/b.xyz.jpg"]
-    assert cv2.imread(str(tmp_path / "out" / "a.png"))[0, 0].tolist() == [200, 20, 10]
-
-
-def test_inputs_are_not_overwritten(tmp_path):
-    with pytest.raises(InputError, match="would be overwritten"):
-        Pictures(tmp_path, [tmp_path / "a.png"])
-    with pytest.raises(InputError, match="would be overwritten"):
-        VideoFile(tmp_path, tmp_path / "a.mp4")
+    Pictures({path: target}).write(Frame(path, picture), picture)
+    assert cv2.imread(str(target))[0, 0].tolist() == [200, 20, 10]
+    wide = np.zeros((1, 70_000, 3), np.uint8)  # more than a JPEG can be
+    with pytest.raises(OSError, match=r"cannot be written as an image.*b\.jpg"):
+        Pictures({path: tmp_path / "b.jpg"}).write(Frame(path, wide), wide)
+    assert not (tmp_path / "b.jpg").exists()
 
 
 def test_video_file(tmp_path):
-    (tmp_path / "out").mkdir()
-    movie = VideoFile(tmp_path / "out", tmp_path / "clip.avi")
-    movie.rate = 8
+    target = tmp_path / "out" / "clip.mp4"
     picture = np.full((48, 64, 3), (200, 20, 10), np.uint8)
-    for number in range(5):
-        movie.write(Frame(tmp_path / "clip.avi", picture, number), picture)
-    movie.close()
-    video = Video(tmp_path / "out" / "clip.mp4")
+    with VideoFile(target, 8) as movie:
+        for number in range(5):
+            movie.write(Frame(tmp_path / "clip.avi", picture, number), picture)
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["clip.mp4"]
+    video = Video(target)
     frames = list(video)
     assert (video.rate, len(frames)) == (8, 5)
     assert np.abs(frames[2].image.astype(int) - picture).max() < 12
+
+
+def test_an_interrupted_video_leaves_nothing(tmp_path):
+    picture = np.zeros((48, 64, 3), np.uint8)
+    with pytest.raises(KeyboardInterrupt), VideoFile(tmp_path / "clip.mp4", 8) as movie:
+        movie.write(Frame(tmp_path / "clip.avi", picture), picture)
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ def names(paths, folder):
 
 
 def test_a_folder_with_all_below_it(folder):
-    images, videos = find_inputs(str(folder))
+    images, videos = find_inputs(str(folder), folder / "out")
     assert names(images, folder) == ["B.JPG", "a.png", "sub/c.png"]
     assert names(videos, folder) == ["clip.avi"]
 
@@ -39,7 +39,7 @@ def test_a_folder_with_all_below_it(folder):
     ],
 )
 def test_patterns_and_files(folder, pattern, found):
-    images, videos = find_inputs(str(folder / pattern))
+    images, videos = find_inputs(str(folder / pattern), folder / "out")
     assert sorted(names(images + videos, folder)) == found
 
 
@@ -47,7 +47,26 @@ def test_patterns_and_files(folder, pattern, found):
 def test_nothing_found(folder, what):
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match="check --input"):
-        find_inputs(str(folder / what))
+        find_inputs(str(folder / what), folder / "out")
+
+
+def test_earlier_predictions_are_left_out(folder):
+    images, _ = find_inputs(str(folder), folder / "sub")
+    assert names(images, folder) == ["B.JPG", "a.png"]
+    images, _ = find_inputs(str(folder / "**/*.png"), folder / "sub")
+    assert names(images, folder) == ["a.png"]
+    images, _ = find_inputs(str(folder / "sub/c.png"), folder / "sub")  # who names it means it
+    assert names(images, folder) == ["sub/c.png"]
+
+
+def test_a_video_that_was_cut_off_says_so(folder):
+    write_video(folder / "long.avi", 60)
+    data = (folder / "long.avi").read_bytes()
+    (folder / "long.avi").write_bytes(data[: len(data) // 2])
+    *frames, last = Video(folder / "long.avi")
+    assert 10 < len(frames) < 50
+    assert not any(frame.error for frame in frames)
+    assert f"long.avi: only {len(frames)} of 60 frames can be read" in last.error
 
 
 def test_images_that_cannot_be_read_say_why(folder):

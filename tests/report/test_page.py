@@ -11,13 +11,10 @@ from playwright.sync_api import sync_playwright
 
 from src.data.dataset import build_annotations
 from src.evaluation.coco import evaluate, ground_truth
-from src.report.page import write_report
+from src.report.diagnoses import confusion_chart
+from src.report.page import CHARTS, clear_report, write_report
 from tests.datasets import make_split
 
-CHARTS = (
-    "classes", "errors", "precision_recall", "thresholds", "confusion", "sizes", "calibration",
-    "training",
-)  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -43,27 +40,36 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def report(small, folder):
     """A report with odd names in it, the metrics it shows, and its configuration."""
-    run = folder / "run" / "ckpt"
-    run.mkdir(parents=True, exist_ok=True)
+    run = folder / "run"
+    run.mkdir(exist_ok=True)
     log = [{"kind": "step", "step": n, "loss": 1 / n} for n in (1, 2, 3)]
     log += [{"kind": "evaluation", "step": n, "AP": n / 10, "AP50": None} for n in (2, 3)]
     lines = [json.dumps(record) for record in log]
-    (run.parent / "metrics.jsonl").write_text("\n".join(lines) + '\n{"kind": "st')
+    (run / "metrics.jsonl").write_text("\n".join(lines) + '\n{"kind": "st')
     annotations = build_annotations(small, training=False)
-    cfg = small.replace(
-        classes=["background", "ellipse", "rectangle", "<b>tri & $x_1$</b>", "cross"],
-        checkpoint_path=str(run / "best.ckpt"),
-        pictures=3,
-    )
+    names = ("mean", "_" + "long " * 80, "<b>tri & $x_1$</b>", "cross")
     rows = detections(annotations, small.classes, np.random.default_rng(0))
     metrics = evaluate(annotations, small.classes, rows)
     by_class = {
-        name: dict(zip(cfg.classes[1:], column.values()))
-        for name, column in metrics.by_class.items()
+        name: dict(zip(names, column.values())) for name, column in metrics.by_class.items()
     }
     metrics = type(metrics)(metrics.overall, by_class, metrics.objects, metrics.precision)
-    page = write_report(cfg, "a.ckpt on <split>", annotations, rows, metrics, folder)
-    return page, metrics, cfg
+    page = write(folder, names, annotations, rows, metrics, run_folder=run, pictures=3)
+    return page, metrics, names
+
+
+def write(folder, names, annotations, rows, metrics, *, run_folder, pictures):
+    return write_report(
+        folder,
+        title="a.ckpt on <split>",
+        names=names,
+        annotations=annotations,
+        rows=rows,
+        metrics=metrics,
+        drawn_score=0.3,
+        pictures=pictures,
+        run_folder=run_folder,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def browser():
 
 
 def test_page_in_a_browser(report, browser, tmp_path):
-    page_path, metrics, cfg = report
+    page_path, metrics, names = report
     alone = tmp_path / "alone.html"  # without the files beside it
     alone.write_bytes(page_path.read_bytes())
     page = browser.new_page(viewport={"width": 1000, "height": 800})
@@ -103,14 +109,14 @@ def test_page_in_a_browser(report, browser, tmp_path):
     def column(number):
         return page.locator(f"tbody td:nth-child({number})").all_inner_texts()
 
-    names = list(cfg.classes[1:])
-    assert column(1) == names
+    shown = [" ".join(name.split()) for name in names]
+    assert column(1) == shown
     page.click("th:nth-child(2)")
     assert column(2) == sorted(column(2), reverse=True)
     page.click("th:nth-child(2)")
     assert column(2) == sorted(column(2))
     page.click("th:nth-child(1)")
-    assert column(1) == sorted(names)
+    assert column(1) == sorted(shown)
     page.close()
 
 
@@ -120,7 +126,7 @@ def table(path):
 
 
 def test_every_chart_is_a_picture_and_a_table(report):
-    page, metrics, cfg = report
+    page, metrics, names = report
     for name in CHARTS:
         picture = cv2.imread(str(page.parent / f"{name}.png"))
         assert picture.std() > 10
@@ -130,7 +136,7 @@ def test_every_chart_is_a_picture_and_a_table(report):
     classes = {row[0]: float(row[1]) for row in table(page.parent / "classes.csv")[1:]}
     assert classes == pytest.approx(metrics.class_ap)
     confusion = table(page.parent / "confusion.csv")
-    assert confusion[0][1:] == [*cfg.classes[1:], "background"]
+    assert confusion[0][1:] == [*names, "background"]
     training = table(page.parent / "training.csv")[1:]
     assert training == [
         ["1", "loss", "1.0"], ["2", "loss", "0.5"], ["3", "loss", str(1 / 3)],
@@ -152,7 +158,43 @@ def test_a_split_without_detections_or_objects_has_a_report_too(small, tmp_path)
     empty = make_split([[], []], classes=4, format="other")
     rows = np.zeros((0, 7))
     metrics = evaluate(empty, small.classes, rows)
-    page = write_report(small, "nothing", empty, rows, metrics, tmp_path)
+    names = small.classes[1:]
+    page = write(tmp_path, names, empty, rows, metrics, run_folder=tmp_path, pictures=9)
     text = page.read_text()
-    assert "None: every object was found" in text
+    assert "0 of 2 images have a false or missed box" in text
+    assert "No class was taken for another." in text
     assert "The training run" not in text
+
+
+def test_no_pictures_are_no_claim(small, tmp_path):
+    annotations = build_annotations(small, training=False)
+    rows = np.zeros((0, 7))
+    metrics = evaluate(annotations, small.classes, rows)
+    names = small.classes[1:]
+    page = write(tmp_path, names, annotations, rows, metrics, run_folder=tmp_path, pictures=0)
+    with_objects = int((annotations.object_counts() > 0).sum())
+    assert f"{with_objects} of 10 images have a false or missed box" in page.read_text()
+
+
+def test_an_older_report_is_cleared_and_nothing_else(report, tmp_path):
+    page, _, _ = report
+    folder = tmp_path / "report"
+    shutil.copytree(page.parent, folder)
+    (folder / "mine.png").write_text("keep")
+    (folder / "pictures" / "mine.txt").write_text("keep")
+    clear_report(folder)
+    left = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert left == {"mine.png", "pictures/mine.txt", "run/metrics.jsonl"}
+    clear_report(tmp_path / "none")
+
+
+def test_eighty_classes_are_named():
+    names = [f"class {k}" for k in range(80)]
+    matrix = np.eye(81, dtype=int) * 50
+    matrix[3, 7], matrix[9, 2], matrix[4, 80] = 8, 9, 70
+    chart = confusion_chart(matrix, names, 0.3)
+    assert "Most often: 9 x class 9 as class 2, 8 x class 3 as class 7." in chart.text
+    (axes,) = chart.figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == [*names, "background"]
+    height = chart.figure.get_size_inches()[1] * 72 / 81  # points that a name has
+    assert height > axes.get_yticklabels()[0].get_fontsize()

@@ -1,12 +1,11 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from src.data.dataset import build_annotations
 from src.data.drawing import FOUND, IGNORED, MISSED, draw_box
 from src.evaluation.matching import match_split
-from src.report.pictures import PICTURE_HEIGHT, draw_images, picked, worst_images
+from src.report.pictures import PICTURE_HEIGHT, Flawed, draw_images, flawed_images
 from tests.datasets import make_rows, make_split
 
 BOX = (10, 10, 50, 50)
@@ -20,12 +19,6 @@ def test_draw_box_touches_its_edges():
     assert image[40, 30].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("count", [0, 3, 10, 1000])
-def test_picked_are_the_same_every_time(count):
-    assert picked(10, count) == picked(10, count)
-    assert len(set(picked(10, count))) == min(count, 10)
-
-
 def test_worst_images_come_first_and_good_ones_not_at_all():
     annotations = make_split([[(BOX, 0)], [(BOX, 0)], [(BOX, 0), (BOX, 0, True)], []], classes=1)
     rows = make_rows(
@@ -34,8 +27,9 @@ def test_worst_images_come_first_and_good_ones_not_at_all():
         (2, BOX, 0, 0.9),
         (3, BOX, 0, 0.2),
     )
-    assert worst_images(annotations, match_split(annotations, rows), 0.3) == [0, 1]
-    assert worst_images(annotations, match_split(annotations, rows), 0.1) == [0, 3]
+    matches = match_split(annotations, rows)
+    assert flawed_images(annotations, matches, 0.3) == [Flawed(0, 1, 1), Flawed(1, 0, 1)]
+    assert flawed_images(annotations, matches, 0.1) == [Flawed(0, 1, 1), Flawed(3, 1, 0)]
 
 
 def has(half, colour):
@@ -58,7 +52,7 @@ def test_colours_tell_right_from_wrong(small):
     ):
         matches = match_split(annotations, np.array(rows).reshape(-1, 7))
         names = small.classes[1:]
-        ((drawn, picture),) = draw_images(annotations, names, matches, [index], least=0.3)
+        ((_, drawn, picture),) = draw_images(annotations, names, matches, [index], least=0.3)
         assert drawn.image_id == record.image_id
         assert picture.shape[0] == PICTURE_HEIGHT
         halves = np.split(picture[:, : picture.shape[1] // 2 * 2], 2, axis=1)
@@ -71,8 +65,8 @@ def test_low_scores_are_not_drawn(small):
     rows = np.array([[annotations.image_ids[0], 5, 5, 20, 30, 0.2, annotations.category_ids[0]]])
     matches = match_split(annotations, rows)
     names = small.classes[1:]
-    ((_, hidden),) = draw_images(annotations, names, matches, [0], least=0.3)
-    ((_, shown),) = draw_images(annotations, names, matches, [0], least=0.1)
+    ((_, _, hidden),) = draw_images(annotations, names, matches, [0], least=0.3)
+    ((_, _, shown),) = draw_images(annotations, names, matches, [0], least=0.1)
     changed = (hidden != shown).any(axis=(0, 2))
     assert changed.any()
     assert not changed[: hidden.shape[1] // 2].any()
