@@ -1,6 +1,5 @@
 """Views of an image, put together: with a model that sees rectangles, and with the network."""
 
-import mindspore as ms
 import numpy as np
 import pytest
 
@@ -20,6 +19,7 @@ from src.inference import (
     input_sizes,
 )
 from src.models.ssd import build_ssd
+from tests.networks import excite
 
 
 class SeesBright(Model):
@@ -102,12 +102,7 @@ def network_of():
 
     def make(cfg):
         if not built:
-            built["it"] = build_ssd(cfg, build_anchors(cfg).boxes_per_cell).set_train(False)
-            rng = np.random.default_rng(0)
-            for head in (built["it"].box_head, built["it"].class_head):
-                weight = head.predictor.weight
-                draw = rng.normal(0, 0.3, weight.shape).astype(np.float32)
-                weight.set_data(ms.Tensor(draw))
+            built["it"] = excite(build_ssd(cfg, build_anchors(cfg).boxes_per_cell))
         return built["it"]
 
     return make

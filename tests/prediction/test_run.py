@@ -1,0 +1,92 @@
+"""Predictions on many frames, with a detector that finds as many objects as a frame is bright."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.detection.postprocess import Detections
+from src.errors import NotFinite
+from src.files import JsonList
+from src.prediction.run import Recorder, predict
+from src.prediction.sources import Frame
+
+BLACK = np.zeros((8, 10, 3), np.uint8)
+
+
+class Counts:
+    """Stands in for a Detector: finds n objects where the first pixel is n, and breaks at 99."""
+
+    batch_size = 3
+
+    def __init__(self):
+        self.batches = []
+
+    def look(self, images):
+        self.batches.append(len(images))
+        return [np.array([int(image[0, 0, 0]) for image in images])], np.ones((len(images), 1, 2))
+
+    def thin_out(self, outputs, scales, row, image):
+        count = int(outputs[0][row])
+        if count == 99:
+            raise NotFinite("nan among the scores")
+        assert count == image[0, 0, 0]  # the output of this image and no other
+        boxes = np.tile(np.array([[1, 2, 5, 6.0]]), (count, 1))
+        return Detections(boxes, np.linspace(0.9, 0.2, count), np.arange(count) % 2)
+
+
+def frames(*counts):
+    """A frame for each count; one that cannot be read for None."""
+    for number, count in enumerate(counts):
+        path = Path(f"{number}.png")
+        if count is None:
+            yield Frame(path, BLACK, error=f"{path}: damaged")
+        else:
+            yield Frame(path, np.full_like(BLACK, count))
+
+
+def test_every_frame_in_order_with_its_own_detections():
+    detector, used = Counts(), []
+    counts = [2, None, 0, 5, 1, None, None, None, 99, 3, 4]
+    done = list(
+        predict(detector, frames(*counts), lambda f, d: used.append((f.path.stem, len(d.scores))))
+    )
+    assert [frame.path.stem for frame in done] == [str(n) for n in range(11)]
+    assert used == [(str(n), c) for n, c in enumerate(counts) if c not in (None, 99)]
+    assert {f.path.stem: f.error for f in done if f.error} == {
+        **{str(n): f"{n}.png: damaged" for n in (1, 5, 6, 7)},
+        "8": "8.png: the network's outputs: nan among the scores",
+    }
+    assert detector.batches == [2, 2, 1, 2]
+
+
+def test_what_goes_wrong_with_a_result_ends_it():
+    def use(frame, found):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        list(predict(Counts(), frames(1, 2, 3, 4, 5, 6, 7, 8), use))
+
+
+def test_recorder(tmp_path):
+    written = []
+
+    class Sink:
+        def write(self, frame, picture):
+            written.append((frame.path.stem, bool(picture.any())))
+
+    with JsonList(tmp_path / "p.json") as results:
+        recorder = Recorder(results, ("cat", "dog"), least=0.5)
+        use = recorder.into(Sink())
+        detector = Counts()
+        for frame in frames(0, 3):
+            outputs, scales = detector.look([frame.image])
+            use(frame, detector.thin_out(outputs, scales, 0, frame.image))
+    assert written == [("0", False), ("1", True)]
+    assert results.count == 2
+    # scores 0.9, 0.55 and 0.2
+    assert recorder.objects == {"cat": 1, "dog": 1}
+    assert recorder.summary(4.0) == (
+        "2 images in 4.0 s, 0.50 a second, the first one's compilation included\n"
+        "2 objects with a score of at least 0.5: 1 cat, 1 dog"
+    )
