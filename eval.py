@@ -10,10 +10,13 @@ from src.launch import check_launch, find_launch
 def main(argv=None) -> None:
     from src.config import parse_args
     from src.data.dataset import build_annotations
-    from src.evaluation.protocol import build_protocol
+    from src.errors import InputError
+    from src.evaluation.protocol import build_protocol, unusual_settings
     from src.files import check_file, make_output_folder
 
     cfg = parse_args(__doc__, argv)
+    if cfg.model:
+        raise InputError("--model is for predict.py; eval.py takes a --checkpoint_path")
     launch = find_launch()
     check_launch(launch, cfg)
     check_file(cfg, "checkpoint_path", needed=True)
@@ -21,6 +24,9 @@ def main(argv=None) -> None:
     split = build_annotations(cfg, training=False)
     protocol = build_protocol(cfg)
     annotations = protocol.images_of(split)
+    counted = f"{len(annotations)} of {len(split)}" if len(annotations) < len(split) else len(split)
+    title = f"{cfg.checkpoint_path} on {split.source}: {counted} images, {protocol}"
+    title += unusual_settings(cfg)
 
     from src.device import build_device
     from src.evaluation.detect import detect_with
@@ -29,19 +35,20 @@ def main(argv=None) -> None:
     ranks = build_device(cfg, launch)
     if ranks.is_main:
         print(split.summary())
-        print(cost_of_views(cfg) or "one view of each image")
+        print(cost_of_views(cfg))
     network = load_network(cfg)
     started = time.perf_counter()
     found = detect_with(network, cfg, annotations, ranks=ranks)
     if ranks.is_main:
         seconds = time.perf_counter() - started
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
-    ranks.main_does(lambda: report(cfg, protocol, annotations, found, folder))
+    ranks.main_does(lambda: report(cfg, title, annotations, found, folder))
 
 
-def report(cfg, protocol, annotations, found, folder: Path) -> None:
+def report(cfg, title: str, annotations, found, folder: Path) -> None:
     """Works out the metric, and writes and prints what the detections amount to."""
     from src.evaluation.coco import evaluate, ground_truth
+    from src.evaluation.protocol import SETTINGS
     from src.evaluation.results import write_results
     from src.files import to_json, write_atomically
     from src.report.page import clear_report, write_report
@@ -53,11 +60,12 @@ def report(cfg, protocol, annotations, found, folder: Path) -> None:
     truth = ground_truth(annotations, cfg.classes)  # what they are compared with
     write_atomically(folder / "ground_truth.json", to_json(truth))
     metrics = evaluate(annotations, cfg.classes, found.rows)
-    title = f"{cfg.checkpoint_path} on {annotations.source}: {len(annotations)} images, {protocol}"
     print(metrics_table(metrics, title))
     if found.unreadable.messages:
         print(f"without detections: {found.unreadable}")
-    numbers = {"protocol": str(protocol), "images": len(annotations), **metrics.numbers()}
+    settings = {name: cfg[name] for name in SETTINGS}
+    numbers = {"title": title, "protocol": cfg.protocol, "settings": settings}
+    numbers.update(images=len(annotations), **metrics.numbers())
     write_atomically(folder / "report" / "metrics.json", to_json(numbers))
     print(f"detections: {folder / 'detections.json'}")
     if not cfg.report:
@@ -71,7 +79,7 @@ def report(cfg, protocol, annotations, found, folder: Path) -> None:
         metrics=metrics,
         drawn_score=cfg.drawn_score,
         pictures=cfg.pictures,
-        run_folder=Path(cfg.checkpoint_path).absolute().parents[1],
+        run_folder=Path(cfg.checkpoint_path).absolute().parent.parent,
     )
     print(f"report: {page}")
 

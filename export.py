@@ -10,7 +10,7 @@ from src.launch import find_launch
 def main(argv=None) -> None:
     from src.config import parse_args
     from src.files import check_file, make_output_folder
-    from src.formats import SUFFIXES, description_path, write_description
+    from src.formats import SUFFIXES, description_path, format_of, write_description
 
     cfg = parse_args(__doc__, argv)
     if find_launch().size > 1:
@@ -19,6 +19,11 @@ def main(argv=None) -> None:
     path = Path(cfg.file_name)
     if not path.name:
         raise InputError(f"--file_name is {cfg.file_name!r}; expected the path of a file")
+    if format_of(str(path)) not in ("", cfg.file_format):
+        raise InputError(
+            f"--file_name is {cfg.file_name}, but --file_format is {cfg.file_format}; its suffix "
+            f"is {SUFFIXES[cfg.file_format]}"
+        )
     if path.suffix != SUFFIXES[cfg.file_format]:
         path = path.with_name(path.name + SUFFIXES[cfg.file_format])
     make_output_folder(str(path.parent), "file_name")

@@ -196,6 +196,8 @@ def check_consistency(values: Mapping[str, Any]) -> None:
     for name in ("aspect_ratios", "tta_scales"):
         if not values[name]:
             raise InputError(f"{name} is empty; expected at least one")
+    if len(set(values["tta_scales"])) < len(values["tta_scales"]):
+        raise InputError(f"tta_scales is {as_lists(values['tta_scales'])}; one comes twice")
     check_training(values)
 
 

@@ -93,7 +93,10 @@ class Detector:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise InputError(f"an image is {image.dtype} {image.shape}; expected uint8 (H,W,3)")
         if len(images) > self.batch_size:
-            raise InputError(f"{len(images)} images at once; the detector takes {self.batch_size}")
+            raise InputError(
+                f"{len(images)} images at once; the detector takes {self.batch_size}, load it with "
+                "another eval_batch_size"
+            )
         fitted = [
             [fit_image(image, size, keep_aspect=self.keep_aspect) for image in images]
             for size in self.inference.sizes

@@ -163,16 +163,17 @@ def input_sizes(image_size: Size, scales: Sequence[float]) -> tuple[Size, ...]:
 
 
 def cost_of_views(cfg) -> str:
-    """What test-time augmentation looks at, and how much more that is; "" without it."""
+    """What is looked at of each image, and how much more that is than one view of its size."""
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
     views = len(sizes) * (2 if cfg.tta_flip else 1)
-    if views == 1:
-        return ""
     pixels = sum(height * width for height, width in sizes) * (2 if cfg.tta_flip else 1)
     times = pixels / (cfg.image_size[0] * cfg.image_size[1])
     shown = ", ".join(f"{height} x {width}" for height, width in sizes)
     mirrored = ", each mirrored too" if cfg.tta_flip else ""
-    return f"{views} views of each image, at {shown}{mirrored}: {times:.1f} times the work"
+    count = f"{views} views" if views > 1 else "one view"
+    return f"{count} of each image, at {shown}{mirrored}" + (
+        f": {times:.1f} times the work" if times != 1 else ""
+    )
 
 
 def load_network(cfg) -> SSD:

@@ -79,7 +79,7 @@ class Interruption:
                 self._tell(f"\n{name}: leaving at once")
                 os._exit(Interrupted(signum).exit_status)
             self.asked = signum
-            self._tell(f"\n{name}: saving and leaving after this update; once more leaves at once")
+            self._tell(f"\n{name}: saving what is done and leaving; once more leaves at once")
 
     def _tell(self, message: str) -> None:
         """Prints to stderr, if that is still there."""

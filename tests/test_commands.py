@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import mindspore as ms
 import numpy as np
@@ -26,6 +27,15 @@ def run(script, *flags, env=None):
     return subprocess.run(
         command, cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, **(env or {})}
     )
+
+
+def wait_until(happened, process):
+    """Waits for `happened()`, a minute at most, while the process runs."""
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +112,12 @@ def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):
     assert "protocol legacy (scores above 0.1, 100 detections a class in each" in process.stdout
     assert "4 views of each image" in process.stdout
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert report["protocol"].startswith("protocol legacy")
+    assert report["protocol"] == "legacy"
+    assert report["settings"]["nms"] == "soft"
+    assert "nms=soft, tta_flip=True, tta_scales=[1.0, 1.5]" in report["title"]
     truth = json.loads((tmp_path / "ground_truth.json").read_text())
     assert report["images"] == len(truth["images"]) < 10
+    assert f": {report['images']} of 10 images, protocol legacy" in process.stdout
     assert not (tmp_path / "report" / "report.html").exists()
     results = json.loads((tmp_path / "detections.json").read_text())
     if results:  # pycocotools does not read an empty list
@@ -155,6 +168,7 @@ def test_predict(trained, pile, tmp_path):
     )
     assert process.returncode == 1, process.stderr
     assert process.stderr.endswith("error: 3 of 8 files could not be read, or not wholly\n")
+    assert "objects with a score of at least 0: " in process.stdout
     for name in ("empty.jpg", "none.png", "none.mp4"):
         assert f"passed over: {pile / name}: " in process.stderr
     assert "Traceback" not in process.stderr
@@ -169,6 +183,42 @@ def test_predict(trained, pile, tmp_path):
     left = {str(p.relative_to(tmp_path / "new")) for p in (tmp_path / "new").rglob("*.*")}
     pictures = {str(path.relative_to(pile)) for path in images}
     assert left == {"predictions.json", "clip.avi.mp4", *pictures}
+
+
+def test_predict_stops_when_asked_and_keeps_what_is_done(trained, pile, tmp_path):
+    _, folder, _ = trained
+    images = tmp_path / "many"
+    images.mkdir()
+    source = next(path for path in pile.glob("*.jpg") if path.stat().st_size)
+    for number in range(2000):
+        (images / f"{number:04}.jpg").symlink_to(source)
+    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={images}"]
+    process = subprocess.Popen(
+        [sys.executable, "predict.py", *flags, f"--output={tmp_path / 'out'}"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: any((tmp_path / "out").glob("*.jpg")), process)
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert "SIGTERM: saving what is done and leaving" in errors
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert 0 < len(entries) < 2000
+    assert out.startswith(f"{len(entries):,} images in ")
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == len(entries)
+
+
+def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_path):
+    _, folder, _ = trained
+    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={pile}/none.*"]
+    process = run("predict.py", *flags, f"--output={tmp_path}")
+    assert process.returncode == 1
+    assert process.stderr.endswith("error: none of 2 files could be read\n")
+    assert process.stdout == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_predict_with_an_exported_file(trained, pile, tmp_path):
@@ -348,6 +398,10 @@ def no_mindspore(tmp_path_factory):
         ("eval.py", ["{small}", "--checkpoint_path=none.ckpt"], ["none.ckpt", "no such file"]),
         ("eval.py", ["{small}", "--protocol=voc"], ["protocol is 'voc'", "coco, legacy"]),
         ("eval.py", ["{small}", "--tta_scales=[]"], ["tta_scales is empty"]),
+        ("eval.py", ["{small}", "--tta_scales=[1, 1]"], ["tta_scales", "one comes twice"]),
+        ("eval.py", ["{small}", "--model=a.onnx"], ["--model is for predict.py"]),
+        ("predict.py", ["--input={bad}", "--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
+        ("export.py", ["--checkpoint_path={bad}", "--file_name=a.onnx"], ["a.onnx", "MINDIR"]),
         ("predict.py", ["--checkpoint_path={bad}"], ["--input is needed"]),
         ("predict.py", ["--checkpoint_path={bad}", "--input=/no"], ["/no: no such", "--input"]),
         ("predict.py", ["--input={bad}"], ["--checkpoint_path is needed", "--model"]),

@@ -16,6 +16,7 @@ from src.inference import (
     Model,
     NetworkModel,
     build_inference,
+    cost_of_views,
     input_sizes,
 )
 from src.models.ssd import build_ssd
@@ -76,6 +77,17 @@ def test_one_object_seen_in_several_views_is_one_detection():
 def test_input_sizes():
     assert input_sizes((640, 320), [1.0, 0.8, 1.25]) == ((640, 320), (512, 256), (800, 416))
     assert input_sizes((64, 64), [0.1]) == ((32, 32),)
+
+
+def test_what_views_cost(small):
+    cfg = small.replace(image_size=[64, 96])
+    assert cost_of_views(cfg) == "one view of each image, at 64 x 96"
+    assert cost_of_views(cfg.replace(tta_scales=[0.5])) == (
+        "one view of each image, at 32 x 64: 0.3 times the work"
+    )
+    assert cost_of_views(cfg.replace(tta_scales=[1.0, 2.0], tta_flip=True)) == (
+        "4 views of each image, at 64 x 96, 128 x 192, each mirrored too: 10.0 times the work"
+    )
 
 
 def test_an_exported_file_gets_batches_of_its_own_size():

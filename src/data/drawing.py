@@ -6,7 +6,8 @@ import numpy as np
 from src.data.annotations import Record
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-FOUND, MISSED, IGNORED = (40, 170, 60), (215, 40, 40), (130, 130, 130)  # green, red, grey
+# blue, orange and grey, which the colour-blind tell apart too
+FOUND, MISSED, IGNORED = (30, 110, 220), (235, 95, 0), (130, 130, 130)
 GOLDEN_ANGLE = 137.508  # degrees of hue between two labels: neighbours differ, none repeats
 
 

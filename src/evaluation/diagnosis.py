@@ -91,11 +91,16 @@ def calibrate(matches: Matches) -> Calibration:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Precision, recall and F1 (101,) over all classes together, if scores below THRESHOLDS go."""
+    """Precision, recall and F1 (101,) over all classes together, if scores below THRESHOLDS go.
+
+    Attributes:
+        lowest: score of a detection; below it the curves are flat because nothing was kept.
+    """
 
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
+    lowest: float
 
     def best(self) -> int:
         """Index of the threshold with the highest F1."""
@@ -115,4 +120,4 @@ def trade_off(annotations: Annotations, matches: Matches) -> Tradeoff:
     precision = np.where(detections, hits / np.maximum(detections, 1), np.nan)
     recall = hits / objects if objects else np.full(len(hits), np.nan)
     f1 = 2 * hits / np.maximum(detections + objects, 1)
-    return Tradeoff(precision, recall, f1)
+    return Tradeoff(precision, recall, f1, float(matches.score.min(initial=1)))

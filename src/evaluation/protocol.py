@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.config import Config
+from src.config import Config, as_lists, load_keys
 from src.data.annotations import Annotations
 from src.errors import InputError
 
@@ -12,6 +12,11 @@ MOST_DETECTIONS = 100  # of a class in an image that COCO's metric looks at
 LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation that 0.374 was published with
 LEGACY_CANDIDATES = 10_000  # more than a trained network has; an untrained one would take minutes
 LARGEST_ID = 2**53  # that COCO's array form, of floats, can hold
+
+# what else than the protocol and the network decides what is detected
+SETTINGS = (
+    "nms", "nms_iou", "soft_sigma", "class_agnostic", "candidates", "tta_flip", "tta_scales",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,22 @@ class Protocol:
 
 
 def build_protocol(cfg: Config) -> Protocol:
-    """The protocol that the configuration names."""
+    """The protocol that the configuration names; InputError where other keys contradict it."""
     if cfg.protocol == "legacy":
+        for key in ("score_threshold", "max_detections"):
+            if cfg[key] != load_keys()[key].default:
+                raise InputError(
+                    f"{key} is {cfg[key]}, but protocol legacy has limits of its own; leave it out"
+                )
         return Protocol("legacy", LEGACY_SCORE, max_per_class=LEGACY_PER_CLASS, plain_only=True)
     return Protocol("coco", cfg.score_threshold, min(cfg.max_detections, MOST_DETECTIONS))
+
+
+def unusual_settings(cfg: Config) -> str:
+    """The SETTINGS that are not the defaults, as ", key=value ..."; "" where all are."""
+    keys = load_keys()
+    return "".join(
+        f", {name}={as_lists(cfg[name])}"
+        for name in SETTINGS
+        if as_lists(cfg[name]) != as_lists(keys[name].default)
+    )

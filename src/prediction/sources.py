@@ -49,9 +49,11 @@ def find_inputs(text: str, output: Path) -> tuple[list[Path], list[Path]]:
         found = [path for path in Path(text).rglob("*") if is_image(path) or is_video(path)]
     else:
         found = [Path(name) for name in glob.glob(text, recursive=True)]
-    if not os.path.isfile(text):
-        found = [path for path in found if output.resolve() not in path.resolve().parents]
     found = sorted(path for path in found if path.is_file())
+    if found and not os.path.isfile(text):
+        found = [path for path in found if output.resolve() not in path.resolve().parents]
+        if not found:
+            raise InputError(f"{text}: all of it is in {output}; set --output to another folder")
     if not found:
         raise InputError(
             f"{text}: no such file, and no folder with images ({' '.join(SUFFIXES)}) or videos; "

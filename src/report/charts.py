@@ -14,7 +14,7 @@ from src.report.table import number
 BLUE, LIGHT, RED, GREEN, GREY = "#2463a8", "#9dc1e6", "#c23b3b", "#2b8a4b", "#8a8a8a"
 WIDTH = 8.0  # inches
 LONGEST_NAME = 24  # letters of a class that charts show
-MOST_IN_LEGEND = 12  # curves
+MOST_IN_LEGEND = 10  # curves
 CURVE_IOUS = {0: "0.50", 2: "0.60", 4: "0.70", 6: "0.80", 8: "0.90"}  # by index
 
 
@@ -68,6 +68,7 @@ def class_chart(metrics: Metrics) -> Chart:
     axes.set_yticks(places, [short(p[2]) for p in pairs], parse_math=False)
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_xlim(0, 1.15)
+    axes.set_xticks(np.linspace(0, 1, 6))
     axes.legend(loc="lower right")
     return Chart(
         "classes",
@@ -90,15 +91,17 @@ def curve_chart(metrics: Metrics) -> Chart:
         mean = curves[index][:, counted].mean(axis=1) if counted.any() else np.full(101, np.nan)
         columns.append((f"mean at IoU {iou}", mean))
         left.plot(RECALLS, mean, color=BLUE, alpha=1 - index / 12, label=f"IoU {iou}")
+    shown = extremes(metrics.by_class["AP50"])
     for label, name in enumerate(metrics.class_ap):
         values = np.where(curves[0, :, label] > -1, curves[0, :, label], np.nan)
         columns.append((f"{name} at IoU 0.50", values))
-        right.plot(RECALLS, values, lw=0.8, alpha=0.7, label=short(name))
+        if name in shown:
+            right.plot(RECALLS, values, lw=0.9, label=short(name))
     left.legend(loc="upper right", fontsize=8)
-    if len(metrics.class_ap) <= MOST_IN_LEGEND:
-        for text in right.legend(loc="upper right", fontsize=8).get_texts():
-            text.set_parse_math(False)
-    for axes, title in ((left, "mean of the classes"), (right, "each class, IoU 0.50")):
+    for text in right.legend(loc="upper right", fontsize=8).get_texts():
+        text.set_parse_math(False)
+    which = "each class" if len(shown) == len(metrics.class_ap) else "the best and worst classes"
+    for axes, title in ((left, "mean of the classes"), (right, f"{which}, IoU 0.50")):
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     return Chart(
         "precision_recall",
@@ -108,6 +111,13 @@ def curve_chart(metrics: Metrics) -> Chart:
         ("recall", *(name for name, _ in columns)),
         np.column_stack([RECALLS, *(values for _, values in columns)]).round(5).tolist(),
     )
+
+
+def extremes(values: dict[str, float]) -> set[str]:
+    """The names with the highest and the lowest values, MOST_IN_LEGEND of them."""
+    order = sorted((name for name in values if not np.isnan(values[name])), key=values.get)
+    half = MOST_IN_LEGEND // 2
+    return set(order if len(order) <= MOST_IN_LEGEND else order[:half] + order[-half:])
 
 
 def size_chart(metrics: Metrics) -> Chart:
@@ -132,7 +142,8 @@ def size_chart(metrics: Metrics) -> Chart:
     return Chart(
         "sizes",
         "AP by object size",
-        "Sizes as COCO has them: the root of an object's area in pixels of the image.",
+        "Sizes as COCO has them: the root of an object's area in pixels of the image. The area is "
+        "the annotation file's, that of an outline perhaps, or else that of the box.",
         figure,
         ("size", "objects", "AP", "AP50"),
         rows,
@@ -154,11 +165,13 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
         steps, ap, ap50 = zip(*evaluations)
         right.plot(steps, ap, "o-", color=BLUE, ms=3, label="AP")
         right.plot(steps, ap50, "o-", color=LIGHT, ms=3, label="AP50")
-        right.legend()
+        right.legend(loc="lower left")
+    else:
+        right.text(0.5, 0.5, "not evaluated", ha="center", transform=right.transAxes)
     right.set(title="AP", xlabel="update")
     for axes in (left, right):
         axes.set_xlim(left=0)
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1)
     rows = [(step, "loss", loss) for step, loss in losses]
     for step, ap, ap50 in evaluations:
         rows += [(step, "AP", ap), (step, "AP50", ap50)]

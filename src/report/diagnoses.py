@@ -26,14 +26,15 @@ def error_chart(errors: Errors) -> Chart:
     left.set_title(f"AP50 it costs, of {errors.ap50:.3f}")
     right.set_title("how many")
     for axes in (left, right):
-        axes.invert_yaxis()
+        axes.set_ylim(len(KINDS) - 0.5, -0.5)
         axes.margins(x=0.2)
     meanings = "; ".join(f"{kind}: {MEANINGS[kind]}" for kind in KINDS)
     return Chart(
         "errors",
         "Kinds of error",
         "What AP50 would rise by if all errors of a kind were mended, after TIDE (Bolya et al., "
-        f"2020). {meanings}. Detections of any score count.",
+        f"2020). {meanings}. All detections count here, of whatever score; costs do not add up, "
+        "since one error can hide another.",
         figure,
         ("kind", "AP50 it costs", f"errors ({MISSED}: objects)"),
         [(kind, errors.cost[kind], errors.counts[kind]) for kind in KINDS],
@@ -64,7 +65,8 @@ def confusion_chart(matrix: np.ndarray, names: Sequence[str], least: float) -> C
         "confusion",
         "Confusion matrix",
         f"Objects by true class (rows) and what was detected there with a score of at least "
-        f"{least:g}. Right column: missed. Bottom row: detections where nothing is. "
+        f"{least:g}. Right column: missed by those. Bottom row: detections that are left over, "
+        "second ones of an object and badly placed ones among them. "
         + frequent_confusions(matrix, labels),
         figure,
         ("true \\ detected", *labels),
@@ -119,8 +121,9 @@ def calibration_chart(calibration: Calibration) -> Chart:
 def threshold_chart(tradeoff: Tradeoff) -> Chart:
     """Precision, recall and F1 over the score threshold."""
     figure, (axes,) = new_figure(3)
-    for name, colour in (("precision", BLUE), ("recall", GREEN), ("f1", RED)):
-        axes.plot(THRESHOLDS, getattr(tradeoff, name), color=colour, label=name.replace("f1", "F1"))
+    for name, colour in (("precision", BLUE), ("recall", GREEN), ("F1", RED)):
+        axes.plot(THRESHOLDS, getattr(tradeoff, name.lower()), color=colour, label=name)
+    axes.axvspan(0, tradeoff.lowest, color=GREY, alpha=0.15, lw=0)
     best = tradeoff.best()
     axes.axvline(THRESHOLDS[best], color=GREY, ls="--", lw=1)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold")
@@ -128,8 +131,9 @@ def threshold_chart(tradeoff: Tradeoff) -> Chart:
     return Chart(
         "thresholds",
         "Which score threshold?",
-        f"Precision and recall at IoU 0.5, all classes together, if lower scores are dropped. F1 "
-        f"is highest, {tradeoff.f1[best]:.3f}, at {THRESHOLDS[best]:.2f}.",
+        f"Precision and recall at IoU 0.5, all classes together, if lower scores are dropped "
+        f"(below {tradeoff.lowest:.2f} they were). F1 is highest, {tradeoff.f1[best]:.3f}, at "
+        f"{THRESHOLDS[best]:.2f}.",
         figure,
         ("threshold", "precision", "recall", "F1"),
         np.column_stack([THRESHOLDS, tradeoff.precision, tradeoff.recall, tradeoff.f1])

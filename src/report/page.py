@@ -62,15 +62,16 @@ def write_report(
     """
     matches = match_split(annotations, rows)
     confusion = confusion_matrix(annotations, matches, drawn_score)
-    charts = [
-        class_chart(metrics),
-        error_chart(find_errors(annotations, matches)),
-        curve_chart(metrics),
-        threshold_chart(trade_off(annotations, matches)),
-        confusion_chart(confusion, names, drawn_score),
-        size_chart(metrics),
-        calibration_chart(calibrate(matches)),
-    ]
+    charts = [class_chart(metrics), size_chart(metrics)]
+    if len(rows):
+        charts[1:1] = [
+            error_chart(find_errors(annotations, matches)),
+            curve_chart(metrics),
+            threshold_chart(trade_off(annotations, matches)),
+            confusion_chart(confusion, names, drawn_score),
+        ]
+        charts.append(calibration_chart(calibrate(matches)))
+    objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     if run := read_run(run_folder):
         charts.append(run_chart(*run))
     flawed = flawed_images(annotations, matches, drawn_score)
@@ -81,6 +82,8 @@ def write_report(
         title=title,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
+        objects=objects.tolist(),
+        detections=len(rows),
         charts=charts,
         figures={chart.name: write_chart(chart, folder) for chart in charts},
         flawed=len(flawed),
@@ -100,7 +103,8 @@ def clear_report(folder: Path) -> None:
     for path in [folder / name for name in (PAGE, *names)]:
         path.unlink(missing_ok=True)
     for path in (folder / PICTURES).glob("*.jpg"):
-        path.unlink()
+        if path.stem.lstrip("-").isdigit():  # an image id
+            path.unlink()
 
 
 def read_run(folder: Path) -> tuple[list[tuple], ...]:

@@ -8,7 +8,7 @@ from src.data.dataset import build_annotations
 from src.detection.postprocess import build_postprocessor
 from src.errors import InputError
 from src.evaluation.coco import evaluate, ground_truth
-from src.evaluation.protocol import build_protocol
+from src.evaluation.protocol import build_protocol, unusual_settings
 from tests.datasets import make_split
 
 BOX = (0, 0, 40, 40)
@@ -24,7 +24,10 @@ def test_coco_counts_every_image(small):
 
 
 def test_legacy_leaves_out_images_without_objects_and_with_crowds(small):
-    protocol = build_protocol(small.replace(protocol="legacy", score_threshold=0.01))
+    for key, value in {"score_threshold": 0.01, "max_detections": 50}.items():
+        with pytest.raises(InputError, match=f"{key} is {value}, but protocol legacy has limits"):
+            build_protocol(small.replace(protocol="legacy", **{key: value}))
+    protocol = build_protocol(small.replace(protocol="legacy"))
     assert str(protocol).startswith("protocol legacy (scores above 0.1, 100 detections a class")
     annotations = make_split(
         [[], [(BOX, 0)], [(BOX, 0), (BOX, 0, True)], [(BOX, 0, True)], [(BOX, 0)]], classes=1
@@ -53,6 +56,12 @@ def test_only_its_images_are_in_the_ground_truth_and_the_metric(small):
         [[e["image_id"], *e["bbox"], 0.5, e["category_id"]] for e in truth["annotations"]]
     )
     assert evaluate(counted, small.classes, rows).overall["AP"] == pytest.approx(1)
+
+
+def test_settings_that_are_not_the_usual_ones_are_named(small):
+    assert unusual_settings(small) == ""
+    cfg = small.replace(nms="soft", tta_scales=[0.5, 1.0], class_agnostic=True)
+    assert unusual_settings(cfg) == ", nms=soft, class_agnostic=True, tta_scales=[0.5, 1.0]"
 
 
 def test_no_more_detections_than_the_metric_looks_at(small):

@@ -59,6 +59,11 @@ def test_earlier_predictions_are_left_out(folder):
     assert names(images, folder) == ["sub/c.png"]
 
 
+def test_output_that_holds_all_of_the_input(folder):
+    with pytest.raises(InputError, match="all of it is in .*; set --output to another folder"):
+        find_inputs(str(folder / "sub"), folder)
+
+
 def test_a_video_that_was_cut_off_says_so(folder):
     write_video(folder / "long.avi", 60)
     data = (folder / "long.avi").read_bytes()

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from src.data.dataset import build_annotations
-from src.evaluation.coco import evaluate, ground_truth
+from src.evaluation.coco import Metrics, evaluate, ground_truth
+from src.report.charts import curve_chart
 from src.report.diagnoses import confusion_chart
 from src.report.page import CHARTS, clear_report, write_report
 from tests.datasets import make_split
@@ -111,10 +112,12 @@ def test_page_in_a_browser(report, browser, tmp_path):
 
     shown = [" ".join(name.split()) for name in names]
     assert column(1) == shown
-    page.click("th:nth-child(2)")
-    assert column(2) == sorted(column(2), reverse=True)
-    page.click("th:nth-child(2)")
-    assert column(2) == sorted(column(2))
+    assert sum(map(int, column(2))) == metrics.objects["all"]
+    page.click("th:nth-child(3)")
+    assert column(3) == sorted(column(3), reverse=True)
+    page.click("th:nth-child(3)")
+    assert column(3) == sorted(column(3))
+    assert page.evaluate("document.querySelectorAll('th[data-order]').length") == 1
     page.click("th:nth-child(1)")
     assert column(1) == sorted(shown)
     page.close()
@@ -162,7 +165,9 @@ def test_a_split_without_detections_or_objects_has_a_report_too(small, tmp_path)
     page = write(tmp_path, names, empty, rows, metrics, run_folder=tmp_path, pictures=9)
     text = page.read_text()
     assert "0 of 2 images have a false or missed box" in text
-    assert "No class was taken for another." in text
+    assert "Nothing was detected" in text
+    assert not (tmp_path / "errors.png").exists()
+    assert (tmp_path / "classes.png").exists()
     assert "The training run" not in text
 
 
@@ -181,10 +186,10 @@ def test_an_older_report_is_cleared_and_nothing_else(report, tmp_path):
     folder = tmp_path / "report"
     shutil.copytree(page.parent, folder)
     (folder / "mine.png").write_text("keep")
-    (folder / "pictures" / "mine.txt").write_text("keep")
+    (folder / "pictures" / "mine.jpg").write_text("keep")
     clear_report(folder)
     left = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    assert left == {"mine.png", "pictures/mine.txt", "run/metrics.jsonl"}
+    assert left == {"mine.png", "pictures/mine.jpg", "run/metrics.jsonl"}
     clear_report(tmp_path / "none")
 
 
@@ -198,3 +203,15 @@ def test_eighty_classes_are_named():
     assert [text.get_text() for text in axes.get_yticklabels()] == [*names, "background"]
     height = chart.figure.get_size_inches()[1] * 72 / 81  # points that a name has
     assert height > axes.get_yticklabels()[0].get_fontsize()
+
+
+def test_of_many_classes_the_best_and_worst_are_drawn():
+    names = [f"class {k}" for k in range(30)]
+    values = dict(zip(names, np.linspace(0.1, 0.9, 30)))
+    values["class 3"] = float("nan")
+    precision = np.ones((10, 101, 30, 4)) * np.linspace(0.1, 0.9, 30)[:, None]
+    metrics = Metrics({}, {"AP": values, "AP50": values}, {}, precision)
+    chart = curve_chart(metrics)
+    lines = [line.get_label() for line in chart.figure.axes[1].lines]
+    assert lines == [f"class {k}" for k in (0, 1, 2, 4, 5, 25, 26, 27, 28, 29)]
+    assert len(chart.header) == 1 + 5 + 30
