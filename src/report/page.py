@@ -17,7 +17,7 @@ from src.data.annotations import Annotations, Record
 from src.evaluation.coco import Metrics
 from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
 from src.evaluation.errors import find_errors
-from src.evaluation.matching import match_split
+from src.evaluation.matching import Matches, match_split
 from src.files import write_atomically
 from src.report.charts import Chart, class_chart, curve_chart, run_chart, size_chart
 from src.report.diagnoses import calibration_chart, confusion_chart, error_chart, threshold_chart
@@ -29,7 +29,7 @@ DPI = 110
 QUALITY = 85  # of JPEGs
 PAGE, PICTURES = "report.html", "pictures"
 CHARTS = (
-    "classes", "errors", "precision_recall", "thresholds", "confusion", "sizes", "calibration",
+    "errors", "precision_recall", "thresholds", "confusion", "calibration", "sizes", "classes",
     "training",
 )  # fmt: skip
 
@@ -61,16 +61,7 @@ def write_report(
         The page: one file that needs no other.
     """
     matches = match_split(annotations, rows)
-    confusion = confusion_matrix(annotations, matches, drawn_score)
-    charts = [class_chart(metrics), size_chart(metrics)]
-    if len(rows):
-        charts[1:1] = [
-            error_chart(find_errors(annotations, matches)),
-            curve_chart(metrics),
-            threshold_chart(trade_off(annotations, matches)),
-            confusion_chart(confusion, names, drawn_score),
-        ]
-        charts.append(calibration_chart(calibrate(matches)))
+    charts = make_charts(annotations, matches, metrics, names, drawn_score)
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     if run := read_run(run_folder):
         charts.append(run_chart(*run))
@@ -95,6 +86,27 @@ def write_report(
     path = folder / PAGE
     write_atomically(path, page)
     return path
+
+
+def make_charts(
+    annotations: Annotations,
+    matches: Matches,
+    metrics: Metrics,
+    names: Sequence[str],
+    drawn_score: float,
+) -> list[Chart]:
+    """The charts of an evaluation, in the order of the page; see `write_report`."""
+    charts = []
+    if len(matches.score):  # else there is nothing to see in them
+        confusion = confusion_matrix(annotations, matches, drawn_score)
+        charts = [
+            error_chart(find_errors(annotations, matches)),
+            curve_chart(metrics),
+            threshold_chart(trade_off(annotations, matches)),
+            confusion_chart(confusion, names, drawn_score),
+            calibration_chart(calibrate(matches)),
+        ]
+    return [*charts, size_chart(metrics), class_chart(metrics)]
 
 
 def clear_report(folder: Path) -> None:
