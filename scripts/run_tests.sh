@@ -7,7 +7,7 @@ source scripts/setup.sh requirements-dev.txt
 # the report is tested in a browser, which no Python package brings
 if ! command -v chromium chromium-browser google-chrome >/dev/null 2>&1; then
   as_root=""
-  [ "$(id -u)" = 0 ] || as_root=sudo
+  [ "$(id -u)" = 0 ] || as_root="sudo -n"
   if ! { $as_root apt-get update -qq && $as_root apt-get install -y -qq chromium; } >/dev/null; then
     echo "error: chromium is not installed, and 'apt-get install chromium' failed; install it" >&2
     exit 1
