@@ -1,12 +1,11 @@
 """Times an evaluation and its parts.
 
-    python benchmarks/evaluation.py [--rows postprocess metric whole tta memory] [--images 24]
+    python benchmarks/evaluation.py [--rows whole tta ...] [--images 24]
 
 Prints a JSON line for each row.
 
-postprocess: milliseconds of CPU time an image, on one core, from outputs of 51,150 default boxes x
-80 classes to 100 detections, by what the outputs are like. metric: COCO's metric alone on generated
-detections, 5,000 images x 100, with its peak memory; pycocotools on the same ones, turn about.
+metric: COCO's metric alone on generated detections, 5,000 images x 100, with its peak memory;
+pycocotools on the same ones, turn about.
 whole: images a second of eval.py's path at 640 px with the base network, whose class scores are
 spread so that about 1,000 predictions an image pass the threshold; what the main thread waits
 for, and CPU time of the parts. tta: the same with test-time augmentation, over none. memory: what
@@ -32,54 +31,9 @@ SIZE = 640
 MILLI, GIGA = 1e3, 1e9
 REPEATS = 30
 TURNS = 3  # of the two metrics, and of each way to look
-THRESHOLD, CANDIDATES, DETECTIONS, NMS_IOU = 0.05, 1000, 100, 0.6
+CANDIDATES = 1000  # of an image, that pass the threshold
 METRIC_IMAGES, PER_IMAGE = 5000, 100
 TTA = {"none": {}, "flip": {"tta_flip": True}, "scales": {"tta_scales": [0.8, 1.0, 1.2]}}
-
-
-def outputs_like(kind: str):
-    """Deltas (A,4) and logits (A,K): of a usual image, or awkward ones."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    shape = (51150, CLASSES)
-    deltas = rng.normal(0, 0.5, (shape[0], 4)).astype(np.float32)
-    logits = rng.normal(-9, 0.9, shape).astype(np.float32)
-    above = {"nothing": 0, "300 above": 300, "1,000 above": 1000, "10,000 above": 10_000}
-    if kind in above:
-        places = rng.choice(logits.size, above[kind], replace=False)
-        logits.ravel()[places] = rng.normal(0, 1.2, above[kind]).clip(-2.9)
-    elif kind == "all above":
-        logits += 12
-    else:  # all equal
-        logits[:] = 3
-    return deltas, logits
-
-
-def postprocess_row(args) -> dict:
-    """CPU milliseconds an image by kind of output: median and largest."""
-    import numpy as np
-
-    from src.config import make_config
-    from src.detection.anchors import build_anchors
-    from src.detection.postprocess import build_postprocessor
-
-    cfg = make_config([])
-    anchors = build_anchors(cfg).boxes(cfg.image_size)
-    scale, size = np.array([1.0, 4 / 3], np.float32), np.array([640, 480], np.float32)
-    row = {}
-    for how in ("hard", "soft"):
-        postprocess = build_postprocessor(cfg.replace(nms=how))
-        for kind in ("nothing", "300 above", "1,000 above", "10,000 above", "all above", "equal"):
-            deltas, logits = outputs_like(kind)
-            times = []
-            for _ in range(REPEATS):
-                started = time.process_time()
-                found = postprocess.decoded(deltas, logits, anchors)
-                postprocess([found.in_image(scale, size)])
-                times.append((time.process_time() - started) * MILLI)
-            row[f"{how}, {kind}"] = [round(statistics.median(times), 1), round(max(times), 1)]
-    return {"median_and_max_ms": row}
 
 
 def metric_row(args) -> dict:
@@ -250,7 +204,6 @@ def peak_memory(images: int) -> dict:
 
 
 ROWS = {
-    "postprocess": postprocess_row,
     "metric": metric_row,
     "whole": whole_row,
     "tta": tta_row,

@@ -13,16 +13,14 @@ from src.deploy import LOADERS
 from src.detection.postprocess import Detections, build_postprocessor
 from src.device import set_up_device
 from src.errors import InputError
-from src.formats import BATCH, check_detector, format_of, read_description
+from src.formats import BATCH, DESCRIPTION_KEYS, check_detector, format_of, read_description
 from src.inference import ExportedModel, Inference, Outputs, build_inference, load_network
 from src.weights import run_config
 
-# what a checkpoint says of the detector that it holds: what its network is, and how it sees
+# what a checkpoint says of the detector that it holds: how it is used, and what its network is
 DETECTOR_KEYS = (
-    "classes", "image_size", "resize", "anchors", "anchor_size", "scales_per_octave",
-    "aspect_ratios", "min_scale", "max_scale", "ssd_aspect_ratios", "backbone", "padding",
-    "fpn_channels", "head_depth", "score_threshold", "nms", "nms_iou", "soft_sigma",
-    "class_agnostic", "candidates", "max_detections",
+    *DESCRIPTION_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios", "min_scale",
+    "max_scale", "ssd_aspect_ratios", "backbone", "padding", "fpn_channels", "head_depth",
 )  # fmt: skip
 FIXED_KEYS = ("classes", "image_size", "resize")  # that an exported file cannot do otherwise
 

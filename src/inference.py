@@ -9,12 +9,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src.config import SIZE_MULTIPLE
 from src.detection.anchors import AnchorGenerator, build_anchors
 from src.detection.postprocess import Detections, Postprocessor
 from src.models.ssd import SSD, build_ssd
 from src.weights import check_run, load_detector
-
-SIZE_MULTIPLE = 32  # of a network's input
 
 Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
 Size = tuple[int, int]  # height and width

@@ -72,46 +72,40 @@ def test_train(trained):
     assert written.image_size == (64, 64)
 
 
-def test_eval(trained, tmp_path):
+def evaluated(trained, output, *flags):
+    """The finished process of eval.py on the run's best checkpoint, and the numbers it wrote."""
     path, folder, _ = trained
+    checkpoint = folder / "ckpt" / "best.ckpt"
     process = run(
         "eval.py",
         f"--config_path={path}",
-        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
-        f"--output_path={tmp_path}",
-        "--score_threshold=0",
+        f"--checkpoint_path={checkpoint}",
+        f"--output_path={output}",
+        *flags,
     )
     assert process.returncode == 0, process.stderr
+    return process, json.loads((output / "report" / "metrics.json").read_text())
+
+
+def test_eval(trained, tmp_path):
+    process, report = evaluated(trained, tmp_path, "--score_threshold=0")
     assert "10 images, protocol coco (scores above 0, 100 detections an image)" in process.stdout
     assert len(list((tmp_path / "report" / "pictures").glob("*.jpg"))) == 2
     page = (tmp_path / "report" / "report.html").read_text()
     assert "The training run" in page  # whose log lies beside the checkpoint
     # the printed AP is what bare pycocotools finds in the file
-    overall = json.loads((tmp_path / "report" / "metrics.json").read_text())["overall"]
-    cfg = parse_args("", [f"--config_path={path}"])
+    cfg = parse_args("", [f"--config_path={trained[0]}"])
     truth = f"{cfg.coco_root}/annotations/instances_val2017.json"
     stats = bare_coco_stats(truth, tmp_path / "detections.json")
-    assert overall["AP"] == pytest.approx(stats[0], rel=1e-12)
+    assert report["overall"]["AP"] == pytest.approx(stats[0], rel=1e-12)
     assert f"{stats[0]:.3f}" in process.stdout
 
 
 def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):
-    path, folder, _ = trained
-    process = run(
-        "eval.py",
-        f"--config_path={path}",
-        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
-        f"--output_path={tmp_path}",
-        "--protocol=legacy",
-        "--tta_flip=True",
-        "--tta_scales=[1.0, 1.5]",
-        "--nms=soft",
-        "--report=False",
-    )
-    assert process.returncode == 0, process.stderr
+    flags = ["--protocol=legacy", "--nms=soft", "--tta_flip=True", "--tta_scales=[1.0, 1.5]"]
+    process, report = evaluated(trained, tmp_path, *flags, "--report=False")
     assert "protocol legacy (scores above 0.1, 100 detections a class in each" in process.stdout
     assert "4 views of each image" in process.stdout
-    report = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert report["protocol"] == "legacy"
     assert report["settings"]["nms"] == "soft"
     assert "nms=soft, tta_flip=True, tta_scales=[1.0, 1.5]" in report["title"]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import jinja2
@@ -62,14 +63,13 @@ def write_report(
     """
     matches = match_split(annotations, rows)
     charts = make_charts(annotations, matches, metrics, names, drawn_score)
-    objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     if run := read_run(run_folder):
         charts.append(run_chart(*run))
+    objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     flawed = flawed_images(annotations, matches, drawn_score)
     worst = flawed[:pictures]
     drawn = draw_images(annotations, names, matches, [f.image for f in worst], drawn_score)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = render(
         title=title,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
@@ -83,9 +83,14 @@ def write_report(
         least=drawn_score,
         number=number,
     )
-    path = folder / PAGE
-    write_atomically(path, page)
-    return path
+    write_atomically(folder / PAGE, page)
+    return folder / PAGE
+
+
+def render(**values: Any) -> str:
+    """The page with these values, whose text is escaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**values)
 
 
 def make_charts(
