@@ -9,6 +9,7 @@ from typing import Union
 
 import numpy as np
 
+from src.data.problems import count
 from src.detection.postprocess import Detections
 from src.detector import Detector
 from src.errors import NotFinite
@@ -89,10 +90,10 @@ class Recorder:
 
     def summary(self, seconds: float) -> str:
         """What was found in that time, for the user."""
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.objects.most_common())
+        counts = ", ".join(f"{number:,} {name}" for name, number in self.objects.most_common())
         found, images = sum(self.objects.values()), self.results.count
         return (
-            f"{images:,} images in {seconds:.1f} s, {images / seconds:.2f} a second, the first "
-            f"one's compilation included\n{found:,} objects with a score of at least "
+            f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second, the first "
+            f"one's compilation included\n{count(found, 'object')} with a score of at least "
             f"{self.least:g}" + (f": {counts}" if counts else "")
         )
