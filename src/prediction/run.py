@@ -93,7 +93,7 @@ class Recorder:
         counts = ", ".join(f"{number:,} {name}" for name, number in self.objects.most_common())
         found, images = sum(self.objects.values()), self.results.count
         return (
-            f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second, the first "
-            f"one's compilation included\n{count(found, 'object')} with a score of at least "
+            f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second, the "
+            f"first one's compilation included\n{count(found, 'object')} with a score of at least "
             f"{self.least:g}" + (f": {counts}" if counts else "")
         )
