@@ -54,7 +54,7 @@ def whole_row() -> dict:
     scale, size = np.array([1.0, 4 / 3], np.float32), np.array([640, 480], np.float32)
     row = {}
     for how in ("hard", "soft"):
-        postprocess = build_postprocessor(cfg.replace(nms=how))
+        postprocess = build_postprocessor(cfg.replace(suppression=how))
         for kind in ("nothing", "300 above", "1,000 above", "10,000 above", "all above", "equal"):
             deltas, logits = outputs_like(kind)
             times = []

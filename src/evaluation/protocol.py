@@ -15,7 +15,8 @@ LARGEST_ID = 2**53  # that COCO's array form, of floats, can hold
 
 # what else than the protocol and the network decides what is detected
 SETTINGS = (
-    "nms", "nms_iou", "soft_sigma", "class_agnostic", "candidates", "tta_flip", "tta_scales",
+    "suppression", "nms_iou", "soft_sigma", "class_agnostic", "candidates", "tta_flip",
+    "tta_scales",
 )  # fmt: skip
 
 

@@ -60,8 +60,8 @@ def test_only_its_images_are_in_the_ground_truth_and_the_metric(small):
 
 def test_settings_that_are_not_the_usual_ones_are_named(small):
     assert unusual_settings(small) == ""
-    cfg = small.replace(nms="soft", tta_scales=[0.5, 1.0], class_agnostic=True)
-    assert unusual_settings(cfg) == ", nms=soft, class_agnostic=True, tta_scales=[0.5, 1.0]"
+    cfg = small.replace(suppression="soft", tta_scales=[0.5, 1.0], class_agnostic=True)
+    assert unusual_settings(cfg) == ", suppression=soft, class_agnostic=True, tta_scales=[0.5, 1.0]"
 
 
 def test_no_more_detections_than_the_metric_looks_at(small):
