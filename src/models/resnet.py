@@ -75,7 +75,7 @@ def shortcut(in_channels: int, out_channels: int, stride: int, norm_momentum: fl
 
 
 class MaxPool3x3(nn.Cell):
-    """3x3 max pooling of stride 2 after a ReLU, padded like the convolutions around it."""
+    """3x3 max pooling of stride 2, padded like the convolutions around it."""
 
     def __init__(self, padding: str):
         super().__init__()
@@ -84,8 +84,9 @@ class MaxPool3x3(nn.Cell):
 
     def construct(self, x):
         if self.symmetric:
-            # zeros can stand for minus infinity: the input is never negative
-            x = ops.pad(x, (1, 1, 1, 1))
+            # the outer pixels once more, which no maximum sees; `ops.pad` has no ONNX counterpart
+            x = ops.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+            x = ops.concat([x[..., :1], x, x[..., -1:]], axis=3)
         return self.pool(x)
 
 
@@ -95,7 +96,8 @@ class ResNet(nn.Cell):
     Args:
         block: BasicBlock or BottleneckBlock.
         depths: blocks in each of the four stages.
-        padding: "same" (MindSpore's checkpoints) or "symmetric" (torchvision's).
+        padding: "same" (MindSpore's checkpoints), "symmetric" (torchvision's), or "mixed"
+            (mindcv's: symmetric but for the pooling).
         norm_momentum: share of the old moving averages that batch normalisation keeps.
     """
 
@@ -108,10 +110,12 @@ class ResNet(nn.Cell):
         norm_momentum: float = 0.9,
     ):
         super().__init__()
+        pool_padding = "symmetric" if padding == "symmetric" else "same"
+        padding = "symmetric" if padding == "mixed" else padding
         self.conv1 = conv(3, STAGE_CHANNELS[0], 7, stride=2, padding=padding)
         self.bn1 = norm(STAGE_CHANNELS[0], norm_momentum)
         self.relu = nn.ReLU()
-        self.maxpool = MaxPool3x3(padding)
+        self.maxpool = MaxPool3x3(pool_padding)
         stages = []
         in_channels = STAGE_CHANNELS[0]
         for stage, (channels, depth) in enumerate(zip(STAGE_CHANNELS, depths)):

@@ -1,6 +1,7 @@
 """The detector: ResNet, feature pyramid and shared heads, from uint8 images to raw outputs."""
 
 import math
+from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
@@ -10,10 +11,9 @@ from src.detection.anchors import STRIDES
 from src.models.fpn import FPN
 from src.models.heads import SharedHead
 from src.models.layers import freeze, use_float16
+from src.models.origin import IMAGE_MEAN, IMAGE_STD, settled
 from src.models.resnet import ResNet, resnet
 
-IMAGE_MEAN = (123.675, 116.28, 103.53)  # ImageNet's RGB mean and deviation, in 0..255
-IMAGE_STD = (58.395, 57.12, 57.375)
 PRIOR_PROBABILITY = 0.01  # score of every class at the start, so background does not swamp the loss
 LAST_NORM_GAMMA = 0.3  # of each residual block: near the identity, yet every block learns at once
 HEAD_INIT_STD = 0.01  # with PRIOR_PROBABILITY, the initialisation of the focal loss paper
@@ -29,6 +29,7 @@ class SSD(nn.Cell):
         fpn_channels: channels of the pyramid and of the heads.
         head_depth: convolutions in each head before its predictor.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
+        image_mean, image_std: RGB, in 0..255, that pixels are normalised with.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class SSD(nn.Cell):
         fpn_channels: int = 256,
         head_depth: int = 4,
         norm_momentum: float = 0.9,
+        image_mean: Sequence[float] = IMAGE_MEAN,
+        image_std: Sequence[float] = IMAGE_STD,
     ):
         super().__init__()
         self.num_classes = num_classes
@@ -56,13 +59,13 @@ class SSD(nn.Cell):
         }
         self.box_head = SharedHead(outputs=4, **head)
         self.class_head = SharedHead(outputs=num_classes, **head)
-        self.mean = ms.Tensor(np.array(IMAGE_MEAN, np.float32))
-        self.inverse_std = ms.Tensor(1 / np.array(IMAGE_STD, np.float32))
+        self.mean = ms.Tensor(np.array(image_mean, np.float32)[:, None, None])  # (3,1,1)
+        self.inverse_std = ms.Tensor(1 / np.array(image_std, np.float32)[:, None, None])
 
     def construct(self, images):
         """Images (N,S,S,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32."""
-        x = (ops.cast(images, ms.float32) - self.mean) * self.inverse_std
-        features = self.fpn(*self.backbone(x.transpose(0, 3, 1, 2)))
+        x = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)  # (N,3,S,S)
+        features = self.fpn(*self.backbone((x - self.mean) * self.inverse_std))
         deltas, logits = self.box_head(features), self.class_head(features)
         return ops.cast(deltas, ms.float32), ops.cast(logits, ms.float32)
 
@@ -94,6 +97,7 @@ def initialize(network: SSD, seed: int) -> None:
 
 def build_ssd(cfg, boxes_per_cell: int) -> SSD:
     """The detector that the configuration asks for, with freshly drawn weights."""
+    cfg = settled(cfg, {})
     network = SSD(
         backbone=resnet(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum),
         num_classes=len(cfg.classes) - 1,  # classes[0] is the background
@@ -101,6 +105,8 @@ def build_ssd(cfg, boxes_per_cell: int) -> SSD:
         fpn_channels=cfg.fpn_channels,
         head_depth=cfg.head_depth,
         norm_momentum=cfg.norm_momentum,
+        image_mean=cfg.image_mean,
+        image_std=cfg.image_std,
     )
     initialize(network, cfg.seed)
     freeze(network.backbone.stages(cfg.freeze_backbone_stages))

@@ -15,7 +15,8 @@ from src.training.loss_scale import LossScale
 from src.training.optimizer import build_optimizer
 from src.training.run_log import RunLog
 from src.training.step import TrainStep
-from src.weights import check_run, load_backbone, load_for_finetuning
+from src.weights.checkpoint import check_run, run_config
+from src.weights.loading import load_backbone, load_for_finetuning
 
 
 def of_the_run(cfg: Config) -> Config:
@@ -34,7 +35,7 @@ def build_network(cfg: Config, boxes_per_cell: int, log: RunLog, *, start: bool 
         log.line(load_backbone(network, cfg.pretrained))
     if cfg.finetune:
         log.line(load_for_finetuning(network, cfg.finetune))
-        check_run(cfg.finetune, cfg, finetuning=True)
+        check_run(cfg.finetune, run_config(cfg.finetune), cfg, finetuning=True)
     return network
 
 

@@ -1,7 +1,6 @@
 """Checkpoints of a run, each written whole."""
 
 import json
-import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,8 +9,7 @@ from pathlib import Path
 import mindspore as ms
 
 from src.errors import RunError
-from src.files import FILE_MODE
-from src.weights import RUN_PREFIX
+from src.weights.checkpoint import RUN_PREFIX, flush_to_disk, write_entries
 
 CONFIG, STATE = RUN_PREFIX + "config", RUN_PREFIX + "state"
 
@@ -86,35 +84,10 @@ def write_checkpoint(
     Raises:
         RunError: the disk is full, say; what was at `path` is still there.
     """
-    beside = path.with_name(f".{path.stem}.part.ckpt")  # the suffix MindSpore insists on
     entries = [{"name": name, "data": parameter} for name, parameter in parameters.items()]
     about = {CONFIG: config, STATE: json.dumps(state)}
     about.update({RUN_PREFIX + key: state[key] for key in ("epoch", "step")})
-    logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ms.save_checkpoint(entries, str(beside), append_dict=about, crc_check=True)
-        beside.chmod(FILE_MODE)
-        flush_to_disk(beside)
-        os.replace(beside, path)
-        flush_to_disk(path.parent)
-    except (OSError, RuntimeError) as error:
-        for rest in (beside, beside.with_suffix(".tmp")):  # MindSpore's own first name for it
-            rest.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        kept = f"; the one before, {path}, is kept" if path.is_file() else ""
-        raise RunError(f"{path}: the checkpoint cannot be written: {reason}{kept}") from error
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def flush_to_disk(path: Path) -> None:
-    """Waits until a file, or a folder's list of files, would survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_entries(path, entries, about)
 
 
 def copy_by_link(source: Path, target: Path) -> None:

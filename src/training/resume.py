@@ -12,9 +12,10 @@ import yaml
 
 from src.config import Config, as_lists
 from src.errors import InputError
+from src.models.origin import settled
 from src.training.checkpoint import CONFIG, STATE, numbered
 from src.training.run_log import Place
-from src.weights import RUN_PREFIX, has_checksum, load_entries
+from src.weights.checkpoint import RUN_PREFIX, has_checksum, load_entries
 
 # keys that may change between the sessions of a run: where things are and what the weights came
 # from, how they are shown and stored, and what decides when the run ends, not what it computes
@@ -22,11 +23,12 @@ FREE_ON_RESUME = (
     "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
     "num_classes", "pretrained", "finetune", "max_steps", "max_bad_steps", "eval_interval",
     "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold",
-    "protocol", "nms", "nms_iou", "soft_sigma", "class_agnostic", "candidates", "max_detections",
-    "tta_flip", "tta_scales", "drawn_score", "report", "pictures", "input", "output", "model",
-    "file_format", "file_name", "export_image", "output_path", "resume", "resume_from", "profile",
-    "compile_cache", "device_id", "cpu_threads", "run_distribute", "device_num", "rank_timeout",
-    "log_interval", "save_interval", "save_minutes", "keep_checkpoints",
+    "protocol", "suppression", "nms_iou", "soft_sigma", "class_agnostic", "candidates",
+    "max_detections", "tta_flip", "tta_scales", "drawn_score", "report", "pictures", "input",
+    "output", "model", "file_format", "file_name", "nms", "export_batch", "fold_norms",
+    "export_image", "output_path", "resume", "resume_from", "profile", "compile_cache", "device_id",
+    "cpu_threads", "run_distribute", "device_num", "rank_timeout", "log_interval", "save_interval",
+    "save_minutes", "keep_checkpoints",
 )  # fmt: skip
 BATCH = ("batch_size", "accumulate")  # may change with the number of ranks, see check_config
 
@@ -60,6 +62,7 @@ class SavedRun:
 
         The number of ranks may, and the batch with it where an update has as many images as before.
         """
+        cfg = settled(cfg, self.config)
         same_images = self.state["images_per_step"] == cfg.batch_size * cfg.accumulate * ranks
         free = (*FREE_ON_RESUME, *BATCH) if same_images else FREE_ON_RESUME
         differences = [

@@ -9,7 +9,7 @@ from src.parallel import Ranks
 from src.training.agreement import Agreement
 from src.training.checkpoint import Checkpoints
 from src.training.guard import Guard
-from src.weights import EMA_PREFIX
+from src.weights.checkpoint import EMA_PREFIX
 
 Parameters = Mapping[str, ms.Parameter]
 

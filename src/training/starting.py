@@ -7,8 +7,10 @@ from src.data.annotations import Annotations
 from src.data.problems import count
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
+from src.errors import InputError
 from src.files import write_atomically
 from src.interruption import Interruption
+from src.models.origin import contradictions, settled, treatment
 from src.parallel import Ranks
 from src.training.agreement import check_alike
 from src.training.build import of_the_run
@@ -18,6 +20,7 @@ from src.training.resume import SavedRun, find_run
 from src.training.run_folder import clear, newest_aside, set_aside
 from src.training.run_log import RunLog
 from src.training.trainer import Trainer
+from src.weights.checkpoint import read_origin, run_config
 
 
 def prepare(
@@ -36,6 +39,11 @@ def prepare(
     saved = find_saved(cfg, log, ranks)
     if saved:  # its weights are in the checkpoint, wherever they came from
         cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
+    told = ranks.from_main(starting_point(cfg, saved) if ranks.is_main else None)
+    cfg = settled(cfg, told)
+    if "padding" in told and not saved:
+        wanted = treatment(cfg.padding, cfg.image_mean, cfg.image_std)
+        log.line(f"{cfg.finetune or cfg.pretrained}: wants {wanted}")
     log.line(splits[0].summary())
     if ranks.is_main:
         log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
@@ -55,6 +63,27 @@ def prepare(
         go_back(trainer, saved)
     log.start_board(trainer.step)
     return trainer
+
+
+def starting_point(cfg: Config, saved: Optional[SavedRun]) -> dict:
+    """What the weights that the run starts from tell of how they were trained.
+
+    Raises:
+        InputError: pretrained weights are of another backbone or contradict the configuration.
+    """
+    if saved:
+        return saved.config
+    if cfg.finetune:
+        return run_config(cfg.finetune)
+    if not cfg.pretrained:
+        return {}
+    told = read_origin(cfg.pretrained)
+    wrong = contradictions(cfg, told)
+    if told.get("backbone", cfg.backbone) != cfg.backbone:
+        wrong.append(f"backbone: {told['backbone']} for the weights, {cfg.backbone} in the config")
+    if wrong:
+        raise InputError("\n  ".join([f"{cfg.pretrained}: was trained otherwise", *wrong]))
+    return told
 
 
 def describe(trainer: Trainer) -> str:

@@ -18,7 +18,8 @@ from src.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
 from src.training.cells import Copy, GlobalNorm, Gradients, LossNetwork, Update, WeightedSum
 from src.training.ema import MovingAverages, ema_decay
 from src.training.loss_scale import LossScale
-from src.weights import OPTIMIZER_PREFIX, match, set_parameters
+from src.weights.checkpoint import OPTIMIZER_PREFIX
+from src.weights.loading import match, set_parameters
 
 NORM_MARGIN = 1e-6  # keeps the clipping factor finite where all gradients are zero
 SUMMED_NUMBERS = 5  # over ranks: three losses, positives, and how many ranks have news

@@ -18,14 +18,14 @@ from src.evaluation.detect import detect_with
 from src.files import without_nan
 from src.inference import load_network
 from src.interruption import Interrupted
-from src.models.ssd import IMAGE_MEAN, IMAGE_STD
+from src.models.origin import IMAGE_MEAN, IMAGE_STD
 from src.training import evaluator
 from src.training.continuation import go_back, take_up
 from src.training.profile import profile
 from src.training.resume import best_on_disk, find_run
 from src.training.run_log import RunLog
 from src.training.trainer import Trainer
-from src.weights import read_checkpoint
+from src.weights.checkpoint import read_checkpoint
 from tests.conftest import small_keys
 
 

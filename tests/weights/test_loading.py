@@ -5,7 +5,7 @@ import pytest
 from src.errors import InputError
 from src.models.resnet import resnet
 from src.models.ssd import SSD, initialize
-from src.weights import load_backbone, load_detector, load_for_finetuning
+from src.weights.loading import load_backbone, load_detector, load_for_finetuning
 
 
 def network(classes=2, seed=1, channels=8, backbone="resnet18"):

@@ -1,32 +1,19 @@
-"""Weights in: checkpoints of backbones and of whole detectors, with a report of what matched."""
+"""Weights into a network: whole detectors and backbones, with a report of what matched."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-import yaml
 from mindspore import nn
 
-from src.config import Config, as_lists
 from src.errors import InputError
+from src.weights.checkpoint import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint, strip_prefix
 
-CLASSIFIER_PREFIXES = ("end_point.", "fc.")  # of an image classifier; a detector has no use for it
+CLASSIFIER_PREFIXES = ("end_point.", "fc.", "classifier.")  # of an image classifier
 BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "module.")
 CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
-RUN_PREFIX = "run."  # entries of a checkpoint that tell of the run and are no weights
-OPTIMIZER_PREFIX = "optimizer."  # what the optimizer remembers of each weight
-EMA_PREFIX = "ema."  # moving averages of the weights
-CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # how MindSpore ends a file: mark and ten digits
 SHOWN_NAMES = 8
-# keys that change what the weights mean, but not their names and shapes
-SILENT_KEYS = (
-    "classes", "padding", "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
-    "min_scale", "max_scale", "ssd_aspect_ratios", "resize",
-)  # fmt: skip
-FREE_IN_FINETUNING = ("classes", "resize")  # of these, what a detector can learn anew
 
 
 @dataclass(frozen=True)
@@ -49,62 +36,6 @@ class Match:
                 line += f" and {len(names) - SHOWN_NAMES} more" * (len(names) > SHOWN_NAMES)
             lines.append(line)
         return "\n  ".join(lines)
-
-
-def read_checkpoint(path: str) -> dict[str, np.ndarray]:
-    """Weights in a MindSpore checkpoint by name; InputError where it cannot be read.
-
-    Of a run that averages its weights they are the averages.
-    """
-    arrays = {
-        name: value.asnumpy()
-        for name, value in load_entries(path).items()
-        if isinstance(value, ms.Tensor) and not name.startswith((RUN_PREFIX, OPTIMIZER_PREFIX))
-    }
-    averages = {n[len(EMA_PREFIX) :]: a for n, a in arrays.items() if n.startswith(EMA_PREFIX)}
-    return averages or arrays
-
-
-def load_entries(path: str) -> dict:
-    """Everything in a checkpoint by name; InputError where it cannot be read."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint file")
-    logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
-    try:
-        return ms.load_checkpoint(str(path), crc_check=has_checksum(Path(path)))
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one") from error
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def has_checksum(path: Path) -> bool:
-    """Whether a checkpoint ends with a checksum, which is written last."""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - CHECKSUM_BYTES, 0))
-        return file.read().startswith(CHECKSUM_MARK)
-
-
-def run_config(path: str) -> dict:
-    """The configuration of the run that left the checkpoint; empty where it does not tell."""
-    return yaml.safe_load(load_entries(path).get(RUN_PREFIX + "config", "{}"))
-
-
-def check_run(path: str, cfg: Config, *, finetuning: bool = False) -> None:
-    """InputError where the run that left the checkpoint had another network than the config.
-
-    Names and shapes cannot show SILENT_KEYS. A checkpoint that does not tell of its run passes; in
-    `finetuning` FREE_IN_FINETUNING may differ.
-    """
-    saved = run_config(path)
-    differences = [
-        f"{key}: {saved[key]} in the checkpoint, {as_lists(cfg[key])} in the config"
-        for key in SILENT_KEYS
-        if key in saved and saved[key] != as_lists(cfg[key])
-        if not (finetuning and key in FREE_IN_FINETUNING)
-    ]
-    if differences:
-        raise InputError(f"{path}: was trained with other keys\n  " + "\n  ".join(differences))
 
 
 def match(parameters: Mapping[str, ms.Parameter], arrays: Mapping[str, np.ndarray]) -> Match:
@@ -180,21 +111,15 @@ def load_backbone(network: nn.Cell, path: str) -> str:
         for name, parameter in network.parameters_dict().items()
         if name.startswith("backbone.")
     }
-    arrays = strip_prefix(read_checkpoint(path), parameters)
-    arrays = {n: a for n, a in arrays.items() if not n.startswith(CLASSIFIER_PREFIXES)}
+    arrays = strip_prefix(read_checkpoint(path), parameters, BACKBONE_PREFIXES)
+    arrays = {
+        name.replace(MINDCV_SHORTCUT, SHORTCUT): array
+        for name, array in arrays.items()
+        if not name.startswith(CLASSIFIER_PREFIXES)
+    }
     found = match(parameters, arrays)
     report = f"{path}: backbone weights\n  {found.report()}"
     if found.missing or found.misshaped:
         raise InputError(f"{report}\n  the whole backbone must match; nothing was loaded")
     set_parameters(parameters, arrays, found.matched)
     return report
-
-
-def strip_prefix(arrays: Mapping[str, np.ndarray], parameters) -> dict[str, np.ndarray]:
-    """The arrays under the names they have without the prefix that makes most of them match."""
-
-    def stripped(prefix: str) -> dict[str, np.ndarray]:
-        return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
-
-    candidates = [stripped(prefix) for prefix in ("", *BACKBONE_PREFIXES)]
-    return max(candidates, key=lambda found: sum(name in found for name in parameters))

@@ -1,0 +1,131 @@
+"""Backbones of torchvision and timm as MindSpore checkpoints: names, and which ResNet it is."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from src.errors import InputError
+from src.models.origin import IMAGE_MEAN, IMAGE_STD
+from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
+from src.weights.checkpoint import Origin, strip_prefix
+from src.weights.loading import CLASSIFIER_PREFIXES, Match, match
+from src.weights.torch_file import as_float32, read_torch_file
+
+TORCH_SUFFIXES, SAFETENSORS = (".pth", ".pt"), ".safetensors"
+# in front of a ResNet's names in detectors and training scripts
+PREFIXES = ("module.", "backbone.", "backbone.body.", "model.", "encoder.", "resnet.")
+NORM_NAMES = {
+    "weight": "gamma", "bias": "beta",
+    "running_mean": "moving_mean", "running_var": "moving_variance",
+}  # fmt: skip
+COUNTER = "num_batches_tracked"  # which MindSpore's norms do without
+BYTE = 255  # timm gives mean and deviation in 0..1
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A backbone under MindSpore's names: its VARIANT, and how it matched that."""
+
+    variant: str
+    arrays: dict[str, np.ndarray]
+    matched: Match
+    ignored: list[str] = field(default_factory=list)
+
+    def report(self) -> str:
+        """Counts and names, for the user."""
+        text = f"{self.variant}\n  {self.matched.report()}"
+        return text + (f"\n  ignored {', '.join(self.ignored)}" if self.ignored else "")
+
+
+def read_foreign(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name in a .pth, .pt or .safetensors file; InputError where it is none."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.suffix in TORCH_SUFFIXES:
+        return read_torch_file(path)
+    if path.suffix == SAFETENSORS:
+        return read_safetensors(path)
+    expected = ", ".join((*TORCH_SUFFIXES, SAFETENSORS))
+    hint = "; a MindSpore checkpoint needs no conversion" if path.suffix == ".ckpt" else ""
+    raise InputError(f"{path}: expected a file that ends with {expected}{hint}")
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name in a .safetensors file, floating-point ones as float32."""
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+    return {name: as_float32(array) for name, array in arrays.items()}
+
+
+def convert(arrays: Mapping[str, np.ndarray], source: str) -> Converted:
+    """A torchvision or timm ResNet under MindSpore's names.
+
+    Args:
+        arrays: by PyTorch's names; a prefix, a classifier and counters of norms are left out.
+        source: of the arrays, for errors.
+
+    Raises:
+        InputError: it is none of VARIANTS, or not the whole of one.
+    """
+    kept = {name: array for name, array in arrays.items() if not name.endswith(COUNTER)}
+    kept = strip_prefix(kept, ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight"], PREFIXES)
+    ignored = [name for name in kept if name.startswith(CLASSIFIER_PREFIXES)]
+    renamed = {mindspore_name(name, kept): a for name, a in kept.items() if name not in ignored}
+    variant = variant_of(renamed, source)
+    parameters = resnet(variant).parameters_dict()
+    found = Converted(variant, renamed, match(parameters, renamed), ignored)
+    if found.matched.missing or found.matched.misshaped or found.matched.unexpected:
+        raise InputError(
+            f"{source}: looks like {found.report()}\n  the whole backbone must match, and nothing "
+            "else be in it; nothing was written"
+        )
+    return found
+
+
+def mindspore_name(name: str, names: Mapping[str, Any]) -> str:
+    """MindSpore's name of a ResNet's parameter."""
+    layer, _, leaf = name.rpartition(".")
+    is_norm = f"{layer}.running_mean" in names
+    layer = layer.replace(".downsample.", ".down_sample_layer.")
+    return f"{layer}.{NORM_NAMES.get(leaf, leaf) if is_norm else leaf}"
+
+
+def variant_of(names: Mapping[str, Any], source: str) -> str:
+    """Which of VARIANTS has as many blocks in each stage; InputError where none has."""
+    block = BottleneckBlock if "layer1.0.conv3.weight" in names else BasicBlock
+    blocks = {found.groups() for name in names if (found := re.match(r"layer(\d)\.(\d+)\.", name))}
+    depths = tuple(sum(stage == str(number) for stage, _ in blocks) for number in range(1, 5))
+    for variant, wanted in VARIANTS.items():
+        if wanted == (block, depths):
+            return variant
+    known = ", ".join(VARIANTS)
+    raise InputError(
+        f"{source}: {depths} blocks in the four stages; expected one of {known}, of torchvision or "
+        "timm"
+    )
+
+
+def origin_of(path: Path, variant: str) -> Origin:
+    """What the weights were trained with: torchvision's padding, and timm's mean and deviation.
+
+    timm's are in the config.json that lies beside its files; without it they are ImageNet's.
+    """
+    described = path.with_name("config.json")
+    mean, std = IMAGE_MEAN, IMAGE_STD
+    try:
+        told = json.loads(described.read_text(encoding="utf-8"))["pretrained_cfg"]
+        mean, std = (tuple(value * BYTE for value in told[key]) for key in ("mean", "std"))
+    except (FileNotFoundError, KeyError):
+        pass  # torchvision's files have none, other config.json are of no concern
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{described}: cannot be read as timm's config.json: {error}") from error
+    return Origin("symmetric", mean, std, backbone=variant, source=path.name)

@@ -1,0 +1,187 @@
+"""torchvision's and timm's ResNets, converted and compared with what torchvision makes of them."""
+
+import json
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+from safetensors.numpy import save_file
+
+from src.errors import InputError
+from src.models.fpn import FPN
+from src.models.origin import IMAGE_MEAN, IMAGE_STD
+from src.models.resnet import resnet
+from src.models.ssd import SSD
+from src.weights.__main__ import main
+from src.weights.checkpoint import read_checkpoint, read_origin
+from src.weights.convert import convert, read_foreign
+from src.weights.loading import load_backbone
+from tests.weights.golden.formula import EVERY, uniform, weight
+
+GOLDEN = Path(__file__).parent / "golden"
+SHAPES = json.loads((GOLDEN / "state_dicts.json").read_text())
+
+
+def state_dict(variant: str) -> dict[str, np.ndarray]:
+    """torchvision's state dict, its weights by formula."""
+    return {
+        name: np.zeros(shape, np.int64)
+        if name.endswith("num_batches_tracked")
+        else weight(name, tuple(shape))
+        for name, shape in SHAPES[variant].items()
+    }
+
+
+def small_dict(variant: str) -> dict[str, np.ndarray]:
+    """The same names and shapes, without the numbers."""
+    return {n: np.broadcast_to(np.float32(0), shape) for n, shape in SHAPES[variant].items()}
+
+
+@pytest.mark.parametrize("variant", SHAPES)
+def test_every_variant_matches_whole(variant):
+    found = convert(small_dict(variant), "a.pth")
+    assert found.variant == variant
+    assert found.matched.matched == list(resnet(variant).parameters_dict())
+    assert found.ignored == ["fc.weight", "fc.bias"]
+    assert "missing 0" in found.report()
+
+
+def close(found, golden, name):
+    """Within 1e-4 of the largest feature of the level."""
+    wanted = golden[name]
+    found = found.asnumpy().ravel()[::EVERY]
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max(), rtol=0)
+    assert wanted.std() > 0.05 * np.abs(wanted).max()  # else nothing would have been compared
+
+
+@pytest.mark.parametrize("variant", ["resnet18", "resnet50"])
+def test_features_are_torchvision_s(tmp_path, capsys, variant):
+    """From a file by the command to a checkpoint, into a detector, and through it."""
+    save_file(state_dict(variant), tmp_path / "a.safetensors")
+    main([str(tmp_path / "a.safetensors"), str(tmp_path / "a.ckpt")])
+    printed = capsys.readouterr().out
+    assert f"{variant}\n  matched {len(resnet(variant).parameters_dict())}\n" in printed
+    assert f"--pretrained={tmp_path}/a.ckpt --backbone={variant}" in printed
+    origin = read_origin(str(tmp_path / "a.ckpt"))
+    assert origin["padding"] == "symmetric"
+    assert origin["image_mean"] == list(IMAGE_MEAN)
+
+    backbone = resnet(variant, padding=origin["padding"])
+    report = load_backbone(
+        SSD(backbone=backbone, num_classes=2, fpn_channels=8, head_depth=0),
+        str(tmp_path / "a.ckpt"),
+    )
+    assert "missing 0" in report
+    assert "unexpected 0" in report
+    image = ms.Tensor(2 * uniform("image", (1, 3, 64, 96)))
+    with np.load(GOLDEN / "features.npz") as golden:
+        levels = backbone.set_train(False)(image)
+        for name, level in zip(("C3", "C4", "C5"), levels):
+            close(level, golden, f"{variant}.{name}")
+        if variant == "resnet50":
+            for name, level in zip(("P3", "P4", "P5"), pyramid(backbone)(*levels)):
+                close(level, golden, f"{variant}.{name}")
+
+
+def pyramid(backbone) -> nn.Cell:
+    """Our pyramid with the weights of torchvision's: its biases are those of norms that only add.
+
+    P6 and P7 are not torchvision's: ours see P5 through a ReLU, and pad as TensorFlow does.
+    """
+    fpn = FPN(in_channels=backbone.out_channels, channels=256).set_train(False)
+    for ours, theirs in ((fpn.laterals, "inner_blocks"), (fpn.outputs, "layer_blocks")):
+        for index, block in enumerate(ours):
+            name = f"fpn.{theirs}.{index}.0"
+            block.conv.weight.set_data(
+                ms.Tensor(weight(f"{name}.weight", tuple(block.conv.weight.shape)))
+            )
+            bias = weight(f"{name}.bias", tuple(block.norm.beta.shape))
+            block.norm.beta.set_data(ms.Tensor(bias))
+            one = np.full(bias.shape, 1 - block.norm.eps, np.float32)
+            block.norm.moving_variance.set_data(ms.Tensor(one))
+    return fpn
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.body.", "model."])
+def test_prefixes_of_detectors_and_training_scripts(prefix):
+    arrays = {prefix + name: array for name, array in small_dict("resnet18").items()}
+    arrays["optimizer_step" if prefix else "fc.more"] = np.zeros(1)
+    assert convert(arrays, "a.pth").variant == "resnet18"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda arrays: arrays.pop("layer2.0.conv1.weight"), "missing 1: layer2.0.conv1.weight"),
+        (lambda arrays: arrays.pop("bn1.running_var"), "missing 1: bn1.moving_variance"),
+        (
+            lambda arrays: arrays.update({"layer1.0.se.fc1.weight": np.zeros(3)}),
+            "unexpected 1: layer1.0.se.fc1.weight",
+        ),
+        (
+            lambda arrays: arrays.update({"conv1.weight": np.zeros((64, 1, 7, 7))}),
+            r"misshaped 1: conv1.weight \(64, 1, 7, 7\) for \(64, 3, 7, 7\)",
+        ),
+        (
+            lambda arrays: arrays.update({"layer4.2.conv1.weight": np.zeros(3)}),
+            r"\(2, 2, 2, 3\) blocks in the four stages; expected one of resnet18",
+        ),
+        (lambda arrays: arrays.clear(), r"\(0, 0, 0, 0\) blocks"),
+    ],
+)
+def test_other_networks_are_refused(change, words):
+    arrays = small_dict("resnet18")
+    change(arrays)
+    with pytest.raises(InputError, match=words):
+        convert(arrays, "a.pth")
+
+
+def test_what_it_was_trained_with(tmp_path, capsys):
+    """timm tells mean and deviation in a config.json; flags go before that."""
+    source, target = tmp_path / "model.safetensors", tmp_path / "a.ckpt"
+    save_file({n: np.ascontiguousarray(a) for n, a in small_dict("resnet18").items()}, source)
+    told = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.2] * 3}}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    main([str(source), str(target)])
+    assert read_origin(str(target)) == {
+        "padding": "symmetric",
+        "image_mean": [127.5] * 3,
+        "image_std": [51.0] * 3,
+        "backbone": "resnet18",
+        "source": "model.safetensors",
+    }
+    main([str(source), str(target), "--padding=same", "--image_mean", "1", "2", "3"])
+    assert read_origin(str(target))["padding"] == "same"
+    assert read_origin(str(target))["image_mean"] == [1, 2, 3]
+    assert read_origin(str(target))["image_std"] == [51] * 3
+    (tmp_path / "config.json").write_text('{"other": 1}')
+    main([str(source), str(target)])
+    assert read_origin(str(target))["image_std"] == list(IMAGE_STD)
+    for text in ("{", '{"pretrained_cfg": {"mean": 5, "std": 1}}', "[]"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(InputError, match=r"config\.json: cannot be read"):
+            main([str(source), str(target)])
+    assert "symmetric padding, pixels less (127.5, 127.5, 127.5)" in capsys.readouterr().out
+    assert "conv1.weight" in read_checkpoint(str(target))
+
+
+def test_wrong_files_leave_nothing(tmp_path):
+    cases = {
+        "none.pth": (None, "no such file"),
+        "a.ckpt": (b"x", "a MindSpore checkpoint needs no conversion"),
+        "a.bin": (b"x", r"expected a file that ends with \.pth"),
+        "a.safetensors": (b"x" * 100, "not a safetensors file"),
+        "b.safetensors": (b"", "not a safetensors file"),
+    }
+    for name, (content, words) in cases.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=words):
+            read_foreign(tmp_path / name)
+    with pytest.raises(InputError, match=r"ends with \.ckpt"):
+        main([str(tmp_path / "a.safetensors"), str(tmp_path / "a.pth")])
+    with pytest.raises(InputError, match="image_std"):
+        main(["a.pth", "b.ckpt", "--image_std", "0", "1", "1"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(set(cases) - {"none.pth"})

@@ -1,0 +1,182 @@
+"""Files that torch.save wrote, made by golden/make.py, and files that it would not write."""
+
+import io
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.errors import InputError
+from src.weights.torch_file import read_torch_file
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "tensors.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("name", ["tensors.pth", "tensors_old.pth", "wrapped.pth"])
+def test_every_kind_of_tensor(expected, name):
+    found = read_torch_file(GOLDEN / name)
+    assert found.keys() == expected.keys() | {"brain"}
+    for key, array in expected.items():
+        is_float = array.dtype.kind == "f"
+        assert found[key].dtype == (np.float32 if is_float else array.dtype)
+        np.testing.assert_array_equal(found[key], array.astype(found[key].dtype), err_msg=key)
+    assert found["brain"].dtype == np.float32  # bfloat16 keeps the first 8 bits of the mantissa
+    np.testing.assert_allclose(found["brain"], expected["plain"], rtol=2**-8)
+    assert not np.array_equal(found["brain"], expected["plain"])
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("evil.pth", "exec"),
+        ("evil_old.pth", "exec"),
+        ("evil.pkl", "exec"),
+        ("module.pth", "torch.nn.modules.linear.Linear"),
+    ],
+)
+def test_nothing_that_a_file_asks_for_is_run(name, asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"asks for \\S*{asked}, .*was not run.*state_dict"):
+        read_torch_file(GOLDEN / name)
+    assert os.listdir(tmp_path) == []
+
+
+def zipped(path: Path, content: bytes, storages=(), *, compression=zipfile.ZIP_STORED) -> Path:
+    """A file in PyTorch's zip format around a pickle."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a/data.pkl", content)
+        for key, data in storages:
+            archive.writestr(f"a/data/{key}", data)
+    return path
+
+
+class Call:
+    """Pickled as a call of a name that need not exist, on the arguments."""
+
+    def __init__(self, name: str, *arguments, state=None):
+        self.name, self.arguments, self.state = name, arguments, state
+
+
+class Writer(pickle._Pickler):
+    """Writes Calls and storages as PyTorch would."""
+
+    def save(self, thing, save_persistent_id=True):
+        if isinstance(thing, Call):
+            module, _, name = thing.name.rpartition(".")
+            self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
+            self.save(thing.arguments)
+            self.write(pickle.REDUCE)
+            if thing.state is not None:
+                self.save(thing.state)
+                self.write(pickle.BUILD)
+        elif isinstance(thing, tuple) and thing[:1] == ("storage",):
+            self.write(pickle.MARK)
+            self.save("storage")
+            self.write(pickle.GLOBAL + f"torch\n{thing[1]}\n".encode())
+            for part in thing[2:]:
+                self.save(part)
+            self.write(pickle.TUPLE + pickle.BINPERSID)
+        else:
+            super().save(thing, save_persistent_id)
+
+
+def pickled(thing) -> bytes:
+    file = io.BytesIO()
+    Writer(file, 2).dump(thing)
+    return file.getvalue()
+
+
+def tensor(offset, size, stride, *, count=6, kind="FloatStorage"):
+    storage = ("storage", kind, "0", "cpu", count)
+    return Call(
+        "torch._utils._rebuild_tensor_v2", storage, offset, size, stride, False, OrderedDict()
+    )
+
+
+DATA = np.arange(6, dtype=np.float32).tobytes()
+
+
+def test_the_writer_of_these_tests(tmp_path):
+    path = zipped(tmp_path / "a.pth", pickled({"w": tensor(1, (2, 2), (3, 1))}), [("0", DATA)])
+    np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        tensor(0, (7,), (1,)),
+        tensor(3, (4,), (1,)),
+        tensor(0, (2, 2), (5, 1)),
+        tensor(0, (10**9, 10**9), (0, 0)),
+        tensor(-1, (2,), (1,)),
+        tensor(5, (2,), (-1,)),
+        tensor(0, (2, 2), (1,)),
+        tensor(0, (8,), (1,), count=8),
+        tensor(0, (3,), (1,), kind="DoubleStorage"),
+        tensor("a", (2,), (1,)),
+        tensor(0, 2, (1,)),
+    ],
+)
+def test_tensors_that_reach_beyond_their_numbers(tmp_path, wrong):
+    path = zipped(tmp_path / "a.pth", pickled({"w": wrong}), [("0", DATA)])
+    with pytest.raises(InputError, match="not a file that PyTorch saved, or a damaged one"):
+        read_torch_file(path)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"__class__": 1}, ({}, {"__new__": 1}), ({"a": 1}, {"a": 2}), (None, {"__setstate__": 1})],
+)
+def test_a_file_cannot_change_what_reads_it(tmp_path, state):
+    call = Call("torch._utils._rebuild_tensor_v2", 0, 0, (), (), state=state)
+    on_class = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + pickled(state)[2:-1] + b"b."
+    for content in (pickled({"w": call}), on_class):
+        with pytest.raises(InputError):
+            read_torch_file(zipped(tmp_path / "a.pth", content))
+    assert read_torch_file(GOLDEN / "tensors.pth")["plain"].shape == (4, 6)
+
+
+def test_what_is_no_state_dict(tmp_path):
+    for content in ({"epoch": 3}, {}, [1, 2], 5, {"state_dict": {"a": 1}}):
+        with pytest.raises(InputError, match="holds no tensors by name"):
+            read_torch_file(zipped(tmp_path / "a.pth", pickled(content)))
+    compressed = zipped(
+        tmp_path / "b.pth",
+        pickled({"w": tensor(0, (6,), (1,))}),
+        [("0", DATA)],
+        compression=zipfile.ZIP_DEFLATED,
+    )
+    with pytest.raises(InputError, match=r"b\.pth: not a file that PyTorch saved"):
+        read_torch_file(compressed)
+    (tmp_path / "c.pth").write_bytes(b"")
+    with pytest.raises(InputError, match=r"c\.pth: not a file"):
+        read_torch_file(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("name", ["tensors.pth", "tensors_old.pth"])
+def test_damage_is_an_error_or_other_numbers_but_no_traceback(tmp_path, expected, name):
+    whole = (GOLDEN / name).read_bytes()
+    path, refused = tmp_path / "a.pth", 0
+    rng = np.random.default_rng(0)
+    damaged = [whole[:end] for end in rng.integers(0, len(whole), 100)]
+    for place in rng.integers(0, len(whole), 300):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            found = read_torch_file(path)
+        except InputError as error:
+            refused += str(path) in str(error)
+        else:
+            assert all(isinstance(array, np.ndarray) for array in found.values())
+    assert refused >= 100  # all that were cut short, at least
