@@ -16,3 +16,19 @@ def excite(network: SSD) -> SSD:
     bias = network.class_head.predictor.bias  # which makes every score small
     bias.set_data(ms.Tensor(np.full(bias.shape, -1, np.float32)))
     return network.set_train(False)
+
+
+def stir_norms(network: SSD) -> SSD:
+    """The network with batch norms that change what passes, as those of a trained one do."""
+    rng = np.random.default_rng(1)
+    draws = {
+        "gamma": lambda shape: rng.uniform(0.5, 1.5, shape),
+        "beta": lambda shape: rng.normal(0, 0.2, shape),
+        "moving_mean": lambda shape: rng.normal(0, 0.2, shape),
+        "moving_variance": lambda shape: rng.uniform(0.5, 1.5, shape),
+    }
+    for parameter in network.get_parameters():
+        draw = draws.get(parameter.name.rpartition(".")[2])
+        if draw:
+            parameter.set_data(ms.Tensor(draw(parameter.shape).astype(np.float32)))
+    return network

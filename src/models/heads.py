@@ -5,7 +5,34 @@ from mindspore import nn, ops
 from src.models.layers import conv, norm
 
 
-class SharedHead(nn.Cell):
+class Head(nn.Cell):
+    """A tower of convolutions and a predictor at each level of the pyramid.
+
+    Args:
+        predictor: convolution to boxes_per_cell * outputs channels.
+        outputs: numbers predicted per default box.
+    """
+
+    def __init__(self, *, predictor: nn.Conv2d, outputs: int):
+        super().__init__()
+        self.outputs = outputs
+        self.relu6 = nn.ReLU6()
+        self.predictor = predictor
+
+    def tower(self, level, x):
+        """(N,C,H,W) of a level -> (N,C,H,W)."""
+        raise NotImplementedError
+
+    def construct(self, features):
+        """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the default boxes."""
+        predictions = ()
+        for level, x in enumerate(features):
+            x = self.predictor(self.tower(level, x)).transpose(0, 2, 3, 1)  # (N,H,W,boxes*outputs)
+            predictions += (x.reshape(x.shape[0], -1, self.outputs),)
+        return ops.concat(predictions, axis=1)  # (N,A,outputs)
+
+
+class SharedHead(Head):
     """A tower of 3x3 convolutions and one predictor, their weights shared over the levels.
 
     Statistics differ from level to level, so each level has batch norms of its own, as in TF's
@@ -30,9 +57,9 @@ class SharedHead(nn.Cell):
         outputs: int,
         norm_momentum: float = 0.9,
     ):
-        super().__init__()
+        predictor = conv(channels, boxes_per_cell * outputs, 3, bias=True)
+        super().__init__(predictor=predictor, outputs=outputs)
         self.depth = depth
-        self.outputs = outputs
         self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
         self.norms = nn.CellList(
             [
@@ -40,15 +67,8 @@ class SharedHead(nn.Cell):
                 for _ in range(levels)
             ]
         )
-        self.relu6 = nn.ReLU6()
-        self.predictor = conv(channels, boxes_per_cell * outputs, 3, bias=True)
 
-    def construct(self, features):
-        """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the default boxes."""
-        predictions = ()
-        for level, x in enumerate(features):
-            for index in range(self.depth):
-                x = self.relu6(self.norms[level][index](self.convs[index](x)))
-            x = self.predictor(x).transpose(0, 2, 3, 1)  # (N,H,W,boxes_per_cell*outputs)
-            predictions += (x.reshape(x.shape[0], -1, self.outputs),)
-        return ops.concat(predictions, axis=1)  # (N,A,outputs)
+    def tower(self, level, x):
+        for index in range(self.depth):
+            x = self.relu6(self.norms[level][index](self.convs[index](x)))
+        return x
