@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint with COCO's metric; `python3 eval.py --help` lists every key."""
+"""Evaluates a checkpoint or exported file by COCO's metric; `eval.py --help` lists every key."""
 
 import time
 from pathlib import Path
@@ -10,22 +10,20 @@ from src.launch import check_launch, find_launch
 def main(argv=None) -> None:
     from src.config import parse_args
     from src.data.dataset import build_annotations
-    from src.errors import InputError
     from src.evaluation.protocol import build_protocol, unusual_settings
-    from src.files import check_file, make_output_folder
+    from src.files import make_output_folder
+    from src.formats import chosen_detector
 
-    cfg = parse_args(__doc__, argv)
-    if cfg.model:
-        raise InputError("--model is for predict.py; eval.py takes a --checkpoint_path")
+    cfg = parse_args(__doc__, argv, beneath=exported_layer)
     launch = find_launch()
     check_launch(launch, cfg)
-    check_file(cfg, "checkpoint_path", needed=True)
+    chosen_detector(cfg)
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
     split = build_annotations(cfg, training=False)
     protocol = build_protocol(cfg)
     annotations = protocol.images_of(split)
     counted = f"{len(annotations)} of {len(split)}" if len(annotations) < len(split) else len(split)
-    title = f"{cfg.checkpoint_path} on {split.source}: {counted} images, {protocol}"
+    title = f"{cfg.model or cfg.checkpoint_path} on {split.source}: {counted} images, {protocol}"
     title += unusual_settings(cfg)
 
     from src.device import build_device
@@ -36,13 +34,23 @@ def main(argv=None) -> None:
     if ranks.is_main:
         print(split.summary())
         print(cost_of_views(cfg))
-    network = load_network(cfg)
+    network = None if cfg.model else load_network(cfg)
     started = time.perf_counter()
     found = detect_with(network, cfg, annotations, ranks=ranks)
     if ranks.is_main:
         seconds = time.perf_counter() - started
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
     ranks.main_does(lambda: report(cfg, title, annotations, found, folder))
+
+
+def exported_layer(given):
+    """What an exported file that recipe or flags name says of itself, beneath them."""
+    from src.formats import chosen_detector, read_description
+
+    if not given.get("model"):
+        return {}, ""
+    path = chosen_detector(given)
+    return read_description(Path(path)), path
 
 
 def report(cfg, title: str, annotations, found, folder: Path) -> None:
@@ -79,7 +87,7 @@ def report(cfg, title: str, annotations, found, folder: Path) -> None:
         metrics=metrics,
         drawn_score=cfg.drawn_score,
         pictures=cfg.pictures,
-        run_folder=Path(cfg.checkpoint_path).absolute().parent.parent,
+        run_folder=Path(cfg.model or Path(cfg.checkpoint_path).parent).absolute().parent,
     )
     print(f"report: {page}")
 

@@ -9,66 +9,61 @@ from src.launch import find_launch
 
 def main(argv=None) -> None:
     from src.config import parse_args
-    from src.files import check_file, make_output_folder
-    from src.formats import SUFFIXES, description_path, format_of, write_description
+    from src.deploy.request import comparison_images, target_path
+    from src.files import check_file
+    from src.formats import describe
 
     cfg = parse_args(__doc__, argv)
     if find_launch().size > 1:
         raise InputError("export.py runs as one process; start it without mpirun or msrun")
     check_file(cfg, "checkpoint_path", needed=True)
-    path = Path(cfg.file_name)
-    if not path.name:
-        raise InputError(f"--file_name is {cfg.file_name!r}; expected the path of a file")
-    if format_of(str(path)) not in ("", cfg.file_format):
-        raise InputError(
-            f"--file_name is {cfg.file_name}, but --file_format is {cfg.file_format}; its suffix "
-            f"is {SUFFIXES[cfg.file_format]}"
-        )
-    if path.suffix != SUFFIXES[cfg.file_format]:
-        path = path.with_name(path.name + SUFFIXES[cfg.file_format])
-    make_output_folder(str(path.parent), "file_name")
-    images = comparison_image(cfg)
+    path = target_path(cfg)
+    images = comparison_images(cfg)
 
-    from src.deploy import DeployedDetector, export
+    from src.deploy.export import Exporter, outputs_of
     from src.detection.anchors import build_anchors
     from src.device import build_device
     from src.inference import load_network
+    from src.models.folding import fold_norms
 
     build_device(cfg)
-    network = load_network(cfg)
-    anchors = build_anchors(cfg).boxes(cfg.image_size)
-    detector = DeployedDetector(network, anchors, cfg.image_size)
-    differences = export(detector, images, path, cfg.file_format)
-    write_description(cfg, path, len(images))
-    print(f"exported {path}, with its classes and thresholds in {description_path(path).name}")
-    print(f"  input: images {images.shape} uint8 RGB")
-    print(f"  outputs: boxes {(1, len(anchors), 4)} float32 in pixels of the input")
-    print(f"           scores {(1, len(anchors), network.num_classes)} float32")
-    print(
-        "  largest difference of the file from the network: "
-        f"boxes {differences['boxes']:.3g} pixels, scores {differences['scores']:.3g}"
-    )
+    exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
+    cfg = cfg.replace(precision="float32")  # whoever runs the file may choose another
+    truth = outputs_of(load_network(cfg), images)
+    network = fold_norms(load_network(cfg)) if cfg.fold_norms else load_network(cfg)
+    print(report(cfg, path, exporter.export(network, truth, path, cfg.file_format)))
 
 
-def comparison_image(cfg):
-    """The image (1,S,S,3) uint8 that the exported file is compared on."""
-    from src.data.dataset import build_annotations
-    from src.data.images import read_image
-    from src.data.transforms import fit_image
-    from src.files import check_file
+def report(cfg, path: Path, outcome) -> str:
+    """What was exported, for the user."""
+    from src.formats import description_path
 
-    if cfg.export_image:
-        check_file(cfg, "export_image")
-        path = Path(cfg.export_image)
+    batch, rows = cfg.export_batch or "N", outcome.rows
+    height, width = cfg.image_size
+    what = "detections" if cfg.nms else "candidates"
+    where = "its metadata" if cfg.file_format == "ONNX" else description_path(path).name
+    lines = [
+        f"exported {path}, with its classes and thresholds in {where}",
+        f"input: images ({batch},{height},{width},3) uint8 RGB",
+        f"outputs, the best {what} of each image first:",
+        f"  boxes ({batch},{rows},4) float32, x1 y1 x2 y2 in pixels of the input",
+        f"  scores ({batch},{rows}) float32",
+        f"  labels ({batch},{rows}) int32",
+    ]
+    found = outcome.comparison
+    if found is None:
+        lines.append("not compared with the network: AIR files cannot be run here")
+    elif not found.compared:
+        lines.append(
+            "nothing to compare: on these images neither the file nor the network finds anything "
+            f"with a score above {cfg.score_threshold:g}; name others with --export_image"
+        )
     else:
-        try:
-            path = build_annotations(cfg, training=False)[0].path
-        except InputError as error:
-            raise InputError(
-                f"{error}; or name an image to compare the file on with --export_image"
-            ) from None
-    keep_aspect = cfg.resize == "letterbox"
-    return fit_image(read_image(path), cfg.image_size, keep_aspect=keep_aspect)[0][None]
+        lines.append(
+            f"compared with the network: {found.compared} {what}, at most {found.boxes:.2g} pixels "
+            f"and {found.scores:.2g} in score apart"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

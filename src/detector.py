@@ -6,23 +6,23 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
-from src.config import Config, as_lists, make_config
+from src.config import Config, make_config
 from src.data.images import read_image
 from src.data.transforms import fit_image
-from src.deploy import LOADERS
+from src.deploy.runtime import build_exported
 from src.detection.postprocess import Detections, build_postprocessor
 from src.device import set_up_device
 from src.errors import InputError
-from src.formats import BATCH, DESCRIPTION_KEYS, check_detector, format_of, read_description
-from src.inference import ExportedModel, Inference, Outputs, build_inference, load_network
-from src.weights import run_config
+from src.formats import CLASSES, DESCRIPTION_KEYS, check_detector, format_of, read_description
+from src.inference import Inference, Outputs, build_inference, load_network
+from src.weights.checkpoint import run_config
 
 # what a checkpoint says of the detector that it holds: how it is used, and what its network is
 DETECTOR_KEYS = (
-    *DESCRIPTION_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios", "min_scale",
-    "max_scale", "ssd_aspect_ratios", "backbone", "padding", "fpn_channels", "head_depth",
+    CLASSES, *DESCRIPTION_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
+    "min_scale", "max_scale", "ssd_aspect_ratios", "backbone", "padding", "image_mean", "image_std",
+    "fpn_channels", "head_depth",
 )  # fmt: skip
-FIXED_KEYS = ("classes", "image_size", "resize")  # that an exported file cannot do otherwise
 
 
 class Objects(NamedTuple):
@@ -115,50 +115,19 @@ def described(path: str) -> dict:
     """What a checkpoint or an exported file says of its detector; InputError where it is none."""
     check_detector(path)
     if format_of(path):
-        description = read_description(Path(path))
-        return {name: value for name, value in description.items() if name != BATCH}
+        return read_description(Path(path))
     config = run_config(path)
     return {name: config[name] for name in DETECTOR_KEYS if name in config}
 
 
-def build_exported(cfg: Config) -> ExportedModel:
-    """The exported file `model`, tried on an empty image.
-
-    Raises:
-        InputError: the configuration has other classes or another size, or it does not run.
-    """
-    description = read_description(Path(cfg.model))
-    for key in FIXED_KEYS:
-        if key in description and description[key] != as_lists(cfg[key]):
-            raise InputError(
-                f"{cfg.model}: was exported with {key} {description[key]}, but the config has "
-                f"{as_lists(cfg[key])}"
-            )
-    run, batch = LOADERS[format_of(cfg.model)](Path(cfg.model)), description[BATCH]
-    shape = (batch, *cfg.image_size, 3)
-    try:
-        _, scores = run(np.zeros(shape, np.uint8))
-    except Exception as error:  # of MindSpore or ONNX Runtime, whose classes have no common base
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{cfg.model}: does not take images {shape}: {reason}") from error
-    if scores.shape[-1] != len(cfg.classes) - 1:
-        raise InputError(
-            f"{cfg.model}: knows {scores.shape[-1]} classes, but its description names "
-            f"{len(cfg.classes) - 1} beside the background"
-        )
-    return ExportedModel(run, batch)
-
-
 def build_detector(cfg: Config) -> Detector:
     """The detector of `model` or else of `checkpoint_path`."""
-    postprocess = build_postprocessor(cfg)
     if cfg.model:
-        if cfg.tta_scales != (1.0,):
-            raise InputError(f"{cfg.model}: has one input size; tta_scales needs a checkpoint")
-        model = build_exported(cfg)
-        inference = Inference(model, postprocess, sizes=[cfg.image_size], mirror=cfg.tta_flip)
+        inference = build_exported(cfg)
     else:
-        inference = build_inference(cfg, load_network(cfg), postprocess, cfg.eval_batch_size)
+        inference = build_inference(
+            cfg, load_network(cfg), build_postprocessor(cfg), cfg.eval_batch_size
+        )
     return Detector(
         inference,
         cfg.classes[1:],

@@ -1,24 +1,33 @@
-"""Exported files: their suffixes, and what is written beside them."""
+"""Exported files: suffixes, names of what goes in and out, and what describes them.
 
+An ONNX file holds its description as metadata, one JSON value a key; beside a MINDIR or AIR file it
+lies as FILE.yaml. Keys are those of the configuration, except that NAMES are the classes by label.
+"""
+
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from src.errors import InputError
 from src.files import write_atomically
 
-SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx"}
-# what has to be known beside the file, which takes fitted images and leaves overlapping boxes
+SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
+RUNNABLE = ("MINDIR", "ONNX")  # here; AIR needs Ascend's own tools
+INPUT = "images"
+OUTPUTS = ("boxes", "scores", "labels")
+NAMES, CLASSES = "names", "classes"
 DESCRIPTION_KEYS = (
-    "classes", "image_size", "resize", "score_threshold", "nms", "nms_iou", "soft_sigma",
-    "class_agnostic", "candidates", "max_detections",
+    "image_size", "resize", "export_batch", "nms", "score_threshold", "suppression", "nms_iou",
+    "soft_sigma", "class_agnostic", "candidates", "max_detections",
 )  # fmt: skip
-BATCH = "batch"  # images that the file takes at once, no more and no fewer
 
 
 def check_detector(path: str) -> None:
-    """InputError unless the path is a file, and of an exported detector its description is there.
+    """InputError unless the path is a file, and if of an exported detector one that can be used.
 
     Args:
         path: of a checkpoint or an exported file.
@@ -29,31 +38,95 @@ def check_detector(path: str) -> None:
         read_description(Path(path))
 
 
+def chosen_detector(given: Mapping[str, Any]) -> str:
+    """The exported file or checkpoint that recipe and flags name, `model` or `checkpoint_path`.
+
+    Raises:
+        InputError: it is not there, is of the wrong kind, or both or none are named.
+    """
+    model, checkpoint = (str(given.get(key) or "") for key in ("model", "checkpoint_path"))
+    if model and checkpoint:
+        raise InputError("--checkpoint_path and --model are both given; expected one of them")
+    if not (model or checkpoint):
+        raise InputError("--checkpoint_path is needed, or --model with an exported detector")
+    if model and not format_of(model):
+        expected = " or ".join(SUFFIXES[name] for name in RUNNABLE)
+        raise InputError(f"{model}: expected {expected}; a checkpoint goes to --checkpoint_path")
+    if format_of(checkpoint):
+        raise InputError(f"{checkpoint}: is an exported detector, which goes to --model")
+    check_detector(model or checkpoint)
+    return model or checkpoint
+
+
 def format_of(path: str) -> str:
-    """MINDIR or ONNX, by the suffix; "" for any other file."""
+    """MINDIR, ONNX or AIR, by the suffix; "" for any other file."""
     return next((name for name, suffix in SUFFIXES.items() if path.endswith(suffix)), "")
 
 
 def description_path(path: Path) -> Path:
-    """The file beside an exported one that says what it does not: classes, and what comes after."""
+    """The file beside an exported one that says what it does not."""
     return path.with_name(path.name + ".yaml")
 
 
-def write_description(cfg, path: Path, batch_size: int) -> None:
-    """Writes what a program has to know to use the exported file at `path`."""
-    known = yaml.safe_load(cfg.to_yaml())
-    described = {name: known[name] for name in DESCRIPTION_KEYS}
-    described[BATCH] = batch_size
-    text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None)
+def describe(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program has to know to use a detector that is exported by this configuration."""
+    described = {NAMES: list(cfg[CLASSES][1:])}
+    for key in DESCRIPTION_KEYS:
+        described[key] = list(cfg[key]) if isinstance(cfg[key], tuple) else cfg[key]
+    return described
+
+
+def write_description(described: Mapping[str, Any], path: Path) -> None:
+    """Writes the description beside the exported file at `path`."""
+    text = yaml.safe_dump(
+        dict(described), sort_keys=False, allow_unicode=True, default_flow_style=None
+    )
     write_atomically(description_path(path), text)
 
 
-def read_description(path: Path) -> dict:
-    """What `write_description` wrote beside an exported file: keys of the configuration and BATCH.
+def read_description(path: Path) -> dict[str, Any]:
+    """The description of an exported file, as keys of the configuration.
 
     Raises:
-        InputError: it is not there or damaged.
+        InputError: it is not there or damaged, or the file is of a format that cannot be run.
     """
+    file_format = format_of(str(path))
+    if file_format not in RUNNABLE:
+        raise InputError(f"{path}: {file_format} files can be run by Ascend's own tools alone")
+    if file_format == "ONNX":
+        described, where = read_metadata(path), path
+    else:
+        described, where = read_beside(path), description_path(path)
+    missing = [key for key in (NAMES, *DESCRIPTION_KEYS) if key not in described]
+    if missing:
+        raise InputError(f"{where}: does not tell {', '.join(missing)}; was it made by export.py?")
+    if not isinstance(described[NAMES], list):
+        raise InputError(f"{where}: {NAMES} is {described[NAMES]!r}; expected a list")
+    names = described.pop(NAMES)
+    return {CLASSES: ["background", *names], **described}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of an ONNX file, values decoded; InputError where it is none."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except DecodeError as error:
+        raise InputError(f"{path}: not an ONNX file, or a damaged one") from error
+    known = (NAMES, *DESCRIPTION_KEYS)
+    found = {entry.key: entry.value for entry in model.metadata_props if entry.key in known}
+    try:
+        return {key: json.loads(value) for key, value in found.items()}
+    except ValueError as error:
+        raise InputError(f"{path}: its metadata are not those of export.py: {error}") from error
+
+
+def read_beside(path: Path) -> dict[str, Any]:
+    """What lies beside a file as its description; InputError where it cannot be read."""
     beside = description_path(path)
     try:
         described = yaml.safe_load(beside.read_text(encoding="utf-8"))
@@ -66,6 +139,4 @@ def read_description(path: Path) -> dict:
         raise InputError(f"{beside}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(described, dict):
         raise InputError(f"{beside}: expected lines of 'key: value'")
-    if type(described.get(BATCH)) is not int or described[BATCH] < 1:
-        raise InputError(f"{beside}: {BATCH} is {described.get(BATCH)!r}; expected int >= 1")
     return described

@@ -9,11 +9,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.config import SIZE_MULTIPLE
+from src.consistency import SIZE_MULTIPLE
 from src.detection.anchors import AnchorGenerator, build_anchors
 from src.detection.postprocess import Detections, Postprocessor
+from src.models.origin import settled
 from src.models.ssd import SSD, build_ssd
-from src.weights import check_run, load_detector
+from src.weights.checkpoint import check_run, run_config
+from src.weights.loading import load_detector
 
 Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
 Size = tuple[int, int]  # height and width
@@ -57,11 +59,14 @@ class NetworkModel(Model):
 
 
 class ExportedModel(Model):
-    """An exported file: boxes (n,A,4) in pixels of the input, and scores (n,A,K).
+    """An exported file: boxes (n,R,4) in pixels of the input, scores (n,R), labels (n,R).
+
+    The R rows are candidates, or detections where the file suppresses; best first, and at the end
+    those without an object, whose score is 0.
 
     Args:
-        run: from images (batch_size,H,W,3) uint8 to those two.
-        batch_size: that the file was made for.
+        run: from images (batch_size,H,W,3) uint8 to those three.
+        batch_size: that the file was made for; 0 for any.
     """
 
     def __init__(self, run: Callable[[np.ndarray], Sequence[np.ndarray]], batch_size: int):
@@ -69,15 +74,15 @@ class ExportedModel(Model):
         self.batch_size = batch_size
 
     def forward(self, images: np.ndarray) -> Outputs:
-        parts = []
-        for start in range(0, len(images), self.batch_size):
-            part = images[start : start + self.batch_size]
+        parts, at_once = [], self.batch_size or len(images)
+        for start in range(0, len(images), at_once):
+            part = images[start : start + at_once]
             outputs = self.run(filled_up(part, self.batch_size))
             parts.append([output[: len(part)] for output in outputs])
         return tuple(np.concatenate(outputs) for outputs in zip(*parts))
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        return postprocess.scored(*outputs)
+        return postprocess.chosen(*outputs)
 
 
 def filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:
@@ -177,9 +182,11 @@ def cost_of_views(cfg) -> str:
 
 def load_network(cfg) -> SSD:
     """The configured network with the weights of `checkpoint_path`, ready for inference."""
+    saved = run_config(cfg.checkpoint_path)
+    cfg = settled(cfg, saved)
     network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell)
     load_detector(network, cfg.checkpoint_path)
-    check_run(cfg.checkpoint_path, cfg)
+    check_run(cfg.checkpoint_path, saved, cfg)
     return network.set_train(False)
 
 

@@ -14,6 +14,8 @@ from mindspore import nn
 
 from src.config import parse_args
 from src.data.coco import coco_paths, read_coco
+from src.models.resnet import resnet
+from src.weights.checkpoint import Origin, write_backbone
 from tests.conftest import REPOSITORY, small_keys, write_recipe
 from tests.datasets import write_txt, write_video, write_voc
 from tests.references import bare_coco_stats
@@ -72,6 +74,28 @@ def test_train(trained):
     assert written.image_size == (64, 64)
 
 
+def test_training_from_a_converted_backbone(recipe, tmp_path):
+    """It pads as the weights want it, and so do those who use what was trained."""
+    path = tmp_path / "backbone.ckpt"
+    weights = {n: p.asnumpy() for n, p in resnet("resnet18").parameters_dict().items()}
+    told = {"image_mean": (1.0, 2.0, 3.0), "image_std": (50.0, 60.0, 70.0), "source": "a.pth"}
+    write_backbone(path, weights, Origin(padding="symmetric", backbone="resnet18", **told))
+    flags = [f"--output_path={tmp_path}/run", "--max_steps=1", "--eval_interval=0"]
+    process = run("train.py", f"--config_path={recipe[0]}", f"--pretrained={path}", *flags)
+    assert process.returncode == 0, process.stderr
+    assert "wants symmetric padding, pixels less (1, 2, 3) over (50, 60, 70)" in process.stdout
+    written = parse_args("", [f"--config_path={tmp_path}/run/config.yaml"])
+    assert written.padding == "symmetric"
+    assert written.image_std == (50, 60, 70)
+    last = f"--checkpoint_path={tmp_path}/run/ckpt/last.ckpt"
+    # by the recipe, which leaves padding open, and against it
+    process = run("export.py", f"--config_path={recipe[0]}", last, f"--file_name={tmp_path}/a")
+    assert process.returncode == 0, process.stderr
+    process = run("export.py", f"--config_path={recipe[0]}", last, "--padding=same")
+    assert process.returncode == 2
+    assert "padding: symmetric in the checkpoint, same in the config" in process.stderr
+
+
 def evaluated(trained, output, *flags):
     """The finished process of eval.py on the run's best checkpoint, and the numbers it wrote."""
     path, folder, _ = trained
@@ -102,13 +126,13 @@ def test_eval(trained, tmp_path):
 
 
 def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):
-    flags = ["--protocol=legacy", "--nms=soft", "--tta_flip=True", "--tta_scales=[1.0, 1.5]"]
-    process, report = evaluated(trained, tmp_path, *flags, "--report=False")
+    flags = ["--suppression=soft", "--tta_flip=True", "--tta_scales=[1.0, 1.5]", "--report=False"]
+    process, report = evaluated(trained, tmp_path, "--protocol=legacy", *flags)
     assert "protocol legacy (scores above 0.1, 100 detections a class in each" in process.stdout
     assert "4 views of each image" in process.stdout
     assert report["protocol"] == "legacy"
-    assert report["settings"]["nms"] == "soft"
-    assert "nms=soft, tta_flip=True, tta_scales=[1.0, 1.5]" in report["title"]
+    assert report["settings"]["suppression"] == "soft"
+    assert "suppression=soft, tta_flip=True, tta_scales=[1.0, 1.5]" in report["title"]
     truth = json.loads((tmp_path / "ground_truth.json").read_text())
     assert report["images"] == len(truth["images"]) < 10
     assert f": {report['images']} of 10 images, protocol legacy" in process.stdout
@@ -120,20 +144,58 @@ def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):
     assert all(result["score"] > 0.1 for result in results)
 
 
-def test_export(trained, tmp_path):
+def exported(trained, name, *flags):
+    """A detector exported from the run's best checkpoint, and what was printed."""
     path, folder, _ = trained
     process = run(
         "export.py",
         f"--config_path={path}",
-        f"--checkpoint_path={folder / 'ckpt' / 'last.ckpt'}",
-        f"--file_name={tmp_path / 'detector'}",
+        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
+        f"--file_name={name}",
+        *flags,
     )
     assert process.returncode == 0, process.stderr
-    assert "largest difference of the file from the network" in process.stdout
+    return process.stdout
+
+
+def test_export(trained, tmp_path):
+    printed = exported(trained, tmp_path / "detector", "--nms=False", "--candidates=70")
+    assert "compared with the network: 350 candidates, at most" in printed
+    assert "scores (1,70) float32" in printed
     graph = nn.GraphCell(ms.load(str(tmp_path / "detector.mindir")))
-    boxes, scores = graph(ms.Tensor(np.zeros((1, 64, 64, 3), np.uint8)))
-    assert boxes.shape == (1, 516, 4)
-    assert scores.shape == (1, 516, 4)
+    boxes, scores, labels = graph(ms.Tensor(np.zeros((1, 64, 64, 3), np.uint8)))
+    assert boxes.shape == (1, 70, 4)
+    assert scores.shape == labels.shape == (1, 70)
+
+
+def test_eval_of_an_exported_file(trained, tmp_path):
+    """The same AP from a file without suppression, and one with it and its own threshold."""
+    _, wanted = evaluated(trained, tmp_path / "ckpt", "--report=False", "--score_threshold=0.002")
+    for name, flags in (
+        ("a.onnx", ["--file_format=ONNX", "--nms=False", "--export_batch=0"]),
+        ("b.onnx", ["--file_format=ONNX", "--score_threshold=0.002"]),
+    ):
+        exported(trained, tmp_path / name, *flags)
+        process = run(
+            "eval.py",
+            f"--config_path={trained[0]}",
+            f"--model={tmp_path / name}",
+            "--score_threshold=0.002",
+            f"--output_path={tmp_path / 'out'}",
+            "--report=False",
+        )
+        assert process.returncode == 0, process.stderr
+        assert f"{name} on " in process.stdout
+        found = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())
+        assert found["overall"]["AP"] == pytest.approx(wanted["overall"]["AP"], abs=1e-3)
+        assert found["overall"]["AR100"] == pytest.approx(wanted["overall"]["AR100"], abs=1e-3)
+    assert wanted["overall"]["AR100"] > 0.01
+    process = run(
+        "eval.py", f"--config_path={trained[0]}", f"--model={tmp_path / 'b.onnx'}",
+        "--score_threshold=0.001", f"--output_path={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert process.returncode == 2
+    assert "score_threshold: 0.002, not 0.001" in process.stderr
 
 
 @pytest.fixture(scope="module")
@@ -216,16 +278,9 @@ def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_p
 
 
 def test_predict_with_an_exported_file(trained, pile, tmp_path):
-    path, folder, _ = trained
-    exported = run(
-        "export.py",
-        f"--config_path={path}",
-        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
-        "--file_format=ONNX",
-        f"--file_name={tmp_path / 'detector'}",
-    )
-    assert exported.returncode == 0, exported.stderr
-    assert "detector.onnx.yaml" in exported.stdout
+    _, folder, _ = trained
+    printed = exported(trained, tmp_path / "detector", "--file_format=ONNX", "--nms=False")
+    assert "with its classes and thresholds in its metadata" in printed
     flags = [f"--input={pile}/*.jpg", "--score_threshold=0", "--tta_flip=True"]
     for name, flag in (
         ("onnx", f"--model={tmp_path / 'detector.onnx'}"),
@@ -393,7 +448,10 @@ def no_mindspore(tmp_path_factory):
         ("eval.py", ["{small}", "--protocol=voc"], ["protocol is 'voc'", "coco, legacy"]),
         ("eval.py", ["{small}", "--tta_scales=[]"], ["tta_scales is empty"]),
         ("eval.py", ["{small}", "--tta_scales=[1, 1]"], ["tta_scales", "one comes twice"]),
-        ("eval.py", ["{small}", "--model=a.onnx"], ["--model is for predict.py"]),
+        ("eval.py", ["{small}", "--model=a.onnx"], ["a.onnx: no such file"]),
+        ("eval.py", ["{small}", "--model={bad}"], [".mindir", "checkpoint_path"]),
+        ("eval.py", ["{small}", "--model=a.air"], ["a.air: no such file"]),
+        ("eval.py", ["--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
         ("predict.py", ["--input={bad}", "--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
         ("export.py", ["--checkpoint_path={bad}", "--file_name=a.onnx"], ["a.onnx", "MINDIR"]),
         ("predict.py", ["--checkpoint_path={bad}"], ["--input is needed"]),
@@ -404,6 +462,9 @@ def no_mindspore(tmp_path_factory):
         ("predict.py", ["--input={bad}", "--model=no.onnx"], ["no.onnx: no such file"]),
         ("predict.py", ["--input={bad}", "--model=a.onnx", "--checkpoint_path={bad}"], ["both"]),
         ("export.py", ["{small}"], ["--checkpoint_path is needed"]),
+        ("export.py", ["--checkpoint_path={bad}", "--file_format=AIR"], ["Ascend", "CPU", "ONNX"]),
+        ("export.py", ["--checkpoint_path={bad}", "--suppression=soft"], ["--nms=False"]),
+        ("export.py", ["--checkpoint_path={bad}", "--export_image={shapes}"], ["no image in this"]),
         ("export.py", ["{small}", "--checkpoint_path={bad}", "--export_image=no.jpg"], ["no.jpg"]),
         ("export.py", ["--checkpoint_path={bad}", "--file_name="], ["--file_name"]),
         ("export.py", ["--checkpoint_path={bad}", "--file_name={bad}/x"], ["set --file_name"]),

@@ -105,6 +105,10 @@ def test_an_exported_file_gets_batches_of_its_own_size():
     assert asked == [(2, 8, 8, 3)] * 3
     assert boxes.shape == (5, 3, 4)
     assert scores[:, 0, 0].tolist() == [n * 192 for n in range(5)]
+    asked.clear()
+    boxes, _ = ExportedModel(run, batch_size=0).forward(images)  # takes any number
+    assert asked == [(5, 8, 8, 3)]
+    assert boxes.shape == (5, 3, 4)
 
 
 @pytest.fixture(scope="module")

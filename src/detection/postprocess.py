@@ -87,15 +87,26 @@ class Postprocessor:
         Raises:
             NotFinite: nan among the logits, or in a candidate's box.
         """
-        anchor, label, best = self._best(logits, logit(self.score_threshold))
+        try:
+            anchor, label, best = best_predictions(
+                logits, logit(self.score_threshold), self.candidates
+            )
+        except ValueError as error:
+            raise NotFinite(str(error)) from error
         boxes = decode(deltas[anchor], anchors[anchor])
         scores = 1 / (1 + np.exp(-np.maximum(best, LEAST_LOGIT)))
         return self._checked(Detections(boxes, scores, label))
 
-    def scored(self, boxes: np.ndarray, scores: np.ndarray) -> Detections:
-        """The same from boxes (A,4) and scores (A,K), as exported files give them."""
-        anchor, label, best = self._best(scores, self.score_threshold)
-        return self._checked(Detections(boxes[anchor], best, label))
+    def chosen(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:
+        """The same from the best predictions alone, as exported files give them, best first.
+
+        Args:
+            boxes, scores, labels: (R,4), (R,) and (R,); empty rows have a score of 0.
+        """
+        if np.isnan(scores).any():
+            raise NotFinite("nan among the scores")
+        rows = np.flatnonzero(scores > self.score_threshold)[: self.candidates or None]
+        return self._checked(Detections(boxes[rows], scores[rows], labels[rows]))
 
     def __call__(self, found: Sequence[Detections]) -> Detections:
         """What suppression leaves of the candidates of one image, in its own pixels.
@@ -121,12 +132,6 @@ class Postprocessor:
         if self.max_per_class:
             merged = merged.take(rank_in_class(merged.labels) < self.max_per_class)
         return merged.take(slice(self.max_detections or None))
-
-    def _best(self, values: np.ndarray, least: float):
-        try:
-            return best_predictions(values, least, self.candidates)
-        except ValueError as error:
-            raise NotFinite(str(error)) from error
 
     @staticmethod
     def _checked(found: Detections) -> Detections:
@@ -168,7 +173,7 @@ def build_postprocessor(cfg, **limits: float) -> Postprocessor:
         "candidates": cfg.candidates,
         "max_detections": cfg.max_detections,
         "nms_iou": cfg.nms_iou,
-        "soft_sigma": cfg.soft_sigma if cfg.nms == "soft" else 0.0,
+        "soft_sigma": cfg.soft_sigma if cfg.suppression == "soft" else 0.0,
         "class_agnostic": cfg.class_agnostic,
     }
     return Postprocessor(**{**settings, **limits})

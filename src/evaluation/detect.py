@@ -11,6 +11,7 @@ from src.config import Config
 from src.data.annotations import Annotations
 from src.data.loader import EvalBatch, EvalSamples, eval_batches
 from src.data.problems import Unreadable, first_lines
+from src.deploy.runtime import build_exported
 from src.detection.postprocess import build_postprocessor
 from src.errors import NotFinite
 from src.evaluation.protocol import build_protocol
@@ -138,7 +139,7 @@ def collect(found: Found, shares: list[tuple], annotations: Annotations) -> None
 
 
 def detect_with(
-    network: SSD,
+    network: Optional[SSD],
     cfg: Config,
     annotations: Annotations,
     *,
@@ -146,9 +147,13 @@ def detect_with(
     check: Optional[Callable[[], None]] = None,
     stopwatch: Optional[Stopwatch] = None,
 ) -> Found:
-    """`detect_split` as the configuration asks for it."""
-    postprocess = build_postprocessor(cfg, **build_protocol(cfg).limits())
-    inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size)
+    """`detect_split` as the configuration asks for it; without a network, with its `model`."""
+    limits = build_protocol(cfg).limits()
+    if network is None:
+        inference = build_exported(cfg, **limits)
+    else:
+        postprocess = build_postprocessor(cfg, **limits)
+        inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size)
     return detect_split(
         inference,
         EvalSamples(annotations, sizes=inference.sizes, keep_aspect=cfg.resize == "letterbox"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.detection.boxes import decode, encode
+from src.detection.boxes import encode
 from src.detection.postprocess import Detections, Postprocessor, rank_in_class
 from src.errors import NotFinite
 from tests.references import random_boxes, slow_nms
@@ -143,21 +143,23 @@ def test_outputs_that_are_no_numbers_are_refused():
     with pytest.raises(NotFinite, match="nan"):
         make().decoded(np.zeros((2, 4)), logits, anchors)
     with pytest.raises(NotFinite, match="nan"):
-        make().scored(anchors, logits)
+        make().chosen(anchors, logits[:, 1], np.zeros(2, int))
     logits[0, 1] = 0
     logits[1] = -9  # what is not a candidate may be anything
     assert len(make().decoded(deltas, logits, anchors).scores) == 3
 
 
-def test_boxes_and_scores_give_what_deltas_and_logits_give():
-    rng = np.random.default_rng(2)
-    anchors, deltas = random_boxes(rng, 80), rng.normal(0, 0.5, (80, 4))
-    logits = rng.normal(-2, 2, (80, 3))
-    raw = make().decoded(deltas, logits, anchors)
-    ready = make().scored(decode(deltas, anchors), 1 / (1 + np.exp(-logits)))
-    np.testing.assert_allclose(ready.boxes, raw.boxes)
-    np.testing.assert_allclose(ready.scores, raw.scores)
-    assert ready.labels.tolist() == raw.labels.tolist()
+def test_rows_that_a_file_has_chosen():
+    boxes = apart(5)
+    scores, labels = np.array([0.9, 0.5, 0.2, 0.05, 0]), np.array([2, 0, 1, 0, -1])
+    found = make(score_threshold=0.1, candidates=2).chosen(boxes, scores, labels)
+    np.testing.assert_array_equal(found.boxes, boxes[:2])
+    assert found.scores.tolist() == [0.9, 0.5]
+    assert found.labels.tolist() == [2, 0]
+    assert len(make(score_threshold=0.0, candidates=0).chosen(boxes, scores, labels).scores) == 4
+    boxes[0, 1] = np.inf
+    with pytest.raises(NotFinite, match="box"):
+        make().chosen(boxes, scores, labels)
 
 
 def test_back_to_the_image_from_a_mirrored_view():

@@ -1,0 +1,65 @@
+"""The graph's choice of predictions against the NumPy one."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from src.deploy.cells import Candidates
+from src.deploy.compare import nearest
+from src.detection.boxes import clip
+from src.detection.postprocess import Detections, Postprocessor
+from tests.references import random_boxes
+
+A, K, SIZE = 50, 4, (80, 100)
+
+
+class Outputs(nn.Cell):
+    """Stands for a network: gives what it was made with."""
+
+    def __init__(self, deltas, logits):
+        super().__init__()
+        self.num_classes = logits.shape[2]
+        self.deltas, self.logits = ms.Tensor(deltas), ms.Tensor(logits)
+
+    def construct(self, images):
+        return self.deltas, self.logits
+
+
+def make(kind):
+    rng = np.random.default_rng(1)
+    anchors = random_boxes(rng, A).astype(np.float32)
+    deltas = rng.normal(0, 8, (2, A, 4)).astype(np.float32)  # some beyond the cap of sizes
+    logits = rng.normal(0, 2, (2, A, K)).astype(np.float32)
+    if kind == "tied":
+        logits = np.round(logits)
+    if kind == "equal":
+        logits = np.full_like(logits, -1)
+    if kind == "one box":
+        logits[:, 7] += 100
+    return anchors, deltas, logits
+
+
+@pytest.mark.parametrize("kind", ["random", "tied", "equal", "one box"])
+@pytest.mark.parametrize("count", [3, 30, 1000])
+def test_the_best_in_order(kind, count):
+    anchors, deltas, logits = make(kind)
+    cell = Candidates(Outputs(deltas, logits), anchors, SIZE, count).set_train(False)
+    boxes, scores, labels = (o.asnumpy() for o in cell(ms.Tensor(np.zeros(1, np.uint8))))
+    assert cell.count == min(count, A * K)
+    every = Postprocessor(score_threshold=0.0, candidates=count, nms_iou=1, max_detections=0)
+    for row in range(2):
+        wanted = every.decoded(deltas[row], logits[row], anchors)
+        np.testing.assert_allclose(scores[row], wanted.scores, atol=1e-6)
+        # of equal scores others may be chosen, but what is chosen has to be there, and once
+        pool = Postprocessor(score_threshold=0.0, candidates=0, nms_iou=1, max_detections=0)
+        pool = pool.decoded(deltas[row], logits[row], anchors)
+        found = Detections(boxes[row], scores[row], labels[row])
+        inside = Detections(clip(pool.boxes, SIZE[1], SIZE[0]), pool.scores, pool.labels)
+        assert (inside.boxes != pool.boxes).any()
+        places = nearest(found, inside)
+        assert (places >= 0).all()
+        distinct = np.unique(np.c_[found.boxes, found.labels], axis=0)
+        assert len(distinct) == min(
+            cell.count, len(np.unique(np.c_[inside.boxes, inside.labels], axis=0))
+        )

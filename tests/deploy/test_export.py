@@ -1,0 +1,185 @@
+"""Files written, read again and compared; and what is kept when they differ."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from src.deploy import export as export_module
+from src.deploy.export import Exporter, outputs_of
+from src.deploy.runtime import LOADERS, load_exported
+from src.detection.anchors import build_anchors
+from src.errors import InputError, RunError
+from src.formats import CLASSES, NAMES, describe, read_description
+from src.models.folding import fold_norms
+from src.models.ssd import build_ssd
+from tests.conftest import DEMO_RECIPE, small_keys
+from tests.networks import excite, stir_norms
+
+KEYS = {"score_threshold": 0.3, "candidates": 200, "max_detections": 50}
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+WAYS = [
+    # format, nms, batch, fold, other keys
+    ("ONNX", True, 1, True, {}),
+    ("ONNX", True, 0, True, {"class_agnostic": True}),
+    ("ONNX", False, 2, True, {}),
+    ("ONNX", False, 0, False, {}),
+    ("MINDIR", True, 0, True, {"class_agnostic": True}),
+    ("MINDIR", True, 2, False, {}),
+    ("MINDIR", False, 1, True, {}),
+]
+
+
+@pytest.fixture(scope="module")
+def base(shapes, tmp_path_factory):
+    from src.config import make_config, read_recipe
+
+    keys = small_keys(shapes, tmp_path_factory.mktemp("export"))
+    return make_config([(read_recipe(str(DEMO_RECIPE)), "demo"), (keys, ""), (KEYS, "")])
+
+
+def network(cfg):
+    """One that finds many things, and is not too sure of any."""
+    built = stir_norms(excite(build_ssd(cfg, build_anchors(cfg).boxes_per_cell)))
+    weight = built.class_head.predictor.weight
+    weight.set_data(weight.value() * 0.1)
+    return built
+
+
+@pytest.fixture(scope="module")
+def truth(base):
+    """What the network, batch norms and all, makes of three images."""
+    return outputs_of(network(base), IMAGES)
+
+
+def exporter(cfg) -> Exporter:
+    return Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
+
+
+@pytest.mark.parametrize(("file_format", "nms", "batch", "fold", "other"), WAYS)
+def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
+    cfg = base.replace(nms=nms, export_batch=batch, fold_norms=fold, **other)
+    path = tmp_path / f"detector.{file_format.lower()}"
+    deployed = fold_norms(network(cfg)) if fold else network(cfg)
+    outcome = exporter(cfg).export(deployed, truth, path, file_format)
+    names = {path.name} if file_format == "ONNX" else {path.name, path.name + ".yaml"}
+    assert {p.name for p in tmp_path.iterdir()} == names
+    assert path.stat().st_mode & 0o777 == 0o644
+    rows = 50 if nms else 200
+    assert outcome.rows == rows
+    # four images, the first of them twice
+    assert rows * 2 < outcome.comparison.compared <= rows * 4
+    assert outcome.comparison.problems == ()
+
+    description = read_description(path)
+    wanted = {**describe(cfg), CLASSES: list(cfg.classes)}
+    del wanted[NAMES]
+    assert description == wanted
+    for count in (1, 2, 3) if batch == 0 else (batch,):
+        boxes, scores, labels = LOADERS[file_format](path, description)(IMAGES[:count])
+        assert (boxes.shape, scores.shape) == ((count, rows, 4), (count, rows))
+        assert (boxes.dtype, scores.dtype, labels.dtype) == ("float32", "float32", "int32")
+        assert labels.min() >= -1
+        assert (np.diff(scores, axis=1) <= 1e-6).all()  # logits are sorted; a sigmoid rounds
+        assert 0.3 < scores.max() < 0.99
+
+
+def test_a_backbone_that_pads_as_torchvision_does(base, tmp_path):
+    cfg = base.replace(export_batch=0, padding="symmetric")
+    truth = outputs_of(network(cfg), IMAGES[:2])
+    deployed = fold_norms(network(cfg))
+    outcome = exporter(cfg).export(deployed, truth, tmp_path / "a.onnx", "ONNX")
+    assert outcome.comparison.compared > 100
+
+
+def test_onnx_is_what_the_standard_says(base, truth, tmp_path):
+    """Names, metadata, and what folding saves."""
+    models = {}
+    for fold in (True, False):
+        cfg = base.replace(export_batch=0, fold_norms=fold)
+        deployed = fold_norms(network(cfg)) if fold else network(cfg)
+        exporter(cfg).export(deployed, truth, tmp_path / "a.onnx", "ONNX")
+        models[fold] = onnx.load(str(tmp_path / "a.onnx"))
+    graph = models[True].graph
+    onnx.checker.check_model(models[True], full_check=True)
+
+    def shape(value):
+        return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+
+    assert {value.name: shape(value) for value in [*graph.input, *graph.output]} == {
+        "images": ["batch", 64, 64, 3],
+        "boxes": ["batch", 50, 4],
+        "scores": ["batch", 50],
+        "labels": ["batch", 50],
+    }
+    metadata = {entry.key: json.loads(entry.value) for entry in models[True].metadata_props}
+    assert metadata[NAMES] == ["ellipse", "rectangle", "triangle", "cross"]
+    assert metadata["image_size"] == [64, 64]
+    assert metadata["score_threshold"] == 0.3
+    kinds = {fold: [node.op_type for node in model.graph.node] for fold, model in models.items()}
+    assert "NonMaxSuppression" in kinds[True]
+    assert "BatchNormalization" not in kinds[True]
+    norms = kinds[False].count("BatchNormalization")
+    assert norms > 30
+    assert len(kinds[True]) <= len(kinds[False]) - norms
+
+
+class Wrong:
+    """A loader whose file scores a little higher, or is not a number."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, path, description):
+        model = load_exported(path, description)
+        run = model.run
+
+        def changed(images):
+            boxes, scores, labels = run(images)
+            return boxes, scores + np.float32(self.error), labels
+
+        model.run = changed
+        return model
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_a_file_that_differs_is_not_left(base, truth, tmp_path, monkeypatch, file_format):
+    path = tmp_path / f"detector.{file_format.lower()}"
+    path.write_bytes(b"an older export")
+    monkeypatch.setattr(export_module, "load_exported", Wrong(0.001))
+    with pytest.raises(RunError, match="does not find what the network finds, and was not kept"):
+        exporter(base).export(network(base), truth, path, file_format)
+    monkeypatch.setattr(export_module, "load_exported", Wrong(float("nan")))
+    with pytest.raises(RunError, match="nan among the scores"):
+        exporter(base).export(network(base), truth, path, file_format)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"an older export"
+
+
+def test_an_older_network_s_truth_is_a_mismatch(base, truth, tmp_path):
+    other = network(base.replace(seed=5))
+    with pytest.raises(RunError, match="image 1: only the network finds label"):
+        exporter(base).export(other, truth, tmp_path / "a.onnx", "ONNX")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_a_file_of_something_else(base, tmp_path, file_format):
+    path = tmp_path / f"detector.{file_format.lower()}"
+    path.write_bytes(b"no graph" * 50)
+    description = {**describe(base), CLASSES: list(base.classes)}
+    with pytest.raises(InputError, match=f"not an? {file_format} file"):
+        load_exported(path, description)
+
+
+def test_images_are_seen_in_batches_of_the_file(base, truth, tmp_path):
+    """A batch that is not full is filled up, and what it is filled with is left out."""
+    cfg = base.replace(export_batch=2, nms=False)
+    path = tmp_path / "a.onnx"
+    exporter(cfg).export(network(cfg), truth, path, "ONNX")
+    model = load_exported(path, read_description(path))
+    together = model.forward(IMAGES)
+    for index in range(3):
+        for alone, row in zip(model.forward(IMAGES[index : index + 1]), together):
+            np.testing.assert_allclose(alone[0], row[index], atol=1e-4)
