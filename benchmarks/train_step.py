@@ -12,19 +12,18 @@ with momentum. `first_step_seconds` counts from the start of the process.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.turns import GIGA, serve, take_turns
 
 OBJECTS = 7  # a typical COCO image
 CLASSES = 80
 ROWS = ("step", "overhead", "memory", "save")
 CLIP_NORM = 10.0
-GIGA = 1e9
 
 
 def make_boxes(image_size: int):
@@ -106,66 +105,20 @@ def build_peer(image_size: int, batch_size: int, threads: int):
     return step, {"parameters": sum(p.numel() for p in model.parameters())}
 
 
-def serve(role: str, image_size: int, batch_size: int, threads: int) -> None:
-    """Makes a step for every line on standard input and answers with its times."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the libraries print must not mix with the answers
-    step, facts = {"ours": build_ours, "peer": build_peer}[role](image_size, batch_size, threads)
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        step()
-        times = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-        # ru_maxrss can hold the parent's peak from before exec, VmHWM cannot
-        status = Path("/proc/self/status").read_text()
-        peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
-        answers.write(json.dumps({**times, "peak_bytes": peak, "facts": facts}) + "\n")
+def command(python: str, role: str, image_size: int, batch_size: int, threads: int) -> list[str]:
+    """What starts a process of that role, "ours" or "peer"."""
+    return [python, __file__, "--serve", role, *map(str, (image_size, batch_size, threads))]
 
 
-class Worker:
-    """A process that makes steps when asked.
-
-    Args:
-        python: interpreter it runs in.
-        role: "ours" or "peer".
-    """
-
-    def __init__(self, python: str, role: str, image_size: int, batch_size: int, threads: int):
-        numbers = map(str, (image_size, batch_size, threads))
-        self.batch_size = batch_size
-        self.started = time.perf_counter()
-        self.process = subprocess.Popen(
-            [python, __file__, "--serve", role, *numbers],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.answers: list[dict] = []
-        self.first_step_seconds = 0.0
-
-    def step(self) -> None:
-        """Lets the worker make one step; RuntimeError if it has died."""
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.process.args[:4]} ended with status {self.process.wait()}")
-        self.answers.append(json.loads(line))
-        if len(self.answers) == 1:
-            self.first_step_seconds = time.perf_counter() - self.started
-
-    def close(self) -> dict:
-        """Ends the process; returns medians over all steps but the first."""
-        self.process.stdin.close()
-        self.process.wait()
-        timed = self.answers[1:]
-        cpu = statistics.median(a["cpu"] for a in timed)
-        return {
-            "step_seconds": round(statistics.median(a["wall"] for a in timed), 3),
-            "cpu_seconds_per_image": round(cpu / self.batch_size, 3),
-            "first_step_seconds": round(self.first_step_seconds, 1),
-            "peak_memory_gb": round(self.answers[-1]["peak_bytes"] / GIGA, 2),
-            **self.answers[-1]["facts"],
-        }
+def shown(found: dict, batch_size: int) -> dict:
+    """A worker's times as they are printed."""
+    return {
+        "step_seconds": round(found["seconds"], 3),
+        "cpu_seconds_per_image": round(found["cpu_seconds"] / batch_size, 3),
+        "first_step_seconds": round(found["first_seconds"], 1),
+        "peak_memory_gb": round(found["peak_gb"], 2),
+        **found["facts"],
+    }
 
 
 def main() -> None:
@@ -184,7 +137,9 @@ def main() -> None:
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        serve(args.serve[0], *map(int, args.serve[1:]))
+        role, *numbers = args.serve
+        build = {"ours": build_ours, "peer": build_peer}[role]
+        serve(lambda: build(*map(int, numbers)))
     elif args.row:
         print_row(args)
     else:
@@ -213,17 +168,13 @@ def print_row(args: argparse.Namespace) -> None:
 def compare_steps(args: argparse.Namespace) -> None:
     """Prints the times of whole steps, beside the peer's where there is one."""
     sizes = (args.image_size, args.batch_size, args.threads)
-    workers = {"ours": Worker(sys.executable, "ours", *sizes)}
-    workers["ours"].step()  # the first steps one after the other: each has the machine to itself
+    commands = {"ours": command(sys.executable, "ours", *sizes)}
     if args.peer:
-        workers["peer"] = Worker(args.peer, "peer", *sizes)
-        workers["peer"].step()
-    for _ in range(args.steps):
-        for worker in workers.values():
-            worker.step()
-    results = {name: worker.close() for name, worker in workers.items()}
-    shown = ("image_size", "batch_size", "steps", "threads", "peer")
-    asked = {name: getattr(args, name) for name in shown}
+        commands["peer"] = command(args.peer, "peer", *sizes)
+    found = take_turns(commands, args.steps)
+    results = {name: shown(times, args.batch_size) for name, times in found.items()}
+    names = ("image_size", "batch_size", "steps", "threads", "peer")
+    asked = {name: getattr(args, name) for name in names}
     line = {"benchmark": "train_step", **asked, **results["ours"]}
     if args.peer:
         line["peer"] = {"model": "torchvision retinanet_resnet50_fpn", **results["peer"]}
