@@ -19,13 +19,14 @@ class FoldedHead(Head):
     """
 
     def __init__(self, head: SharedHead):
-        super().__init__(predictor=head.predictor, outputs=head.outputs)
+        super().__init__(head.outputs)
         self.towers = nn.CellList(
             [
                 nn.CellList([folded(conv, norm) for conv, norm in zip(head.convs, norms)])
                 for norms in head.norms
             ]
         )
+        self.predictor = head.predictor
 
     def tower(self, level, x):
         for conv in self.towers[level]:

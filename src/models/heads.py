@@ -6,18 +6,18 @@ from src.models.layers import conv, norm
 
 
 class Head(nn.Cell):
-    """A tower of convolutions and a predictor at each level of the pyramid.
+    """A tower of convolutions at each level of the pyramid, and one predictor.
+
+    A subclass gives `predictor`, after its tower: weights are drawn in the order of the cells.
 
     Args:
-        predictor: convolution to boxes_per_cell * outputs channels.
         outputs: numbers predicted per default box.
     """
 
-    def __init__(self, *, predictor: nn.Conv2d, outputs: int):
+    def __init__(self, outputs: int):
         super().__init__()
         self.outputs = outputs
         self.relu6 = nn.ReLU6()
-        self.predictor = predictor
 
     def tower(self, level, x):
         """(N,C,H,W) of a level -> (N,C,H,W)."""
@@ -57,8 +57,7 @@ class SharedHead(Head):
         outputs: int,
         norm_momentum: float = 0.9,
     ):
-        predictor = conv(channels, boxes_per_cell * outputs, 3, bias=True)
-        super().__init__(predictor=predictor, outputs=outputs)
+        super().__init__(outputs)
         self.depth = depth
         self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
         self.norms = nn.CellList(
@@ -67,6 +66,7 @@ class SharedHead(Head):
                 for _ in range(levels)
             ]
         )
+        self.predictor = conv(channels, boxes_per_cell * outputs, 3, bias=True)
 
     def tower(self, level, x):
         for index in range(self.depth):
