@@ -2,9 +2,9 @@
 
     python3 -m src.weights resnet50-11ad3fa6.pth ckpt/resnet50_tv2.ckpt
 
-Reads .pth, .pt and .safetensors of a ResNet-18, 34, 50 or 101, without PyTorch and without running
-what is pickled in them. The checkpoint records what the weights were trained with, and training
-with it pads and normalises in the same way.
+Reads .pth, .pt, .bin and .safetensors of a ResNet-18, 34, 50 or 101, without PyTorch and without
+running what is pickled in them. The checkpoint records what the weights were trained with, and
+training with it pads and normalises in the same way.
 """
 
 import argparse
@@ -12,15 +12,29 @@ from pathlib import Path
 
 from src.command import run_command
 from src.errors import InputError
+from src.models.origin import FOREIGN_SUFFIXES, LEAST_STD, PADDINGS
 
 
 def main(argv=None) -> None:
-    from dataclasses import replace
+    args = parse(argv)
 
-    from src.models.origin import PADDINGS
-    from src.weights.checkpoint import write_backbone
-    from src.weights.convert import convert, origin_of, read_foreign
+    from src.weights.checkpoint import Origin, write_backbone
+    from src.weights.convert import convert, pixels_of, read_foreign
 
+    converted = convert(read_foreign(args.input), str(args.input))
+    print(f"{args.input}: {converted.report()}")
+    mean, std = args.image_mean, args.image_std
+    if not (mean and std):
+        usual_mean, usual_std = pixels_of(args.input, converted.variant)
+        mean, std = mean or usual_mean, std or usual_std
+    origin = Origin(args.padding, tuple(mean), tuple(std), converted.variant, args.input.name)
+    write_backbone(args.output, converted.arrays, origin)
+    print(f"wrote {args.output}: {origin}")
+    print(f"to train with it: --pretrained={args.output} --backbone={converted.variant}")
+
+
+def parse(argv) -> argparse.Namespace:
+    """The command line, checked before MindSpore is imported; InputError where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python3 -m src.weights",
         description=__doc__,
@@ -28,7 +42,9 @@ def main(argv=None) -> None:
     )
     parser.add_argument("input", type=Path, help="file of torchvision or timm")
     parser.add_argument("output", type=Path, help="checkpoint to write, .ckpt")
-    parser.add_argument("--padding", choices=PADDINGS, help="default: symmetric, as in PyTorch")
+    parser.add_argument(
+        "--padding", choices=PADDINGS, default="symmetric", help="default: symmetric, as in PyTorch"
+    )
     for what in ("mean", "std"):
         parser.add_argument(
             f"--image_{what}",
@@ -39,18 +55,21 @@ def main(argv=None) -> None:
             "config.json beside the file, as timm has it, else ImageNet's",
         )
     args = parser.parse_args(argv)
+    suffixes = ", ".join(FOREIGN_SUFFIXES)
+    if args.input.suffix == ".ckpt":
+        raise InputError(f"{args.input}: a MindSpore checkpoint needs no conversion")
+    if args.input.suffix not in FOREIGN_SUFFIXES:
+        raise InputError(f"{args.input}: expected a file that ends with {suffixes}")
+    if not args.input.is_file():
+        raise InputError(f"{args.input}: no such file")
     if args.output.suffix != ".ckpt":
         raise InputError(f"{args.output}: expected a name that ends with .ckpt")
-    if args.image_std and min(args.image_std) <= 0:
-        raise InputError(f"--image_std is {args.image_std}; expected numbers above 0")
-    converted = convert(read_foreign(args.input), str(args.input))
-    print(f"{args.input}: {converted.report()}")
-    origin = origin_of(args.input, converted.variant)
-    given = {key: getattr(args, key) for key in ("padding", "image_mean", "image_std")}
-    origin = replace(origin, **{key: value for key, value in given.items() if value})
-    write_backbone(args.output, converted.arrays, origin)
-    print(f"wrote {args.output}: {origin}")
-    print(f"to train with it: --pretrained={args.output} --backbone={converted.variant}")
+    if args.image_std and not min(args.image_std) >= LEAST_STD:
+        raise InputError(
+            f"--image_std is {args.image_std}; expected numbers from {LEAST_STD} on, for pixels in "
+            "0..255"
+        )
+    return args
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from src.errors import InputError
-from src.models.origin import IMAGE_MEAN, IMAGE_STD
+from src.models.origin import IMAGE_MEAN, IMAGE_STD, LEAST_STD
 from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
-from src.weights.checkpoint import Origin, strip_prefix
-from src.weights.loading import CLASSIFIER_PREFIXES, Match, match
+from src.weights.checkpoint import strip_prefix
+from src.weights.loading import CLASSIFIER_PREFIXES, SHOWN_NAMES, Match, match
 from src.weights.torch_file import as_float32, read_torch_file
 
-TORCH_SUFFIXES, SAFETENSORS = (".pth", ".pt"), ".safetensors"
 # in front of a ResNet's names in detectors and training scripts
 PREFIXES = ("module.", "backbone.", "backbone.body.", "model.", "encoder.", "resnet.")
 NORM_NAMES = {
@@ -46,22 +45,15 @@ class Converted:
 
 def read_foreign(path: Path) -> dict[str, np.ndarray]:
     """Arrays by name in a .pth, .pt or .safetensors file; InputError where it is none."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if path.suffix in TORCH_SUFFIXES:
-        return read_torch_file(path)
-    if path.suffix == SAFETENSORS:
-        return read_safetensors(path)
-    expected = ", ".join((*TORCH_SUFFIXES, SAFETENSORS))
-    hint = "; a MindSpore checkpoint needs no conversion" if path.suffix == ".ckpt" else ""
-    raise InputError(f"{path}: expected a file that ends with {expected}{hint}")
+    return read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """Arrays by name in a .safetensors file, floating-point ones as float32."""
     try:
         arrays = load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
+        # the last three: of types that NumPy lacks
         raise InputError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
     return {name: as_float32(array) for name, array in arrays.items()}
 
@@ -74,9 +66,12 @@ def convert(arrays: Mapping[str, np.ndarray], source: str) -> Converted:
         source: of the arrays, for errors.
 
     Raises:
-        InputError: it is none of VARIANTS, or not the whole of one.
+        InputError: it is none of VARIANTS, or not the whole of one, or not all are numbers.
     """
     kept = {name: array for name, array in arrays.items() if not name.endswith(COUNTER)}
+    broken = [n for n, a in kept.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]
+    if broken:
+        raise InputError(f"{source}: nan or infinite numbers in {', '.join(broken[:SHOWN_NAMES])}")
     kept = strip_prefix(kept, ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight"], PREFIXES)
     ignored = [name for name in kept if name.startswith(CLASSIFIER_PREFIXES)]
     renamed = {mindspore_name(name, kept): a for name, a in kept.items() if name not in ignored}
@@ -114,18 +109,35 @@ def variant_of(names: Mapping[str, Any], source: str) -> str:
     )
 
 
-def origin_of(path: Path, variant: str) -> Origin:
-    """What the weights were trained with: torchvision's padding, and timm's mean and deviation.
+def pixels_of(path: Path, variant: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation of the pixels, 0..255, that the weights in the file were trained with.
 
-    timm's are in the config.json that lies beside its files; without it they are ImageNet's.
+    timm tells them in a config.json beside its files; without one they are ImageNet's.
+
+    Raises:
+        InputError: it is timm's, but of another network or without sense.
     """
     described = path.with_name("config.json")
-    mean, std = IMAGE_MEAN, IMAGE_STD
+    by_hand = "; move it away, or give --image_mean and --image_std"
     try:
-        told = json.loads(described.read_text(encoding="utf-8"))["pretrained_cfg"]
-        mean, std = (tuple(value * BYTE for value in told[key]) for key in ("mean", "std"))
-    except (FileNotFoundError, KeyError):
-        pass  # torchvision's files have none, other config.json are of no concern
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{described}: cannot be read as timm's config.json: {error}") from error
-    return Origin("symmetric", mean, std, backbone=variant, source=path.name)
+        told = json.loads(described.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return IMAGE_MEAN, IMAGE_STD
+    except (OSError, ValueError) as error:
+        raise InputError(f"{described}: cannot be read as JSON: {error}{by_hand}") from error
+    if not isinstance(told, dict) or "architecture" not in told:
+        return IMAGE_MEAN, IMAGE_STD  # of something else
+    if variant not in str(told["architecture"]):
+        raise InputError(
+            f"{described}: is of {told['architecture']!r}, but {path.name} looks like a "
+            f"{variant}{by_hand}"
+        )
+    told = told.get("pretrained_cfg", told)  # older ones have no such level
+    try:
+        mean, std = ([float(value) * BYTE for value in told[key]] for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{described}: does not tell mean and std{by_hand}") from error
+    inside = all(0 <= v <= BYTE for v in mean) and all(LEAST_STD <= v <= BYTE for v in std)
+    if not (inside and len(mean) == len(std) == 3):
+        raise InputError(f"{described}: mean is {told['mean']}, std {told['std']}{by_hand}")
+    return mean, std

@@ -5,15 +5,17 @@ that state dicts of tensors need stand for types of our own, and a file that ask
 is refused. Source: torch/serialization.py, for both the zip format (since 1.6) and the one before.
 """
 
+import io
 import math
 import pickle
 import struct
 import sys
+import tarfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Optional
+from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -71,6 +73,7 @@ class StorageType(NamedTuple):
 
 ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): Tensor,
     ("torch._utils", "_rebuild_tensor_v2"): Tensor,
     ("torch._utils", "_rebuild_parameter"): Parameter,
     **{("torch", name): StorageType(np.dtype(dtype)) for name, dtype in STORAGE_DTYPES.items()},
@@ -78,11 +81,16 @@ ALLOWED = {
 
 
 class TensorUnpickler(pickle.Unpickler):
-    """Reads containers, numbers, strings and tensors; InputError on anything else."""
+    """Reads containers, numbers, strings and tensors; InputError on anything else.
+
+    Attributes:
+        storages: all that were named, by key.
+    """
 
     def __init__(self, file: BinaryIO, path: Path):
         super().__init__(file, encoding="utf-8")
         self.path = path
+        self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
@@ -96,7 +104,9 @@ class TensorUnpickler(pickle.Unpickler):
         kind, storage_type, key, _, count, *view = pid
         if kind != "storage" or not isinstance(storage_type, StorageType) or any(view):
             raise pickle.UnpicklingError(f"unknown persistent id {pid!r}")
-        return Storage(str(key), storage_type.dtype, int(count))
+        storage = Storage(str(key), storage_type.dtype, int(count))
+        self.storages[storage.key] = storage
+        return storage
 
 
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
@@ -109,6 +119,11 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return read_zip(archive, path)
+        if tarfile.is_tarfile(path):
+            raise InputError(
+                f"{path}: is of PyTorch's first format, a tar file, which cannot be read here; "
+                "load it there and save it again, or take a newer file of the same weights"
+            )
         with path.open("rb") as file:
             return read_legacy(file, path)
     except OSError as error:
@@ -131,8 +146,7 @@ def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
         return archive.read(entry)
 
     order = read("byteorder") if root + "byteorder" in archive.namelist() else b"little"
-    with archive.open(pickled) as file:
-        content = TensorUnpickler(file, path).load()
+    content = TensorUnpickler(io.BytesIO(read("data.pkl")), path).load()
     return arrays_of(content, lambda key: read(f"data/{key}"), order.decode(), path)
 
 
@@ -144,13 +158,14 @@ def read_legacy(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
 
     if load() != LEGACY_MAGIC or load() != LEGACY_PROTOCOL:
         raise ValueError("another magic number")
-    system, content, keys = load(), load(), load()
-    order = "little" if system["little_endian"] else "big"
-    sizes = {s.key: s.dtype.itemsize for s, *_ in tensors_of(content, path).values()}
+    system = load()
+    unpickler = TensorUnpickler(file, path)
+    content, keys = unpickler.load(), load()
     storages: dict[str, bytes] = {}
     for key in keys:
         (count,) = struct.unpack("<q", file.read(8))
-        storages[key] = file.read(count * sizes.get(key, 0))
+        storages[key] = file.read(count * unpickler.storages[key].dtype.itemsize)
+    order = "little" if system["little_endian"] else "big"
     return arrays_of(content, storages.__getitem__, order, path)
 
 
@@ -167,20 +182,18 @@ def arrays_of(content: Any, read: Read, order: str, path: Path) -> dict[str, np.
 
 
 def tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors by name, of the dict itself or of the one of WRAPPERS in it."""
-    found = named_tensors(content)
-    for wrapper in WRAPPERS:
-        if not found and isinstance(content, Mapping):
-            found = named_tensors(content.get(wrapper))
+    """The tensors by name, of the dict itself or of the one of WRAPPERS in it that has most."""
+    inner = [content.get(name) for name in WRAPPERS] if isinstance(content, Mapping) else []
+    found = max(map(named_tensors, [content, *inner]), key=len)
     if not found:
         raise InputError(f"{path}: holds no tensors by name; {SAVE_STATE_DICT}")
     return found
 
 
-def named_tensors(content: Any) -> Optional[dict[str, Tensor]]:
-    """The entries of a dict that are tensors; None where it is not a dict."""
+def named_tensors(content: Any) -> dict[str, Tensor]:
+    """The entries of a dict that are tensors; none where it is not a dict."""
     if not isinstance(content, Mapping):
-        return None
+        return {}
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 

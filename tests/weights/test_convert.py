@@ -1,6 +1,7 @@
 """torchvision's and timm's ResNets, converted and compared with what torchvision makes of them."""
 
 import json
+import struct
 from pathlib import Path
 
 import mindspore as ms
@@ -16,12 +17,16 @@ from src.models.resnet import resnet
 from src.models.ssd import SSD
 from src.weights.__main__ import main
 from src.weights.checkpoint import read_checkpoint, read_origin
-from src.weights.convert import convert, read_foreign
+from src.weights.convert import convert
 from src.weights.loading import load_backbone
 from tests.weights.golden.formula import EVERY, uniform, weight
 
 GOLDEN = Path(__file__).parent / "golden"
 SHAPES = json.loads((GOLDEN / "state_dicts.json").read_text())
+
+
+HEADER = b'{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}'
+FLOAT8 = struct.pack("<Q", len(HEADER)) + HEADER + b"x"  # a type that NumPy lacks
 
 
 def state_dict(variant: str) -> dict[str, np.ndarray]:
@@ -129,6 +134,10 @@ def test_prefixes_of_detectors_and_training_scripts(prefix):
             r"\(2, 2, 2, 3\) blocks in the four stages; expected one of resnet18",
         ),
         (lambda arrays: arrays.clear(), r"\(0, 0, 0, 0\) blocks"),
+        (
+            lambda arrays: arrays.update({"bn1.weight": np.full(64, np.nan, np.float32)}),
+            "nan or infinite numbers in bn1.weight",
+        ),
     ],
 )
 def test_other_networks_are_refused(change, words):
@@ -156,13 +165,27 @@ def test_what_it_was_trained_with(tmp_path, capsys):
     assert read_origin(str(target))["padding"] == "same"
     assert read_origin(str(target))["image_mean"] == [1, 2, 3]
     assert read_origin(str(target))["image_std"] == [51] * 3
-    (tmp_path / "config.json").write_text('{"other": 1}')
-    main([str(source), str(target)])
-    assert read_origin(str(target))["image_std"] == list(IMAGE_STD)
-    for text in ("{", '{"pretrained_cfg": {"mean": 5, "std": 1}}', "[]"):
+    for text in ('{"other": 1}', "[]"):  # of something else
         (tmp_path / "config.json").write_text(text)
-        with pytest.raises(InputError, match=r"config\.json: cannot be read"):
+        main([str(source), str(target)])
+        assert read_origin(str(target))["image_std"] == list(IMAGE_STD)
+    flat = '{"architecture": "resnet18", "mean": [0, 0.2, 1], "std": [1, 1, 1]}'  # older ones
+    (tmp_path / "config.json").write_text(flat)
+    main([str(source), str(target)])
+    assert read_origin(str(target))["image_mean"] == [0, 51, 255]
+    for text, words in (
+        ("{", "cannot be read as JSON"),
+        (flat.replace("resnet18", "resnetblur50"), "is of 'resnetblur50', but"),
+        (flat.replace("[1, 1, 1]", "5"), "does not tell mean and std"),
+        (flat.replace("[1, 1, 1]", "[1, 0, 1]"), r"std \[1, 0, 1\]"),
+        (flat.replace("[1, 1, 1]", "[1, 1]"), r"std \[1, 1\]"),
+        (flat.replace("[1, 1, 1]", "[1, 1, NaN]"), "std"),
+    ):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(InputError, match=f"config.json: .*{words}.*--image_mean and"):
             main([str(source), str(target)])
+        main([str(source), str(target), "--image_mean", *"123", "--image_std", *"456"])
+        assert read_origin(str(target))["image_std"] == [4, 5, 6]
     assert "symmetric padding, pixels less (127.5, 127.5, 127.5)" in capsys.readouterr().out
     assert "conv1.weight" in read_checkpoint(str(target))
 
@@ -171,17 +194,19 @@ def test_wrong_files_leave_nothing(tmp_path):
     cases = {
         "none.pth": (None, "no such file"),
         "a.ckpt": (b"x", "a MindSpore checkpoint needs no conversion"),
-        "a.bin": (b"x", r"expected a file that ends with \.pth"),
+        "a.onnx": (b"x", r"expected a file that ends with \.pth"),
         "a.safetensors": (b"x" * 100, "not a safetensors file"),
         "b.safetensors": (b"", "not a safetensors file"),
+        "c.safetensors": (FLOAT8, "not a safetensors file"),
+        "a.pth": (b"x" * 100, "not a file that PyTorch saved"),
     }
     for name, (content, words) in cases.items():
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=words):
-            read_foreign(tmp_path / name)
+            main([str(tmp_path / name), str(tmp_path / "out.ckpt")])
     with pytest.raises(InputError, match=r"ends with \.ckpt"):
         main([str(tmp_path / "a.safetensors"), str(tmp_path / "a.pth")])
     with pytest.raises(InputError, match="image_std"):
-        main(["a.pth", "b.ckpt", "--image_std", "0", "1", "1"])
+        main([str(tmp_path / "a.pth"), "b.ckpt", "--image_std", "0.229", "0.224", "0.225"])
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(set(cases) - {"none.pth"})

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import tarfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -22,7 +23,9 @@ def expected() -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-@pytest.mark.parametrize("name", ["tensors.pth", "tensors_old.pth", "wrapped.pth"])
+@pytest.mark.parametrize(
+    "name", ["tensors.pth", "tensors_old.pth", "wrapped.pth", "wrapped_old.pth"]
+)
 def test_every_kind_of_tensor(expected, name):
     found = read_torch_file(GOLDEN / name)
     assert found.keys() == expected.keys() | {"brain"}
@@ -109,6 +112,11 @@ DATA = np.arange(6, dtype=np.float32).tobytes()
 def test_the_writer_of_these_tests(tmp_path):
     path = zipped(tmp_path / "a.pth", pickled({"w": tensor(1, (2, 2), (3, 1))}), [("0", DATA)])
     np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
+    # as PyTorch wrote them at first
+    storage = ("storage", "FloatStorage", "0", "cpu", 6)
+    old = Call("torch._utils._rebuild_tensor", storage, 4, (2,), (1,))
+    path = zipped(tmp_path / "a.pth", pickled({"w": old}), [("0", DATA)])
+    np.testing.assert_array_equal(read_torch_file(path)["w"], [4, 5])
 
 
 @pytest.mark.parametrize(
@@ -158,6 +166,10 @@ def test_what_is_no_state_dict(tmp_path):
     )
     with pytest.raises(InputError, match=r"b\.pth: not a file that PyTorch saved"):
         read_torch_file(compressed)
+    with tarfile.open(tmp_path / "d.pth", "w") as archive:
+        archive.add(__file__, "sys_info")
+    with pytest.raises(InputError, match=r"d\.pth: is of PyTorch's first format"):
+        read_torch_file(tmp_path / "d.pth")
     (tmp_path / "c.pth").write_bytes(b"")
     with pytest.raises(InputError, match=r"c\.pth: not a file"):
         read_torch_file(tmp_path / "c.pth")

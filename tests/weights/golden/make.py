@@ -90,7 +90,9 @@ def main() -> None:
     )
     torch.save(found, FOLDER / "tensors.pth")
     torch.save(found, FOLDER / "tensors_old.pth", _use_new_zipfile_serialization=False)
-    torch.save({"epoch": 3, "state_dict": found}, FOLDER / "wrapped.pth")
+    training = {"best": torch.ones(1), "state_dict": found, "optimizer": {"m": torch.ones(9)}}
+    torch.save(training, FOLDER / "wrapped.pth")
+    torch.save(training, FOLDER / "wrapped_old.pth", _use_new_zipfile_serialization=False)
     torch.save(torch.nn.Linear(2, 2), FOLDER / "module.pth")
     torch.save({"weight": found["plain"], "more": Evil()}, FOLDER / "evil.pth")
     with (FOLDER / "evil_old.pth").open("wb") as file:
