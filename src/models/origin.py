@@ -8,6 +8,8 @@ from src.config import Config, as_lists
 IMAGE_MEAN = (123.675, 116.28, 103.53)  # ImageNet's RGB mean and deviation, in 0..255
 IMAGE_STD = (58.395, 57.12, 57.375)
 PADDINGS = ("same", "symmetric", "mixed")  # of MindSpore's ResNets, torchvision's, mindcv's
+LEAST_STD = 1  # below, mean and deviation are meant for pixels in 0..1
+FOREIGN_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")  # of torchvision's and timm's files
 # keys that the weights decide: what they are where a config leaves them open, and what they are
 # then where the weights do not tell either
 OPEN = {"padding": "auto", "image_mean": (), "image_std": ()}

@@ -20,7 +20,7 @@ from src.training.resume import SavedRun, find_run
 from src.training.run_folder import clear, newest_aside, set_aside
 from src.training.run_log import RunLog
 from src.training.trainer import Trainer
-from src.weights.checkpoint import read_origin, run_config
+from src.weights.checkpoint import read_origin
 
 
 def prepare(
@@ -69,20 +69,20 @@ def starting_point(cfg: Config, saved: Optional[SavedRun]) -> dict:
     """What the weights that the run starts from tell of how they were trained.
 
     Raises:
-        InputError: pretrained weights are of another backbone or contradict the configuration.
+        InputError: they are of another backbone, or contradict the configuration.
     """
     if saved:
         return saved.config
-    if cfg.finetune:
-        return run_config(cfg.finetune)
-    if not cfg.pretrained:
+    source = cfg.finetune or cfg.pretrained
+    if not source:
         return {}
-    told = read_origin(cfg.pretrained)
+    told = read_origin(source)
     wrong = contradictions(cfg, told)
     if told.get("backbone", cfg.backbone) != cfg.backbone:
         wrong.append(f"backbone: {told['backbone']} for the weights, {cfg.backbone} in the config")
     if wrong:
-        raise InputError("\n  ".join([f"{cfg.pretrained}: was trained otherwise", *wrong]))
+        advice = "leave these keys out, or set them as the weights were trained"
+        raise InputError("\n  ".join([f"{source}: was trained otherwise; {advice}", *wrong]))
     return told
 
 

@@ -15,7 +15,7 @@ import yaml
 from src.config import Config, as_lists
 from src.errors import InputError, RunError
 from src.files import FILE_MODE
-from src.models.origin import treatment
+from src.models.origin import FOREIGN_SUFFIXES, OPEN, treatment
 
 RUN_PREFIX = "run."  # entries of a checkpoint that tell of the run and are no weights
 ORIGIN = "origin"  # the entry that tells what a backbone was trained with
@@ -71,7 +71,10 @@ def load_entries(path: str) -> dict:
     try:
         return ms.load_checkpoint(str(path), crc_check=has_checksum(Path(path)))
     except (ValueError, RuntimeError, TypeError) as error:
-        raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one") from error
+        hint = ""
+        if str(path).endswith(FOREIGN_SUFFIXES):
+            hint = "; python3 -m src.weights makes one of torchvision's and timm's files"
+        raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one{hint}") from error
     finally:
         logging.disable(logging.NOTSET)
 
@@ -110,11 +113,16 @@ def check_run(
 
 
 def read_origin(path: str) -> dict[str, Any]:
-    """What a backbone's checkpoint tells of its Origin; empty where it tells nothing.
+    """What a checkpoint tells of its backbone's Origin; empty where it tells nothing.
 
-    mindcv's checkpoints tell by their names alone: there, only the pooling pads as TensorFlow does.
+    A detector's tells what it was trained with. mindcv's tell by their names alone: there, only the
+    pooling pads as TensorFlow does.
     """
     entries = load_entries(path)
+    if RUN_PREFIX + "config" in entries:
+        saved = yaml.safe_load(entries[RUN_PREFIX + "config"])
+        known = [key for key in (*OPEN, "backbone") if saved.get(key) not in (None, [], "auto")]
+        return {key: saved[key] for key in known}
     if any(MINDCV_SHORTCUT in name for name in entries):
         return {"padding": "mixed"}
     return json.loads(entries.get(ORIGIN, "{}"))

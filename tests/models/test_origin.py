@@ -9,6 +9,7 @@ from src.errors import InputError
 from src.models.origin import IMAGE_MEAN, IMAGE_STD, contradictions, settled
 from src.models.resnet import resnet
 from src.models.ssd import SSD
+from src.training.checkpoint import write_checkpoint
 from src.training.starting import starting_point
 from src.weights.checkpoint import Origin, read_origin, write_backbone
 from src.weights.loading import load_backbone
@@ -68,6 +69,26 @@ def test_what_a_run_starts_from(tmp_path):
     with pytest.raises(InputError, match="padding: symmetric for the weights, same in the config"):
         starting_point(config(**keys, padding="same"), None)
     assert starting_point(config(), None) == {}
+
+
+def test_a_detector_s_backbone_tells_what_its_run_had(tmp_path):
+    path = tmp_path / "best.ckpt"
+    run = settled(config(backbone="resnet18", image_std=[4, 5, 6]), {"padding": "symmetric"})
+    entries = {f"backbone.{name}": p for name, p in resnet("resnet18").parameters_dict().items()}
+    write_checkpoint(path, entries, run.to_yaml(), {"epoch": 1, "step": 1})
+    for key in ("pretrained", "finetune"):
+        cfg = config(backbone="resnet18", **{key: str(path)})
+        found = settled(cfg, starting_point(cfg, None))
+        assert (found.padding, found.image_std) == ("symmetric", (4, 5, 6))
+        assert found.image_mean == IMAGE_MEAN
+        with pytest.raises(InputError, match="padding: symmetric for the weights, same in the"):
+            starting_point(cfg.replace(padding="same"), None)
+
+
+def test_a_file_that_was_not_converted(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"x" * 100)
+    with pytest.raises(InputError, match="a.pth: not a MindSpore checkpoint.*-m src.weights"):
+        read_origin(str(tmp_path / "a.pth"))
 
 
 def test_mindspore_s_own_checkpoints_tell_nothing_and_mindcv_s_their_padding(tmp_path):
