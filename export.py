@@ -20,21 +20,26 @@ def main(argv=None) -> None:
     path = target_path(cfg)
     images = comparison_images(cfg)
 
-    from src.deploy.export import Exporter, outputs_of
+    from src.deploy.export import Exporter, look_at
     from src.detection.anchors import build_anchors
-    from src.device import build_device
+    from src.device import build_device, use_full_float32
     from src.inference import load_network
     from src.models.folding import fold_norms
 
     build_device(cfg)
+    use_full_float32(cfg.device_target)  # as files are run elsewhere
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     cfg = cfg.replace(precision="float32")  # whoever runs the file may choose another
-    truth = outputs_of(load_network(cfg), images)
-    network = fold_norms(load_network(cfg)) if cfg.fold_norms else load_network(cfg)
-    print(report(cfg, path, exporter.export(network, truth, path, cfg.file_format)))
+    truth = look_at(load_network(cfg), images, cfg.checkpoint_path)
+
+    def make_network():
+        return fold_norms(load_network(cfg)) if cfg.fold_norms else load_network(cfg)
+
+    outcome = exporter.export(make_network, truth, path, cfg.file_format)
+    print(report(cfg, path, outcome, len(images)))
 
 
-def report(cfg, path: Path, outcome) -> str:
+def report(cfg, path: Path, outcome, images: int) -> str:
     """What was exported, for the user."""
     from src.formats import description_path
 
@@ -51,17 +56,18 @@ def report(cfg, path: Path, outcome) -> str:
         f"  labels ({batch},{rows}) int32",
     ]
     found = outcome.comparison
+    if outcome.by_candidates:
+        what = "candidates"
+        lines.append(
+            f"on the images it was compared on nothing has a score above {cfg.score_threshold:g}, "
+            "so what comes before suppression was compared; name others with --export_image"
+        )
     if found is None:
         lines.append("not compared with the network: AIR files cannot be run here")
-    elif not found.compared:
-        lines.append(
-            "nothing to compare: on these images neither the file nor the network finds anything "
-            f"with a score above {cfg.score_threshold:g}; name others with --export_image"
-        )
     else:
         lines.append(
-            f"compared with the network: {found.compared} {what}, at most {found.boxes:.2g} pixels "
-            f"and {found.scores:.2g} in score apart"
+            f"compared with the network on {images} images: {found.compared} times the same "
+            f"{what}, at most {found.boxes:.2g} pixels and {found.scores:.2g} in score apart"
         )
     return "\n".join(lines)
 

@@ -44,7 +44,7 @@ def prepare(folder: Path, image_size: int, batch: int) -> None:
 
     from benchmarks.evaluation import make_evaluation
     from src.data.loader import EvalSamples, eval_batches
-    from src.deploy.export import Exporter, outputs_of
+    from src.deploy.export import Exporter, look_at
     from src.detection.anchors import build_anchors
     from src.formats import describe
     from src.inference import load_network
@@ -60,14 +60,14 @@ def prepare(folder: Path, image_size: int, batch: int) -> None:
     path = folder / "network.ckpt"
     write_checkpoint(path, network.parameters_dict(), cfg.to_yaml(), {"epoch": 1, "step": 1})
     cfg = cfg.replace(checkpoint_path=str(path))
-    truth = outputs_of(network, images[:COMPARED])
+    truth = look_at(network, images[: max(COMPARED, batch)], "network.ckpt")
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     for name in (FILES[role] for role in OURS if role in FILES):
-        deployed = load_network(cfg)
-        if name.startswith("folded"):
-            fold_norms(deployed)
+        fold = fold_norms if name.startswith("folded") else lambda network: network
         file_format = "ONNX" if name.endswith("onnx") else "MINDIR"
-        outcome = exporter.export(deployed, truth, folder / name, file_format)
+        outcome = exporter.export(
+            lambda fold=fold: fold(load_network(cfg)), truth, folder / name, file_format
+        )
         found = outcome.comparison.compared
         print(f"{name}: {found} detections as the network's", file=sys.stderr)
 

@@ -13,13 +13,13 @@ from src.deploy.runtime import build_exported
 from src.detection.postprocess import Detections, build_postprocessor
 from src.device import set_up_device
 from src.errors import InputError
-from src.formats import CLASSES, DESCRIPTION_KEYS, check_detector, format_of, read_description
+from src.formats import CLASSES, USE_KEYS, check_detector, format_of, read_description
 from src.inference import Inference, Outputs, build_inference, load_network
 from src.weights.checkpoint import run_config
 
 # what a checkpoint says of the detector that it holds: how it is used, and what its network is
 DETECTOR_KEYS = (
-    CLASSES, *DESCRIPTION_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
+    CLASSES, *USE_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
     "min_scale", "max_scale", "ssd_aspect_ratios", "backbone", "padding", "image_mean", "image_std",
     "fpn_channels", "head_depth",
 )  # fmt: skip

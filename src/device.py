@@ -78,6 +78,22 @@ def select_device(target: str, device_id: int) -> None:
     ms.set_device(target, device_id)
 
 
+def use_full_float32(target: str) -> None:
+    """Lets a card multiply float32 as float32, not in a shorter type, which would show in outputs.
+
+    Args:
+        target: CPU, GPU or Ascend.
+    """
+    if target == "GPU":
+        precision = ms.device_context.gpu.op_precision
+        precision.conv_allow_tf32(False)
+        precision.matmul_allow_tf32(False)
+    if target == "Ascend":
+        precision = ms.device_context.ascend.op_precision
+        precision.conv_allow_hf32(False)
+        precision.matmul_allow_hf32(False)
+
+
 def set_cpu_threads(count: int) -> None:
     """Threads of the CPU's kernels; MindSpore's own choice is 25. The first call decides."""
     with suppress(RuntimeError):  # it can be set once

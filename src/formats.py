@@ -20,22 +20,19 @@ RUNNABLE = ("MINDIR", "ONNX")  # here; AIR needs Ascend's own tools
 INPUT = "images"
 OUTPUTS = ("boxes", "scores", "labels")
 NAMES, CLASSES = "names", "classes"
-DESCRIPTION_KEYS = (
-    "image_size", "resize", "export_batch", "nms", "score_threshold", "suppression", "nms_iou",
-    "soft_sigma", "class_agnostic", "candidates", "max_detections",
+USE_KEYS = (  # of checkpoints too
+    "image_size", "resize", "score_threshold", "suppression", "nms_iou", "soft_sigma",
+    "class_agnostic", "candidates", "max_detections",
 )  # fmt: skip
+DESCRIPTION_KEYS = ("nms", "export_batch", *USE_KEYS)
 
 
 def check_detector(path: str) -> None:
-    """InputError unless the path is a file, and if of an exported detector one that can be used.
-
-    Args:
-        path: of a checkpoint or an exported file.
-    """
+    """InputError unless the path is a file, a checkpoint or an exported one that can be run."""
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file")
-    if format_of(path):
-        read_description(Path(path))
+    if format_of(path) not in ("", *RUNNABLE):
+        raise InputError(f"{path}: {format_of(path)} files can be run by Ascend's own tools alone")
 
 
 def chosen_detector(given: Mapping[str, Any]) -> str:
@@ -88,12 +85,9 @@ def read_description(path: Path) -> dict[str, Any]:
     """The description of an exported file, as keys of the configuration.
 
     Raises:
-        InputError: it is not there or damaged, or the file is of a format that cannot be run.
+        InputError: it is not there or damaged.
     """
-    file_format = format_of(str(path))
-    if file_format not in RUNNABLE:
-        raise InputError(f"{path}: {file_format} files can be run by Ascend's own tools alone")
-    if file_format == "ONNX":
+    if format_of(str(path)) == "ONNX":
         described, where = read_metadata(path), path
     else:
         described, where = read_beside(path), description_path(path)

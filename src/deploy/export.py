@@ -1,6 +1,7 @@
 """A detector written as a file that runs without this repository, and checked before it is kept."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -14,20 +15,36 @@ from src.deploy.compare import Comparison, reference
 from src.deploy.onnx_graph import candidate_names, finish
 from src.deploy.runtime import load_exported
 from src.detection.postprocess import Postprocessor
-from src.errors import RunError
+from src.errors import NotFinite, RunError
 from src.files import FILE_MODE
-from src.formats import CLASSES, INPUT, NAMES, SUFFIXES, write_description
+from src.formats import CLASSES, INPUT, NAMES, SUFFIXES, description_path, write_description
+
+SHOWN_PROBLEMS = 12
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image (S,S,3) uint8, and what the network says of it: deltas (A,4), logits (A,K)."""
+
+    image: np.ndarray
+    deltas: np.ndarray
+    logits: np.ndarray
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was exported: rows of each image, and how the file compares with the network.
+    """What was exported, and how the file compares with the network.
 
-    comparison: None for AIR files, which cannot be run here.
+    rows: of each image; comparison: None for AIR files, which cannot be run here; by_candidates:
+    nothing was detected on the images, so the candidates were compared instead.
     """
 
     rows: int
     comparison: Optional[Comparison]
+    by_candidates: bool = False
+
+
+MakeNetwork = Callable[[], nn.Cell]
 
 
 class Exporter:
@@ -53,49 +70,68 @@ class Exporter:
                 "max_detections": description["max_detections"],
             }
 
-    def export(self, network: nn.Cell, truth: list, path: Path, file_format: str) -> Outcome:
+    def export(
+        self, make_network: MakeNetwork, truth: list[Seen], path: Path, file_format: str
+    ) -> Outcome:
         """Writes the file, and puts it at `path` if it finds the same as the network.
 
         Args:
-            network: set to inference; its batch norms may be folded.
-            truth: (image (S,S,3), deltas (A,4), logits (A,K)) of real images, see `outputs_of`.
+            make_network: gives the network, set to inference, its batch norms folded or not; a new
+                one each time, since MindSpore may fail to export one again.
+            truth: real images, different ones for each row of a batch; see `look_at`.
             path: with the suffix of the format.
 
         Raises:
             RunError: the file cannot be read again, or finds something else; it is not kept.
         """
+        beside = path.with_name(f".{path.stem}.part{SUFFIXES[file_format]}")
+        comparison, by_candidates = None, False
+        try:
+            rows = self.write(make_network(), beside, file_format)
+            if file_format != "AIR":
+                comparison = self.compare(beside, truth, path)
+                by_candidates = self.suppression is not None and not comparison.compared
+            if by_candidates:
+                comparison = self.compare_candidates(make_network(), truth, path, file_format)
+            self.put(beside, path, file_format)
+        finally:
+            beside.unlink(missing_ok=True)
+            description_path(beside).unlink(missing_ok=True)
+        return Outcome(rows, comparison, by_candidates)
+
+    def compare_candidates(
+        self, network: nn.Cell, truth: list[Seen], path: Path, file_format: str
+    ) -> Comparison:
+        """`compare` for the same file without suppression, which is not kept."""
+        plain = Exporter(self.anchors, {**self.description, "nms": False})
+        file = path.with_name(f".{path.stem}.candidates{SUFFIXES[file_format]}")
+        try:
+            plain.write(network, file, file_format)
+            return plain.compare(file, truth, path)
+        finally:
+            file.unlink(missing_ok=True)
+
+    def put(self, beside: Path, path: Path, file_format: str) -> None:
+        """Moves the file to `path`, and with it what describes it."""
+        beside.chmod(FILE_MODE)
+        if file_format != "ONNX":
+            write_description(self.description, beside)
+            os.replace(description_path(beside), description_path(path))
+        os.replace(beside, path)
+
+    def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
+        """Writes the file, unchecked; gives the rows of an image."""
         candidates = Candidates(
             network, self.anchors, self.image_size, self.description["candidates"]
         )
-        beside = path.with_name(f".{path.stem}.part{SUFFIXES[file_format]}")
-        comparison = None
-        try:
-            self.write(candidates, beside, file_format)
-            if file_format != "AIR":
-                comparison = self.compare(beside, candidates.count, truth)
-                if comparison.problems:
-                    raise RunError(
-                        f"{path}: the exported file does not find what the network finds, and was "
-                        "not kept\n  " + "\n  ".join(comparison.problems)
-                    )
-            beside.chmod(FILE_MODE)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-        if file_format != "ONNX":
-            write_description(self.description, path)
         rows = candidates.count
         if self.suppression:
             rows = min(rows, self.suppression["max_detections"])
-        return Outcome(rows, comparison)
-
-    def write(self, candidates: Candidates, path: Path, file_format: str) -> None:
-        """Writes the file, unchecked."""
         shape = (self.batch or 1, *self.image_size, 3)
         images = ms.Tensor(np.zeros(shape, np.uint8))
         if file_format == "ONNX":
             self.write_onnx(candidates, images, path)
-            return
+            return rows
         if self.batch == 0:
             images = ms.Tensor(shape=[None, *shape[1:]], dtype=ms.uint8)
         suppression = None
@@ -103,6 +139,7 @@ class Exporter:
             suppression = Suppression(candidates.count, **self.suppression)
         detector = DeployedDetector(candidates, suppression).set_train(False)
         ms.export(detector, images, file_name=str(path), file_format=file_format)
+        return rows
 
     def write_onnx(self, candidates: Candidates, images: ms.Tensor, path: Path) -> None:
         """Lets MindSpore write the candidates' graph, and completes it."""
@@ -124,32 +161,63 @@ class Exporter:
             suppression=suppression,
         )
 
-    def compare(self, path: Path, candidates: int, truth: list) -> Comparison:
-        """Runs the file on the images, all at once and the first one alone, and compares."""
+    def compare(self, file: Path, truth: list[Seen], path: Path) -> Comparison:
+        """Runs the file on the images in whole batches, and compares what it finds.
+
+        If it takes any number it gets all at once, and the first alone.
+
+        Args:
+            path: that the file will have, for errors.
+
+        Raises:
+            RunError: it finds something else.
+        """
         names = self.description[NAMES]
-        model = load_exported(path, {**self.description, CLASSES: ["background", *names]})
+        model = load_exported(file, {**self.description, CLASSES: ["background", *names]})
         every = Postprocessor(score_threshold=0.0, candidates=0, nms_iou=1.0, max_detections=0)
+        wanted = [
+            reference(
+                seen.deltas,
+                seen.logits,
+                self.anchors,
+                self.image_size,
+                candidates=self.description["candidates"],
+                suppression=self.suppression,
+            )
+            for seen in truth
+        ]
+        batch = self.batch or len(truth)
+        runs = [np.arange(-(-len(truth) // batch) * batch) % len(truth)]
+        if self.batch == 0:
+            runs.append(np.zeros(1, int))
         comparison = Comparison()
-        for part in (truth, truth[:1]):
-            outputs = model.forward(np.stack([image for image, _, _ in part]))
-            for index, (_, deltas, logits) in enumerate(part):
-                wanted = reference(
-                    deltas,
-                    logits,
-                    self.anchors,
-                    self.image_size,
-                    candidates=candidates,
-                    suppression=self.suppression,
-                )
-                own = tuple(output[index] for output in outputs)
-                comparison.add(model.candidates(own, self.image_size, every), wanted, index + 1)
+        for rows in runs:
+            outputs = model.forward(np.stack([truth[row].image for row in rows]))
+            for place, row in enumerate(rows):
+                own = tuple(output[place] for output in outputs)
+                found = model.candidates(own, self.image_size, every)
+                comparison.add(found, wanted[row], row + 1)
+        if comparison.problems:
+            raise RunError(
+                f"{path}: the exported file does not find what the network finds, and was not kept"
+                "\n  " + "\n  ".join(comparison.problems[:SHOWN_PROBLEMS])
+            )
         return comparison
 
 
-def outputs_of(network: nn.Cell, images: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """(image, deltas (A,4), logits (A,K)) of each of the images (n,S,S,3)."""
+def look_at(network: nn.Cell, images: np.ndarray, source: str) -> list[Seen]:
+    """What the network says of each of the images (n,S,S,3).
+
+    Args:
+        source: of its weights, for errors.
+
+    Raises:
+        NotFinite: its outputs are no numbers.
+    """
     found = []
-    for image in images:
-        deltas, logits = network(ms.Tensor(image[None]))
-        found.append((image, deltas.asnumpy()[0], logits.asnumpy()[0]))
+    for number, image in enumerate(images, 1):
+        deltas, logits = (output.asnumpy()[0] for output in network(ms.Tensor(image[None])))
+        if not (np.isfinite(deltas).all() and np.isfinite(logits).all()):
+            raise NotFinite(f"{source}: the network's outputs for image {number} are no numbers")
+        found.append(Seen(image, deltas, logits))
     return found

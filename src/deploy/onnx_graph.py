@@ -79,6 +79,13 @@ def add_suppression(
         place,
         build.add("GatherND", scores, place),
     )
+    add_best(build, kept, rows)
+    set_outputs(graph, rows)
+
+
+def add_best(build: GraphBuilder, kept: str, rows: int) -> None:
+    """Gives the best `rows` candidates by their scores `kept` (N,P); where that is 0, none."""
+    boxes, _, labels = (CANDIDATE + name for name in OUTPUTS)
     best, row = f"{CANDIDATE}best", f"{CANDIDATE}row"  # (N,D)
     build.add("TopK", kept, build.constant([rows], np.int64), outputs=[best, row], axis=1)
     is_object = build.add("Greater", best, build.constant(0, np.float32))
@@ -91,7 +98,6 @@ def add_suppression(
     build.add("Identity", best, outputs=OUTPUTS[1:2])
     none = build.constant(NO_OBJECT, np.int32)
     build.add("Where", is_object, own_labels, none, outputs=OUTPUTS[2:])
-    set_outputs(graph, rows)
 
 
 def set_outputs(graph: onnx.GraphProto, rows: int) -> None:

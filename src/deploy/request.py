@@ -14,6 +14,7 @@ from src.files import check_file, make_output_folder
 from src.formats import SUFFIXES, format_of
 
 COMPARED_IMAGES = 4  # on which a file is compared with the network
+MOST_ROWS = 8  # of a batch that get different images; each costs a forward pass
 
 
 def target_path(cfg: Config) -> Path:
@@ -27,6 +28,8 @@ def target_path(cfg: Config) -> Path:
             "file_format is AIR, which MindSpore writes on an Ascend card alone, but device_target "
             f"is {cfg.device_target}; export MINDIR or ONNX"
         )
+    if format_of(cfg.checkpoint_path):
+        raise InputError(f"{cfg.checkpoint_path}: is an exported file; expected a checkpoint")
     if cfg.nms and cfg.suppression != "hard":
         raise InputError(
             f"suppression is {cfg.suppression}, which exported files cannot do; export with "
@@ -43,18 +46,34 @@ def target_path(cfg: Config) -> Path:
         )
     if path.suffix != suffix:
         path = path.with_name(path.name + suffix)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; set --file_name to another name")
     make_output_folder(str(path.parent), "file_name")
     return path
 
 
 def comparison_images(cfg: Config) -> np.ndarray:
-    """The images (n,S,S,3) uint8 that the exported file is compared on; InputError without any."""
-    paths = image_paths(cfg)[:COMPARED_IMAGES]
+    """The images (n,S,S,3) uint8 that the exported file is compared on.
+
+    There are at least two and, up to MOST_ROWS, as many as the file takes at once, so that no row
+    of a batch can pass for another.
+
+    Raises:
+        InputError: there is none, or one cannot be read.
+    """
     keep_aspect = cfg.resize == "letterbox"
     images = [
-        fit_image(read_image(path), cfg.image_size, keep_aspect=keep_aspect)[0] for path in paths
+        fit_image(read_image(path), cfg.image_size, keep_aspect=keep_aspect)[0]
+        for path in image_paths(cfg)[:COMPARED_IMAGES]
     ]
-    return np.stack(images)
+    count = max(len(images), min(max(cfg.export_batch, 2), MOST_ROWS))
+    return np.stack([changed(images[i % len(images)], i // len(images)) for i in range(count)])
+
+
+def changed(image: np.ndarray, times: int) -> np.ndarray:
+    """Another image for each number: itself at 0, else moved, every other one mirrored too."""
+    moved = np.roll(image, times * image.shape[1] // (MOST_ROWS + 1), axis=1)
+    return moved[:, ::-1] if times % 2 else moved
 
 
 def image_paths(cfg: Config) -> list[Path]:

@@ -150,7 +150,7 @@ def detect_with(
     """`detect_split` as the configuration asks for it; without a network, with its `model`."""
     limits = build_protocol(cfg).limits()
     if network is None:
-        inference = build_exported(cfg, **limits)
+        inference = build_exported(cfg, threads=(ranks or Ranks()).cores(), **limits)
     else:
         postprocess = build_postprocessor(cfg, **limits)
         inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size)

@@ -1,10 +1,13 @@
 """What counts as the same, and what as another outcome."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from src.deploy.compare import Comparison, nearest, reference
-from src.detection.postprocess import Detections
+from src.deploy.compare import Comparison, equals, reference
+from src.detection.postprocess import Detections, best_first
+from src.errors import NotFinite
 from tests.references import random_boxes
 
 SIZE = (100, 120)
@@ -102,11 +105,11 @@ def test_a_score_next_to_the_threshold_may_go_either_way():
         assert compare(all_three.take(rows), wanted).problems == ()
 
 
-def test_nearest_of_none():
+def test_equals_of_none():
     nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     one = Detections(np.zeros((1, 4)), np.zeros(1), np.zeros(1, int))
-    assert nearest(one, nothing).tolist() == [-1]
-    assert nearest(nothing, one).tolist() == []
+    assert equals(one, nothing).tolist() == [-1]
+    assert equals(nothing, one).tolist() == []
 
 
 def test_scores_that_are_all_but_equal_prove_nothing():
@@ -115,3 +118,76 @@ def test_scores_that_are_all_but_equal_prove_nothing():
     moved = change(wanted.sure, slice(None), box=30.0)
     (line,) = compare(moved, wanted).problems
     assert "too close together" in line
+
+
+@pytest.mark.parametrize("suppression", [None, SUPPRESSION])
+@pytest.mark.parametrize("rows", [[0] * 10, [0, 0, 1, 1, 2, 2], list(range(9, -1, -1))])
+def test_rows_given_twice_or_in_another_order(suppression, rows):
+    wanted = reference(*some(), SIZE, candidates=10, suppression=suppression)
+    assert compare(wanted.sure, wanted).problems == ()
+    assert len(compare(wanted.sure.take(rows), wanted).problems) > 0
+
+
+def two(first, second, *, overlap=19.0, candidates=6):
+    """Two boxes of one class, with those logits, of which `overlap` of 20 pixels are shared."""
+    anchors = np.float32([[0, 0, 20, 20], [20 - overlap, 0, 40 - overlap, 20]])
+    logits = np.float32([[first, -9], [second, -9]])
+    wanted = reference(
+        np.zeros((2, 4), np.float32),
+        logits,
+        anchors,
+        SIZE,
+        candidates=candidates,
+        suppression=SUPPRESSION,
+    )
+    return wanted, Detections(anchors, 1 / (1 + np.exp(-logits[:, 0])), np.zeros(2, int))
+
+
+def test_scores_next_to_each_other_may_come_in_either_order():
+    wanted, both = two(1.000001, 1.0)
+    assert len(wanted.sure.scores) == 1
+    assert compare(both.take([0]), wanted).problems == ()
+    wanted, both = two(1.000001, 1.0)
+    assert compare(both.take([1]), wanted).problems == (
+        "image 1: 0 of 1 rows have an equal among the network's, and the others' scores are too "
+        "close together to compare them",
+    )
+    # with more that can be compared it passes
+    more = Detections(
+        np.concatenate([both.boxes[1:], wanted.sure.boxes + 50]),
+        np.concatenate([both.scores[1:], [0.5]]),
+        np.zeros(2, int),
+    )
+    wanted = replace(
+        wanted,
+        sure=best_first([wanted.sure, more.take([1])]),
+        possible=best_first([wanted.possible, more.take([1])]),
+    )
+    assert compare(more, wanted).problems == ()
+    # but not where the scores differ, or the boxes do not overlap
+    wanted, both = two(1.1, 1.0)
+    assert len(compare(both.take([1]), wanted).problems) >= 2
+    wanted, both = two(1.000001, 1.0, overlap=2)
+    assert any("only the network" in line for line in compare(both.take([1]), wanted).problems)
+
+
+def test_the_last_candidate_may_be_another():
+    wanted, both = two(1.000001, 1.0, overlap=2, candidates=1)
+    assert len(wanted.sure.scores) == 1
+    for rows in ([0], [1]):
+        lines = compare(both.take(rows), wanted).problems
+        assert not any("only the" in line for line in lines)
+
+
+def test_no_overlap_allowed_at_all():
+    deltas, logits, anchors = some()
+    apart = np.float32([[x, y, x + 5, y + 5] for x in range(0, 60, 10) for y in range(0, 50, 10)])
+    strict = {**SUPPRESSION, "max_iou": 0.0}
+    wanted = reference(deltas, logits, apart, SIZE, candidates=40, suppression=strict)
+    assert len(wanted.sure.scores) == 10
+
+
+def test_a_network_whose_outputs_are_no_numbers():
+    deltas, logits, anchors = some()
+    with pytest.raises(NotFinite):
+        reference(deltas, logits * np.nan, anchors, SIZE, candidates=9, suppression=None)

@@ -1,16 +1,18 @@
 """Files written, read again and compared; and what is kept when they differ."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
 from src.deploy import export as export_module
-from src.deploy.export import Exporter, outputs_of
+from src.deploy.export import Exporter, look_at
+from src.deploy.request import comparison_images
 from src.deploy.runtime import LOADERS, load_exported
 from src.detection.anchors import build_anchors
-from src.errors import InputError, RunError
+from src.errors import InputError, NotFinite, RunError
 from src.formats import CLASSES, NAMES, describe, read_description
 from src.models.folding import fold_norms
 from src.models.ssd import build_ssd
@@ -47,10 +49,14 @@ def network(cfg):
     return built
 
 
+def making(cfg):
+    return lambda: fold_norms(network(cfg)) if cfg.fold_norms else network(cfg)
+
+
 @pytest.fixture(scope="module")
 def truth(base):
     """What the network, batch norms and all, makes of three images."""
-    return outputs_of(network(base), IMAGES)
+    return look_at(network(base), IMAGES, "")
 
 
 def exporter(cfg) -> Exporter:
@@ -61,15 +67,14 @@ def exporter(cfg) -> Exporter:
 def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
     cfg = base.replace(nms=nms, export_batch=batch, fold_norms=fold, **other)
     path = tmp_path / f"detector.{file_format.lower()}"
-    deployed = fold_norms(network(cfg)) if fold else network(cfg)
-    outcome = exporter(cfg).export(deployed, truth, path, file_format)
+    outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
     names = {path.name} if file_format == "ONNX" else {path.name, path.name + ".yaml"}
     assert {p.name for p in tmp_path.iterdir()} == names
     assert path.stat().st_mode & 0o777 == 0o644
     rows = 50 if nms else 200
     assert outcome.rows == rows
-    # four images, the first of them twice
-    assert rows * 2 < outcome.comparison.compared <= rows * 4
+    runs = {0: 4, 1: 3, 2: 4}[batch]  # three images, in whole batches, or all and one alone
+    assert rows * runs / 2 < outcome.comparison.compared <= rows * runs
     assert outcome.comparison.problems == ()
 
     description = read_description(path)
@@ -87,9 +92,8 @@ def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
 
 def test_a_backbone_that_pads_as_torchvision_does(base, tmp_path):
     cfg = base.replace(export_batch=0, padding="symmetric")
-    truth = outputs_of(network(cfg), IMAGES[:2])
-    deployed = fold_norms(network(cfg))
-    outcome = exporter(cfg).export(deployed, truth, tmp_path / "a.onnx", "ONNX")
+    truth = look_at(network(cfg), IMAGES[:2], "")
+    outcome = exporter(cfg).export(making(cfg), truth, tmp_path / "a.onnx", "ONNX")
     assert outcome.comparison.compared > 100
 
 
@@ -98,8 +102,7 @@ def test_onnx_is_what_the_standard_says(base, truth, tmp_path):
     models = {}
     for fold in (True, False):
         cfg = base.replace(export_batch=0, fold_norms=fold)
-        deployed = fold_norms(network(cfg)) if fold else network(cfg)
-        exporter(cfg).export(deployed, truth, tmp_path / "a.onnx", "ONNX")
+        exporter(cfg).export(making(cfg), truth, tmp_path / "a.onnx", "ONNX")
         models[fold] = onnx.load(str(tmp_path / "a.onnx"))
     graph = models[True].graph
     onnx.checker.check_model(models[True], full_check=True)
@@ -149,19 +152,70 @@ def test_a_file_that_differs_is_not_left(base, truth, tmp_path, monkeypatch, fil
     path.write_bytes(b"an older export")
     monkeypatch.setattr(export_module, "load_exported", Wrong(0.001))
     with pytest.raises(RunError, match="does not find what the network finds, and was not kept"):
-        exporter(base).export(network(base), truth, path, file_format)
+        exporter(base).export(making(base), truth, path, file_format)
     monkeypatch.setattr(export_module, "load_exported", Wrong(float("nan")))
     with pytest.raises(RunError, match="nan among the scores"):
-        exporter(base).export(network(base), truth, path, file_format)
+        exporter(base).export(making(base), truth, path, file_format)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"an older export"
 
 
 def test_an_older_network_s_truth_is_a_mismatch(base, truth, tmp_path):
-    other = network(base.replace(seed=5))
+    other = making(base.replace(seed=5))
     with pytest.raises(RunError, match="image 1: only the network finds label"):
         exporter(base).export(other, truth, tmp_path / "a.onnx", "ONNX")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+def test_candidates_are_compared_where_nothing_is_detected(base, tmp_path, file_format):
+    cfg = base.replace(score_threshold=0.99)
+    truth = look_at(network(cfg), IMAGES, "")
+    path = tmp_path / f"a.{file_format.lower()}"
+    outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
+    assert outcome.by_candidates
+    assert outcome.rows == 50
+    assert outcome.comparison.compared == 3 * 200
+    assert {p.name for p in tmp_path.iterdir()} <= {path.name, path.name + ".yaml"}
+    assert read_description(path)["nms"] is True
+    other = making(cfg.replace(seed=5))
+    with pytest.raises(RunError, match="does not find what the network finds"):
+        exporter(cfg).export(other, truth, tmp_path / "b.onnx", "ONNX")
+    assert not (tmp_path / "b.onnx").exists()
+
+
+def test_a_network_that_gives_no_numbers(base):
+    broken = network(base)
+    weight = broken.class_head.predictor.weight
+    weight.set_data(weight.value() * float("nan"))
+    with pytest.raises(NotFinite, match=r"last\.ckpt: the network's outputs for image 1"):
+        look_at(broken, IMAGES, "last.ckpt")
+
+
+def test_a_batch_whose_rows_are_mixed_up_is_refused(base, truth, tmp_path, monkeypatch):
+    """Each row of a batch sees an image of its own."""
+
+    def mixing(path, description):
+        model = load_exported(path, description)
+        run = model.run
+        model.run = lambda images: run(images[::-1])
+        return model
+
+    monkeypatch.setattr(export_module, "load_exported", mixing)
+    for batch in (0, 2):
+        cfg = base.replace(export_batch=batch)
+        with pytest.raises(RunError, match="does not find"):
+            exporter(cfg).export(making(cfg), truth, tmp_path / "a.onnx", "ONNX")
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3, 20])
+def test_as_many_different_images_as_rows(base, batch):
+    path = next(Path(base.coco_root).glob("val2017/*.jpg"))
+    cfg = base.replace(export_batch=batch, export_image=str(path))
+    images = comparison_images(cfg)
+    assert len(images) == {0: 2, 1: 2, 3: 3, 20: 8}[batch]
+    assert len({image.tobytes() for image in images}) == len(images)
+    assert len(comparison_images(cfg.replace(export_image=""))) == max(4, len(images))
 
 
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
@@ -177,7 +231,7 @@ def test_images_are_seen_in_batches_of_the_file(base, truth, tmp_path):
     """A batch that is not full is filled up, and what it is filled with is left out."""
     cfg = base.replace(export_batch=2, nms=False)
     path = tmp_path / "a.onnx"
-    exporter(cfg).export(network(cfg), truth, path, "ONNX")
+    exporter(cfg).export(making(cfg), truth, path, "ONNX")
     model = load_exported(path, read_description(path))
     together = model.forward(IMAGES)
     for index in range(3):
