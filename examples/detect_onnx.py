@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import onnxruntime
 
+if len(sys.argv) < 3:
+    sys.exit("usage: detect_onnx.py detector.onnx photo.jpg ...")
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 metadata = session.get_modelmeta().custom_metadata_map
 about = {key: json.loads(value) for key, value in metadata.items()}
-if not about["nms"]:
-    sys.exit(f"{sys.argv[1]}: gives candidates; export it with --nms=True")
+if not about.get("nms"):
+    sys.exit(f"{sys.argv[1]}: is not a file of export.py with --nms=True")
 height, width = about["image_size"]
 batch = max(about["export_batch"], 1)
 for path in sys.argv[2:]:
