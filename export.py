@@ -66,8 +66,8 @@ def report(cfg, path: Path, outcome, images: int) -> str:
         lines.append("not compared with the network: AIR files cannot be run here")
     else:
         lines.append(
-            f"compared with the network on {images} images: {found.compared} times the same "
-            f"{what}, at most {found.boxes:.2g} pixels and {found.scores:.2g} in score apart"
+            f"compared with the network on {images} images: {found.compared} {what} alike, at most "
+            f"{found.boxes:.2g} pixels and {found.scores:.2g} in score apart"
         )
     return "\n".join(lines)
 
