@@ -88,12 +88,9 @@ def test_training_from_a_converted_backbone(recipe, tmp_path):
     assert written.padding == "symmetric"
     assert written.image_std == (50, 60, 70)
     last = f"--checkpoint_path={tmp_path}/run/ckpt/last.ckpt"
-    # by the recipe, which leaves padding open, and against it
+    # by the recipe, which leaves padding open
     process = run("export.py", f"--config_path={recipe[0]}", last, f"--file_name={tmp_path}/a")
     assert process.returncode == 0, process.stderr
-    process = run("export.py", f"--config_path={recipe[0]}", last, "--padding=same")
-    assert process.returncode == 2
-    assert "padding: symmetric in the checkpoint, same in the config" in process.stderr
 
 
 def evaluated(trained, output, *flags):
@@ -190,12 +187,6 @@ def test_eval_of_an_exported_file(trained, tmp_path):
         assert found["overall"]["AP"] == pytest.approx(wanted["overall"]["AP"], abs=1e-3)
         assert found["overall"]["AR100"] == pytest.approx(wanted["overall"]["AR100"], abs=1e-3)
     assert wanted["overall"]["AR100"] > 0.01
-    process = run(
-        "eval.py", f"--config_path={trained[0]}", f"--model={tmp_path / 'b.onnx'}",
-        "--score_threshold=0.001", f"--output_path={tmp_path / 'out'}",
-    )  # fmt: skip
-    assert process.returncode == 2
-    assert "score_threshold: 0.002 or more, not 0.001" in process.stderr
 
 
 @pytest.fixture(scope="module")

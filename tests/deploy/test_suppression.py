@@ -21,7 +21,7 @@ def cell(request):
     return request.param, Suppression(P, class_agnostic=request.param, **SETTINGS).set_train(False)
 
 
-def check(outputs, class_agnostic):
+def check_outputs(outputs, class_agnostic):
     for row, (name, case) in enumerate(cases().items()):
         for found, wanted in zip(outputs, expected(case, class_agnostic=class_agnostic)):
             np.testing.assert_array_equal(found[row], wanted, err_msg=name)
@@ -31,7 +31,7 @@ def test_in_mindspore(cell):
     class_agnostic, suppress = cell
     batch = (np.stack(arrays) for arrays in zip(*cases().values()))
     outputs = suppress(*map(ms.Tensor, batch))
-    check([output.asnumpy() for output in outputs], class_agnostic)
+    check_outputs([output.asnumpy() for output in outputs], class_agnostic)
 
 
 @pytest.mark.parametrize("class_agnostic", [False, True])
@@ -53,7 +53,7 @@ def test_as_onnx_nodes(class_agnostic):
     )
     batch = [np.stack(arrays) for arrays in zip(*cases().values())]
     feed = {value.name: array for value, array in zip(inputs, batch)}
-    check(session.run(list(OUTPUTS), feed), class_agnostic)
+    check_outputs(session.run(list(OUTPUTS), feed), class_agnostic)
     # one image alone, and as many rows as there are candidates at most
     alone = session.run(None, {name: array[:1] for name, array in feed.items()})
     assert [output.shape for output in alone] == [(1, DETECTIONS, 4), (1, 12), (1, 12)]
