@@ -8,7 +8,8 @@ from src.models.layers import conv, norm
 class Head(nn.Cell):
     """A tower of convolutions at each level of the pyramid, and one predictor.
 
-    A subclass gives `predictor`, after its tower: weights are drawn in the order of the cells.
+    A subclass gives `tower(level, x)`, (N,C,H,W) to (N,C,H,W), and last of its cells `predictor`:
+    weights are drawn in their order.
 
     Args:
         outputs: numbers predicted per default box.
@@ -18,10 +19,6 @@ class Head(nn.Cell):
         super().__init__()
         self.outputs = outputs
         self.relu6 = nn.ReLU6()
-
-    def tower(self, level, x):
-        """(N,C,H,W) of a level -> (N,C,H,W)."""
-        raise NotImplementedError
 
     def construct(self, features):
         """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the default boxes."""
