@@ -9,6 +9,7 @@ import pytest
 
 from src.config import DEFAULT_PATH, Config, make_config, read_recipe
 from src.data.synthetic import write_dataset
+from tests.gpu_stub.build import build as build_stub
 
 REPOSITORY = DEFAULT_PATH.parents[1]
 sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's cache expects one
@@ -32,6 +33,12 @@ def device():
 
     os.environ.setdefault("GLOG_v", "3")
     set_up_device("CPU")
+
+
+@pytest.fixture(scope="session")
+def gpu_stub(tmp_path_factory) -> dict[str, str]:
+    """Variables of a process for which a GPU is there that computes nothing."""
+    return build_stub(tmp_path_factory.mktemp("stub") / "cuda")
 
 
 @pytest.fixture(scope="session")
