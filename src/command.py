@@ -30,7 +30,7 @@ MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this p
 def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = None) -> None:
     """Calls `main` as a command line: watches for signals, and leaves with its status."""
     os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
-    launch = find_launch()
+    launch = end_with_status(find_launch)
     prepare_environment(launch)
     interruption = interruption or Interruption()
     interruption.is_quiet = not launch.is_main
@@ -83,14 +83,14 @@ def head_start(error: BaseException) -> float:
     return RESCUING if isinstance(error, RankLost) else TELLING
 
 
-def end_with_status(main: Callable[[], Any]) -> None:
-    """Calls `main`; SystemExit with the status of what it raises, which is told in a line.
+def end_with_status(main: Callable[[], Any]) -> Any:
+    """What `main` returns; SystemExit with the status of what it raises, which is told in a line.
 
     An error the user can mend is status 2, a run that cannot go on status 1, Ctrl-C and SIGTERM are
     130 and 143.
     """
     try:
-        main()
+        return main()
     except (InputError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -8,7 +8,7 @@ import mindspore as ms
 
 from src.errors import InputError
 from src.interruption import Interruption
-from src.launch import Launch
+from src.launch import VISIBLE_CARDS, Launch, card_of_rank
 from src.parallel import Ranks, join, serve_as_scheduler
 
 # Where a CPU has AVX-512, oneDNN in MindSpore 2.10 runs the forward pass of 3x3 convolutions by its
@@ -26,12 +26,14 @@ def build_device(
         interruption: of this process.
 
     Raises:
-        InputError: MindSpore finds no such device.
+        InputError: MindSpore finds no such device, or none for this rank.
     """
     launch = launch or Launch()
     if launch.is_scheduler:
         serve_as_scheduler(launch)
-    device_id = launch.local_rank if launch.size > 1 else cfg.device_id
+    device_id = cfg.device_id
+    if launch.size > 1:
+        device_id = find_card(cfg.device_target, launch.local_rank)
     select_device(cfg.device_target, device_id)
     ranks = join(
         launch,
@@ -69,13 +71,31 @@ def select_device(target: str, device_id: int) -> None:
     if target == "CPU":
         ms.set_device("CPU")
         return
+    find_cards(target)
+    ms.set_device(target, device_id)
+
+
+def find_cards(target: str):
+    """MindSpore's module for cards of a kind, GPU or Ascend; InputError if it finds none."""
     device = {"GPU": ms.device_context.gpu, "Ascend": ms.device_context.ascend}[target]
     if not device.is_available():
         raise InputError(
             f"device_target is {target}, but MindSpore finds none here; use --device_target=CPU "
             "or check the driver"
         )
-    ms.set_device(target, device_id)
+    return device
+
+
+def find_card(target: str, local_rank: int) -> int:
+    """The card of a rank, see `card_of_rank`; 0 on CPU. InputError if there is none."""
+    if target == "CPU":
+        return 0
+    return card_of_rank(
+        local_rank,
+        cards=find_cards(target).device_count(),
+        target=target,
+        is_restricted=VISIBLE_CARDS[target] in os.environ,
+    )
 
 
 def use_full_float32(target: str) -> None:
