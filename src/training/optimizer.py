@@ -15,16 +15,18 @@ ADAM_BETA1 = 0.9
 
 # Functions over tuples of tensors go through HyperMap: a Python loop over 200 parameters is
 # unrolled into nested calls, and compiling it takes long or hits MindSpore's depth limit.
+add_decay = ops.MultitypeFuncGraph("add_decay")
 momentum_update = ops.MultitypeFuncGraph("momentum_update")
 adamw_update = ops.MultitypeFuncGraph("adamw_update")
 
 
-@momentum_update.register(
-    "Function", "Float", "Float", "Tensor", "Bool", "Tensor", "Tensor", "Tensor"
-)
-def _momentum_update(apply, momentum, decay, lr, decayed, gradient, parameter, velocity):
-    if decayed:
-        gradient = gradient + decay * parameter
+@add_decay.register("Float", "Bool", "Tensor", "Tensor")
+def _add_decay(decay, decayed, gradient, parameter):
+    return gradient + decay * parameter if decayed else gradient
+
+
+@momentum_update.register("Function", "Float", "Tensor", "Tensor", "Tensor", "Tensor")
+def _momentum_update(apply, momentum, lr, gradient, parameter, velocity):
     return apply(parameter, velocity, lr, gradient, momentum)
 
 
@@ -79,8 +81,12 @@ class Momentum(nn.Cell):
 
     def construct(self, gradients, lr):
         """One update with gradients as the parameters and lr a float32 scalar."""
-        update = ops.partial(momentum_update, self.apply, self.momentum, self.weight_decay, lr)
-        return self.map(update, self.decayed, gradients, self.parameters, self.velocities)
+        # decay first, for all: MindSpore's GPU pass joins the updates into one kernel, and finds a
+        # cycle where a parameter is read between two of them
+        decay = ops.partial(add_decay, self.weight_decay)
+        gradients = self.map(decay, self.decayed, gradients, self.parameters)
+        update = ops.partial(momentum_update, self.apply, self.momentum, lr)
+        return self.map(update, gradients, self.parameters, self.velocities)
 
 
 class AdamW(nn.Cell):
