@@ -22,21 +22,32 @@ source scripts/find_python.sh
 [ -z "$hostfile" ] || [ -f "$hostfile" ] || bad_usage "$hostfile: no such file; check --hostfile"
 train=(train.py --run_distribute=True --device_num="$devices" --config_path="$config" "${flags[@]}")
 
+# variables that mpirun hands on to other machines: what CUDA, CANN, NCCL and HCCL are found and set by;
+# not those that say which cards are visible, which a scheduler sets on each machine
+forwarded='^(NCCL_.*|HCCL_.*|ASCEND_.*_(HOME|PATH)|ASCEND_HOME.*|CUDA_HOME|CUDA_CACHE_.*|CUDA_MODULE_LOADING'
+forwarded+='|PATH|LD_LIBRARY_PATH|PYTHONPATH|OMP_NUM_THREADS)$'
+
 with_mpirun() {
-  local mpirun variable options=()
+  local mpirun release variable options=()
   mpirun=$(command -v mpirun) || { echo "error: no mpirun in PATH; install Open MPI 4" >&2; exit 1; }
+  release=$("$mpirun" --version 2>/dev/null | sed -n 's/.*(Open MPI) \([0-9]*\).*/\1/p')
+  case $release in
+    4) options+=(--output-filename "$log_dir" --merge-stderr-to-stdout) ;;
+    5) options+=(--output "dir=$log_dir,merge,copy") ;;
+    *) echo "error: $mpirun is not of Open MPI 4 or 5; put one first in PATH" >&2; exit 1 ;;
+  esac
   [ "$(id -u)" != 0 ] || options+=(--allow-run-as-root)
   # this machine alone: as many ranks as asked for, whatever it has of cores
   if [ -n "$hostfile" ]; then options+=(--hostfile "$hostfile"); else options+=(--oversubscribe); fi
-  for variable in $(compgen -e | grep -E '^(NCCL|HCCL)_'); do options+=(-x "$variable"); done
-  # data workers need cores of their own, so ranks are not bound to one
-  run_job "$mpirun" -n "$devices" "${options[@]}" --bind-to none --output-filename "$log_dir" \
-    --merge-stderr-to-stdout "$PYTHON" "${train[@]}"
+  share_machine
+  for variable in $(compgen -e | grep -E "$forwarded"); do options+=(-x "$variable"); done
+  run_job "$mpirun" -n "$devices" "${options[@]}" "${places[@]}" "$PYTHON" "${train[@]}"
 }
 
 with_msrun() {
   local master=127.0.0.1 here=$devices
   if [ -n "$hostfile" ]; then read_hosts; fi
+  share_machine
   [ -n "$port" ] || port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
 print(s.getsockname()[1])')
   run_job "$PYTHON" -m mindspore.parallel.cluster.run --worker_num "$devices" \
@@ -53,6 +64,53 @@ read_hosts() {
   here=$(sed -n 's/.*slots=\([0-9]*\).*/\1/p' <<< "${lines[$node_rank]}")
   [ -n "$here" ] || bad_usage "$hostfile: '${lines[$node_rank]}': expected 'name slots=N'"
   [ -n "$port" ] || bad_usage "--port is needed with --hostfile, the same on each machine"
+}
+
+# Shares out the cores of this machine, and takes the others for its like: `places` tells mpirun where
+# ranks run, OMP_NUM_THREADS how many threads each has. What the user set stays. Ranks on CPU share
+# them out themselves.
+share_machine() {
+  local target ranks
+  places=(--bind-to none)  # data workers need cores of their own, so a rank is not bound to one
+  target=$("$PYTHON" -c 'import sys; from src.config import parse_args
+print(parse_args("", sys.argv[1:])["device_target"])' "${train[@]:1}" 2>/dev/null) || return 0
+  ranks=$(ranks_here)
+  [ "$target" != CPU ] && [ -n "$ranks" ] || return 0
+  if [ -z "${OMP_NUM_THREADS:-}" ]; then
+    export OMP_NUM_THREADS=$(($(nproc) > ranks ? $(nproc) / ranks : 1))
+  fi
+  if compgen -e | grep -E '^(OMPI|PRTE)_MCA_(rmaps|hwloc)_.*policy$' >/dev/null; then
+    places=()
+  elif [ "$target" = GPU ]; then
+    bind_to_sockets "$ranks"
+  fi
+}
+
+# Where a machine has as many ranks as cards, gives each socket its share of them, in order: cards are
+# numbered so on machines with several sockets as a rule, and mpirun would alternate.
+bind_to_sockets() {
+  local ranks=$1 cards sockets
+  cards=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU') || return 0
+  sockets=$(count_sockets)
+  if [ "$ranks" = "$cards" ] && [ "$sockets" -gt 1 ] && [ $((ranks % sockets)) = 0 ]; then
+    places=(--map-by "ppr:$((ranks / sockets)):socket" --bind-to socket:overload-allowed)
+  fi
+}
+
+# ranks of a machine; nothing where the host file does not say
+ranks_here() {
+  local slots=$devices
+  if [ -n "$hostfile" ]; then
+    slots=$(sed 's/#.*//' "$hostfile" | sed -n 's/.*slots=\([0-9][0-9]*\).*/\1/p' | head -n 1)
+  fi
+  if [ -n "$slots" ]; then echo $((slots < devices ? slots : devices)); fi
+}
+
+# sockets with a core that this process may use; 1 where that cannot be told
+count_sockets() {
+  { lscpu --parse=CPU,SOCKET || true; } 2>/dev/null | "$PYTHON" -c 'import os, sys
+rows = (line.strip().split(",") for line in sys.stdin if line[0].isdigit())
+print(len({socket for cpu, socket in rows if int(cpu) in os.sched_getaffinity(0)}) or 1)'
 }
 
 # Runs the launcher's program and ends with its status, which after a request to stop is that of the
