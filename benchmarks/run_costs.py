@@ -96,7 +96,7 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
         bare_update = make_bare_update(step.update.optimizer)
 
         def gradients():
-            losses, found = step.gradients(*map(ms.Tensor, arrays), one)
+            losses, _, found = step.gradients(*map(ms.Tensor, arrays), one)
             losses.asnumpy()
             return found
 
@@ -112,7 +112,7 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
         whole()
         pairs = [(measure(bare), measure(whole)) for _ in range(steps)]
         found = gradients()
-        norm = median_seconds(lambda: step.norm(*found).asnumpy())
+        norm = median_seconds(lambda: step.readout((one.reshape(1),), *found).asnumpy())
         full = median_seconds(lambda: step.update(none, one, one, *found).asnumpy())
         plain = median_seconds(lambda: bare_update(none, *found).asnumpy())
         hooks = trainer.progress.session.parts[HOOKS] / trainer.progress.session.updates

@@ -34,7 +34,7 @@ def time_sums(cfg, ranks) -> dict[str, float]:
     sum_over_ranks = ranks.make_sum(weights, means, SUMMED_NUMBERS)
     sum_over_ranks.compile()
     array = np.ones(SUMMED_NUMBERS + sum(p.size for p in [*weights, *means]), np.float32)
-    call = build_call(sum_over_ranks, [1.0] * SUMMED_NUMBERS)
+    call = build_call(sum_over_ranks, SUMMED_NUMBERS)
     make_gradients, others = build_gradients(weights), build_others(ranks, array)
     rows = [time_round(ranks, call, make_gradients, others) for _ in range(1 + REPEATS)]
     found = {key: statistics.median(row[key] for row in rows[1:]) for key in rows[0]}
@@ -95,8 +95,16 @@ def build_bare_reduce(ranks, array) -> Callable[[], object]:
     return lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, array)
 
 
-def build_call(sum_over_ranks, numbers: list[float]) -> Callable:
-    """A function from gradients to (sums, seconds), the latter of its parts where there are any."""
+def build_call(sum_over_ranks, count: int) -> Callable:
+    """A function from gradients to (sums, seconds), the latter of its parts where there are any.
+
+    Args:
+        count: of the numbers that are added up with the gradients.
+    """
+    import mindspore as ms
+    import numpy as np
+
+    numbers, weight = ms.Tensor(np.ones(count, np.float32)), ms.Tensor(1, ms.float32)
     add_up, marks = getattr(sum_over_ranks, "add_up", None), []
 
     def marked(flat):
@@ -109,7 +117,7 @@ def build_call(sum_over_ranks, numbers: list[float]) -> Callable:
 
     def call(gradients):
         marks[:] = [time.perf_counter()]
-        _, sums = sum_over_ranks(numbers, gradients, 1.0)
+        _, sums = sum_over_ranks(numbers, gradients, weight)
         for tensor in sums:
             tensor.asnumpy()
         marks.append(time.perf_counter())

@@ -7,6 +7,8 @@ from mindspore import ops
 
 scale = ops.MultitypeFuncGraph("scale")
 copy_into = ops.MultitypeFuncGraph("copy_into")
+flatten = ops.MultitypeFuncGraph("flatten")
+reshape_as = ops.MultitypeFuncGraph("reshape_as")
 
 
 @scale.register("Tensor", "Tensor")
@@ -17,3 +19,13 @@ def _scale(factor, tensor):
 @copy_into.register("Tensor", "Tensor")
 def _copy_into(target, source):
     return ops.assign(target, source)
+
+
+@flatten.register("Tensor")
+def _flatten(tensor):
+    return tensor.reshape(-1)
+
+
+@reshape_as.register("Tensor", "Tensor")
+def _reshape_as(tensor, other):
+    return tensor.reshape(other.shape)

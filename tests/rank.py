@@ -36,8 +36,9 @@ def add_up(ranks) -> dict[str, np.ndarray]:
     add = ranks.make_sum(weights, [statistic], 2)
     add.compile()
     weight = ranks.rank + 1.0
-    numbers, sums = add([weight, -1], [ms.Tensor(a) for a in arrays], weight)
-    found = {"numbers": numbers, "statistic": statistic.asnumpy()}
+    numbers = ms.Tensor(np.array([weight, -1], np.float32))
+    numbers, sums = add(numbers, [ms.Tensor(a) for a in arrays], ms.Tensor(weight, ms.float32))
+    found = {"numbers": numbers.asnumpy(), "statistic": statistic.asnumpy()}
     found.update({f"sum{i}": s.asnumpy().copy() for i, s in enumerate(sums)})
     ranks.broadcast(weights)
     found.update({f"broadcast{i}": w.asnumpy() for i, w in enumerate(weights)})

@@ -28,6 +28,13 @@ def make(rng, other, statistics=((4,), (4,))):
     return HostSum(weights, kept, 2, ranks=2, add_up=add_up), kept
 
 
+def add_arrays(add, numbers, arrays, weight):
+    """A call with arrays; (numbers as a list, sums)."""
+    numbers = ms.Tensor(np.array(numbers, np.float32))
+    found, sums = add(numbers, [ms.Tensor(a) for a in arrays], ms.Tensor(weight, ms.float32))
+    return found.asnumpy().tolist(), sums
+
+
 def gradients(rng):
     return [rng.normal(size=shape).astype(np.float32) for shape in SHAPES]
 
@@ -40,8 +47,8 @@ def test_sums_and_means():
     other = [np.array([1, 10], np.float32), *(3 * g for g in theirs), *(s / 2 for s in statistics)]
     add, kept = make(rng, other)
     before = [p.asnumpy().copy() for p in kept]
-    numbers, sums = add([2.5, -4], [ms.Tensor(g) for g in own], 0.5)
-    assert numbers.tolist() == [3.5, 6]
+    numbers, sums = add_arrays(add, [2.5, -4], own, 0.5)
+    assert numbers == [3.5, 6]
     for found, a, b in zip(sums, own, theirs):
         np.testing.assert_allclose(found.asnumpy(), 0.5 * a + 3 * b, rtol=1e-6)
     for parameter, a, b in zip(kept, before, statistics):
@@ -53,8 +60,8 @@ def test_next_call_starts_anew_and_nothing_is_copied_on_the_way_back():
     add, _ = make(rng, [np.zeros(2, np.float32), *(np.zeros(s, np.float32) for s in SHAPES)])
     for _ in range(2):
         own = gradients(rng)
-        numbers, sums = add([1, 2], [ms.Tensor(g) for g in own], 1.0)
-        assert numbers.tolist() == [1, 2]
+        numbers, sums = add_arrays(add, [1, 2], own, 1.0)
+        assert numbers == [1, 2]
         for found, expected in zip(sums, own):
             assert np.array_equal(found.asnumpy(), expected)
             assert np.shares_memory(found.asnumpy(), add.flat)
@@ -74,6 +81,6 @@ def test_what_is_not_finite_on_one_rank_is_so_in_the_sum(value):
     bad = np.zeros(SHAPES[0], np.float32)
     bad[1, 2] = value
     add, _ = make(rng, [np.zeros(2, np.float32), bad], statistics=())
-    _, sums = add([0, 0], [ms.Tensor(g) for g in gradients(rng)], 1.0)
+    _, sums = add_arrays(add, [0, 0], gradients(rng), 1.0)
     finite = [bool(np.isfinite(s.asnumpy()).all()) for s in sums]
     assert finite == [False, True, True]

@@ -55,13 +55,19 @@ class Gradients(nn.Cell):
         self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
 
     def construct(self, images, assigned, boxes, labels, loss_scale):
-        """The four losses (4,), and the gradients of loss_scale x total, one a weight."""
+        """A forward and backward pass.
+
+        Returns:
+            The four losses (4,); what the first three were divided by, a scalar; and the gradients
+            of loss_scale x total, one a weight.
+        """
         batch = (images, assigned, boxes, labels)
         total, class_loss, box_loss, positives = self.loss_network(*batch)
         zero = ops.zeros_like(total)
         sens = (loss_scale, zero, zero, zero)
         gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
-        return ops.stack([total, class_loss, box_loss, positives]), gradients
+        losses = ops.stack([total, class_loss, box_loss, positives])
+        return losses, ops.maximum(positives, 1.0), gradients
 
 
 class GlobalNorm(nn.Cell):
@@ -75,6 +81,29 @@ class GlobalNorm(nn.Cell):
     def construct(self, *gradients):
         halves = self.map(ops.partial(half_square_sum, self.l2_loss), gradients)
         return ops.sqrt(2 * ops.addn(halves))
+
+
+class Readout(nn.Cell):
+    """What the host reads of an update, in one tensor: so it waits for the device once."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = GlobalNorm()
+
+    def construct(self, numbers, *gradients):
+        """Numbers, a tuple of tensors (k,) -> all of them and the gradients' norm, (sum k + 1,)."""
+        return ops.concat((*numbers, self.norm(*gradients).reshape(1)))
+
+
+class Totals(nn.Cell):
+    """Losses of several batches, summed over the boxes rather than their means, and news."""
+
+    def construct(self, news, *losses):
+        """News (1,) and the losses (4,) of each batch -> three losses, positives, news (5,)."""
+        losses = ops.stack(losses)  # (batches, 4)
+        positives = losses[:, 3:]  # (batches, 1)
+        sums = losses[:, :3] * ops.maximum(positives, 1.0)  # (batches, 3)
+        return ops.concat((sums.sum(0), positives.sum(0), news))
 
 
 class WeightedSum(nn.Cell):

@@ -15,14 +15,23 @@ from src.errors import InputError
 from src.models.layers import statistics
 from src.parallel import Ranks
 from src.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
-from src.training.cells import Copy, GlobalNorm, Gradients, LossNetwork, Update, WeightedSum
+from src.training.cells import (
+    Copy,
+    Gradients,
+    LossNetwork,
+    Readout,
+    Totals,
+    Update,
+    WeightedSum,
+)
 from src.training.ema import MovingAverages, ema_decay
 from src.training.loss_scale import LossScale
 from src.weights.checkpoint import OPTIMIZER_PREFIX
 from src.weights.loading import match, set_parameters
 
 NORM_MARGIN = 1e-6  # keeps the clipping factor finite where all gradients are zero
-SUMMED_NUMBERS = 5  # over ranks: three losses, positives, and how many ranks have news
+LOSSES = 4  # total, class loss, box loss, positives
+SUMMED_NUMBERS = LOSSES + 1  # over ranks: and how many of them have news
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,9 @@ class TrainStep:
         self.ema_decay = ema_decay
         self.clock = clock or Stopwatch()
         self.gradients = Gradients(loss_network, optimizer.parameters).set_train(True)
-        self.norm = GlobalNorm()
         self.sum = WeightedSum()
+        self.totals = Totals()
+        self.readout = Readout()
         live = statistics(loss_network)
         backup, self.restore = None, None
         if live:
@@ -108,12 +118,17 @@ class TrainStep:
         gradients = [
             ms.Tensor(np.zeros(w.shape, np.float32)) for w in self.update.optimizer.parameters
         ]
+        losses = [ms.Tensor(np.zeros(LOSSES, np.float32))] * batches
         self.gradients.compile(*arrays, number)
-        self.norm.compile(*gradients)
         if batches > 1:
             self.sum.compile(number, number, *gradients, *gradients)
-        if self.sum_over_ranks is not None:
+        if self.sum_over_ranks is None:
+            self.readout.compile(tuple(losses), *gradients)
+        else:
+            self.totals.compile(ms.Tensor(np.zeros(1, np.float32)), *losses)
             self.sum_over_ranks.compile()
+            numbers = ms.Tensor(np.zeros(SUMMED_NUMBERS, np.float32))
+            self.readout.compile((numbers,), *gradients)
         self.update.compile(number, number, number, *gradients)
         if self.restore is not None:
             self.restore.compile()
@@ -126,19 +141,19 @@ class TrainStep:
         `has_news` says whether this rank has something to tell the others; by default it has not.
         """
         with self.clock(COMPUTE):
-            totals, weight, gradients = self._gradients(batches)
+            losses, weight, gradients = self._gradients(batches)
         if self.sum_over_ranks is None:
+            totals, weight, norm = self._read(losses, gradients)
             news = has_news()
         else:
-            totals, gradients = self._add_up(totals, weight, gradients, has_news)
-            weight, news = 1.0, totals[-1] > 0
-        with self.clock(COMPUTE):
-            norm = self.ranks.same(float(self.norm(*gradients).asnumpy()))
+            numbers, gradients = self._add_up(losses, weight, gradients, has_news)
+            totals, weight, norm = self._read_sums(numbers, gradients)
+            news = totals[-1] > 0
         normaliser = max(totals[3], 1.0)
-        losses, weight = totals[:3] / normaliser, weight / normaliser
+        means, weight = totals[:3] / normaliser, weight / normaliser
         used = self.loss_scale.value
         norm = norm * weight / used
-        is_loss_finite = bool(np.isfinite(losses).all())
+        is_loss_finite = bool(np.isfinite(means).all())
         finite = is_loss_finite and math.isfinite(norm)
         # a loss that is not finite is none of the scale's doing
         overflow = is_loss_finite and self.loss_scale.after(finite=finite)
@@ -147,7 +162,7 @@ class TrainStep:
                 self._update(gradients, weight / used * self._clipping(norm), lr)
             else:
                 self.undo()
-        numbers = map(float, (*losses, totals[3], norm, used))
+        numbers = map(float, (*means, totals[3], norm, used))
         return StepReport(*numbers, updated=finite, overflow=overflow, news=bool(news))
 
     def undo(self) -> None:
@@ -193,38 +208,67 @@ class TrainStep:
                 kept.set_data(ms.Tensor(own.asnumpy().copy()))
 
     def _gradients(self, batches: Sequence[TrainBatch]):
-        """This rank's share of an update.
+        """This rank's share of an update; nothing of it has to be there yet.
 
         Returns:
-            The three losses, each summed over the boxes rather than their mean, and the positives
-            (4,); a weight; gradients. Weight x gradients are those of the summed loss.
+            The losses (4,) of each batch; a weight, a scalar; gradients. Weight x gradients are
+            those of the loss that is summed over the boxes.
         """
         scale = ms.Tensor(self.loss_scale.value, ms.float32)
-        totals, weight, gradients = np.zeros(4), 1.0, None
+        all_losses, weight, gradients = [], None, None
         for batch in batches:
             arrays = (batch.images, batch.assigned, batch.boxes, batch.labels)
-            tensors = [ms.Tensor(array) for array in arrays]
-            losses, found = self.gradients(*tensors, scale)
-            losses = losses.asnumpy().astype(np.float64)
-            normaliser = max(losses[3], 1.0)
-            totals += [*(losses[:3] * normaliser), losses[3]]
+            # share the memory of the arrays, which nobody writes again
+            tensors = [ms.Tensor.from_numpy(array) for array in arrays]
+            losses, normaliser, found = self.gradients(*tensors, scale)
+            all_losses.append(losses)
             if gradients is None:
                 gradients, weight = found, normaliser
                 continue
-            weights = [ms.Tensor(w, ms.float32) for w in (weight, normaliser)]
-            gradients, weight = self.sum(*weights, *gradients, *found), 1.0
-        return totals, weight, gradients
+            gradients = self.sum(weight, normaliser, *gradients, *found)
+            weight = ms.Tensor(1, ms.float32)
+        if self.clock.precise:
+            all_losses[-1].asnumpy()
+        return all_losses, weight, gradients
 
-    def _add_up(self, totals: np.ndarray, weight: float, gradients, has_news: Callable[[], bool]):
-        """Sums over the ranks: totals (5,), the last one of news, and gradients."""
+    def _read(self, losses: Sequence[ms.Tensor], gradients) -> tuple[np.ndarray, float, float]:
+        """The numbers of one rank alone; the first wait for the device in an update, and the last.
+
+        Returns:
+            Three losses, each summed over the boxes rather than their mean, and the positives
+            (4,); the weight of the gradients; their norm.
+        """
+        with self.clock(COMPUTE):
+            *numbers, norm = self.readout(tuple(losses), *gradients).asnumpy().astype(np.float64)
+        numbers = np.reshape(numbers, (-1, LOSSES))  # (batches, 4)
+        normalisers = np.maximum(numbers[:, 3:], 1.0)  # (batches, 1)
+        totals = np.concatenate([numbers[:, :3] * normalisers, numbers[:, 3:]], axis=1).sum(0)
+        return totals, float(normalisers[0, 0]) if len(losses) == 1 else 1.0, float(norm)
+
+    def _add_up(
+        self, losses: Sequence[ms.Tensor], weight: ms.Tensor, gradients, has_news: Callable
+    ):
+        """Sums over the ranks: three losses, positives and news, (5,), and gradients."""
         try:
             with self.clock(WAIT):
+                if not self.ranks.is_in_graphs:  # which would wait in MPI, and take a core for it
+                    losses[-1].asnumpy()
                 self.ranks.meet()
             with self.clock(REDUCE):
-                return self.sum_over_ranks([*totals, has_news()], gradients, weight)
+                news = ms.Tensor(np.array([has_news()], np.float32))
+                sums = self.sum_over_ranks(self.totals(news, *losses), gradients, weight)
+                if self.clock.precise:
+                    sums[0].asnumpy()
+                return sums
         except BaseException:  # a rank is gone, and this one may still be saved
             self.undo()
             raise
+
+    def _read_sums(self, numbers: ms.Tensor, gradients) -> tuple[np.ndarray, float, float]:
+        """`_read` for sums over ranks, whose weight is 1; totals (5,), the last one of news."""
+        with self.clock(COMPUTE):
+            read = self.readout((numbers,), *gradients).asnumpy().astype(np.float64)
+        return read[:-1], 1.0, self.ranks.same(float(read[-1]))
 
     def _clipping(self, norm: float) -> float:
         """What brings a norm down to clip_norm, where it is larger."""

@@ -180,7 +180,7 @@ def count_compilations(monkeypatch):
     return compiled
 
 
-GRAPHS = ["Gradients", "GlobalNorm", "Update", "Copy", "SSD"]
+GRAPHS = ["Gradients", "Readout", "Update", "Copy", "SSD"]
 
 
 def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch):
