@@ -105,9 +105,20 @@ def statistics(network: nn.Cell) -> list[ms.Parameter]:
     return [p for cell in live for p in (cell.moving_mean, cell.moving_variance)]
 
 
-def use_float16(network: nn.Cell) -> None:
-    """Lets a network calculate in float16, its batch norms and stored weights in float32."""
-    network.to_float(ms.float16)
+def use_float16(network: nn.Cell, *, float32_norms: bool = True) -> None:
+    """Lets the parts of a network calculate in float16; stored weights stay in float32.
+
+    What the network does itself stays in float32: MindSpore would turn its constants to float16,
+    but not the tensors that they meet.
+
+    Args:
+        network: its direct parts are changed, with all that is in them.
+        float32_norms: whether tensors are cast for batch norms. A CPU has no kernel for others. On
+            a GPU norms take float16 with scale, shift and statistics in float32; with casts every
+            norm would also change the tensors' layout, twice.
+    """
+    for part in network.cells():
+        part.to_float(ms.float16)
     for _, cell in network.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d):
+        if float32_norms and isinstance(cell, nn.BatchNorm2d):
             cell.to_float(ms.float32)
