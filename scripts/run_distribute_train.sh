@@ -7,7 +7,7 @@
 #   --hostfile FILE         machines, a line "name slots=N" each; default this machine alone
 #   --node_rank K           msrun: which line of the host file this machine is, from 0
 #   --port P                msrun: of its scheduler, on the first machine; default a free one
-#   --log_dir DIR           a log for each rank; default log_output/DATE-TIME
+#   --log_dir DIR           a log for each rank; default log_output/DATE-TIME; not with Open MPI 5
 # It stays in the foreground and ends with the job's status; Ctrl-C and SIGTERM save and leave.
 # Paths are relative to the repository.
 set -euo pipefail
@@ -33,7 +33,7 @@ with_mpirun() {
   release=$("$mpirun" --version 2>/dev/null | sed -n 's/.*(Open MPI) \([0-9]*\).*/\1/p')
   case $release in
     4) options+=(--output-filename "$log_dir" --merge-stderr-to-stdout) ;;
-    5) options+=(--output "dir=$log_dir,merge,copy") ;;
+    5) options+=(--output tag,merge) ;;  # its files (5.0.11) lack lines; here each names its rank
     *) echo "error: $mpirun is not of Open MPI 4 or 5; put one first in PATH" >&2; exit 1 ;;
   esac
   [ "$(id -u)" != 0 ] || options+=(--allow-run-as-root)

@@ -78,7 +78,7 @@ def test_variables_for_other_machines(launch, name, is_forwarded):
     ("version", "log"),
     [
         ("mpirun (Open MPI) 4.1.8", "--output-filename {} --merge-stderr-to-stdout "),
-        ("mpirun (Open MPI) 5.0.11", "--output dir={},merge,copy "),
+        ("mpirun (Open MPI) 5.0.11", "--output tag,merge "),
     ],
 )
 def test_logs_of_open_mpi(launch, tmp_path, version, log):
