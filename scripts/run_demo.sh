@@ -3,7 +3,7 @@
 # Arguments are flags of train.py, eval.py and export.py, e.g. --backbone=resnet18.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source scripts/setup.sh requirements.txt
+source scripts/setup.sh --cpu
 
 data=data/shapes
 output=output/demo-$(date +%Y%m%d-%H%M%S)  # a folder of its own: nothing is overwritten

@@ -2,7 +2,7 @@
 # Sets up .venv, then runs the linter and all tests. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source scripts/setup.sh requirements-dev.txt
+source scripts/setup.sh --dev
 
 # the report is tested in a browser, which no Python package brings
 if ! command -v chromium chromium-browser google-chrome >/dev/null 2>&1; then
