@@ -1,0 +1,81 @@
+"""Other programs, each with a time limit."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from src.config import DEFAULT_PATH
+
+REPOSITORY = DEFAULT_PATH.parents[1]
+# what Open MPI, PMIx and msrun tell their processes; without it a child is a process on its own
+OF_LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program said.
+
+    Attributes:
+        problem: why its output is of no use; "" where it ended with status 0.
+        text: its output, errors included.
+    """
+
+    problem: str
+    text: str = ""
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its output, which of a traceback is the error."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        return lines[-1] if lines else "no output"
+
+
+def ask(
+    command: Sequence[str], *, seconds: float, environ: Optional[Mapping[str, str]] = None
+) -> Answer:
+    """Runs a program in the repository's folder, and kills it when the seconds are over."""
+    # a file rather than a pipe, which a grandchild may hold open after the program was killed
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                cwd=REPOSITORY, env=environ,
+            )  # fmt: skip
+        except FileNotFoundError:
+            return Answer("not found")
+        except OSError as error:
+            return Answer(f"cannot be run: {error.strerror}")
+        problem = ending(process, seconds)
+        output.seek(0)
+        return Answer(problem, output.read().decode(errors="replace"))
+
+
+def ending(process: subprocess.Popen, seconds: float) -> str:
+    """How a process ended that has so many seconds: "" if it did with status 0."""
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {seconds:g} s"
+    finally:  # also where this process is interrupted
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}" if status else ""
+
+
+def ask_python(
+    module: str, *arguments: str, seconds: float, environ: Optional[Mapping[str, str]] = None
+) -> Answer:
+    """`ask` for a module of this project, in this interpreter."""
+    return ask([sys.executable, "-m", module, *arguments], seconds=seconds, environ=environ)
+
+
+def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child that is no rank."""
+    return {name: value for name, value in environ.items() if not name.startswith(OF_LAUNCHERS)}

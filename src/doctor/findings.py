@@ -1,0 +1,78 @@
+"""What a check found, and how it is told."""
+
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
+NAME_WIDTH, LINE_WIDTH = 19, 110
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        name: of the check.
+        status: OK, FAILED, or SKIPPED where something before makes it meaningless.
+        found: what was found, or why it was skipped.
+        remedy: of a failure, what to do.
+    """
+
+    name: str
+    status: str
+    found: str
+    remedy: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is a failure."""
+        return self.status == FAILED
+
+    def lines(self) -> list[str]:
+        """It as text: a line, and for a failure what to do beneath it."""
+        head = f"{self.status:<8}{self.name:<{NAME_WIDTH}}"
+        text = wrapped(self.found, head, " " * (8 + NAME_WIDTH))
+        if self.remedy:
+            indent = " " * (8 + NAME_WIDTH)
+            text += wrapped(self.remedy, f"{indent}-> ", f"{indent}   ")
+        return text
+
+
+def wrapped(text: str, first: str, rest: str) -> list[str]:
+    """Lines of the text, each of its own lines broken at LINE_WIDTH."""
+    lines: list[str] = []
+    for line in text.splitlines() or [""]:
+        start = rest if lines else first
+        lines += textwrap.wrap(
+            line, LINE_WIDTH, initial_indent=start, subsequent_indent=rest,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return lines or [first.rstrip()]
+
+
+def ok(name: str, found: str) -> Finding:
+    """A check that passed."""
+    return Finding(name, OK, found)
+
+
+def failed(name: str, found: str, remedy: str) -> Finding:
+    """A check that did not, and what to do."""
+    return Finding(name, FAILED, found, remedy)
+
+
+def skipped(name: str, reason: str) -> Finding:
+    """A check that would mean nothing."""
+    return Finding(name, SKIPPED, reason)
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """The last line: whether all is well, and what is not."""
+    findings = list(findings)
+    bad = [finding.name for finding in findings if finding.has_failed]
+    left_out = sum(finding.status == SKIPPED for finding in findings)
+    rest = f"; {left_out} skipped" if left_out else ""
+    done = len(findings) - left_out
+    if not bad:
+        return f"all {done} checks passed{rest}"
+    return f"{len(bad)} of {done} checks failed: {', '.join(bad)}{rest}"

