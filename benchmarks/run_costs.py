@@ -112,7 +112,7 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
         whole()
         pairs = [(measure(bare), measure(whole)) for _ in range(steps)]
         found = gradients()
-        norm = median_seconds(lambda: step.readout((one.reshape(1),), *found).asnumpy())
+        norm = median_seconds(lambda: step.readout(one.reshape(1), *found).asnumpy())
         full = median_seconds(lambda: step.update(none, one, one, *found).asnumpy())
         plain = median_seconds(lambda: bare_update(none, *found).asnumpy())
         hooks = trainer.progress.session.parts[HOOKS] / trainer.progress.session.updates
@@ -167,7 +167,7 @@ def save(image_size: int, batch_size: int) -> dict:
     """Seconds that saving holds up the loop, for the weights alone and for all that is saved."""
     with tempfile.TemporaryDirectory(dir=".") as folder:  # on the disk that runs are on
         trainer = make_trainer(Path(folder), image_size, batch_size)
-        checkpoints, state = trainer.checkpoints, trainer.state()
+        checkpoints, state = trainer.checkpoints, trainer.contents()[1]
         weights = {p.name: p for p in trainer.network.get_parameters()}
         seconds = {
             "weights": median_seconds(lambda: checkpoints.save(checkpoints.best, weights, state)),

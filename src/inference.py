@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Optional, Union
 
 import mindspore as ms
 import numpy as np
@@ -12,6 +13,7 @@ from mindspore import nn
 from src.consistency import SIZE_MULTIPLE
 from src.detection.anchors import AnchorGenerator, build_anchors
 from src.detection.postprocess import Detections, Postprocessor
+from src.models.candidates import Candidates, CheckedCandidates
 from src.models.origin import settled
 from src.models.ssd import SSD, build_ssd
 from src.weights.checkpoint import check_run, run_config
@@ -48,14 +50,57 @@ class NetworkModel(Model):
         self.batch_size = batch_size
         self.boxes: dict[Size, np.ndarray] = {}  # default boxes (A,4) of the sizes seen so far
 
+    def compile(self, size: Size) -> None:
+        """Compiles what images of this height and width need."""
+        self.network.compile(empty_batch(self.batch_size, size))
+
     def forward(self, images: np.ndarray) -> Outputs:
-        deltas, logits = self.network(ms.Tensor(filled_up(images, self.batch_size)))
+        deltas, logits = self.network(as_tensor(images, self.batch_size))
         return deltas.asnumpy()[: len(images)], logits.asnumpy()[: len(images)]
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
         if size not in self.boxes:
             self.boxes[size] = self.anchors.boxes(size)
         return postprocess.decoded(*outputs, self.boxes[size])
+
+
+class CandidateModel(Model):
+    """The network and the choice of its best predictions: boxes (n,P,4), scores (n,P), labels.
+
+    For a card: 1,000 candidates are 24 kB an image, deltas and logits 17 MB at 640 px and 80
+    classes. Of equal scores it may choose others than NetworkModel.
+
+    Args:
+        network: set to inference.
+        anchors: of any input size.
+        batch_size: that each size is compiled for; smaller batches are filled up.
+        count: P.
+    """
+
+    def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int, count: int):
+        self.network = network
+        self.anchors = anchors
+        self.batch_size = batch_size
+        self.count = count
+        self.cells: dict[Size, CheckedCandidates] = {}  # of the sizes seen so far
+
+    def compile(self, size: Size) -> None:
+        """Compiles what images of this height and width need."""
+        self._cell(size).compile(empty_batch(self.batch_size, size))
+
+    def forward(self, images: np.ndarray) -> Outputs:
+        outputs = self._cell(images.shape[1:3])(as_tensor(images, self.batch_size))
+        return tuple(output.asnumpy()[: len(images)] for output in outputs)
+
+    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
+        return postprocess.chosen(*outputs)
+
+    def _cell(self, size: Size) -> CheckedCandidates:
+        if size not in self.cells:
+            boxes = self.anchors.boxes(size)
+            choice = Candidates(self.network, boxes, size, self.count)
+            self.cells[size] = CheckedCandidates(choice).set_train(False)
+        return self.cells[size]
 
 
 class ExportedModel(Model):
@@ -83,6 +128,16 @@ class ExportedModel(Model):
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
         return postprocess.chosen(*outputs)
+
+
+def as_tensor(images: np.ndarray, batch_size: int) -> ms.Tensor:
+    """The batch for the network, `filled_up`; it shares the memory of images that need no more."""
+    return ms.Tensor.from_numpy(filled_up(images, batch_size))
+
+
+def empty_batch(batch_size: int, size: Size) -> ms.Tensor:
+    """Images without content, to compile for."""
+    return ms.Tensor(np.zeros((batch_size, *size, 3), np.uint8))
 
 
 def filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:
@@ -190,11 +245,34 @@ def load_network(cfg) -> SSD:
     return network.set_train(False)
 
 
-def build_inference(cfg, network: SSD, postprocess: Postprocessor, batch_size: int) -> Inference:
-    """Inference with a network in memory, as the configuration asks for it."""
+def build_model(
+    cfg, network: SSD, *, batch_size: int, candidates: int
+) -> Union[NetworkModel, CandidateModel]:
+    """The network as a model; on a card it chooses its best predictions there.
+
+    Args:
+        batch_size: images of a forward pass.
+        candidates: predictions that post-processing looks at, at most; 0 for all.
+    """
     network.set_train(False)
+    if cfg.device_target == "CPU" or not candidates:
+        return NetworkModel(network, build_anchors(cfg), batch_size)
+    return CandidateModel(network, build_anchors(cfg), batch_size, candidates)
+
+
+def build_inference(
+    cfg, network: SSD, postprocess: Postprocessor, batch_size: int, model: Optional[Model] = None
+) -> Inference:
+    """Inference with a network in memory, as the configuration asks for it.
+
+    Args:
+        model: of the network, if it was made before; its graphs are compiled then.
+    """
+    model = model or build_model(
+        cfg, network, batch_size=batch_size, candidates=postprocess.candidates
+    )
     return Inference(
-        NetworkModel(network, build_anchors(cfg), batch_size),
+        model,
         postprocess,
         sizes=input_sizes(cfg.image_size, cfg.tta_scales),
         mirror=cfg.tta_flip,

@@ -1,4 +1,4 @@
-"""The graphs that are exported: the detector with what comes after it."""
+"""Suppression of overlapping boxes in the graph, and the detector with all of that inside."""
 
 from typing import Optional
 
@@ -6,62 +6,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.detection.boxes import CENTRE_VARIANCE, MAX_LOG_RATIO, SIZE_VARIANCE
+from src.models.candidates import Candidates
 
 NO_OBJECT = -1  # label of a row without a detection; its score and box are 0
-
-
-class Candidates(nn.Cell):
-    """The network and its best predictions, as `detection.select` chooses them.
-
-    Of equal scores MindSpore's TopK may take others, and in another order.
-
-    Args:
-        network: gives deltas (N,A,4) and logits (N,A,K).
-        anchors: default boxes (A,4).
-        image_size: (height, width) that boxes are clipped to.
-        count: P, predictions of each image; fewer where A * K is less.
-    """
-
-    def __init__(
-        self, network: nn.Cell, anchors: np.ndarray, image_size: tuple[int, int], count: int
-    ):
-        super().__init__(auto_prefix=False)
-        self.network = network
-        self.num_classes = network.num_classes
-        self.rows = min(count, len(anchors))
-        self.count = min(count, self.rows * self.num_classes)
-        self.anchor_centres = ms.Tensor((anchors[:, :2] + anchors[:, 2:]) / 2)  # (A,2)
-        self.anchor_sides = ms.Tensor(anchors[:, 2:] - anchors[:, :2])  # (A,2)
-        height, width = image_size
-        self.limits = ms.Tensor(np.array([width, height, width, height], np.float32))
-
-    def construct(self, images):
-        """Images (N,S,S,3) uint8 RGB -> boxes (N,P,4) in pixels, scores (N,P), labels (N,P) int32.
-
-        Best score first; labels are 0..K-1.
-        """
-        deltas, logits = self.network(images)
-        # only default boxes whose best class is among the P best can hold one of the P best
-        _, rows = ops.topk(logits.max(axis=2), self.rows)  # (N,R)
-        of_classes = ops.tile(rows.expand_dims(2), (1, 1, self.num_classes))
-        chosen = ops.gather_elements(logits, 1, of_classes)  # (N,R,K)
-        best, place = ops.topk(chosen.reshape(chosen.shape[0], -1), self.count)  # (N,P)
-        row = place // self.num_classes
-        labels = place - row * self.num_classes
-        anchor = ops.gather_elements(rows, 1, row)  # (N,P)
-        own = ops.gather_elements(deltas, 1, ops.tile(anchor.expand_dims(2), (1, 1, 4)))
-        return self.decode(own, anchor), ops.sigmoid(best), labels
-
-    def decode(self, deltas, anchor):
-        """Deltas (N,P,4) of the default boxes with indices (N,P) -> boxes (N,P,4), clipped."""
-        centres = ops.gather(self.anchor_centres, anchor, 0)  # (N,P,2)
-        sides = ops.gather(self.anchor_sides, anchor, 0)
-        centres = centres + deltas[..., :2] * CENTRE_VARIANCE * sides
-        log_ratios = ops.minimum(deltas[..., 2:] * SIZE_VARIANCE, MAX_LOG_RATIO)
-        half_sides = ops.exp(log_ratios) * sides * 0.5
-        boxes = ops.concat([centres - half_sides, centres + half_sides], axis=-1)
-        return ops.minimum(ops.maximum(boxes, 0.0), self.limits)
 
 
 class Suppression(nn.Cell):

@@ -10,7 +10,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.deploy.cells import Candidates, DeployedDetector, Suppression
+from src.deploy.cells import DeployedDetector, Suppression
 from src.deploy.compare import Comparison, reference
 from src.deploy.onnx_graph import candidate_names, finish
 from src.deploy.runtime import load_exported
@@ -18,6 +18,7 @@ from src.detection.postprocess import Postprocessor
 from src.errors import NotFinite, RunError
 from src.files import FILE_MODE
 from src.formats import CLASSES, INPUT, NAMES, SUFFIXES, description_path, write_description
+from src.models.candidates import Candidates
 
 SHOWN_PROBLEMS = 12
 

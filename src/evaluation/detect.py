@@ -16,7 +16,7 @@ from src.detection.postprocess import build_postprocessor
 from src.errors import NotFinite
 from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
-from src.inference import Inference, Outputs, build_inference
+from src.inference import Inference, Model, Outputs, build_inference
 from src.models.ssd import SSD
 from src.parallel import Ranks
 from src.stopwatch import Stopwatch
@@ -146,14 +146,19 @@ def detect_with(
     ranks: Optional[Ranks] = None,
     check: Optional[Callable[[], None]] = None,
     stopwatch: Optional[Stopwatch] = None,
+    model: Optional[Model] = None,
 ) -> Found:
-    """`detect_split` as the configuration asks for it; without a network, with its `model`."""
+    """`detect_split` as the configuration asks for it; without a network, with its `model`.
+
+    Args:
+        model: of the network, if it was made before.
+    """
     limits = build_protocol(cfg).limits()
     if network is None:
         inference = build_exported(cfg, threads=(ranks or Ranks()).cores(), **limits)
     else:
         postprocess = build_postprocessor(cfg, **limits)
-        inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size)
+        inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model)
     return detect_split(
         inference,
         EvalSamples(annotations, sizes=inference.sizes, keep_aspect=cfg.resize == "letterbox"),

@@ -91,8 +91,19 @@ class Readout(nn.Cell):
         self.norm = GlobalNorm()
 
     def construct(self, numbers, *gradients):
-        """Numbers, a tuple of tensors (k,) -> all of them and the gradients' norm, (sum k + 1,)."""
-        return ops.concat((*numbers, self.norm(*gradients).reshape(1)))
+        """Numbers (k,) -> those and the gradients' norm, (k + 1,)."""
+        return ops.concat((numbers, self.norm(*gradients).reshape(1)))
+
+
+class Join(nn.Cell):
+    """Tensors (k,), one after the other.
+
+    A cell of its own, since MindSpore takes tensors in a tuple for constants, and compiles anew for
+    each call.
+    """
+
+    def construct(self, *tensors):
+        return ops.concat(tensors)
 
 
 class Totals(nn.Cell):

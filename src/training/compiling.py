@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Optional
 
 import mindspore as ms
-import numpy as np
 
 from src.config import Config
 from src.data.workers import Layout
 from src.graph_cache import GraphCache
-from src.models.ssd import SSD
 from src.parallel import Ranks
+from src.training.evaluator import Evaluator
 from src.training.resume import FREE_ON_RESUME
 from src.training.run_log import RunLog
 from src.training.step import TrainStep
@@ -29,7 +28,7 @@ def compile_graphs(
     cfg: Config,
     step: TrainStep,
     layout: Layout,
-    evaluated: Optional[SSD],
+    evaluator: Optional[Evaluator],
     log: RunLog,
     ranks: Ranks,
 ) -> None:
@@ -39,21 +38,20 @@ def compile_graphs(
 
     Args:
         layout: of a training batch.
-        evaluated: the network that is evaluated, if one is.
+        evaluator: of the run, if it evaluates.
     """
 
     def work() -> None:
         step.compile(layout, batches=cfg.accumulate)
-        if evaluated is not None:
-            images = np.zeros((cfg.eval_batch_size, *cfg.image_size, 3), np.uint8)
-            evaluated.set_train(False).compile(ms.Tensor(images))
+        if evaluator is not None:
+            evaluator.compile()
 
     def compile_here() -> bool:
         if not cfg.compile_cache:
             work()
             return False
         decisive = {key: value for key, value in cfg.items() if key not in NOT_IN_GRAPHS}
-        images = None if evaluated is None else cfg.eval_batch_size
+        images = None if evaluator is None else cfg.eval_batch_size
         root = Path(cfg.output_path).absolute().parent / GRAPHS
         # ranks that add up on the host have graphs of the same kind, whatever their number
         own = ranks.size if ranks.is_in_graphs else ranks.size > 1

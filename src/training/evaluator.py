@@ -14,6 +14,7 @@ from src.evaluation.coco import Metrics, evaluate
 from src.evaluation.detect import detect_with
 from src.evaluation.matching import match_split
 from src.evaluation.protocol import build_protocol
+from src.inference import build_model
 from src.models.ssd import SSD
 from src.parallel import Ranks
 from src.report.pictures import draw_images
@@ -47,10 +48,22 @@ class Evaluator:
         self.protocol = build_protocol(cfg)
         self.annotations = annotations and self.protocol.images_of(annotations)
         self.network = network
+        # made once, so that its graphs are compiled once
+        self.model = build_model(
+            cfg,
+            network,
+            batch_size=cfg.eval_batch_size,
+            candidates=self.protocol.limits().get("candidates", cfg.candidates),
+        )
         self.log = log
         self.best: Optional[dict] = None  # {"AP": , "epoch": , "step": }
         self.stale = 0  # evaluations in a row that were not better
         self.evaluated_step = 0
+
+    def compile(self) -> None:
+        """Compiles the graph of an evaluation."""
+        self.network.set_train(False)
+        self.model.compile(self.cfg.image_size)
 
     def take_over(self, on_disk: Optional[dict]) -> None:
         """Takes an evaluation that best.ckpt is of as the best one, if it is."""
@@ -98,7 +111,14 @@ class Evaluator:
             is_regular: whether it tries the run's patience.
         """
         started = time.perf_counter()
-        found = detect_with(self.network, self.cfg, self.annotations, ranks=self.ranks, check=check)
+        found = detect_with(
+            self.network,
+            self.cfg,
+            self.annotations,
+            ranks=self.ranks,
+            check=check,
+            model=self.model,
+        )
 
         def judge() -> float:
             try:

@@ -18,6 +18,7 @@ from src.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
 from src.training.cells import (
     Copy,
     Gradients,
+    Join,
     LossNetwork,
     Readout,
     Totals,
@@ -91,6 +92,7 @@ class TrainStep:
         self.clock = clock or Stopwatch()
         self.gradients = Gradients(loss_network, optimizer.parameters).set_train(True)
         self.sum = WeightedSum()
+        self.join = Join()
         self.totals = Totals()
         self.readout = Readout()
         live = statistics(loss_network)
@@ -123,12 +125,14 @@ class TrainStep:
         if batches > 1:
             self.sum.compile(number, number, *gradients, *gradients)
         if self.sum_over_ranks is None:
-            self.readout.compile(tuple(losses), *gradients)
+            if batches > 1:
+                self.join.compile(*losses)
+            numbers = ms.Tensor(np.zeros(LOSSES * batches, np.float32))
         else:
             self.totals.compile(ms.Tensor(np.zeros(1, np.float32)), *losses)
             self.sum_over_ranks.compile()
             numbers = ms.Tensor(np.zeros(SUMMED_NUMBERS, np.float32))
-            self.readout.compile((numbers,), *gradients)
+        self.readout.compile(numbers, *gradients)
         self.update.compile(number, number, number, *gradients)
         if self.restore is not None:
             self.restore.compile()
@@ -239,7 +243,8 @@ class TrainStep:
             (4,); the weight of the gradients; their norm.
         """
         with self.clock(COMPUTE):
-            *numbers, norm = self.readout(tuple(losses), *gradients).asnumpy().astype(np.float64)
+            numbers = losses[0] if len(losses) == 1 else self.join(*losses)
+            *numbers, norm = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
         numbers = np.reshape(numbers, (-1, LOSSES))  # (batches, 4)
         normalisers = np.maximum(numbers[:, 3:], 1.0)  # (batches, 1)
         totals = np.concatenate([numbers[:, :3] * normalisers, numbers[:, 3:]], axis=1).sum(0)
@@ -267,7 +272,7 @@ class TrainStep:
     def _read_sums(self, numbers: ms.Tensor, gradients) -> tuple[np.ndarray, float, float]:
         """`_read` for sums over ranks, whose weight is 1; totals (5,), the last one of news."""
         with self.clock(COMPUTE):
-            read = self.readout((numbers,), *gradients).asnumpy().astype(np.float64)
+            read = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
         return read[:-1], 1.0, self.ranks.same(float(read[-1]))
 
     def _clipping(self, norm: float) -> float:

@@ -128,7 +128,7 @@ class Trainer:
             self.cfg,
             self.train_step,
             self.loader.samples.layout(self.cfg.batch_size),
-            self.evaluated_network if self.evaluator.is_on else None,
+            self.evaluator if self.evaluator.is_on else None,
             self.log,
             self.ranks,
         )

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.deploy.cells import Candidates
 from src.deploy.compare import equals
 from src.detection.boxes import clip
 from src.detection.postprocess import Detections, Postprocessor
+from src.models.candidates import Candidates, CheckedCandidates
 from tests.references import random_boxes
 
 A, K, SIZE = 50, 4, (80, 100)
@@ -58,3 +58,14 @@ def test_the_best_in_order(kind, count):
         inside = Detections(clip(pool.boxes, SIZE[1], SIZE[0]), pool.scores, pool.labels)
         assert (inside.boxes != pool.boxes).any()
         assert (equals(found, inside) >= 0).all()
+
+
+@pytest.mark.parametrize("output", [0, 1])
+def test_nan_anywhere_in_an_image_shows_in_its_scores(output):
+    anchors, *outputs = make("random")
+    outputs[output][1, 13, 2] = np.nan  # of a prediction that is not among the best
+    outputs[1][1, 13, [0, 1, 3]] = -50
+    cell = CheckedCandidates(Candidates(Outputs(*outputs), anchors, SIZE, 5)).set_train(False)
+    _, scores, _ = (o.asnumpy() for o in cell(ms.Tensor(np.zeros(1, np.uint8))))
+    assert np.isfinite(scores[0]).all()
+    assert np.isnan(scores[1]).all()
