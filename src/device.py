@@ -6,6 +6,7 @@ from typing import Optional
 
 import mindspore as ms
 
+from src.doctor.plugin import probe, why_none
 from src.errors import InputError
 from src.interruption import Interruption
 from src.launch import VISIBLE_CARDS, Launch, card_of_rank
@@ -75,15 +76,16 @@ def select_device(target: str, device_id: int) -> None:
     ms.set_device(target, device_id)
 
 
-def find_cards(target: str):
-    """MindSpore's module for cards of a kind, GPU or Ascend; InputError if it finds none."""
-    device = {"GPU": ms.device_context.gpu, "Ascend": ms.device_context.ascend}[target]
-    if not device.is_available():
+def find_cards(target: str) -> int:
+    """How many cards of a kind, GPU or Ascend, MindSpore finds; InputError says why none."""
+    found = probe(target)
+    if not found.can_run:
         raise InputError(
-            f"device_target is {target}, but MindSpore finds none here; use --device_target=CPU "
-            "or check the driver"
+            f"device_target is {target}, but MindSpore finds none here: "
+            f"{why_none(target, found.error)}; what to do is told by "
+            f"'python3 -m src.doctor --device_target={target}'; --device_target=CPU does without"
         )
-    return device
+    return found.count
 
 
 def find_card(target: str, local_rank: int) -> int:
@@ -92,7 +94,7 @@ def find_card(target: str, local_rank: int) -> int:
         return 0
     return card_of_rank(
         local_rank,
-        cards=find_cards(target).device_count(),
+        cards=find_cards(target),
         target=target,
         is_restricted=VISIBLE_CARDS[target] in os.environ,
     )

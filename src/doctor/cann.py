@@ -91,4 +91,4 @@ def why_no_plugin(plugin_error: str, environ: Mapping[str, str]) -> str:
     reasons = [own[0].strip()] if own else []
     if home_of(environ) is None:
         reasons.append(f"neither {' nor '.join(HOMES)} is set")
-    return "; ".join(reasons) or "the driver shows no card"
+    return "; ".join(reasons) or "it gives no reason"

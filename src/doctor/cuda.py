@@ -234,4 +234,9 @@ def why_no_plugin(plugin_error: str, environ: Optional[Mapping[str, str]] = None
         return own[0].strip()
     release, reason = release_of(environ)
     finding = check_nvcc(release, reason, environ.get("CUDA_HOME", ""))
-    return finding.found if finding.has_failed else "the driver shows no card"
+    if finding.has_failed:
+        return finding.found
+    file = plugin_file(plugin_for(release))
+    if file is None or not file.is_file():
+        return "this MindSpore has no plugin for GPUs, as its wheel for Linux on x86-64 has"
+    return "it gives no reason"

@@ -19,6 +19,7 @@ from src.doctor.findings import Finding, failed, ok, skipped
 
 PROBE_SECONDS = 180  # MindSpore's import, from a disk that has not read it yet
 ERROR_LINES = 4  # of MindSpore's own error
+LOADING = "Load dynamic library"  # begins each line of the errors of loading
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def why_none(target: str, error: str, environ: Optional[Mapping[str, str]] = Non
         error: MindSpore's `load_plugin_error`, or that of counting cards.
     """
     environ = os.environ if environ is None else environ
+    if error and LOADING not in error:  # of counting
+        return error.splitlines()[0]
     kind = cuda if target == "GPU" else cann
     return kind.why_no_plugin(error, environ)
 
