@@ -87,8 +87,15 @@ def write_nvcc(home: Path, version: str) -> Path:
 
 
 def advice(environ: Mapping[str, str], prefix: str) -> list[str]:
-    """What this machine still lacks, a line each."""
+    """What this machine still lacks, or has too much of, a line each."""
     lines = []
+    # it comes before $ORIGIN, by which a library finds what it loads in turn
+    for folder in filter(None, environ.get("LD_LIBRARY_PATH", "").split(":")):
+        if others := [name for name in LIBRARIES if (Path(folder) / name).exists()]:
+            lines.append(
+                f"LD_LIBRARY_PATH has {folder}, whose {', '.join(others)} would be mixed with "
+                "those of pip; take it out"
+            )
     home = environ.get("CUDA_HOME")
     if home and Path(home) != own_cuda(prefix):
         lines.append(

@@ -136,3 +136,14 @@ def test_advice_names_a_cuda_home_that_stands_in_the_way(tmp_path):
     assert first.startswith("CUDA_HOME is /usr/local/cuda-12.4") and "unset it" in first
     for environ in ({}, {"CUDA_HOME": own}):
         assert not any("CUDA_HOME" in line for line in advice(environ, str(tmp_path)))
+
+
+def test_advice_names_folders_whose_libraries_would_be_mixed_in(tmp_path):
+    (tmp_path / "cudnn").mkdir()
+    (tmp_path / "cudnn" / "libcudnn_cnn_infer.so.8").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "libcudnn.so.9").touch()
+    path = f"{tmp_path / 'other'}::{tmp_path / 'cudnn'}:/nowhere"
+    lines = [line for line in advice({"LD_LIBRARY_PATH": path}, "/") if "LD_LIBRARY_PATH" in line]
+    assert len(lines) == 1
+    assert f"{tmp_path / 'cudnn'}, whose libcudnn_cnn_infer.so.8 would be mixed" in lines[0]
