@@ -106,19 +106,20 @@ def statistics(network: nn.Cell) -> list[ms.Parameter]:
 
 
 def use_float16(network: nn.Cell, *, float32_norms: bool = True) -> None:
-    """Lets the parts of a network calculate in float16; stored weights stay in float32.
+    """Lets a network calculate in float16; stored weights stay in float32.
 
-    What the network does itself stays in float32: MindSpore would turn its constants to float16,
-    but not the tensors that they meet.
+    Cells without parts are told to, but for batch norms; what others do follows from their inputs.
+    A cell that is told so also has its constants and parameters cast, which a norm must not.
 
     Args:
-        network: its direct parts are changed, with all that is in them.
+        network: is changed.
         float32_norms: whether tensors are cast for batch norms. A CPU has no kernel for others. On
             a GPU norms take float16 with scale, shift and statistics in float32; with casts every
             norm would also change the tensors' layout, twice.
     """
-    for part in network.cells():
-        part.to_float(ms.float16)
     for _, cell in network.cells_and_names():
-        if float32_norms and isinstance(cell, nn.BatchNorm2d):
-            cell.to_float(ms.float32)
+        if isinstance(cell, nn.BatchNorm2d):
+            if float32_norms:
+                cell.to_float(ms.float32)
+        elif not cell.cells():
+            cell.to_float(ms.float16)
