@@ -2,6 +2,7 @@
 
 from typing import Optional
 
+from src.card_memory import memory_warning
 from src.config import Config
 from src.data.annotations import Annotations
 from src.data.problems import count
@@ -55,6 +56,8 @@ def prepare(
     if saved:
         take_up(trainer, saved)
     log.line(describe(trainer))
+    if warning := memory_warning(cfg, build_anchors(cfg).boxes_per_cell):
+        log.line(warning)
     trainer.compile()
     ranks.main_does(lambda: take_folder(cfg, log, ranks.size, is_new=saved is None))
     if not ranks.is_main:
