@@ -5,7 +5,9 @@ it, without overlap. Over n ranks it takes
 
     T_reduce(n) = 2 (n-1)/n * bytes / bandwidth + 2 (n-1) * latency
 
-and of n ranks' images per second remains efficiency(n) = T_step / (T_step + T_reduce(n)).
+and of n ranks' images per second remains efficiency(n) = T_step / (T_step + T_reduce(n)). By
+default T_step is the published 0.8 s. Seconds of an update on each kind of card, and what of them
+is overhead, are estimated in scaling_cards.py, and printed with the efficiency that follows.
 
 Known to be off. Too high: T_step of 8 GPUs already holds their own all-reduce; ranks also wait for
 the slowest of them, and for their data. Too low: a host's ranks get equal shares of its network,
@@ -15,6 +17,8 @@ apart, while they fit into one; and a library of the device may use trees, whose
 
 import argparse
 from pathlib import Path
+
+import scaling_cards
 
 FORMULA = (
     "T_reduce(n) = 2 (n-1)/n * bytes / bandwidth + 2 (n-1) * latency; "
@@ -49,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--latency_us", type=float, default=LATENCY_US, help="of a message")
     group.add_argument("--mbytes", type=float, default=MBYTES, help="that are added up")
+    group.add_argument(
+        "--link", choices=scaling_cards.LINKS, default="nvlink", help="between a machine's cards"
+    )
     group.add_argument("--plot", type=Path, default=Path("output/scaling.png"))
 
 
@@ -63,15 +70,22 @@ def reduce_seconds(ranks: int, *, nbytes: float, bandwidth: float, latency: floa
     return 2 * (ranks - 1) / ranks * nbytes / bandwidth + 2 * (ranks - 1) * latency
 
 
-def predict(args: argparse.Namespace, ranks: int, gbytes: float) -> tuple[float, float]:
-    """(efficiency, seconds of the all-reduce) of so many ranks with so many GB/s each."""
+def predict(
+    args: argparse.Namespace, ranks: int, gbytes: float, step_seconds: float = 0.0
+) -> tuple[float, float]:
+    """(efficiency, seconds of the all-reduce) of so many ranks with so many GB/s each.
+
+    Args:
+        step_seconds: of an update without the sum over machines; 0 takes those of the arguments.
+    """
+    step_seconds = step_seconds or args.step_seconds
     seconds = reduce_seconds(
         ranks,
         nbytes=args.mbytes * MEGA,
         bandwidth=gbytes * GIGA,
         latency=args.latency_us * MICRO,
     )
-    return args.step_seconds / (args.step_seconds + seconds), seconds
+    return step_seconds / (step_seconds + seconds), seconds
 
 
 def row(args: argparse.Namespace) -> dict:
@@ -86,8 +100,21 @@ def row(args: argparse.Namespace) -> dict:
         **{key: getattr(args, key) for key in keys},
         "efficiency": {ranks: round(share, 3) for ranks, (share, _) in predicted.items()},
         "reduce_ms": {ranks: round(s * MILLI, 1) for ranks, (_, s) in predicted.items()},
+        "updates": updates(args),
         "plot": str(args.plot),
     }
+
+
+def updates(args: argparse.Namespace) -> dict:
+    """Seconds of an update on each kind of card, and the efficiency at RANKS that they allow."""
+    found = scaling_cards.row(args.link)
+    for card, numbers in found["cards"].items():
+        ends = scaling_cards.update_seconds(card, link=args.link)
+        numbers["estimated_efficiency"] = {
+            ranks: [round(predict(args, ranks, args.bandwidth_gbytes, s)[0], 2) for s in ends]
+            for ranks in RANKS
+        }
+    return found
 
 
 def draw(args: argparse.Namespace):
