@@ -40,6 +40,7 @@ class Visit:
         self.findings: list[Finding] = []
         self.raw: dict[str, str] = {}  # output of programs, for the report
         self.hosts: set[str] = set()
+        self.card_bytes = 0  # memory of the smallest card, where one is seen
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Takes findings, and tells them at once."""

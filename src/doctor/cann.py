@@ -79,6 +79,12 @@ def check_cards(answer: Answer) -> Finding:
     return ok(name, f"{len(cards)} x {cards[0]}")
 
 
+def memory_of(text: str) -> int:
+    """MiB of a card's memory, the second number of the last "used / total" in npu-smi's lines."""
+    totals = re.findall(r"/\s*(\d+)\s*\|\s*$", text, re.MULTILINE)
+    return max(map(int, totals), default=0)
+
+
 def plugin_file() -> Optional[Path]:
     """The plugin's library; None where MindSpore is not installed."""
     folder = mindspore_folder()

@@ -1,5 +1,6 @@
 """Other programs, each with a time limit."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from src.config import DEFAULT_PATH
 REPOSITORY = DEFAULT_PATH.parents[1]
 # what Open MPI, PMIx and msrun tell their processes; without it a child is a process on its own
 OF_LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
+
+ERROR = re.compile(r"[\w.]*(Error|Exception|RankLost|NotFinite)\b:")  # as Python names one
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,20 @@ class Answer:
 
     @property
     def last_line(self) -> str:
-        """The last line of its output, which of a traceback is the error."""
-        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        """The last line of its output."""
+        lines = self._lines()
         return lines[-1] if lines else "no output"
+
+    @property
+    def reason(self) -> str:
+        """The error of a traceback, after which MindSpore prints more; else the last line."""
+        lines = self._lines()
+        at = [i for i, line in enumerate(lines) if ERROR.match(line)]
+        return " ".join(lines[at[-1] : at[-1] + 2]) if at else self.last_line
+
+    def _lines(self) -> list[str]:
+        """The lines that hold more than dashes."""
+        return [line.strip() for line in self.text.splitlines() if line.strip(" -")]
 
 
 def ask(

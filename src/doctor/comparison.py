@@ -101,7 +101,7 @@ def check_updates(
 
 def crash(name: str, answer: Answer) -> Finding:
     """What is told of a trial that ended without its answer."""
-    told = f"{answer.problem or 'no answer'}: {answer.last_line}"
+    told = f"{answer.problem or 'no answer'}: {answer.reason}"
     remedy = "run it again with GLOG_v=1 for MindSpore's own log; do the versions above fit?"
     return failed(name, f"the process that makes the update {told}", remedy)
 
@@ -190,7 +190,7 @@ def check_ranks(answer: Answer, done: Answers) -> list[Finding]:
     """What the ranks of a job found together."""
     if done is None or "ranks" not in done:
         limit = "see 'When a rank fails' in docs/distributed.md"
-        return [failed("ranks meet", f"no: {answer.problem}: {answer.last_line}", limit)]
+        return [failed("ranks meet", f"no: {answer.problem}: {answer.reason}", limit)]
     found = [check_failures(done["ranks"])]
     if "transport" not in done:
         return [*found, skipped("sum over ranks", "a rank has no device to run on")]

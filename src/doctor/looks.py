@@ -1,6 +1,6 @@
 """The checks that come before any computing, for each kind of device."""
 
-from src.doctor import cann, cuda, plugin, software
+from src.doctor import cann, cuda, memory, plugin, software
 from src.doctor.findings import Finding
 
 
@@ -23,6 +23,7 @@ def look_at_cards(visit, target: str) -> bool:
     answer, found = plugin.ask_mindspore(target, visit.environ)
     visit.raw["MindSpore's plugin"] = answer.text
     visit.add([plugin.check_available(target, answer, found), plugin.check_count(found)])
+    visit.add([memory.look_at_memory(visit.cfg, visit.card_bytes, visit.environ)])
     return found is not None and found.can_run
 
 
@@ -33,6 +34,7 @@ def look_at_cuda(visit) -> None:
     environ = visit.environ
     smi = cuda.ask_smi(environ)
     cards = cuda.read_cards(smi.text)
+    visit.card_bytes = min((card.memory for card in cards), default=0) << 20
     release, reason = cuda.release_of(environ)
     kind = cuda.plugin_for(release)
     visit.add([cuda.check_cards(smi, cards), cuda.check_driver(cards, kind)])
@@ -49,7 +51,9 @@ def look_at_cuda(visit) -> None:
 def look_at_cann(visit) -> None:
     """The Ascend's driver and CANN."""
     home = cann.home_of(visit.environ)
-    visit.add([cann.check_cards(cann.ask_smi(visit.environ)), cann.check_home(home)])
+    smi = cann.ask_smi(visit.environ)
+    visit.card_bytes = cann.memory_of(smi.text) << 20
+    visit.add([cann.check_cards(smi), cann.check_home(home)])
     if home is not None and home.is_dir():
         visit.add([cann.check_version(cann.read_version(home))])
     file = cann.plugin_file()

@@ -21,6 +21,7 @@ FOR_NCCL = 2 << 30  # bytes; ranks of one machine exchange through it where card
 OBJECTS = 100  # boxes of an image, more than any of COCO's has
 VERSION_SECONDS = 20
 MPI_RELEASES = (4, 5)
+BOUND = "OMPI_MCA_orte_bound_at_launch"  # set by Open MPI 4 where it binds ranks to cores
 DATA_KEYS = {"coco": "coco_root", "voc": "voc_root", "other": "anno_path"}
 MPI_LIBRARY = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; \
 print(MPI.Get_library_version())"
@@ -77,23 +78,26 @@ def check_shared(free: int, slots: int, ranks: int, target: str) -> Finding:
     )
 
 
-def check_cores(own: int, there: int, ranks: int, workers: int, target: str) -> Finding:
+def check_cores(
+    own: int, there: int, ranks: int, workers: int, target: str, *, is_bound: bool = False
+) -> Finding:
     """Whether each rank has a core, and on cards its workers too.
 
     Args:
         own: cores that this process may use.
         there: cores of the machine.
-        ranks: on this machine, which share the cores unless the launcher gave each its own.
+        ranks: on this machine.
+        is_bound: whether the launcher gave each rank cores of its own.
     """
-    share = own / ranks if own == there else own
+    share = min(own, there / ranks) if is_bound else own / ranks
     needed = 1 if target == "CPU" else workers + 1  # on CPU the network takes what there is
     cores = f"{own} of {there}" if own < there else f"{own}"
     found = f"{cores} for {count(ranks, 'rank')} with {count(workers, 'worker')} each"
     if share >= needed:
         return ok("cores", found)
     remedy = f"lower --num_workers to {max(int(share) - 1, 1)}, or start fewer ranks"
-    if own < there and there / ranks >= needed:
-        remedy = "the launcher binds ranks to cores: add --bind-to none"
+    if is_bound and there / ranks >= needed:
+        remedy = "the launcher binds ranks to cores: add --bind-to none to mpirun"
     return failed("cores", f"{found}; a rank wants {needed}", remedy)
 
 
@@ -155,7 +159,8 @@ def check_ranks(launch: Launch, cfg: Config, environ: Mapping[str, str]) -> Find
 
 def named_keys(cfg: Config) -> set[str]:
     """Keys that are not as in default.yaml."""
-    return {name for name, key in load_keys().items() if cfg[name] != key.default}
+    keys = load_keys().items()
+    return {name for name, key in keys if cfg[name] != key.check(key.default, "default.yaml")}
 
 
 def check_data(cfg: Config) -> Finding:
@@ -203,7 +208,9 @@ def check_machine(cfg: Config, launch: Launch, environ: Mapping[str, str]) -> li
     here = local_size(launch, environ)
     own, target = len(os.sched_getaffinity(0)), cfg.device_target
     return [
-        check_cores(own, os.cpu_count() or own, here, cfg.num_workers, target),
+        check_cores(
+            own, os.cpu_count() or own, here, cfg.num_workers, target, is_bound=BOUND in environ
+        ),
         check_shared(free_shared(), slot_bytes(cfg), here, target),
         check_mpi(*ask_mpi(environ), launch),
         check_ranks(launch, cfg, environ),

@@ -81,7 +81,7 @@ def check_available(target: str, answer: Answer, found: Optional[Probe]) -> Find
     name = "MindSpore's plugin"
     if found is None:
         return failed(
-            name, f"the process that asks MindSpore: {answer.problem}\n{answer.last_line}",
+            name, f"the process that asks MindSpore: {answer.problem}\n{answer.reason}",
             "does 'python3 -c \"import mindspore\"' work?",
         )  # fmt: skip
     if found.is_available:
@@ -110,11 +110,22 @@ def check_count(found: Optional[Probe]) -> Finding:
 
 def ask_mindspore(target: str, environ: Mapping[str, str]) -> tuple[Answer, Optional[Probe]]:
     """`probe` in a process of its own; None where it gives no answer."""
-    environ = {"GLOG_v": MINDSPORE_LOG_LEVEL, **without_launcher(environ)}
-    answer = ask_python("src.doctor.plugin", target, seconds=PROBE_SECONDS, environ=environ)
+    answer, found = ask_json("src.doctor.plugin", target, environ=environ)
     try:
-        return answer, None if answer.problem else Probe(**json.loads(answer.last_line))
-    except (ValueError, TypeError):
+        return answer, Probe(**found)
+    except TypeError:
+        return answer, None
+
+
+def ask_json(
+    module: str, *arguments: str, environ: Mapping[str, str]
+) -> tuple[Answer, Optional[dict]]:
+    """The json in the last line that a module prints, which imports MindSpore; None for none."""
+    environ = {"GLOG_v": MINDSPORE_LOG_LEVEL, **without_launcher(environ)}
+    answer = ask_python(module, *arguments, seconds=PROBE_SECONDS, environ=environ)
+    try:
+        return answer, None if answer.problem else json.loads(answer.last_line)
+    except ValueError:
         return answer, None
 
 

@@ -1,0 +1,66 @@
+"""The memory of a card against an update of the configuration.
+
+    python3 -m src.doctor.memory KEYS.json
+
+prints the estimate as JSON, in a process of its own, since it imports MindSpore.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Optional
+
+from src.config import Config
+from src.doctor.findings import Finding, failed, ok, skipped
+from src.doctor.plugin import ask_json
+
+NAME = "memory of a card"
+
+
+def needed(card: int, keys: Mapping) -> dict:
+    """Bytes that an update takes by estimate, and flags that lower it where the card is smaller."""
+    from src.card_memory import CONFIG_KEYS, estimate_training_memory, way_on
+    from src.config import make_config
+    from src.detection.anchors import build_anchors
+
+    cfg = make_config([(keys, "src.doctor.memory")])
+    options = {key: cfg[key] for key in CONFIG_KEYS}
+    options.update(
+        boxes_per_cell=build_anchors(cfg).boxes_per_cell,
+        num_classes=len(cfg.classes) - 1,
+        averages=cfg.ema_decay > 0,
+    )
+    total = sum(estimate_training_memory(**options).values())
+    return {"bytes": total, "way_on": way_on(card, **options) if total > card else ""}
+
+
+def check_memory(card: int, found: Optional[Mapping]) -> Finding:
+    """Whether an update fits.
+
+    Args:
+        card: bytes of the smallest card; 0 where none is seen.
+        found: of `needed`; None where it gave no answer.
+    """
+    if not card:
+        return skipped(NAME, "no card tells it")
+    if found is None:
+        return skipped(NAME, "MindSpore is needed for the estimate")
+    told = f"{card / 1e9:.1f} GB; an update takes about {found['bytes'] / 1e9:.1f} GB by estimate"
+    return failed(NAME, told, found["way_on"]) if found["way_on"] else ok(NAME, told)
+
+
+def look_at_memory(cfg: Config, card: int, environ: Mapping[str, str]) -> Finding:
+    """`check_memory` of a configuration."""
+    if not card:
+        return check_memory(card, None)
+    request = json.dumps([card, dict(cfg)])
+    _, found = ask_json("src.doctor.memory", request, environ=environ)
+    return check_memory(card, found)
+
+
+def main() -> None:
+    print(json.dumps(needed(*json.loads(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

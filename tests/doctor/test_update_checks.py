@@ -1,0 +1,130 @@
+"""Whether numbers of updates and sums pass, and how it is told where they do not."""
+
+import pytest
+
+from src.doctor import comparison
+from src.doctor.commands import Answer
+from src.doctor.findings import FAILED, OK, SKIPPED
+
+DONE = Answer("")
+MOMENTUM, ADAMW = ("momentum", "float32"), ("adamw", "float32")
+HALF = ("momentum", "float16")
+CPU = {"loss": 2.0, "norm": 0.5, "after": 1.9997, "rate": 1e-3}
+
+
+def updated(case=MOMENTUM, **changes):
+    """An update as a trial tells it."""
+    return {"optimizer": case[0], "precision": case[1], "seconds": 1.0, **CPU, **changes}
+
+
+def check(case, own, expected=None):
+    """The finding on one update, compared with the CPU's where one is given."""
+    wanted = None if expected is None else {"updates": [[expected]]}
+    (finding,) = comparison.check_updates([case], DONE, {"updates": [[own]]}, wanted)
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "status"),
+    [
+        (MOMENTUM, {}, OK),
+        (MOMENTUM, {"loss": 2.001, "norm": 0.4999}, OK),
+        (MOMENTUM, {"loss": 2.003}, FAILED),
+        (MOMENTUM, {"norm": 0.501}, FAILED),
+        (MOMENTUM, {"after": 2.01}, FAILED),
+        (MOMENTUM, {"loss": 0.0, "norm": 0.0, "after": 0.0}, FAILED),
+        (MOMENTUM, {"norm": None}, FAILED),  # what is not finite is null in json
+        (HALF, {"loss": 2.01, "norm": 0.504}, OK),
+        (HALF, {"norm": 0.51}, FAILED),
+    ],
+)
+def test_a_card_is_compared_with_the_cpu(case, changes, status):
+    finding = check(case, updated(case, **changes), updated())
+    assert finding.status == status
+    assert bool(finding.remedy) == (status == FAILED)
+
+
+def test_the_number_that_differs_most_is_told():
+    finding = check(MOMENTUM, updated(norm=0.25, loss=2.1), updated())
+    assert "gradient norm 0.25, on the CPU 0.5" in finding.found
+    assert "nan or infinite" in check(MOMENTUM, updated(loss=None), updated()).found
+
+
+@pytest.mark.parametrize(
+    ("case", "after", "status"),
+    [
+        (MOMENTUM, 1.99975, OK),  # 1e-3 x 0.5^2 less
+        (MOMENTUM, 1.9995, FAILED),
+        (MOMENTUM, 2.0, FAILED),
+        (ADAMW, 1.99, OK),
+        (ADAMW, 2.0, FAILED),
+        (MOMENTUM, None, FAILED),
+    ],
+)
+def test_a_cpus_loss_falls_as_the_gradients_say(case, after, status):
+    assert check(case, updated(case, after=after)).status == status
+
+
+def test_a_crash_is_told_and_what_comes_after_it_is_skipped():
+    asked = [MOMENTUM, ADAMW, HALF]
+    crashed = Answer("ended by SIGFPE", "compiling\nfloating point exception\n")
+    done = {"updates": [[updated()]]}
+    found = comparison.check_updates(asked, crashed, done, {"updates": [[updated()]]})
+    assert [finding.status for finding in found] == [OK, FAILED, SKIPPED]
+    assert "ended by SIGFPE: floating point exception" in found[1].found
+    found = comparison.check_updates(asked, Answer("no answer within 1800 s"), None, None)
+    assert [finding.status for finding in found] == [FAILED, SKIPPED, SKIPPED]
+
+
+def test_an_error_of_mindspore_is_shown():
+    own = {"optimizer": "momentum", "precision": "float32", "error": "RuntimeError: Graph cycle"}
+    finding = check(MOMENTUM, own, updated())
+    assert finding.has_failed and "Graph cycle" in finding.found
+
+
+def test_the_rank_that_computes_wrongly_is_named():
+    done = {"updates": [[updated()], [updated(loss=3.0)]]}
+    (finding,) = comparison.check_updates([MOMENTUM], DONE, done, {"updates": [[updated()]]})
+    assert finding.has_failed and finding.found.startswith("rank 1: loss 3")
+
+
+TOGETHER = {
+    "ranks": [{"host": "a", "failures": []}, {"host": "b", "failures": []}],
+    "transport": "MPI",
+    "wrong_sums": [0, 0],
+    "sum_seconds": 0.0842,
+    "differing": "",
+}
+
+
+def test_what_ranks_find_together():
+    found = comparison.check_ranks(DONE, TOGETHER)
+    assert [finding.status for finding in found] == [OK] * 4
+    assert found[0].found == "2 ranks on 2 machines"
+    assert found[2].found == "133 MB in 84 ms"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "told"),
+    [
+        ({"wrong_sums": [0, 7]}, "sum over ranks", "not exact on ranks [1]"),
+        ({"differing": "w differs from rank 0's on [1]"}, "ranks equal", "w differs"),
+        (
+            {"ranks": [TOGETHER["ranks"][0], {"host": "b", "failures": [("cuDNN", "8.1")]}]},
+            "ranks meet",
+            "rank 1: cuDNN: 8.1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_between_ranks(changes, name, told):
+    found = comparison.check_ranks(DONE, {**TOGETHER, **changes})
+    (bad,) = [finding for finding in found if finding.has_failed]
+    assert bad.name == name and told in bad.found and bad.remedy
+
+
+def test_ranks_that_do_not_meet():
+    (finding,) = comparison.check_ranks(Answer("no answer within 300 s", "MPI_Init"), None)
+    assert finding.has_failed and "no answer within 300 s: MPI_Init" in finding.found
+    gone = {"ranks": [{"host": "a", "failures": []}, {"host": "a", "failures": [("card", "none")]}]}
+    found = comparison.check_ranks(DONE, gone)
+    assert [finding.status for finding in found] == [FAILED, SKIPPED]
