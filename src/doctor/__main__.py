@@ -111,6 +111,7 @@ class Visit:
         expected = None
         if any((done or {}).get("updates", [])) and target != "CPU":
             reference, expected = comparison.reference(self.environ)
+            expected = expected or {}
             self.raw["updates on the CPU"] = reference.text
         if is_rank:
             self.add(comparison.check_ranks(answer, done))

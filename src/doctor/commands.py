@@ -15,7 +15,8 @@ REPOSITORY = DEFAULT_PATH.parents[1]
 # what Open MPI, PMIx and msrun tell their processes; without it a child is a process on its own
 OF_LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
 
-ERROR = re.compile(r"[\w.]*(Error|Exception|RankLost|NotFinite)\b:")  # as Python names one
+# as Python names one, and as it begins to tell of a crash
+ERROR = re.compile(r"[\w.]*(Error|Exception|RankLost|NotFinite)\b:|Fatal Python error:")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,10 @@ class Answer:
         """The error of a traceback, after which MindSpore prints more; else the last line."""
         lines = self._lines()
         at = [i for i, line in enumerate(lines) if ERROR.match(line)]
-        return " ".join(lines[at[-1] : at[-1] + 2]) if at else self.last_line
+        if not at:
+            return self.last_line
+        error, *rest = lines[at[-1] : at[-1] + 2]
+        return " ".join([error, *rest]) if error.endswith(":") else error
 
     def _lines(self) -> list[str]:
         """The lines that hold more than dashes."""
@@ -87,7 +91,8 @@ def ask_python(
     module: str, *arguments: str, seconds: float, environ: Optional[Mapping[str, str]] = None
 ) -> Answer:
     """`ask` for a module of this project, in this interpreter."""
-    return ask([sys.executable, "-m", module, *arguments], seconds=seconds, environ=environ)
+    command = [sys.executable, "-X", "faulthandler", "-m", module, *arguments]
+    return ask(command, seconds=seconds, environ=environ)
 
 
 def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:

@@ -75,27 +75,26 @@ def by_case(done: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[
 def check_updates(
     asked: Sequence[tuple[str, str]], answer: Answer, done: Answers, expected: Answers
 ) -> list[Finding]:
-    """A finding for each case, of all ranks.
+    """A finding for each case.
 
     Args:
         asked: pairs of optimizer and precision.
         answer, done: of the trial on the device.
-        expected: of `reference`; not needed for CPU.
+        expected: of `reference`; None for CPU, which is compared with none.
     """
-    ranks = [by_case(updates) for updates in (done or {}).get("updates", [])] or [{}]
-    wanted = by_case((expected or {}).get("updates", [[]])[0])
-    findings = []
+    own = by_case((done or {}).get("updates", []))
+    wanted = None if expected is None else by_case(expected.get("updates", []))
+    findings: list[Finding] = []
     is_over = False
     for case in asked:
         name = f"{case[0]}, {case[1]}"
-        missing = [rank for rank, own in enumerate(ranks) if case not in own]
         if is_over:
             findings.append(skipped(name, "the one before did not end"))
-        elif missing:
+        elif case in own:
+            findings.append(check_update(name, own[case], wanted))
+        else:
             is_over = True
             findings.append(crash(name, answer))
-        else:
-            findings.append(worst(name, case, [own[case] for own in ranks], wanted))
     return findings
 
 
@@ -106,25 +105,9 @@ def crash(name: str, answer: Answer) -> Finding:
     return failed(name, f"the process that makes the update {told}", remedy)
 
 
-def worst(
-    name: str,
-    case: tuple[str, str],
-    ranks: Sequence[Mapping[str, Any]],
-    wanted: Mapping[tuple[str, str], Mapping[str, Any]],
+def check_update(
+    name: str, own: Mapping[str, Any], wanted: Optional[Mapping[tuple[str, str], Mapping]]
 ) -> Finding:
-    """The first rank's failure, or the finding of rank 0."""
-    findings = []
-    for rank, own in enumerate(ranks):
-        finding = check_update(name, own, wanted.get((case[0], "float32")))
-        if finding.has_failed and len(ranks) > 1:
-            return failed(name, f"rank {rank}: {finding.found}", finding.remedy)
-        if finding.has_failed:
-            return finding
-        findings.append(finding)
-    return findings[0]
-
-
-def check_update(name: str, own: Mapping[str, Any], wanted: Optional[Mapping[str, Any]]) -> Finding:
     """An update against the CPU's, or on a CPU against what its gradients say of its loss."""
     if "error" in own:
         remedy = "python3 -m src.doctor --report FILE, and report it"
@@ -132,15 +115,17 @@ def check_update(name: str, own: Mapping[str, Any], wanted: Optional[Mapping[str
     told = f"loss {shown(own['loss'])}, gradient norm {shown(own['norm'])}"
     if wanted is None:
         return check_fall(name, own, told)
-    return check_against(name, own, wanted, told)
+    return check_against(name, own, wanted.get((own["optimizer"], "float32")), told)
 
 
 def check_against(
-    name: str, own: Mapping[str, Any], wanted: Mapping[str, Any], told: str
+    name: str, own: Mapping[str, Any], wanted: Optional[Mapping[str, Any]], told: str
 ) -> Finding:
-    """An update on a card against the CPU's."""
-    if "error" in wanted:
-        return skipped(name, f"{told}; the CPU's update failed: {wanted['error']}")
+    """An update on a card against the CPU's; None where that did not end."""
+    if wanted is None or "error" in wanted:
+        reason = wanted["error"] if wanted else "it did not end"
+        remedy = "python3 -m src.doctor, without a device, looks at the CPU alone"
+        return failed(name, f"{told}; the CPU's, to compare with: {reason}", remedy)
     limit = TOLERANCES[own["precision"]]
     differences = {key: difference(own[key], wanted[key]) for key in NUMBERS}
     key = max(differences, key=differences.get)

@@ -117,18 +117,17 @@ def make_step(cfg: Config, ranks=None):
     )
 
 
-def update(target: str, optimizer: str, precision: str) -> dict:
-    """Loss, gradient norm, and the loss of the same batch after the update; seconds it took."""
-    cfg = trial_config(target, optimizer, precision)
-    batch, step, rate = make_batch(cfg, cfg.seed), make_step(cfg), RATES[optimizer]
-    started = time.perf_counter()
+def update(cfg: Config, step) -> dict:
+    """Loss, gradient norm, and the loss of the same batch after the update."""
+    batch, rate = make_batch(cfg, cfg.seed), RATES[cfg.optimizer]
     first, second = step([batch], rate), step([batch], rate)
     return {
+        "optimizer": cfg.optimizer,
+        "precision": cfg.precision,
         "loss": first.loss,
         "norm": first.gradient_norm,
         "after": second.loss,
         "rate": rate,
-        "seconds": time.perf_counter() - started,
     }
 
 
@@ -141,10 +140,13 @@ def updates(request: Request, tell: Callable[[list], None] = len) -> list[dict]:
     done: list[dict] = []
     for optimizer, precision in request.cases:
         try:
-            numbers = update(request.target, optimizer, precision)
+            cfg = trial_config(request.target, optimizer, precision)
+            numbers = update(cfg, make_step(cfg))
         except Exception as error:  # of MindSpore's, which are of any kind
-            numbers = {"error": first_line(error)}
-        done.append({"optimizer": optimizer, "precision": precision, **numbers})
+            numbers = {
+                "optimizer": optimizer, "precision": precision, "error": first_line(error),
+            }  # fmt: skip
+        done.append(numbers)
         tell(done)
     return done
 
@@ -187,13 +189,11 @@ def time_sum(ranks) -> float:
     return float(np.median(times[1:]))
 
 
-def differing(ranks, cfg: Config) -> str:
+def differing(ranks, cfg: Config, step) -> str:
     """What is not the same on all ranks after updates with images of their own; "" for nothing."""
     from src.errors import RunError
     from src.training.agreement import check_same
 
-    step = make_step(cfg, ranks)
-    step.synchronise()
     for number in range(RANK_UPDATES):
         batch = make_batch(cfg, cfg.seed + ranks.rank + ranks.size * number)
         report = step([batch], RATES[cfg.optimizer])
@@ -221,10 +221,13 @@ def together(request: Request, launch) -> dict:
     own = {"host": socket.gethostname(), "failures": list(request.failures)}
     everyone = ranks.gather(own)
     answer = {"ranks": everyone, "transport": ranks.describe()}
-    answer["updates"] = ranks.gather(updates(request))
     answer["wrong_sums"] = ranks.gather(wrong_sums(ranks))
     answer["sum_seconds"] = time_sum(ranks)
-    answer["differing"] = differing(ranks, cfg)
+    step = make_step(cfg, ranks)
+    step.synchronise()
+    # all ranks with one batch make the update of one process with it
+    answer["updates"] = [update(cfg, step)]
+    answer["differing"] = differing(ranks, cfg, step)
     ranks.gather(None)  # none leaves while another one is at work
     return answer
 
@@ -245,7 +248,7 @@ def alone(request: Request, tell: Callable[[dict], None]) -> dict:
 
     set_up_device(request.target, device_id=request.device_id)
     use_full_float32(request.target)
-    return {"updates": [updates(request, lambda done: tell({"updates": [done]}))]}
+    return {"updates": updates(request, lambda done: tell({"updates": done}))}
 
 
 def answer_to(request: Request, tell: Callable[[dict], None]) -> dict:

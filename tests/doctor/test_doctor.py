@@ -32,7 +32,7 @@ def test_a_card_that_computes_nothing_does_not_pass(gpu_stub):
     found = statuses(done.stdout)
     assert found["CUDA_HOME, nvcc"] == found["its libraries"] == found["MindSpore's plugin"] == "ok"
     assert found["cards it sees"] == "ok"
-    assert found["momentum, float32"] == "FAILED"
+    assert found["momentum, float32"] == "FAILED", done.stdout
     assert "ok" not in {found[f"{name}, float16"] for name in ("momentum", "adamw")}
     assert "checks failed" in done.stdout.splitlines()[-1]
 

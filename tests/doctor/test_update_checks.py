@@ -14,13 +14,13 @@ CPU = {"loss": 2.0, "norm": 0.5, "after": 1.9997, "rate": 1e-3}
 
 def updated(case=MOMENTUM, **changes):
     """An update as a trial tells it."""
-    return {"optimizer": case[0], "precision": case[1], "seconds": 1.0, **CPU, **changes}
+    return {"optimizer": case[0], "precision": case[1], **CPU, **changes}
 
 
 def check(case, own, expected=None):
     """The finding on one update, compared with the CPU's where one is given."""
-    wanted = None if expected is None else {"updates": [[expected]]}
-    (finding,) = comparison.check_updates([case], DONE, {"updates": [[own]]}, wanted)
+    wanted = None if expected is None else {"updates": [expected]}
+    (finding,) = comparison.check_updates([case], DONE, {"updates": [own]}, wanted)
     return finding
 
 
@@ -67,13 +67,24 @@ def test_a_cpus_loss_falls_as_the_gradients_say(case, after, status):
 
 def test_a_crash_is_told_and_what_comes_after_it_is_skipped():
     asked = [MOMENTUM, ADAMW, HALF]
-    crashed = Answer("ended by SIGFPE", "compiling\nfloating point exception\n")
-    done = {"updates": [[updated()]]}
-    found = comparison.check_updates(asked, crashed, done, {"updates": [[updated()]]})
+    said = "compiling\nFatal Python error: Floating point exception\n\nThread 1:\n  File x\n"
+    crashed = Answer("ended by SIGFPE", said)
+    done = {"updates": [updated()]}
+    found = comparison.check_updates(asked, crashed, done, {"updates": [updated()]})
     assert [finding.status for finding in found] == [OK, FAILED, SKIPPED]
-    assert "ended by SIGFPE: floating point exception" in found[1].found
+    assert found[1].found.endswith("ended by SIGFPE: Fatal Python error: Floating point exception")
     found = comparison.check_updates(asked, Answer("no answer within 1800 s"), None, None)
     assert [finding.status for finding in found] == [FAILED, SKIPPED, SKIPPED]
+
+
+def test_the_error_is_found_in_what_mindspore_prints_around_it():
+    said = (
+        "Traceback (most recent call last):\n  File x, line 1\nRuntimeError:\n---\n"
+        "Graph cycle exists\n----\n- C++ Call Stack:\n----\nframe.cc:98 DoJump\n"
+    )
+    assert Answer("", said).reason == "RuntimeError: Graph cycle exists"
+    assert Answer("", "nothing of that kind\n").reason == "nothing of that kind"
+    assert Answer("").reason == "no output"
 
 
 def test_an_error_of_mindspore_is_shown():
@@ -82,10 +93,12 @@ def test_an_error_of_mindspore_is_shown():
     assert finding.has_failed and "Graph cycle" in finding.found
 
 
-def test_the_rank_that_computes_wrongly_is_named():
-    done = {"updates": [[updated()], [updated(loss=3.0)]]}
-    (finding,) = comparison.check_updates([MOMENTUM], DONE, done, {"updates": [[updated()]]})
-    assert finding.has_failed and finding.found.startswith("rank 1: loss 3")
+def test_a_card_without_the_cpu_to_compare_with_does_not_pass():
+    (finding,) = comparison.check_updates([MOMENTUM], DONE, {"updates": [updated()]}, {})
+    assert finding.has_failed and "it did not end" in finding.found
+    own = {"optimizer": "momentum", "precision": "float32", "error": "RuntimeError: no"}
+    finding = check(MOMENTUM, updated(), own)
+    assert finding.has_failed and "RuntimeError: no" in finding.found
 
 
 TOGETHER = {
