@@ -254,7 +254,6 @@ def build_model(
         batch_size: images of a forward pass.
         candidates: predictions that post-processing looks at, at most; 0 for all.
     """
-    network.set_train(False)
     if cfg.device_target == "CPU" or not candidates:
         return NetworkModel(network, build_anchors(cfg), batch_size)
     return CandidateModel(network, build_anchors(cfg), batch_size, candidates)
@@ -268,6 +267,7 @@ def build_inference(
     Args:
         model: of the network, if it was made before; its graphs are compiled then.
     """
+    network.set_train(False)
     model = model or build_model(
         cfg, network, batch_size=batch_size, candidates=postprocess.candidates
     )
