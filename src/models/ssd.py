@@ -113,5 +113,5 @@ def build_ssd(cfg, boxes_per_cell: int) -> SSD:
     if cfg.freeze_norms != "none":
         freeze([network if cfg.freeze_norms == "all" else network.backbone], norms_only=True)
     if cfg.precision == "float16":
-        use_float16(network, float32_norms=cfg.device_target != "GPU")
+        use_float16(network)
     return network

@@ -14,12 +14,18 @@ from mindspore import nn, ops
 from src.tuples import copy_into, scale
 
 half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
+square_sum = ops.MultitypeFuncGraph("square_sum")
 weighted_sum = ops.MultitypeFuncGraph("weighted_sum")
 
 
 @half_square_sum.register("Function", "Tensor")
 def _half_square_sum(kernel, gradient):
     return kernel(gradient)
+
+
+@square_sum.register("Tensor")
+def _square_sum(gradient):
+    return (gradient * gradient).sum()
 
 
 @weighted_sum.register("Tensor", "Tensor", "Tensor", "Tensor")
@@ -71,16 +77,23 @@ class Gradients(nn.Cell):
 
 
 class GlobalNorm(nn.Cell):
-    """L2 norm of all gradients together, by the kernel that is fastest on CPU."""
+    """L2 norm of all gradients together.
+
+    By L2Loss on a CPU, where it is the fastest kernel for that. On a GPU it adds up one element
+    after the other: 64 ms for a ResNet50 on an H200, of an update of 225 (docs/gpu.md).
+    """
 
     def __init__(self):
         super().__init__()
+        self.is_on_cpu = ms.get_context("device_target") == "CPU"
         self.l2_loss = ops.L2Loss()
         self.map = ops.HyperMap()
 
     def construct(self, *gradients):
-        halves = self.map(ops.partial(half_square_sum, self.l2_loss), gradients)
-        return ops.sqrt(2 * ops.addn(halves))
+        if self.is_on_cpu:
+            halves = self.map(ops.partial(half_square_sum, self.l2_loss), gradients)
+            return ops.sqrt(2 * ops.addn(halves))
+        return ops.sqrt(ops.addn(self.map(square_sum, gradients)))
 
 
 class Readout(nn.Cell):
