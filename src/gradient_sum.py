@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
+from mindspore.ops.auto_generate import SplitWithSize
 
-from src.tuples import copy_into, flatten, reshape_as, scale
+from src.tuples import copy_into, flatten, reshape_as
 
 ALIGNMENT = 16  # floats; parts of the flat buffer start at multiples of it, for vector instructions
 GROUP = 100  # tensors joined at once; joining 500 exceeds MindSpore's limit on nested calls
@@ -115,43 +116,44 @@ class SumOverRanks(nn.Cell):
         ranks: int,
     ):
         super().__init__(auto_prefix=False)
-        self.statistics = ms.ParameterTuple(statistics) if statistics else None
+        self.statistics = ms.ParameterTuple(statistics) if statistics else ()
         self.share = ms.Tensor(1 / ranks, ms.float32)
         self.shapes = [(numbers,), *(w.shape for w in weights)]
-        self.count = len(self.shapes)
-        sizes = [numbers, *(p.size for p in [*weights, *statistics])]
-        starts = range(0, len(sizes), GROUP)
-        self.groups = tuple((start, min(start + GROUP, len(sizes))) for start in starts)
-        self.group_sizes = tuple(tuple(sizes[start:stop]) for start, stop in self.groups)
-        self.sums_of_sizes = tuple(sum(group) for group in self.group_sizes)
+        self.count = len(weights)
+        sizes = [p.size for p in [*weights, *statistics]]
+        self.gradient_groups = groups(0, len(weights))
+        self.statistic_groups = groups(0, len(statistics))
+        self.groups = groups(0, len(weights)) + groups(len(weights), len(sizes))
+        self.sizes = tuple(tuple(sizes[start:stop]) for start, stop in self.groups)
+        self.group_sizes = (numbers, *map(sum, self.sizes))
         self.map = ops.HyperMap()
         self.all_reduce = ops.AllReduce()
+        self.split = SplitWithSize()  # ops.split is a loop, unrolled into a call a tensor
 
     def construct(self, numbers, weight, *gradients):
         """Sums (numbers (k,), one a gradient)."""
-        tensors = (numbers, *self.map(ops.partial(scale, weight), gradients))
-        if self.statistics is not None:
-            tensors = tensors + self.map(ops.partial(scale, self.share), self.statistics)
-        sums = self.map(reshape_as, self.split(self.all_reduce(self.join(tensors))), tensors)
-        if self.statistics is None:
-            return sums
-        done = self.map(copy_into, self.statistics, sums[self.count :])
-        return ops.depend(sums[: self.count], done)
+        parts = (numbers,)
+        for start, stop in self.gradient_groups:
+            parts = (*parts, weight * self.join(gradients[start:stop]))
+        for start, stop in self.statistic_groups:
+            parts = (*parts, self.share * self.join(self.statistics[start:stop]))
+        flat = self.split(self.all_reduce(ops.concat(parts)), self.group_sizes, 0)
+        tensors, sums = gradients + self.statistics, ()
+        for part, (start, stop), sizes in zip(flat[1:], self.groups, self.sizes):
+            sums = sums + self.map(reshape_as, self.split(part, sizes, 0), tensors[start:stop])
+        found = (flat[0], *sums[: self.count])
+        if not self.statistics:
+            return found
+        return ops.depend(found, self.map(copy_into, self.statistics, sums[self.count :]))
 
     def join(self, tensors):
-        """All tensors, one after the other, in a flat one."""
-        flat = self.map(flatten, tensors)
-        parts = ()
-        for start, stop in self.groups:
-            parts = (*parts, ops.concat(flat[start:stop]))
-        return ops.concat(parts)
+        """Tensors, one after the other, in a flat one."""
+        return ops.concat(self.map(flatten, tensors))
 
-    def split(self, flat):
-        """What `join` joined, as flat tensors."""
-        tensors = ()
-        for group, sizes in zip(ops.split(flat, self.sums_of_sizes), self.group_sizes):
-            tensors = tensors + ops.split(group, sizes)
-        return tensors
+
+def groups(start: int, stop: int) -> tuple[tuple[int, int], ...]:
+    """The numbers from `start` to `stop` - 1 in pieces of at most GROUP, as (start, stop)."""
+    return tuple((first, min(first + GROUP, stop)) for first in range(start, stop, GROUP))
 
 
 class GraphSum:
