@@ -60,6 +60,8 @@ class Key:
             return tuple(self._convert(item, depth - 1) for item in value)
         if self.kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
             value = float(value)  # YAML reads 1 as an int and 1e-3 as a string
+        if self.choices and str(value).lower() in ("true", "false"):
+            value = str(value).lower()  # YAML reads true as a bool
         if type(value) is not self.kind or (self.choices and value not in self.choices):
             raise ValueError
         if self.kind in (int, float):

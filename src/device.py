@@ -15,6 +15,7 @@ from src.parallel import Ranks, join, serve_as_scheduler
 # Where a CPU has AVX-512, oneDNN in MindSpore 2.10 runs the forward pass of 3x3 convolutions by its
 # unoptimised reference code: an update took 50 times as long (docs/architecture.md)
 CPU_INSTRUCTIONS = "AVX2"
+CONV_ALGORITHMS = {"heuristic": "normal", "measured": "performance"}  # in MindSpore's words
 
 
 def build_device(
@@ -36,6 +37,8 @@ def build_device(
     if launch.size > 1:
         device_id = find_card(cfg.device_target, launch.local_rank)
     select_device(cfg.device_target, device_id)
+    if cfg.device_target == "GPU":
+        tune_gpu(conv_algorithm=cfg.conv_algorithm, tf32=cfg.tf32)
     ranks = join(
         launch,
         device=cfg.device_target,
@@ -107,13 +110,33 @@ def use_full_float32(target: str) -> None:
         target: CPU, GPU or Ascend.
     """
     if target == "GPU":
-        precision = ms.device_context.gpu.op_precision
-        precision.conv_allow_tf32(False)
-        precision.matmul_allow_tf32(False)
+        allow_tf32(False)
     if target == "Ascend":
         precision = ms.device_context.ascend.op_precision
         precision.conv_allow_hf32(False)
         precision.matmul_allow_hf32(False)
+
+
+def tune_gpu(*, conv_algorithm: str, tf32: bool) -> None:
+    """Settings of a GPU; call it before the first network is compiled.
+
+    Args:
+        conv_algorithm: "heuristic" lets cuDNN guess the fastest algorithm of each convolution,
+            "measured" try all of them when the graph is built.
+        tf32: see `allow_tf32`.
+    """
+    mode = CONV_ALGORITHMS[conv_algorithm]
+    tuning = ms.device_context.gpu.op_tuning
+    for choose in (tuning.conv_fprop_algo, tuning.conv_dgrad_algo, tuning.conv_wgrad_algo):
+        choose(mode)
+    allow_tf32(tf32)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether a GPU that can, which is A100 and newer, multiplies float32 in TF32."""
+    precision = ms.device_context.gpu.op_precision
+    precision.conv_allow_tf32(allowed)
+    precision.matmul_allow_tf32(allowed)
 
 
 def set_cpu_threads(count: int) -> None:

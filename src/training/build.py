@@ -11,7 +11,7 @@ from src.parallel import Ranks
 from src.stopwatch import Stopwatch
 from src.training.cells import LossNetwork
 from src.training.ema import MovingAverages
-from src.training.loss_scale import LossScale
+from src.training.loss_scale import build_loss_scale
 from src.training.optimizer import build_optimizer
 from src.training.run_log import RunLog
 from src.training.step import TrainStep
@@ -63,9 +63,7 @@ def build_step(
         LossNetwork(network, loss),
         build_optimizer(cfg, network.trainable_params()),
         clip_norm=cfg.clip_norm,
-        loss_scale=LossScale(
-            cfg.loss_scale, dynamic=cfg.dynamic_loss_scale, window=cfg.loss_scale_window
-        ),
+        loss_scale=build_loss_scale(cfg),
         averages=None if averaged is None else MovingAverages(network, averaged),
         ema_decay=cfg.ema_decay,
         clock=clock,

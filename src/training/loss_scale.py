@@ -3,6 +3,7 @@
 LARGEST = 2.0**24
 SMALLEST = 1.0
 FACTOR = 2.0
+FIRST_DYNAMIC = 2.0**16  # soon halved where it is too large
 
 
 class LossScale:
@@ -44,3 +45,12 @@ class LossScale:
 
     def load(self, state: dict) -> None:
         self.value, self.good_updates = state["value"], state["good_updates"]
+
+
+def build_loss_scale(cfg) -> LossScale:
+    """The scale that the configuration asks for; with float16 a dynamic one, unless told not to."""
+    dynamic = cfg.dynamic_loss_scale == "true" or (
+        cfg.dynamic_loss_scale == "auto" and cfg.precision == "float16"
+    )
+    first = cfg.loss_scale or (FIRST_DYNAMIC if dynamic else 1.0)
+    return LossScale(first, dynamic=dynamic, window=cfg.loss_scale_window)
