@@ -51,6 +51,8 @@ def build(folder: Path) -> dict[str, str]:
     return {
         "CUDA_HOME": str(folder / "home"),
         "LD_LIBRARY_PATH": str(folder),
+        # before what an environment for real cards has beside the plugin, which is found first
+        "LD_PRELOAD": f"{folder / RUNTIME} {folder / NCCL}",
         "OMP_NUM_THREADS": "1",  # the plugin's passes compile with as many threads as it likes
     }
 

@@ -27,8 +27,9 @@ int cudaGetDeviceCount(int *count) {
 /* offsets of fields in CUDA 11's cudaDeviceProp */
 enum { TOTAL_MEMORY = 288, SHARED_MEMORY = 296, REGISTERS = 304, WARP = 308, PITCH = 312,
        THREADS_PER_BLOCK = 320, BLOCK_SIZE = 324, GRID_SIZE = 336, CLOCK = 348,
-       CONSTANT_MEMORY = 352, MAJOR = 360, MINOR = 364, MULTIPROCESSORS = 388,
-       SIZE_OF_PROPERTIES = 728 };
+       CONSTANT_MEMORY = 352, MAJOR = 360, MINOR = 364, MULTIPROCESSORS = 388, L2_CACHE = 616,
+       THREADS_PER_MULTIPROCESSOR = 624, SHARED_PER_MULTIPROCESSOR = 640,
+       REGISTERS_PER_MULTIPROCESSOR = 648, SIZE_OF_PROPERTIES = 728 };
 
 int cudaGetDeviceProperties(char *p, int device) {
     memset(p, 0, SIZE_OF_PROPERTIES);
@@ -47,6 +48,10 @@ int cudaGetDeviceProperties(char *p, int device) {
     *(int *)(p + MAJOR) = 7;
     *(int *)(p + MINOR) = 0;
     *(int *)(p + MULTIPROCESSORS) = 80;
+    *(int *)(p + L2_CACHE) = 6 << 20;
+    *(int *)(p + THREADS_PER_MULTIPROCESSOR) = 2048;
+    *(size_t *)(p + SHARED_PER_MULTIPROCESSOR) = 98304;
+    *(int *)(p + REGISTERS_PER_MULTIPROCESSOR) = 65536;
     return 0;
 }
 

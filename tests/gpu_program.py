@@ -1,0 +1,103 @@
+"""Compiles what a run needs for a GPU that computes nothing: a part of test_gpu.py.
+
+python gpu_program.py FOLDER CASES
+
+CASES is JSON, {name: flags of train.py}. MindSpore's dumps go to FOLDER, and a file of this rank:
+{name: {graph: dumps, "error": traceback}}.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, os.getcwd())
+
+from src.launch import find_launch, prepare_environment  # noqa: E402
+
+OBJECTS = 8  # G
+
+
+def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
+    """Everything of one configuration; of several ranks their sum alone, the rest is the same.
+
+    Args:
+        record: gets a name for the graphs that were built since the last call.
+    """
+    import mindspore as ms
+    import numpy as np
+
+    from src.deploy.cells import Suppression
+    from src.detection.anchors import build_anchors
+    from src.inference import build_model
+    from src.models.ssd import build_ssd
+    from src.training.build import build_step
+
+    generator = build_anchors(cfg)
+    anchors = generator.boxes(cfg.image_size)
+    network = build_ssd(cfg, generator.boxes_per_cell)
+    averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
+    step = build_step(cfg, network, anchors, averaged=averaged, ranks=ranks)
+    if ranks.size > 1:
+        step.sum_over_ranks.compile()
+        record("sum")
+        return
+    n = cfg.batch_size
+    layout = {
+        "images": ((n, *cfg.image_size, 3), np.uint8),
+        "assigned": ((n, len(anchors)), np.int32),
+        "boxes": ((n, OBJECTS, 4), np.float32),
+        "labels": ((n, OBJECTS), np.int32),
+    }
+    step.compile(layout, batches=cfg.accumulate)
+    record("update")
+    model = build_model(cfg, averaged or network, batch_size=n, candidates=cfg.candidates)
+    model.compile(cfg.image_size)
+    record("evaluation")
+    limits = {"score_threshold": 0.05, "max_iou": 0.6, "class_agnostic": False}
+    suppression = Suppression(cfg.candidates, **limits, max_detections=cfg.max_detections)
+    shapes = ((n, cfg.candidates, 4), np.float32), ((n, cfg.candidates), np.float32)
+    labels = ms.Tensor(np.zeros((n, cfg.candidates), np.int32))
+    found = [ms.Tensor(np.zeros(*shape)) for shape in shapes]
+    suppression.set_train(False).compile(*found, labels)
+    record("suppression")
+
+
+def main() -> None:
+    folder, cases = Path(sys.argv[1]), json.loads(sys.argv[2])
+    launch = find_launch()
+    prepare_environment(launch)
+    import mindspore as ms
+
+    from src.config import parse_args
+    from src.device import build_device
+
+    own = folder / f"rank_{launch.rank}"
+    ms.set_context(save_graphs=1, save_graphs_path=str(own))
+    found, ranks, seen = {}, None, set()
+    for name, flags in cases.items():
+        found[name] = {}
+
+        def record(graph, name=name):
+            new = set(own.glob("**/graph_build_*.ir")) - seen
+            found[name][graph] = sorted(map(str, new))
+            seen.update(new)
+
+        cfg = parse_args("", [*flags, "--device_target=GPU"])
+        try:
+            ranks = ranks or build_device(cfg, launch)
+            compile_case(cfg, ranks, record)
+        except Exception:
+            found[name]["error"] = traceback.format_exc()
+    (folder / f"found_{launch.rank}.json").write_text(json.dumps(found))
+    if launch.size > 1:
+        from mpi4py import MPI
+
+        MPI.Finalize()
+    os._exit(0)  # there is nothing to clean up on a card that is none
+
+
+if __name__ == "__main__":
+    main()
