@@ -2,11 +2,12 @@
 
     python benchmarks/train_step.py --image_size 640 --batch_size 2 [--peer VENV/bin/python]
 
-Prints a JSON line for each of --rows: step, and what a run costs beside it (overhead, memory, save;
-see run_costs.py). Each network runs in a process of its own; with --peer they make their steps
-turn about, so a change in the machine's speed meets both. A step is everything from a batch of
-images and boxes to updated weights: assignment of default boxes, forward, backward, clipping, SGD
-with momentum. `first_step_seconds` counts from the start of the process.
+Prints a JSON line for each of --rows: step, what an update does besides computing (traffic; see
+update_parts.py), and what a run costs beside it (overhead, memory, save; see run_costs.py). Each
+network runs in a process of its own; with --peer they make their steps turn about, so a change in
+the machine's speed meets both. A step is everything from a batch of images and boxes to updated
+weights: assignment of default boxes, forward, backward, clipping, SGD with momentum.
+`first_step_seconds` counts from the start of the process.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from benchmarks.turns import GIGA, serve, take_turns
 
 OBJECTS = 7  # a typical COCO image
 CLASSES = 80
-ROWS = ("step", "overhead", "memory", "save")
+ROWS = ("step", "traffic", "overhead", "memory", "save")
 CLIP_NORM = 10.0
 
 
@@ -154,10 +155,13 @@ def main() -> None:
 def print_row(args: argparse.Namespace) -> None:
     """Prints a row of run_costs.py as a JSON line."""
     import run_costs
+    import update_parts
 
+    size = {"image_size": [args.image_size] * 2, "batch_size": args.batch_size}
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the run logs
     row = {
+        "traffic": lambda: update_parts.traffic(size),
         "overhead": lambda: run_costs.overhead(args.image_size, args.batch_size, args.steps),
         "memory": lambda: run_costs.memory(args.memory_size, args.batch_size, args.memory_steps),
         "save": lambda: run_costs.save(args.memory_size, args.batch_size),
