@@ -66,7 +66,7 @@ read_hosts() {
   [ -n "$port" ] || bad_usage "--port is needed with --hostfile, the same on each machine"
 }
 
-# Shares out the cores of this machine, and takes the others for its like: `places` tells mpirun where
+# Shares out the cores of this machine, and assumes that others have as many: `places` tells mpirun where
 # ranks run, OMP_NUM_THREADS how many threads each has. What the user set stays. Ranks on CPU share
 # them out themselves.
 share_machine() {
