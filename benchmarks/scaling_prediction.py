@@ -1,4 +1,4 @@
-"""How training might scale to many ranks: a row of scaling.py. A prediction; nothing is measured.
+"""How training might scale to many ranks: a row of scaling.py. A prediction, not measured.
 
 The gradients are added up by a ring all-reduce after the backward pass, as src/gradient_sum.py does
 it, without overlap. Over n ranks it takes
@@ -7,7 +7,8 @@ it, without overlap. Over n ranks it takes
 
 and of n ranks' images per second remains efficiency(n) = T_step / (T_step + T_reduce(n)). By
 default T_step is the published 0.8 s. Seconds of an update on each kind of card, and what of them
-is overhead, are estimated in scaling_cards.py, and printed with the efficiency that follows.
+is overhead, are estimated in scaling_cards.py, and printed with the efficiency that follows. What
+one H200 took is printed there too.
 
 Known to be off. Too high: T_step of 8 GPUs already holds their own all-reduce; ranks also wait for
 the slowest of them, and for their data. Too low: a host's ranks get equal shares of its network,
