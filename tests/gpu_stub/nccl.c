@@ -1,7 +1,4 @@
-/* An NCCL that sums nothing: what a rank gives is what it gets.
-
-   Environment: STUB_NCCL_LOG, a file that gets a line "allreduce COUNT" for each sum. */
-#include <stdio.h>
+/* An NCCL that sums nothing: what a rank gives is what it gets. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,12 +12,6 @@ int ncclCommInitRank(void **comm, int ranks, Id id, int rank) {
 }
 int ncclAllReduce(const void *from, void *to, size_t count, int type, int op, void *comm,
                   void *stream) {
-    const char *path = getenv("STUB_NCCL_LOG");
-    FILE *log = path ? fopen(path, "a") : NULL;
-    if (log) {
-        fprintf(log, "allreduce %zu\n", count);
-        fclose(log);
-    }
     memcpy(to, from, count * BYTES[type]);
     return 0;
 }
