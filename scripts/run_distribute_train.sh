@@ -29,7 +29,7 @@ forwarded+='|PATH|LD_LIBRARY_PATH|PYTHONPATH|OMP_NUM_THREADS)$'
 
 with_mpirun() {
   local mpirun release variable options=()
-  mpirun=$(command -v mpirun) || { echo "error: no mpirun in PATH; install Open MPI 4" >&2; exit 1; }
+  mpirun=$(command -v mpirun) || { echo "error: no mpirun in PATH; install Open MPI 4 or 5" >&2; exit 1; }
   release=$("$mpirun" --version 2>/dev/null | sed -n 's/.*(Open MPI) \([0-9]*\).*/\1/p')
   case $release in
     4) options+=(--output-filename "$log_dir" --merge-stderr-to-stdout) ;;
@@ -90,7 +90,7 @@ print(parse_args("", sys.argv[1:])["device_target"])' "${train[@]:1}" 2>/dev/nul
 # numbered so on machines with several sockets as a rule, and mpirun would alternate.
 bind_to_sockets() {
   local ranks=$1 cards sockets
-  cards=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU') || return 0
+  cards=$(timeout --kill-after=5 30 nvidia-smi -L 2>/dev/null | grep -c '^GPU') || return 0
   sockets=$(count_sockets)
   if [ "$ranks" = "$cards" ] && [ "$sockets" -gt 1 ] && [ $((ranks % sockets)) = 0 ]; then
     places=(--map-by "ppr:$((ranks / sockets)):socket" --bind-to socket:overload-allowed)
