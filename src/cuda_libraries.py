@@ -12,6 +12,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from src.cuda_driver import RULE
 from src.cuda_home import own_cuda
 from src.errors import InputError
 
@@ -105,7 +106,7 @@ def advice(environ: Mapping[str, str], prefix: str) -> list[str]:
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        lines.append("there is no NVIDIA driver here (libcuda.so.1); a card needs 450.80 or newer")
+        lines.append(f"there is no NVIDIA driver here (libcuda.so.1); a card needs {RULE}")
     return lines
 
 
