@@ -1,8 +1,9 @@
 """The memory of a card against an update of the configuration.
 
-    python3 -m src.doctor.memory KEYS.json
+    python3 -m src.doctor.memory '[BYTES, {KEY: VALUE, ...}]'
 
-prints the estimate as JSON, in a process of its own, since it imports MindSpore.
+takes a card's memory and a configuration as JSON and prints the estimate as JSON, in a process of
+its own, since it imports MindSpore.
 """
 
 import json
@@ -19,17 +20,12 @@ NAME = "memory of a card"
 
 def needed(card: int, keys: Mapping) -> dict:
     """Bytes that an update takes by estimate, and flags that lower it where the card is smaller."""
-    from src.card_memory import CONFIG_KEYS, estimate_training_memory, way_on
+    from src.card_memory import estimate_training_memory, options_of, way_on
     from src.config import make_config
     from src.detection.anchors import build_anchors
 
     cfg = make_config([(keys, "src.doctor.memory")])
-    options = {key: cfg[key] for key in CONFIG_KEYS}
-    options.update(
-        boxes_per_cell=build_anchors(cfg).boxes_per_cell,
-        num_classes=len(cfg.classes) - 1,
-        averages=cfg.ema_decay > 0,
-    )
+    options = options_of(cfg, build_anchors(cfg).boxes_per_cell)
     total = sum(estimate_training_memory(**options).values())
     return {"bytes": total, "way_on": way_on(card, **options) if total > card else ""}
 
