@@ -28,6 +28,8 @@ VARIABLES = (
     "CUDA_", "LD_LIBRARY_PATH", "OMPI_", "OMP_", "NCCL_", "HCCL_", "ASCEND_", "MS_", "GLOG_",
     "NVIDIA_", "ONEDNN_", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS",
 )  # fmt: skip
+# launchers keep machines' names in these, in spellings of their own
+WITH_HOSTS = re.compile(r"(?i)(regex|_uri|_hosts?|hostname|hostfile|_hnp|daemon)$")
 SMI_SECONDS = 30
 PROCESSES = "Processes:"  # where nvidia-smi's table begins to name other people's programs
 FIRST_ACCOUNT, NOBODY = 1000, 65534  # numbers of accounts of people
@@ -124,8 +126,12 @@ def system() -> dict[str, str]:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those that decide what MindSpore, CUDA, CANN and the launchers do."""
-    return {name: environ[name] for name in sorted(environ) if name.startswith(VARIABLES)}
+    """Those that decide what MindSpore, CUDA, CANN and the launchers do, and name no machine."""
+    return {
+        name: environ[name]
+        for name in sorted(environ)
+        if name.startswith(VARIABLES) and not WITH_HOSTS.search(name)
+    }
 
 
 def cards(target: str, environ: Mapping[str, str]) -> str:

@@ -40,6 +40,20 @@ def test_versions_are_no_addresses():
     assert NAMES.hide_names("opencv 4.11.0.86") == "opencv 4.11.0.86"
 
 
+def test_variables_that_hold_machines_names_are_left_out():
+    """Open MPI writes node17 and node18 as node[2:17-18]."""
+    environ = {
+        "OMPI_MCA_orte_node_regex": "node[2:17-18]@0(2)",
+        "OMPI_MCA_orte_hnp_uri": "1;tcp://node17:4",
+        "OMPI_MCA_orte_local_daemon_uri": "1;tcp://node17:5",
+        "OMPI_MCA_orte_default_hostfile": "/etc/node17",
+        "MS_SCHED_HOST": "node17",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "NCCL_SOCKET_IFNAME": "eth0",
+    }
+    assert set(report.variables(environ)) == {"OMPI_COMM_WORLD_SIZE", "NCCL_SOCKET_IFNAME"}
+
+
 def test_this_machines_names_are_known(monkeypatch):
     monkeypatch.setenv("USER", "grace")
     monkeypatch.setenv("HOSTNAME", "box9.lab.example")
