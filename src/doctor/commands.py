@@ -1,11 +1,13 @@
 """Other programs, each with a time limit."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Optional
 
@@ -14,6 +16,7 @@ from src.config import DEFAULT_PATH
 REPOSITORY = DEFAULT_PATH.parents[1]
 # what Open MPI, PMIx and msrun tell their processes; without it a child is a process on its own
 OF_LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
+KILL_SECONDS = 5  # until a killed process is gone; one that waits in a driver stays
 
 # as Python names one, and as it begins to tell of a crash
 ERROR = re.compile(r"[\w.]*(Error|Exception|RankLost|NotFinite)\b:|Fatal Python error:")
@@ -55,13 +58,16 @@ class Answer:
 def ask(
     command: Sequence[str], *, seconds: float, environ: Optional[Mapping[str, str]] = None
 ) -> Answer:
-    """Runs a program in the repository's folder, and kills it when the seconds are over."""
+    """Runs a program in the repository's folder, and kills it when the seconds are over.
+
+    What it started itself is killed with it: it is in a session of its own.
+    """
     # a file rather than a pipe, which a grandchild may hold open after the program was killed
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                cwd=REPOSITORY, env=environ,
+                cwd=REPOSITORY, env=environ, start_new_session=True,
             )  # fmt: skip
         except FileNotFoundError:
             return Answer("not found")
@@ -77,14 +83,23 @@ def ending(process: subprocess.Popen, seconds: float) -> str:
     try:
         status = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        return f"no answer within {seconds:g} s"
-    finally:  # also where this process is interrupted
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        stays = "" if kill(process) else "; it cannot be killed"
+        return f"no answer within {seconds:g} s{stays}"
+    except BaseException:  # this process is interrupted
+        kill(process)
+        raise
     if status < 0:
         return f"ended by {signal.Signals(-status).name}"
     return f"ended with status {status}" if status else ""
+
+
+def kill(process: subprocess.Popen) -> bool:
+    """Kills a process that leads a session, and all of that; whether the process is gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_SECONDS)
+    return process.poll() is not None
 
 
 def ask_python(
