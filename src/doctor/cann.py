@@ -75,7 +75,8 @@ def check_cards(answer: Answer) -> Finding:
         )
     cards = re.findall(r"^\|\s*\d+\s+(\w+)\s*\|\s*(?:OK|Warning|Alarm)", answer.text, re.MULTILINE)
     if not cards:
-        return failed(name, "shows no card", "npu-smi info: what does it say?")
+        remedy = "restart the machine, or install the card's driver and firmware anew"
+        return failed(name, f"shows no card: {answer.last_line}", remedy)
     return ok(name, f"{len(cards)} x {cards[0]}")
 
 

@@ -4,51 +4,29 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from src.cuda_driver import HOPPER, numbers, wanted
 from src.data.problems import count
 from src.doctor.commands import Answer, ask
 from src.doctor.findings import Finding, failed, ok, skipped
+from src.doctor.nvidia_cards import SMI_QUERY, Card, entries_of
 from src.doctor.software import mindspore_folder
 
 SMI_SECONDS, NVCC_SECONDS, LDD_SECONDS, CUDNN_SECONDS = 30, 10, 30, 60
-SMI_QUERY = "name,memory.total,memory.used,driver_version"
 OLDEST, NEWEST = (11, 1), (11, 8)  # releases of nvcc that MindSpore takes
 PLUGIN_11_6 = (11, 6)  # from this release on it loads the plugin for 11.6, before that for 11.1
-DRIVERS = {"11.1": 450, "11.6": 510}  # the oldest series for the CUDA of each plugin
 CUDNN_MAJOR = 8
-HOPPER, CUDNN_OF_HOPPER = re.compile(r"\b(H100|H200|H800|H20|GH200)\b"), (8, 6)
+CUDNN_OF_HOPPER = (8, 6)
 BUSY_SHARE = 0.1  # of a card's memory that others may hold before it is told
 INSTALL = "bash scripts/setup.sh --gpu, which installs CUDA 11.8 and cuDNN 8.9 from pip"
-
-
-@dataclass(frozen=True)
-class Card:
-    """A card as nvidia-smi tells of it; memory in MiB."""
-
-    name: str
-    memory: int
-    used: int
-    driver: str
 
 
 def ask_smi(environ: Mapping[str, str]) -> Answer:
     """What nvidia-smi says of its cards, a line each."""
     query = ["nvidia-smi", f"--query-gpu={SMI_QUERY}", "--format=csv,noheader,nounits"]
     return ask(query, seconds=SMI_SECONDS, environ=environ)
-
-
-def read_cards(text: str) -> list[Card]:
-    """The cards in nvidia-smi's output; lines that are none are left out."""
-    cards = []
-    for line in text.splitlines():
-        fields = [field.strip() for field in line.split(",")]
-        if len(fields) == 4 and fields[1].isdigit():
-            used = int(fields[2]) if fields[2].isdigit() else 0
-            cards.append(Card(fields[0], int(fields[1]), used, fields[3]))
-    return cards
 
 
 def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
@@ -63,30 +41,32 @@ def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
         return failed(
             name,
             f"{reason}: {answer.last_line}",
-            "the driver does not answer: is its module loaded, is it the version of the libraries? "
-            "Restarting the machine often mends it; start a container with --gpus all",
+            "restart the machine, which loads the driver's module again; if that does not help, "
+            "install the driver anew; start a container with --gpus all",
         )
-    kinds = sorted({(card.name, card.memory) for card in cards})
-    found = ", ".join(
-        f"{sum((c.name, c.memory) == kind for c in cards)} x {kind[0]}, {kind[1] / 1024:.0f} GB"
-        for kind in kinds
-    )
+    kinds = sorted({card.kind for card in cards})
+    found = ", ".join(f"{sum(card.kind == kind for card in cards)} x {kind}" for kind in kinds)
     busy = [i for i, card in enumerate(cards) if card.used > BUSY_SHARE * card.memory]
     if busy:
         found += f"; in use by others: {', '.join(map(str, busy))}"
     return ok(name, found)
 
 
-def check_driver(cards: Sequence[Card], plugin: str) -> Finding:
-    """Whether the driver is new enough for the plugin's CUDA, "11.1" or "11.6"."""
+def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
+    """Whether the driver is new enough for each card, see `cuda_driver.wanted`.
+
+    Args:
+        plugin: the CUDA of MindSpore's plugin, "11.1" or "11.6".
+        ranks: on this machine.
+    """
     if not cards:
         return skipped("driver", "nvidia-smi shows no card")
-    found, wanted = cards[0].driver, DRIVERS[plugin]
-    if int(re.match(r"\d*", found).group() or 0) >= wanted:
-        return ok("driver", f"{found}; CUDA {plugin} wants {wanted} or newer")
-    return failed(
-        "driver", f"{found}; CUDA {plugin} wants {wanted} or newer", "install a newer driver"
-    )
+    wishes = [wanted(card.name, plugin=plugin, ranks=ranks) for card in cards]
+    oldest, purpose = max(wishes, key=lambda wish: numbers(wish[0]))
+    told = f"{cards[0].driver}; {oldest} or newer is wanted {purpose}"
+    if numbers(cards[0].driver) >= numbers(oldest):
+        return ok("driver", told)
+    return failed("driver", told, f"install a driver of {oldest} or newer")
 
 
 def check_visible(cards: int, local_ranks: int, environ: Mapping[str, str]) -> Finding:
@@ -101,7 +81,7 @@ def check_visible(cards: int, local_ranks: int, environ: Mapping[str, str]) -> F
         if not cards:
             return skipped(name, "nvidia-smi shows no card")
     else:
-        entries = [entry.strip() for entry in value.split(",") if entry.strip()]
+        entries = entries_of(environ) or []
         told = f"CUDA_VISIBLE_DEVICES is {value!r}"
         wrong = [e for e in entries if e.lstrip("-").isdigit() and not 0 <= int(e) < max(cards, 1)]
         if not entries or (wrong and cards):

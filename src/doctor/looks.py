@@ -1,7 +1,16 @@
 """The checks that come before any computing, for each kind of device."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from src.doctor import cann, cuda, memory, plugin, software
 from src.doctor.findings import Finding
+from src.doctor.machine import local_size
+from src.doctor.nvidia_cards import card_of, read_cards, taken_cards
+
+if TYPE_CHECKING:
+    from src.doctor.visit import Visit
 
 
 def look_at_software() -> list[Finding]:
@@ -13,7 +22,7 @@ def look_at_software() -> list[Finding]:
     ]
 
 
-def look_at_cards(visit, target: str) -> bool:
+def look_at_cards(visit: Visit, target: str) -> bool:
     """Driver, libraries and MindSpore's own answers; whether there is a card to run on.
 
     Args:
@@ -27,28 +36,29 @@ def look_at_cards(visit, target: str) -> bool:
     return found is not None and found.can_run
 
 
-def look_at_cuda(visit) -> None:
+def look_at_cuda(visit: Visit) -> None:
     """NVIDIA's driver, CUDA and cuDNN."""
-    from src.doctor.machine import local_size
-
-    environ = visit.environ
+    environ, launch = visit.environ, visit.launch
+    here = local_size(launch, environ)
     smi = cuda.ask_smi(environ)
-    cards = cuda.read_cards(smi.text)
-    visit.card_bytes = min((card.memory for card in cards), default=0) << 20
+    cards = read_cards(smi.text)
+    taken = taken_cards(cards, environ, device_id=visit.cfg.device_id, ranks=launch.size)
+    visit.card_bytes = min((card.memory for card in taken if card.memory), default=0) << 20
+    visit.card = card_of(cards, environ, launch.local_rank)
     release, reason = cuda.release_of(environ)
     kind = cuda.plugin_for(release)
-    visit.add([cuda.check_cards(smi, cards), cuda.check_driver(cards, kind)])
-    visit.add([cuda.check_visible(len(cards), local_size(visit.launch, environ), environ)])
+    visit.add([cuda.check_cards(smi, cards), cuda.check_driver(taken or cards, kind, here)])
+    visit.add([cuda.check_visible(len(cards), here, environ)])
     visit.add([cuda.check_nvcc(release, reason, environ.get("CUDA_HOME", ""))])
     file = cuda.plugin_file(kind)
     libraries, problem = cuda.linked(file, environ) if file else ({}, "MindSpore is not installed")
     visit.add([cuda.check_libraries(libraries, problem, kind)])
     path = libraries.get("libcudnn.so.8")
     version = cuda.ask_cudnn(path, environ) if path else None
-    visit.add([cuda.check_cudnn(path, version, cards)])
+    visit.add([cuda.check_cudnn(path, version, taken or cards)])
 
 
-def look_at_cann(visit) -> None:
+def look_at_cann(visit: Visit) -> None:
     """The Ascend's driver and CANN."""
     home = cann.home_of(visit.environ)
     smi = cann.ask_smi(visit.environ)

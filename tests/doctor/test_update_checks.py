@@ -9,7 +9,7 @@ from src.doctor.findings import FAILED, OK, SKIPPED
 DONE = Answer("")
 MOMENTUM, ADAMW = ("momentum", "float32"), ("adamw", "float32")
 HALF = ("momentum", "float16")
-CPU = {"loss": 2.0, "norm": 0.5, "after": 1.9997, "rate": 1e-3}
+CPU = {"loss": 2.0, "norm": 0.5, "after": 1.9975, "rate": 1e-2}
 
 
 def updated(case=MOMENTUM, **changes):
@@ -28,18 +28,27 @@ def check(case, own, expected=None):
     ("case", "changes", "status"),
     [
         (MOMENTUM, {}, OK),
-        (MOMENTUM, {"loss": 2.001, "norm": 0.4999}, OK),
+        (MOMENTUM, {"loss": 2.001, "norm": 0.4999, "after": 1.9984}, OK),
         (MOMENTUM, {"loss": 2.003}, FAILED),
         (MOMENTUM, {"norm": 0.501}, FAILED),
         (MOMENTUM, {"after": 2.01}, FAILED),
+        (MOMENTUM, {"after": 2.0}, FAILED),  # an update that does nothing
+        (ADAMW, {"after": 2.0}, FAILED),
+        (HALF, {"after": 2.0}, FAILED),
+        (MOMENTUM, {"after": 1.99875}, FAILED),  # half an update
+        (HALF, {"after": 1.99875}, FAILED),
+        (MOMENTUM, {"after": 1.9977}, OK),
+        (MOMENTUM, {"after": 1.9979}, FAILED),
+        (HALF, {"after": 1.9979}, OK),
+        (MOMENTUM, {"after": None}, FAILED),
         (MOMENTUM, {"loss": 0.0, "norm": 0.0, "after": 0.0}, FAILED),
         (MOMENTUM, {"norm": None}, FAILED),  # what is not finite is null in json
-        (HALF, {"loss": 2.01, "norm": 0.504}, OK),
+        (HALF, {"loss": 2.01, "norm": 0.504, "after": 2.0075}, OK),
         (HALF, {"norm": 0.51}, FAILED),
     ],
 )
 def test_a_card_is_compared_with_the_cpu(case, changes, status):
-    finding = check(case, updated(case, **changes), updated())
+    finding = check(case, updated(case, **changes), updated((case[0], "float32")))
     assert finding.status == status
     assert bool(finding.remedy) == (status == FAILED)
 
@@ -53,8 +62,9 @@ def test_the_number_that_differs_most_is_told():
 @pytest.mark.parametrize(
     ("case", "after", "status"),
     [
-        (MOMENTUM, 1.99975, OK),  # 1e-3 x 0.5^2 less
-        (MOMENTUM, 1.9995, FAILED),
+        (MOMENTUM, 1.9975, OK),  # 1e-2 x 0.5^2 less
+        (MOMENTUM, 1.995, FAILED),
+        (MOMENTUM, 1.99875, FAILED),
         (MOMENTUM, 2.0, FAILED),
         (ADAMW, 1.99, OK),
         (ADAMW, 2.0, FAILED),
@@ -101,8 +111,13 @@ def test_a_card_without_the_cpu_to_compare_with_does_not_pass():
     assert finding.has_failed and "RuntimeError: no" in finding.found
 
 
+def rank(host, failures=(), card=""):
+    """What a rank tells of itself."""
+    return {"host": host, "failures": list(failures), "card": card}
+
+
 TOGETHER = {
-    "ranks": [{"host": "a", "failures": []}, {"host": "b", "failures": []}],
+    "ranks": [rank("a"), rank("b")],
     "transport": "MPI",
     "wrong_sums": [0, 0],
     "sum_seconds": 0.0842,
@@ -123,9 +138,14 @@ def test_what_ranks_find_together():
         ({"wrong_sums": [0, 7]}, "sum over ranks", "not exact on ranks [1]"),
         ({"differing": "w differs from rank 0's on [1]"}, "ranks equal", "w differs"),
         (
-            {"ranks": [TOGETHER["ranks"][0], {"host": "b", "failures": [("cuDNN", "8.1")]}]},
+            {"ranks": [rank("a"), rank("b", [("cuDNN", "8.1")])]},
             "ranks meet",
             "rank 1: cuDNN: 8.1",
+        ),
+        (
+            {"ranks": [rank("a", card="GPU-1"), rank("a", card="GPU-2"), rank("a", card="GPU-1")]},
+            "a card each",
+            "ranks [0, 2] take the same card",
         ),
     ],
 )  # fmt: skip
@@ -135,9 +155,19 @@ def test_what_is_wrong_between_ranks(changes, name, told):
     assert bad.name == name and told in bad.found and bad.remedy
 
 
+def test_ranks_with_a_card_each():
+    """Card 0 of one machine is none of another's."""
+    own = [rank("a", card="GPU-1"), rank("a", card="GPU-2"), rank("b", card="GPU-1")]
+    found = {f.name: f.status for f in comparison.check_ranks(DONE, {**TOGETHER, "ranks": own})}
+    assert found["a card each"] == OK
+    own.append(rank("b"))  # which card is not known
+    found = {f.name for f in comparison.check_ranks(DONE, {**TOGETHER, "ranks": own})}
+    assert "a card each" not in found
+
+
 def test_ranks_that_do_not_meet():
     (finding,) = comparison.check_ranks(Answer("no answer within 300 s", "MPI_Init"), None)
     assert finding.has_failed and "no answer within 300 s: MPI_Init" in finding.found
-    gone = {"ranks": [{"host": "a", "failures": []}, {"host": "a", "failures": [("card", "none")]}]}
+    gone = {"ranks": [rank("a"), rank("a", [("card", "none")])]}
     found = comparison.check_ranks(DONE, gone)
     assert [finding.status for finding in found] == [FAILED, SKIPPED]
