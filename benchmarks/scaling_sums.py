@@ -87,9 +87,18 @@ def build_bare_reduce(ranks, array) -> Callable[[], object]:
     """A function that adds up an array over the ranks, in place under mpirun, and nothing else."""
     if ranks.is_in_graphs:
         import mindspore as ms
+        from mindspore import nn, ops
 
-        tensor = ms.Tensor(array)
-        return lambda: ranks.all_reduce(tensor).asnumpy()
+        class AllReduce(nn.Cell):
+            def __init__(self):
+                super().__init__()
+                self.all_reduce = ops.AllReduce()
+
+            def construct(self, x):
+                return self.all_reduce(x)
+
+        tensor, all_reduce = ms.Tensor(array), AllReduce()
+        return lambda: all_reduce(tensor).asnumpy()
     from mpi4py import MPI
 
     return lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, array)
