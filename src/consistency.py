@@ -76,6 +76,10 @@ def check_training(values: Mapping[str, Any]) -> None:
             "precision is float16, but on a CPU MindSpore only emulates float16 convolutions, more "
             "slowly than float32 runs; use --precision=float32"
         )
+    if 0 < values["loss_scale"] < 1:
+        raise InputError(
+            f"loss_scale is {values['loss_scale']}; expected 1 or more, or 0 for the default"
+        )
     if values["patience"] and not values["eval_interval"]:
         raise InputError("patience is given, but eval_interval is 0: nothing is evaluated")
     if values["profile"] and values["resume"]:

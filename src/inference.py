@@ -50,6 +50,10 @@ class NetworkModel(Model):
         self.batch_size = batch_size
         self.boxes: dict[Size, np.ndarray] = {}  # default boxes (A,4) of the sizes seen so far
 
+    def graph_facts(self) -> tuple:
+        """What decides its graphs beside the network."""
+        return "all outputs", self.batch_size
+
     def compile(self, size: Size) -> None:
         """Compiles what images of this height and width need."""
         self.network.compile(empty_batch(self.batch_size, size))
@@ -83,6 +87,10 @@ class CandidateModel(Model):
         self.batch_size = batch_size
         self.count = count
         self.cells: dict[Size, CheckedCandidates] = {}  # of the sizes seen so far
+
+    def graph_facts(self) -> tuple:
+        """What decides its graphs beside the network."""
+        return "candidates", self.batch_size, self.count
 
     def compile(self, size: Size) -> None:
         """Compiles what images of this height and width need."""

@@ -28,7 +28,8 @@ MAIN = 0  # the rank that writes and prints
 MARGIN = 5.0  # seconds; a rank that hangs says so itself before the others give it up
 SIGNAL_GRACE = 0.3  # seconds; mpirun ends a job with a signal, and 1 s later with SIGKILL
 # Seconds between two looks, more of them the longer the wait; waiting in MPI itself takes a core.
-POLL, POLLED_SHARE, LONGEST_POLL = 0.0005, 0.02, 0.05
+# Ranks of cards, which are alike, meet within SPIN, in which looks follow one another at once.
+SPIN, POLL, POLLED_SHARE, LONGEST_POLL = 0.0003, 0.0005, 0.02, 0.05
 
 
 class Ranks:
@@ -131,10 +132,6 @@ class SeveralRanks(Ranks, ABC):
             for kind in self.watchdog.slowest
         }
 
-    def same(self, number: float) -> float:
-        # kernels of the CPU are the same on all ranks, those of cards may add up in any order
-        return self.from_main(number) if self.is_in_graphs else number
-
     def rest(self) -> None:
         self.watchdog.rest()
 
@@ -185,6 +182,11 @@ class MpiRanks(SeveralRanks):
         self._wait()
         return self.comm.bcast(value, root=MAIN)
 
+    def same(self, number: float) -> float:
+        # kernels of the CPU are the same on all ranks, those of cards may add up in any order; the
+        # ranks have just met in a sum, so nothing is waited for first
+        return self.comm.bcast(number, root=MAIN) if self.is_in_graphs else number
+
     def broadcast(self, parameters: Sequence[ms.Parameter]) -> None:
         self._wait()
         for parameter in parameters:
@@ -216,7 +218,8 @@ class MpiRanks(SeveralRanks):
                     f"nor ended: that is {MARGIN:.0f} s more than a rank may take; a higher "
                     "--rank_timeout allows more"
                 )
-            time.sleep(min(max(waited * POLLED_SHARE, POLL), LONGEST_POLL))
+            if waited > SPIN:
+                time.sleep(min(max(waited * POLLED_SHARE, POLL), LONGEST_POLL))
 
 
 class ClusterRanks(SeveralRanks):
@@ -258,6 +261,10 @@ class ClusterRanks(SeveralRanks):
             part = flat[start : start + parameter.size]
             parameter.set_data(ms.Tensor(part.reshape(parameter.shape)))
             start += parameter.size
+
+    def same(self, number: float) -> float:
+        # see MpiRanks
+        return float(self._gather_row(np.array([number]).view(np.int32)).view(np.float64)[MAIN, 0])
 
     def make_sum(self, weights, statistics, numbers):
         return GraphSum(SumOverRanks(weights, statistics, numbers, ranks=self.size))

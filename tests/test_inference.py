@@ -11,11 +11,13 @@ from src.detection.postprocess import Detections, Postprocessor, build_postproce
 from src.errors import NotFinite
 from src.evaluation.detect import detect_split
 from src.inference import (
+    CandidateModel,
     ExportedModel,
     Inference,
     Model,
     NetworkModel,
     build_inference,
+    build_model,
     cost_of_views,
     input_sizes,
 )
@@ -170,6 +172,42 @@ def test_a_split_looked_at_mirrored_and_at_two_scales(small, network_of):
                 best[row[0]] = max(best.get(row[0], 0), row[5])
     found = {i: joined[joined[:, 0] == i, 5].max() for i in annotations.image_ids}
     assert found == pytest.approx(best)
+
+
+def test_a_card_chooses_what_numpy_chooses(small, network_of):
+    cfg = small.replace(candidates=40, score_threshold=0.01)
+    rng = np.random.default_rng(3)
+    images = [rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)]
+    scales, size = np.ones((1, 2), np.float32), np.array([64, 64], np.float32)
+    found = []
+    for kind in (NetworkModel, CandidateModel):
+        extra = {"count": cfg.candidates} if kind is CandidateModel else {}
+        model = kind(network_of(small).set_train(False), build_anchors(small), 2, **extra)
+        postprocess = build_postprocessor(cfg)
+        inference = Inference(model, postprocess, sizes=[(64, 64)], mirror=False)
+        outputs = inference.forward(images)
+        found.append([inference.detections(outputs, row, scales, size) for row in range(2)])
+    for one, other in zip(*found):
+        assert len(one.scores) > 5
+        np.testing.assert_allclose(other.scores, one.scores, atol=1e-6)
+        np.testing.assert_array_equal(other.labels, one.labels)
+        np.testing.assert_allclose(other.boxes, one.boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "device, count, kind",
+    [("CPU", 40, NetworkModel), ("GPU", 40, CandidateModel), ("GPU", 0, NetworkModel)],
+)
+def test_where_predictions_are_chosen(small, network_of, device, count, kind):
+    cfg = small.replace(device_target=device)
+    network = network_of(small).set_train(True)
+    model = build_model(cfg, network, batch_size=2, candidates=count)
+    assert type(model) is kind
+    assert network.training  # a run's network is made ready for evaluation when it is due
+    other = build_model(cfg, network, batch_size=2, candidates=2 * count)
+    assert (model.graph_facts() != other.graph_facts()) == (
+        kind is CandidateModel
+    )  # they are in its graph
 
 
 def test_nan_from_the_network_is_refused(small, network_of):

@@ -51,13 +51,13 @@ def compile_graphs(
             work()
             return False
         decisive = {key: value for key, value in cfg.items() if key not in NOT_IN_GRAPHS}
-        images = None if evaluator is None else cfg.eval_batch_size
+        evaluated = None if evaluator is None else evaluator.model.graph_facts()
         root = Path(cfg.output_path).absolute().parent / GRAPHS
         # ranks that add up on the host have graphs of the same kind, whatever their number
         own = ranks.size if ranks.is_in_graphs else ranks.size > 1
         if ranks.is_in_graphs:  # and the others each their own
             root = root / f"rank_{ranks.rank}"
-        facts = [ms.__version__, decisive, layout, images, own]
+        facts = [ms.__version__, decisive, layout, evaluated, own]
         return GraphCache(root, facts).compile(work)
 
     started = time.perf_counter()

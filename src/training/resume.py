@@ -27,7 +27,7 @@ FREE_ON_RESUME = (
     "max_detections", "tta_flip", "tta_scales", "drawn_score", "report", "pictures", "input",
     "output", "model", "file_format", "file_name", "nms", "export_batch", "fold_norms",
     "export_image", "output_path", "resume", "resume_from", "profile", "compile_cache",
-    "conv_algorithm", "tf32", "device_id",
+    "conv_algorithm", "tf32", "loss_scale", "dynamic_loss_scale", "loss_scale_window", "device_id",
     "cpu_threads", "run_distribute", "device_num", "rank_timeout", "log_interval", "save_interval",
     "save_minutes", "keep_checkpoints",
 )  # fmt: skip

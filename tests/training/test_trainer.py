@@ -205,6 +205,7 @@ def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch)
 def test_patience_ends_the_run(small, monkeypatch):
     cfg = small.replace(epoch_size=8, eval_interval=1, patience=2, lr=1e-12, warmup_epochs=0)
     trainer = make_trainer(cfg, val=True)
+    assert trainer.network.training  # though it is the one that is evaluated
     compiled = count_compilations(monkeypatch)
     trainer.compile()
     best = trainer.run()
