@@ -1,0 +1,81 @@
+"""How a visit ends: alone, as a rank that failed, and where the launcher ends the job."""
+
+import signal
+
+import pytest
+
+from src.config import make_config
+from src.doctor import trial, visit
+from src.doctor.commands import Answer
+from src.doctor.findings import ok
+from src.doctor.visit import Ended, Visit, raise_ended
+from src.launch import Launch
+
+MAIN, OTHER = (Launch("mpirun", rank=rank, size=2) for rank in (0, 1))
+
+
+def visit_of(launch, report=None, **keys):
+    """A visit that has looked at nothing yet."""
+    return Visit(make_config([(keys, "test")]), launch, report)
+
+
+def test_the_main_rank_tells_what_it_found_until_the_launcher_ends_the_job(
+    monkeypatch, capsys, tmp_path
+):
+    def end(can_run):
+        raise Ended
+
+    report = tmp_path / "report.txt"
+    main = visit_of(MAIN, report)
+    monkeypatch.setattr(main, "look", lambda: main.add([ok("Python", "3.11")]))
+    monkeypatch.setattr(main, "try_out", end)
+    main.run()
+    with pytest.raises(SystemExit) as left:
+        main.close()
+    assert left.value.code == 1
+    output = capsys.readouterr().out
+    assert "FAILED  the job" in output and "1 of 2 checks failed: the job" in output
+    assert "FAILED  the job" in report.read_text()
+
+
+def test_sigterm_is_heard_once(monkeypatch):
+    set_to = []
+    monkeypatch.setattr(visit.signal, "signal", lambda *what: set_to.append(what))
+    with pytest.raises(Ended):
+        raise_ended(signal.SIGTERM, None)
+    assert set_to == [(signal.SIGTERM, signal.SIG_IGN)]
+
+
+def test_another_rank_that_fails_says_why_and_lets_the_main_one_end_the_job(monkeypatch, capsys):
+    waits = []
+    monkeypatch.setattr(visit.time, "sleep", waits.append)
+    other = visit_of(OTHER)
+    other.leave(Answer(""))
+    assert waits == [] and capsys.readouterr().err == ""
+    with pytest.raises(SystemExit) as left:
+        other.leave(Answer("ended with status 1", "begun\nRuntimeError: no NCCL\n- frame\n"))
+    assert left.value.code == 1 and waits == [visit.HEAD_START]
+    assert capsys.readouterr().err == "rank 1: ended with status 1: RuntimeError: no NCCL\n"
+
+
+@pytest.mark.parametrize(("target", "is_told"), [("CPU", True), ("GPU", False)])
+def test_the_last_line_says_that_no_card_was_looked_at(target, is_told, capsys):
+    own = visit_of(Launch(), device_target=target)
+    own.add([ok("Python", "3.11")])
+    own.close()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert ("--device_target=GPU" in last) == is_told
+
+
+def test_ranks_that_share_a_card_do_not_begin(monkeypatch):
+    """NCCL would fail, or worse."""
+    for name, value in (("RANK", "0"), ("SIZE", "2"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(f"OMPI_COMM_WORLD_{name}", value)
+    everyone = [{"host": "a", "failures": [], "can_run": True, "card": "GPU-1"}] * 2
+    monkeypatch.setattr(trial, "ready", lambda request: everyone)
+    monkeypatch.setattr(trial, "together", lambda request, launch: {"ranks": [], "begun": True})
+    request = trial.Request("GPU", is_rank=True, card="GPU-1")
+    assert trial.answer_to(request, print) == {"ranks": everyone}
+    everyone[1] = {**everyone[1], "card": "GPU-2"}
+    monkeypatch.setenv("OMPI_COMMAND", "x")  # which a rank sets for MindSpore
+    assert trial.answer_to(request, print)["begun"]
