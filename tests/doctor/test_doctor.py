@@ -9,6 +9,8 @@ import sys
 from tests import jobs
 from tests.conftest import REPOSITORY
 
+RANKS_SECONDS = 400  # more than the doctor gives its own updates, so that it tells what hangs
+
 
 def doctor(*flags, **environ):
     """The finished command."""
@@ -67,7 +69,8 @@ def test_bad_flags_are_an_error_of_a_line(tmp_path):
     assert done.returncode == 2 and "wants a file" in done.stderr
 
 
-def test_two_ranks_on_cpu(tmp_path):
+def test_two_ranks_on_cpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(jobs, "SECONDS", RANKS_SECONDS)
     report = tmp_path / "report.txt"
     done = jobs.run(jobs.mpirun(2, "-m", "src.doctor", "--num_workers=1", f"--report={report}"))
     assert done.returncode == 0, done.stdout
