@@ -157,7 +157,7 @@ def groups(start: int, stop: int) -> tuple[tuple[int, int], ...]:
 
 
 class GraphSum:
-    """Adds up gradients inside a graph, by MindSpore's collectives; waits for nothing.
+    """Adds up gradients inside a graph, by MindSpore's collectives; nothing is read on the host.
 
     Args:
         cell: does it.

@@ -180,7 +180,8 @@ def compose(
 
 def changed(cfg: Config) -> dict[str, str]:
     """The keys that are not as in default.yaml."""
-    return {name: str(as_lists(cfg[name])) for name in cfg if name in named_keys(cfg)}
+    named = named_keys(cfg)
+    return {name: str(as_lists(cfg[name])) for name in cfg if name in named}
 
 
 def aligned(values: Mapping[str, str]) -> str:

@@ -46,7 +46,7 @@ OBJECTS = 3  # in each image
 KNOWN = np.arange(1, 1001, dtype=np.float32)  # rank r gives r + 1 times these; float32 is exact
 GRADIENT_FLOATS, GRADIENT_PARTS = 33_300_000, 20  # of ResNet50: 133 MB
 TIMED_SUMS = 3
-RANK_UPDATES = 3
+RANK_UPDATES = 2
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 

@@ -97,7 +97,7 @@ class GlobalNorm(nn.Cell):
 
 
 class Readout(nn.Cell):
-    """What the host reads of an update, in one tensor: so it waits for the device once."""
+    """What the host reads of an update, in one tensor: so it reads once."""
 
     def __init__(self):
         super().__init__()

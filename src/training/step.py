@@ -212,7 +212,7 @@ class TrainStep:
                 kept.set_data(ms.Tensor(own.asnumpy().copy()))
 
     def _gradients(self, batches: Sequence[TrainBatch]):
-        """This rank's share of an update; nothing of it has to be there yet.
+        """This rank's share of an update; nothing of it is read on the host.
 
         Returns:
             The losses (4,) of each batch; a weight, a scalar; gradients. Weight x gradients are
@@ -236,7 +236,7 @@ class TrainStep:
         return all_losses, weight, gradients
 
     def _read(self, losses: Sequence[ms.Tensor], gradients) -> tuple[np.ndarray, float, float]:
-        """The numbers of one rank alone; the first wait for the device in an update, and the last.
+        """The numbers of one rank alone; all that the host reads in an update.
 
         Returns:
             Three losses, each summed over the boxes rather than their mean, and the positives
