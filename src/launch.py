@@ -116,7 +116,7 @@ def card_of_rank(local_rank: int, *, cards: int, target: str, is_restricted: boo
     """Which of the cards that it sees a rank takes: that of its number on the machine.
 
     A rank that is shown one card takes it: schedulers give each rank a card of its own that way.
-    Whether two ranks were shown the same one, only the doctor looks, which compares the cards' names.
+    Two ranks that are shown the same card are told by the doctor alone, which compares cards.
 
     Args:
         local_rank: of the rank, among those on its machine.
