@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,14 @@ def test_containers_run_the_same_set_up(kind):
     for source in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE):
         for name in set(source.split()) - {"."}:
             assert list(ROOT.glob(name)), f"{name} is not in the repository"
+
+
+def test_the_gpu_container_has_what_its_set_up_imports(tmp_path):
+    text = (ROOT / "docker" / "Dockerfile.gpu").read_text()
+    (sources,) = re.findall(r"^COPY (src/.+) src/$", text, re.MULTILINE)
+    (tmp_path / "src").mkdir()
+    for name in sources.split():
+        shutil.copy(ROOT / name, tmp_path / "src")
+    command = [sys.executable, "-c", "import src.cuda_libraries"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
