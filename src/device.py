@@ -83,9 +83,10 @@ def find_cards(target: str) -> int:
     """How many cards of a kind, GPU or Ascend, MindSpore finds; InputError says why none."""
     found = probe(target)
     if not found.can_run:
+        setup = "; 'bash scripts/setup.sh --gpu' brings CUDA 11" if target == "GPU" else ""
         raise InputError(
             f"device_target is {target}, but MindSpore finds none here: "
-            f"{why_none(target, found.error)}; what to do is told by "
+            f"{why_none(target, found.error)}{setup}; what to do is told by "
             f"'python3 -m src.doctor --device_target={target}'; --device_target=CPU does without"
         )
     return found.count

@@ -12,6 +12,10 @@ from src.errors import InputError
 
 FILE_MODE = 0o644  # MindSpore writes files that only their owner may read
 
+WHERE_FROM = {
+    "pretrained": "; ckpt/README.md says what to put there, --pretrained= starts from scratch"
+}
+
 
 def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> None:
     """InputError unless the key names a file that can be read or, if not `needed`, is empty."""
@@ -21,7 +25,7 @@ def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> Non
     if not path:
         raise InputError(f"--{key} is needed")
     if not os.path.isfile(path):  # unlike Path.is_file, never raises
-        raise InputError(f"{path}: no such file; check --{key}")
+        raise InputError(f"{path}: no such file; check --{key}{WHERE_FROM.get(key, '')}")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: no permission to read it; check --{key}")
 

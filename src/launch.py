@@ -62,11 +62,11 @@ def other_launcher(environ: Mapping[str, str]) -> tuple[str, int]:
     Slurm's SLURM_NTASKS and SLURM_PROCID are not looked at: an allocation's shell and its batch
     script have them too, while SLURM_STEP_NUM_TASKS comes from srun alone. 0 is an unknown number.
     """
-    if "SLURM_STEP_NUM_TASKS" in environ:
-        return "srun", int(environ["SLURM_STEP_NUM_TASKS"])
-    if "PMI_SIZE" in environ:
+    if tasks := environ.get("SLURM_STEP_NUM_TASKS"):
+        return "srun", int(tasks)
+    if size := environ.get("PMI_SIZE"):
         is_intel = any(name.startswith("I_MPI_") for name in environ)
-        return f"mpiexec of {'Intel MPI' if is_intel else 'MPICH'}", int(environ["PMI_SIZE"])
+        return f"mpiexec of {'Intel MPI' if is_intel else 'MPICH'}", int(size)
     if "PMIX_RANK" in environ:
         return "a PMIx launcher, prterun perhaps,", 0
     return "", 1
