@@ -234,6 +234,17 @@ def parse_args(
     return make_config(layers)
 
 
+def parse_with_report(
+    description: str, argv: Optional[Sequence[str]] = None
+) -> tuple[Config, Optional[Path]]:
+    """`parse_args` for a command with a file of its own to write, `--report FILE`; None without."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.error = raise_input_error
+    parser.add_argument("--report", type=Path)
+    own, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    return parse_args(description, rest), own.report
+
+
 def raise_input_error(message: str) -> None:
     """What argparse calls on a flag without a value and the like."""
     raise InputError(f"command line: {message}")

@@ -6,7 +6,6 @@ writes all of them as JSON. <output_path>/data/ gets a picture of each split: ob
 their sizes against the default boxes, and samples with their boxes.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
@@ -16,7 +15,7 @@ from typing import Optional
 from tqdm import tqdm
 
 from src.command import run_command
-from src.config import Config, parse_args, raise_input_error
+from src.config import Config, parse_with_report
 from src.data.annotations import Annotations, check_files
 from src.data.charts import draw_summary
 from src.data.dataset import find_source
@@ -100,21 +99,17 @@ def show_summary(cfg: Config, annotations: Annotations, role: str) -> None:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.error = raise_input_error
-    parser.add_argument("--report", type=Path)
-    own, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    cfg = parse_args(__doc__, rest)
-    if own.report:
-        make_output_folder(str(own.report.parent), "report")
+    cfg, report = parse_with_report(__doc__, argv)
+    if report:
+        make_output_folder(str(report.parent), "report")
     make_output_folder(cfg.output_path)
     roles = [True, False] if cfg.eval_interval else [True]
     for training in roles:  # a wrong path is said before minutes of decoding
         find_source(cfg, training=training)
     found = [validate_split(cfg, training=training) for training in roles]
-    if own.report:
-        write_atomically(own.report, to_json([problems.to_dict() for problems in found]) + "\n")
-        print(f"all of them: {own.report}")
+    if report:
+        write_atomically(report, to_json([problems.to_dict() for problems in found]) + "\n")
+        print(f"all of them: {report}")
     errors = sum(len(problems.errors) for problems in found)
     if errors:
         print(f"not fit for training: {count(errors, 'error')}", file=sys.stderr)

@@ -8,14 +8,12 @@ with what to do beneath those that failed; the status is 0 if none did, else 1. 
 of it, with versions, variables and the drivers' own words, without names of people and machines.
 """
 
-import argparse
 import signal
-import sys
 from pathlib import Path
 from typing import Optional
 
 from src.command import end_with_status
-from src.config import Config, parse_args, raise_input_error
+from src.config import Config, parse_with_report
 from src.data.problems import count
 from src.doctor.visit import Visit, raise_ended
 from src.errors import InputError
@@ -34,18 +32,14 @@ def headline(cfg: Config, launch: Launch) -> str:
 
 def parse(argv=None) -> tuple[Config, Optional[Path]]:
     """The configuration, and the report's file; InputError where it cannot be written."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.error = raise_input_error
-    parser.add_argument("--report", type=Path)
-    own, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    cfg = parse_args(__doc__, rest)
-    if own.report:
+    cfg, report = parse_with_report(__doc__, argv)
+    if report:
         from src.files import make_output_folder
 
-        make_output_folder(str(own.report.parent), "report")
-        if own.report.is_dir():
-            raise InputError(f"{own.report}: is a folder; --report wants a file")
-    return cfg, own.report
+        make_output_folder(str(report.parent), "report")
+        if report.is_dir():
+            raise InputError(f"{report}: is a folder; --report wants a file")
+    return cfg, report
 
 
 def main(argv=None) -> None:
