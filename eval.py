@@ -3,16 +3,16 @@
 import time
 from pathlib import Path
 
-from src.command import run_command
-from src.launch import check_launch, find_launch
+from src.distributed.command import run_command
+from src.distributed.launch import check_launch, find_launch
 
 
 def main(argv=None) -> None:
-    from src.config import parse_args
+    from src.config.configuration import parse_args
     from src.data.dataset import build_annotations
+    from src.deploy.formats import chosen_detector
     from src.evaluation.protocol import build_protocol, unusual_settings
-    from src.files import make_output_folder
-    from src.formats import chosen_detector
+    from src.runtime.files import make_output_folder
 
     cfg = parse_args(__doc__, argv, beneath=exported_layer)
     launch = find_launch()
@@ -26,9 +26,9 @@ def main(argv=None) -> None:
     title = f"{cfg.model or cfg.checkpoint_path} on {split.source}: {counted} images, {protocol}"
     title += unusual_settings(cfg)
 
-    from src.device import build_device
+    from src.distributed.join import build_device
     from src.evaluation.detect import detect_with
-    from src.inference import cost_of_views, load_network
+    from src.prediction.inference import cost_of_views, load_network
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
@@ -45,7 +45,7 @@ def main(argv=None) -> None:
 
 def exported_layer(given):
     """What an exported file that recipe or flags name says of itself, beneath them."""
-    from src.formats import chosen_detector, read_description
+    from src.deploy.formats import chosen_detector, read_description
 
     if not given.get("model"):
         return {}, ""
@@ -55,12 +55,12 @@ def exported_layer(given):
 
 def report(cfg, title: str, annotations, found, folder: Path) -> None:
     """Works out the metric, and writes and prints what the detections amount to."""
-    from src.evaluation.coco import evaluate, ground_truth
+    from src.evaluation.coco_metric import evaluate, ground_truth
     from src.evaluation.protocol import SETTINGS
+    from src.evaluation.report.page import clear_report, write_report
+    from src.evaluation.report.table import metrics_table
     from src.evaluation.results import write_results
-    from src.files import to_json, write_atomically
-    from src.report.page import clear_report, write_report
-    from src.report.table import metrics_table
+    from src.runtime.files import to_json, write_atomically
 
     found.check()  # raises where the number would not be the split's
     clear_report(folder / "report")  # of an earlier evaluation

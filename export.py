@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from src.command import run_command
-from src.errors import InputError
-from src.launch import find_launch
+from src.distributed.command import run_command
+from src.distributed.launch import find_launch
+from src.runtime.errors import InputError
 
 
 def main(argv=None) -> None:
-    from src.config import parse_args
-    from src.deploy.request import comparison_images, target_path
-    from src.files import check_file
-    from src.formats import describe
+    from src.config.configuration import parse_args
+    from src.deploy.export_request import comparison_images, target_path
+    from src.deploy.formats import describe
+    from src.runtime.files import check_file
 
     cfg = parse_args(__doc__, argv)
     if find_launch().size > 1:
@@ -22,9 +22,10 @@ def main(argv=None) -> None:
 
     from src.deploy.export import Exporter, look_at
     from src.detection.anchors import build_anchors
-    from src.device import build_device, use_full_float32
-    from src.inference import load_network
+    from src.distributed.join import build_device
     from src.models.folding import fold_norms
+    from src.prediction.inference import load_network
+    from src.runtime.device import use_full_float32
 
     build_device(cfg)
     use_full_float32(cfg.device_target)  # as files are run elsewhere
@@ -41,7 +42,7 @@ def main(argv=None) -> None:
 
 def report(cfg, path: Path, outcome, images: int) -> str:
     """What was exported, for the user."""
-    from src.formats import description_path
+    from src.deploy.formats import description_path
 
     batch, rows = cfg.export_batch or "N", outcome.rows
     height, width = cfg.image_size

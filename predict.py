@@ -4,18 +4,18 @@ import sys
 import time
 from functools import partial
 
-from src.command import run_command
-from src.errors import InputError, RunError
-from src.interruption import Interruption
-from src.launch import check_launch, find_launch
+from src.distributed.command import run_command
+from src.distributed.launch import check_launch, find_launch
+from src.runtime.errors import InputError, RunError
+from src.runtime.signals import Interruption
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
-    from src.config import parse_args
-    from src.files import JsonList, make_output_folder
-    from src.prediction.request import detector_layer
+    from src.config.configuration import parse_args
+    from src.prediction.predict_request import detector_layer
     from src.prediction.sinks import Pictures, VideoFile, plan_targets
     from src.prediction.sources import Video, find_inputs, read_images
+    from src.runtime.files import JsonList, make_output_folder
 
     launch = find_launch()
     if launch.size > 1:
@@ -26,8 +26,8 @@ def main(argv=None, *, interruption: Interruption) -> None:
     images, videos = find_inputs(cfg.input, folder)
     targets = plan_targets(folder, cfg.input, [*images, *videos])
 
-    from src.detector import build_detector
-    from src.device import build_device
+    from src.distributed.join import build_device
+    from src.prediction.detector import build_detector
     from src.prediction.run import Recorder
 
     build_device(cfg)

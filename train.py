@@ -5,17 +5,17 @@ import traceback
 from functools import partial
 from pathlib import Path
 
-from src.command import run_command
-from src.errors import InputError, RunError
-from src.interruption import Interrupted, Interruption
-from src.launch import Launch, check_launch, find_launch
+from src.distributed.command import run_command
+from src.distributed.launch import Launch, check_launch, find_launch
+from src.runtime.errors import InputError, RunError
+from src.runtime.signals import Interrupted, Interruption
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
-    from src.config import parse_args
+    from src.config.configuration import parse_args
     from src.data.dataset import build_annotations, find_source
     from src.data.loader import steps_per_epoch
-    from src.files import check_file, make_output_folder
+    from src.runtime.files import check_file, make_output_folder
     from src.training.run_folder import lock
 
     cfg = parse_args(__doc__, argv)
@@ -46,7 +46,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
 
 def train(cfg, splits: list, folder: Path, launch: Launch, interruption: Interruption) -> None:
     """Trains on the first split, evaluates on the second if there is one; logs in `folder`."""
-    from src.device import build_device
+    from src.distributed.join import build_device
     from src.training.run_log import RunLog
     from src.training.starting import prepare
 

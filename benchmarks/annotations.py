@@ -94,7 +94,7 @@ def resident_bytes() -> int:
 
 def read_ours(root: Path) -> dict:
     """Reads through build_annotations, as a run does, and tells what it took."""
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.data import dataset
 
     parsed = []

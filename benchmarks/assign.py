@@ -1,8 +1,8 @@
-"""Times the assignment of default boxes to objects, for one image on one core.
+"""Times the assignment of anchors to objects, for one image on one core.
 
     python benchmarks/assign.py [--image_size 640] [--objects 7]
 
-Prints one JSON line: the number of default boxes, and the median, fastest and slowest of --repeats
+Prints one JSON line: the number of anchors, and the median, fastest and slowest of --repeats
 calls in milliseconds of CPU time.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from src.config import make_config
+from src.config.configuration import make_config
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner
 

@@ -69,8 +69,8 @@ def time_metric(library: str, folder: Path) -> dict:
 
     rows = np.load(folder / "detections.npy")
     if library == "faster":
-        from src.data.coco import read_coco
-        from src.evaluation.coco import evaluate
+        from src.data.coco_reader import read_coco
+        from src.evaluation.coco_metric import evaluate
 
         classes = ("background", *(f"class {k}" for k in range(CLASSES)))
         annotations, _ = read_coco(folder / "truth.json", folder, classes)
@@ -97,16 +97,16 @@ def time_metric(library: str, folder: Path) -> dict:
 
 def make_evaluation(folder: Path, images: int, **keys):
     """The configuration, the split and the network of an evaluation on drawn JPEGs."""
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.detection.anchors import build_anchors
-    from src.device import set_up_device
     from src.models.ssd import build_ssd
+    from src.runtime.device import set_up_device
 
     write_images(folder)
     annotations = make_annotations(folder, images)
     cfg = make_config([({"image_size": [SIZE, SIZE], "eval_batch_size": 4, **keys}, "benchmark")])
     set_up_device("CPU")
-    network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell).set_train(False)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell).set_train(False)
     spread_scores(network, cfg, annotations, above=CANDIDATES)
     return cfg, annotations, network
 
@@ -114,7 +114,7 @@ def make_evaluation(folder: Path, images: int, **keys):
 def timed_detection(cfg, annotations, network) -> tuple[float, float, dict[str, float]]:
     """Seconds, CPU-seconds of this process and its workers, and seconds waited for each part."""
     from src.evaluation.detect import detect_with
-    from src.stopwatch import Stopwatch
+    from src.runtime.stopwatch import Stopwatch
 
     watch = Stopwatch()
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
@@ -147,7 +147,7 @@ def host_work(cfg, annotations, network) -> dict[str, float]:
     from src.data.loader import EvalSamples, eval_batches
     from src.detection.postprocess import build_postprocessor
     from src.evaluation.detect import READ, THIN, detect_batch
-    from src.inference import build_inference
+    from src.prediction.inference import build_inference
 
     samples = EvalSamples(annotations, sizes=[cfg.image_size], keep_aspect=False)
     started = time.process_time()

@@ -45,11 +45,11 @@ def prepare(folder: Path, image_size: int, batch: int) -> None:
     from benchmarks.evaluation import make_evaluation
     from src.data.loader import EvalSamples, eval_batches
     from src.deploy.export import Exporter, look_at
+    from src.deploy.formats import describe
     from src.detection.anchors import build_anchors
-    from src.formats import describe
-    from src.inference import load_network
     from src.models.folding import fold_norms
-    from src.training.checkpoint import write_checkpoint
+    from src.prediction.inference import load_network
+    from src.training.checkpoints import write_checkpoint
 
     keys = {"image_size": [image_size, image_size], "export_batch": batch}
     (folder / "pictures").mkdir()
@@ -76,11 +76,11 @@ def build_network(folder: Path, threads: int):
     """Detection by the network and NumPy."""
     import numpy as np
 
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.detection.postprocess import build_postprocessor
-    from src.detector import described
-    from src.device import set_up_device
-    from src.inference import build_inference, load_network
+    from src.prediction.detector import described
+    from src.prediction.inference import build_inference, load_network
+    from src.runtime.device import set_up_device
 
     images = np.load(folder / "images.npy")
     path = str(folder / "network.ckpt")
@@ -102,9 +102,9 @@ def build_mindir(path: Path, threads: int):
     """Detection by a MINDIR file."""
     import numpy as np
 
-    from src.deploy.runtime import load_exported
-    from src.device import set_up_device
-    from src.formats import read_description
+    from src.deploy.exported import load_exported
+    from src.deploy.formats import read_description
+    from src.runtime.device import set_up_device
 
     images = np.load(path.parent / "images.npy")
     set_up_device("CPU", cpu_threads=threads)

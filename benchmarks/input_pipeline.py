@@ -3,7 +3,7 @@
     python benchmarks/input_pipeline.py [--peer VENV/bin/python]
 
 Prints one JSON line. The images are JPEGs of 640 x 480 and about 100 kB that it draws itself, with
-seven objects each; the input is the base recipe's, 640 x 640 and 51,150 default boxes. Speeds of
+seven objects each; the input is the base recipe's, 640 x 640 and 51,150 anchors. Speeds of
 one core are images per second of CPU time, in one process. What a second core adds is the speed of
 two worker processes over that of one, in wall time. With --peer, torchvision's SSD preset
 (photometric distortion, zoom-out, IoU crop, flip, as in its reference scripts) and a resize to 640
@@ -73,7 +73,7 @@ def make_annotations(folder: Path, images: int = RECORDS):
 
 def make_samples(annotations, preset: str):
     """The base recipe's samples with a preset."""
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.data.loader import TrainSamples
     from src.detection.anchors import build_anchors
     from src.detection.assign import build_assigner

@@ -45,7 +45,7 @@ def whole_row() -> dict:
     """CPU milliseconds an image by kind of output: median and largest."""
     import numpy as np
 
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.detection.anchors import build_anchors
     from src.detection.postprocess import build_postprocessor
 

@@ -19,10 +19,10 @@ REPEATS = 7  # of what takes well under a second
 
 def make_trainer(folder: Path, image_size: int, batch_size: int, **changes):
     """A trainer of the base network on drawn images, as train.py makes it."""
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.data.dataset import build_annotations
     from src.data.synthetic import CLASSES, write_dataset
-    from src.device import build_device
+    from src.distributed.join import build_device
     from src.training.run_log import RunLog
     from src.training.trainer import Trainer
 
@@ -85,7 +85,7 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
     """Seconds that a whole step adds to a bare one: part by part, and both as a whole in turn."""
     import mindspore as ms
 
-    from src.stopwatch import HOOKS
+    from src.runtime.stopwatch import HOOKS
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(Path(folder), image_size, batch_size, profile=True)

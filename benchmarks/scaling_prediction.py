@@ -1,7 +1,7 @@
 """How training might scale to many ranks: a row of scaling.py. A prediction, not measured.
 
-The gradients are added up by a ring all-reduce after the backward pass, as src/gradient_sum.py does
-it, without overlap. Over n ranks it takes
+The gradients are added up by a ring all-reduce after the backward pass, without overlap, as
+src/distributed/gradient_sum.py does it. Over n ranks it takes
 
     T_reduce(n) = 2 (n-1)/n * bytes / bandwidth + 2 (n-1) * latency
 

@@ -29,7 +29,7 @@ def make_batch(cfg, anchors, seed: int):
     """cfg.batch_size images of noise with OBJECTS boxes each.
 
     Args:
-        anchors: default boxes (A,4).
+        anchors: (A,4).
     """
     import numpy as np
 
@@ -57,7 +57,7 @@ def build_update(cfg, ranks, clock) -> Callable[[], bool]:
 
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)
-    network = build_ssd(cfg, generator.boxes_per_cell)
+    network = build_ssd(cfg, generator.anchors_per_cell)
     step = build_step(cfg, network, anchors, clock=clock, ranks=ranks)
     step.synchronise()
     batch = make_batch(cfg, anchors, seed=ranks.rank)
@@ -70,7 +70,7 @@ def time_updates(cfg, ranks, *, steps: int) -> dict[str, float]:
     Raises:
         RuntimeError: an update was skipped, and so was shorter than it should be.
     """
-    from src.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
+    from src.runtime.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
 
     names = {COMPUTE: "forward_backward", WAIT: "other_ranks", REDUCE: "reduce", UPDATE: "update"}
     clock, done = Stopwatch(precise=True), []
@@ -102,9 +102,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the main rank's JSON")
     args = parser.parse_args()
 
-    from src.config import make_config
-    from src.device import build_device
-    from src.launch import find_launch
+    from src.config.configuration import make_config
+    from src.distributed.join import build_device
+    from src.distributed.launch import find_launch
 
     changes = {
         "image_size": [args.image_size, args.image_size],
@@ -124,6 +124,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from src.command import run_command  # sets what MindSpore reads when it is imported
+    from src.distributed.command import run_command  # sets what MindSpore reads when it is imported
 
     run_command(main)

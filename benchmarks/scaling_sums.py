@@ -29,7 +29,7 @@ def time_sums(cfg, ranks) -> dict[str, float]:
     from src.models.ssd import build_ssd
     from src.training.step import SUMMED_NUMBERS
 
-    network = build_ssd(cfg, build_anchors(cfg).boxes_per_cell)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     weights, means = network.trainable_params(), norm_statistics(network)
     sum_over_ranks = ranks.make_sum(weights, means, SUMMED_NUMBERS)
     sum_over_ranks.compile()
@@ -46,7 +46,7 @@ def build_gradients(weights) -> Callable[[], tuple]:
     import mindspore as ms
     import numpy as np
 
-    from src.training.cells import WeightedSum
+    from src.training.update_graphs import WeightedSum
 
     rng, half, graph = np.random.default_rng(0), ms.Tensor(0.5, ms.float32), WeightedSum()
     own = [ms.Tensor(rng.standard_normal(p.shape, np.float32)) for p in weights]
@@ -70,7 +70,7 @@ def build_others(ranks, array) -> dict[str, Callable]:
     """
     import numpy as np
 
-    from src.training.cells import GlobalNorm
+    from src.training.update_graphs import GlobalNorm
 
     target, norm = np.zeros_like(array), GlobalNorm()
     reduce = build_bare_reduce(ranks, target)

@@ -6,7 +6,7 @@ Prints a JSON line for each of --rows: step, what an update does besides computi
 update_parts.py), and what a run costs beside it (overhead, memory, save; see run_costs.py). Each
 network runs in a process of its own; with --peer they make their steps turn about, so a change in
 the machine's speed meets both. A step is everything from a batch of images and boxes to updated
-weights: assignment of default boxes, forward, backward, clipping, SGD with momentum.
+weights: assignment of anchors, forward, backward, clipping, SGD with momentum.
 `first_step_seconds` counts from the start of the process.
 """
 
@@ -41,13 +41,13 @@ def build_ours(image_size: int, batch_size: int, threads: int):
     """A function that makes one update, and the facts of the network."""
     import numpy as np
 
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.data.loader import TrainBatch
     from src.detection.anchors import build_anchors
     from src.detection.assign import Assigner
-    from src.device import set_up_device
     from src.models.complexity import count_costs
     from src.models.ssd import build_ssd
+    from src.runtime.device import set_up_device
     from src.training.build import build_step
 
     changes = {"image_size": [image_size, image_size], "clip_norm": CLIP_NORM}
@@ -55,7 +55,7 @@ def build_ours(image_size: int, batch_size: int, threads: int):
     set_up_device("CPU", cpu_threads=threads)
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)
-    network = build_ssd(cfg, generator.boxes_per_cell)
+    network = build_ssd(cfg, generator.anchors_per_cell)
     update = build_step(cfg, network, anchors)
     assigner = Assigner(anchors, positive_iou=cfg.positive_iou)
     boxes, crowd = make_boxes(image_size), np.zeros(OBJECTS, bool)

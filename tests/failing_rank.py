@@ -12,8 +12,8 @@ from functools import partial
 sys.path.insert(0, os.getcwd())
 
 import train
-from src.command import run_command
-from src.interruption import Interruption
+from src.distributed.command import run_command
+from src.runtime.signals import Interruption
 
 DAWDLE = 4.0  # seconds
 

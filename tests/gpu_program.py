@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.getcwd())
 
-from src.launch import find_launch, prepare_environment  # noqa: E402
+from src.distributed.launch import find_launch, prepare_environment  # noqa: E402
 
 OBJECTS = 8  # G
 
@@ -29,16 +29,16 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     import mindspore as ms
     import numpy as np
 
-    from src.deploy.cells import Suppression
+    from src.deploy.export_cells import Suppression
     from src.detection.anchors import build_anchors
-    from src.inference import build_model
     from src.models.ssd import build_ssd
+    from src.prediction.inference import build_model
     from src.training.build import build_step
 
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)
-    network = build_ssd(cfg, generator.boxes_per_cell)
-    averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
+    network = build_ssd(cfg, generator.anchors_per_cell)
+    averaged = build_ssd(cfg, generator.anchors_per_cell) if cfg.ema_decay else None
     step = build_step(cfg, network, anchors, averaged=averaged, ranks=ranks)
     if ranks.size > 1:
         step.sum_over_ranks.compile()
@@ -71,8 +71,8 @@ def main() -> None:
     prepare_environment(launch)
     import mindspore as ms
 
-    from src.config import parse_args
-    from src.device import build_device
+    from src.config.configuration import parse_args
+    from src.distributed.join import build_device
 
     own = folder / f"rank_{launch.rank}"
     ms.set_context(save_graphs=1, save_graphs_path=str(own))

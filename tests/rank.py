@@ -48,8 +48,8 @@ def add_up(ranks) -> dict[str, np.ndarray]:
 def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     """Parameters after a run, and whether its detections are those of one process."""
     from src.data.dataset import build_annotations
+    from src.distributed.ranks import Ranks
     from src.evaluation.detect import detect_with
-    from src.parallel import Ranks
     from src.training.run_log import RunLog
     from src.training.trainer import Trainer
 
@@ -72,7 +72,7 @@ def differ_by_one_bit(trainer, ranks) -> str:
     """What the check of the ranks says when the second one's first weight is not the others'."""
     import mindspore as ms
 
-    from src.errors import RunError
+    from src.runtime.errors import RunError
     from src.training.agreement import check_same
 
     parameters = trainer.train_step.parameters()
@@ -90,12 +90,12 @@ def differ_by_one_bit(trainer, ranks) -> str:
 
 
 def main() -> None:
-    from src.launch import find_launch, prepare_environment
+    from src.distributed.launch import find_launch, prepare_environment
 
     launch = find_launch()
     prepare_environment(launch)
-    from src.config import parse_args
-    from src.device import build_device
+    from src.config.configuration import parse_args
+    from src.distributed.join import build_device
 
     folder = Path(sys.argv[1])
     cfg = parse_args("", sys.argv[2:])

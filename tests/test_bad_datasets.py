@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from src.config import Config, make_config
+from src.config.configuration import Config, make_config
 from src.data.dataset import build_annotations
 from src.data.problems import Problems
 from src.data.validate import check_images
-from src.errors import InputError
+from src.runtime.errors import InputError
 from tests.conftest import REPOSITORY
 from tests.datasets import object_xml
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.config import parse_args
-from src.data.coco import coco_paths, read_coco
+from src.config.configuration import parse_args
+from src.data.coco_reader import coco_paths, read_coco
 from src.models.resnet import resnet
-from src.weights.checkpoint import Origin, write_backbone
+from src.weights.checkpoint_file import Origin, write_backbone
 from tests.conftest import REPOSITORY, small_keys, write_recipe
 from tests.datasets import write_txt, write_video, write_voc
 from tests.references import bare_coco_stats
@@ -329,7 +329,7 @@ def test_other_formats_train_and_evaluate(recipe, formats, tmp_path, dataset, ho
     # a text file knows no crowd regions
     boxes = "68 boxes (1 difficult)" if dataset == "voc" else "67 boxes"
     assert lines[0].endswith(f"24 images (1 without objects), {boxes}")
-    assert "overlap no default box by IoU 0.5" in lines[1]
+    assert "overlap no anchor by IoU 0.5" in lines[1]
     assert lines[-1].startswith("done, best AP ")
     process = run(
         "eval.py",

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import make_config, read_recipe
+from src.config.configuration import make_config, read_recipe
 from src.data.dataset import build_annotations
 from src.deploy.export import Exporter, look_at
+from src.deploy.formats import describe
 from src.detection.anchors import build_anchors
-from src.detector import Detector
-from src.formats import describe
 from src.models.ssd import build_ssd
+from src.prediction.detector import Detector
 from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
 from tests.networks import excite
 
@@ -47,7 +47,7 @@ def test_the_example_finds_what_the_detector_finds(shapes, tmp_path, python, res
         (keys, ""),
     ]
     cfg = make_config(layers)
-    network = excite(build_ssd(cfg, build_anchors(cfg).boxes_per_cell))
+    network = excite(build_ssd(cfg, build_anchors(cfg).anchors_per_cell))
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     exporter.export(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from src.cuda_libraries import LIBRARIES
+from src.runtime.plugins.cuda_libraries import LIBRARIES
 
 ROOT = Path(__file__).parents[1]
 INSTALL = "-m pip install --quiet --disable-pip-version-check"
-GPU_CALLS = [f"{INSTALL} -r requirements-gpu.txt", "-m src.cuda_libraries"]
+GPU_CALLS = [f"{INSTALL} -r requirements-gpu.txt", "-m src.runtime.plugins.cuda_libraries"]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_other_options_install_their_file_alone(checkout, options, file):
     assert calls(checkout) == [f"{INSTALL} -r {file}"]
 
 
-@pytest.mark.parametrize("fails", ["pip", "src.cuda_libraries"])
+@pytest.mark.parametrize("fails", ["pip", "src.runtime.plugins.cuda_libraries"])
 def test_what_failed_is_done_again_at_the_next_start(checkout, fails):
     (checkout / f"fails on {fails}").touch()
     assert set_up(checkout, "--gpu").returncode == 1
@@ -157,6 +157,6 @@ def test_the_gpu_container_has_what_its_set_up_imports(tmp_path):
     (tmp_path / "src").mkdir()
     for name in sources.split():
         shutil.copy(ROOT / name, tmp_path / "src")
-    command = [sys.executable, "-c", "import src.cuda_libraries"]
+    command = [sys.executable, "-c", "import src.runtime.plugins.cuda_libraries"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from src.data.images import Folder, read_image
-from src.data.problems import Problems, count
-from src.errors import InputError
+from src.data.problems import Problems
+from src.runtime.errors import InputError
+from src.runtime.text import count
 
 
 @dataclass(frozen=True)

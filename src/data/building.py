@@ -7,7 +7,7 @@ import numpy as np
 
 from src.data.annotations import Annotations
 from src.data.problems import Problems, first_lines
-from src.errors import suggestion
+from src.runtime.text import suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
 DROPPED = "box without area inside the image dropped"

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import Config
+from src.config.configuration import Config
 from src.data.annotations import (
     Annotations,
     check_files,
@@ -12,12 +12,12 @@ from src.data.annotations import (
     without_empty,
 )
 from src.data.cache import cache_key, cached
-from src.data.coco import coco_paths, read_coco
+from src.data.coco_reader import coco_paths, read_coco
 from src.data.problems import Problems
-from src.data.txt import image_names, read_txt
-from src.data.voc import annotation_file, listed, read_voc, voc_paths
-from src.errors import InputError
-from src.files import check_file
+from src.data.txt_reader import image_names, read_txt
+from src.data.voc_reader import annotation_file, listed, read_voc, voc_paths
+from src.runtime.errors import InputError
+from src.runtime.files import check_file
 
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
 

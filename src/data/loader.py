@@ -12,7 +12,7 @@ from src.data.transforms import FILL, Sample, augment, fit_image
 from src.data.workers import Arrays, Layout, Prefetcher
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner, build_assigner
-from src.errors import InputError
+from src.runtime.errors import InputError
 
 ORDER_STREAM, SAMPLE_STREAM = 0, 1  # keep the draws of order and augmentation apart
 MAX_REPLACEMENTS = 10  # images tried in place of one that cannot be read

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.errors import InputError
+from src.runtime.errors import InputError
+from src.runtime.text import count
 
 MAX_UNREADABLE = 0.01  # of a split's images
 SHOWN_PROBLEMS = 20  # so many are named one by one, the rest are counted
@@ -89,11 +90,6 @@ class Unreadable:
         """How many, of how many, and the first of them by name."""
         title = f"{self.source}: {len(self.messages):,} of {count(self.images, 'image')} unreadable"
         return "\n  ".join([title, *first_lines(list(self.messages.values()))])
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 error", "2,000 errors"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def first_lines(problems: Sequence) -> list[str]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.problems import count
 from src.data.transforms import fitted_sides
 from src.detection.anchors import AnchorGenerator
+from src.runtime.text import count
 
-WARN_SHARE = 0.05  # of objects without a fitting default box, from which on the log gives advice
+WARN_SHARE = 0.05  # of objects without a fitting anchor, from which on the log gives advice
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Summary:
         object_counts, image_counts: (K,) objects of each class, and images that have one.
         sides: (O,) square roots of the objects' areas in pixels of the network's input.
         labels: (O,) of the objects.
-        best_ious: (O,) IoU of each object with the default box that fits it best.
-        anchor_sides: square roots of the default boxes' areas, each once, rising.
-        positive_iou: from this IoU on a default box learns an object.
+        best_ious: (O,) IoU of each object with the anchor that fits it best.
+        anchor_sides: square roots of the anchors' areas, each once, rising.
+        positive_iou: from this IoU on an anchor learns an object.
     """
 
     annotations: Annotations
@@ -39,23 +39,23 @@ class Summary:
 
     @property
     def unmatched(self) -> np.ndarray:
-        """(O,) bool: objects that no default box can match."""
+        """(O,) bool: objects that no anchor can match."""
         return self.best_ious < self.positive_iou
 
     def match_line(self) -> str:
-        """How many objects no default box can match, with advice where they are many."""
+        """How many objects no anchor can match, with advice where they are many."""
         unmatched, total = int(self.unmatched.sum()), len(self.sides)
         if total == 0:
             return "no objects"
         share = unmatched / total
         line = (
-            f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) overlap no default box by "
+            f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) overlap no anchor by "
             f"IoU {self.positive_iou:g}: each is left with the one that fits it best"
         )
         if share > WARN_SHARE:
             side = np.median(self.sides[self.unmatched])
             line += (
-                f". Their median side is {side:.0f} pixels, the default boxes' are "
+                f". Their median side is {side:.0f} pixels, the anchors' are "
                 f"{self.anchor_sides[0]:.0f} to {self.anchor_sides[-1]:.0f}: consider another "
                 "anchor_size, more aspect_ratios or a larger image_size"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.files import write_atomically
+from src.runtime.files import write_atomically
 
 VERSION = 1  # of the drawings: another one draws them anew
 CLASSES = ("ellipse", "rectangle", "triangle", "cross")

@@ -3,7 +3,7 @@
 Run as `python -m src.data.validate --config_path=FILE [--report FILE]`, with any key of the
 configuration as a flag. Errors, which would stop a training run, and repairs are listed; --report
 writes all of them as JSON. <output_path>/data/ gets a picture of each split: objects per class,
-their sizes against the default boxes, and samples with their boxes.
+their sizes against the anchors, and samples with their boxes.
 """
 
 import sys
@@ -14,16 +14,17 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from src.command import run_command
-from src.config import Config, parse_with_report
+from src.config.configuration import Config, parse_with_report
 from src.data.annotations import Annotations, check_files
-from src.data.charts import draw_summary
 from src.data.dataset import find_source
-from src.data.problems import Problem, Problems, count, first_lines
+from src.data.problems import Problem, Problems, first_lines
+from src.data.split_chart import draw_summary
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
-from src.errors import EXIT_BAD_INPUT, InputError
-from src.files import make_output_folder, to_json, write_atomically
+from src.distributed.command import run_command
+from src.runtime.errors import EXIT_BAD_INPUT, InputError
+from src.runtime.files import make_output_folder, to_json, write_atomically
+from src.runtime.text import count
 
 PICTURE_DPI = 80  # of a figure of 16 x 20 inches
 

@@ -20,8 +20,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from src.errors import WorkerDied
-from src.interruption import take_signals_back
+from src.runtime.errors import WorkerDied
+from src.runtime.signals import take_signals_back
 
 SPARE_SLOTS = 2  # batches that wait while every worker is at work on another
 ALIGNMENT = 64  # bytes; arrays start at multiples of it, which suits every type

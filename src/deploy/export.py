@@ -10,15 +10,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.deploy.cells import DeployedDetector, Suppression
 from src.deploy.compare import Comparison, reference
+from src.deploy.export_cells import DeployedDetector, Suppression
+from src.deploy.exported import load_exported
+from src.deploy.formats import CLASSES, INPUT, NAMES, SUFFIXES, description_path, write_description
 from src.deploy.onnx_graph import candidate_names, finish
-from src.deploy.runtime import load_exported
 from src.detection.postprocess import Postprocessor
-from src.errors import NotFinite, RunError
-from src.files import FILE_MODE
-from src.formats import CLASSES, INPUT, NAMES, SUFFIXES, description_path, write_description
 from src.models.candidates import Candidates
+from src.runtime.errors import NotFinite, RunError
+from src.runtime.files import FILE_MODE
 
 SHOWN_PROBLEMS = 12
 
@@ -52,7 +52,7 @@ class Exporter:
     """Writes a network as a file of one format.
 
     Args:
-        anchors: default boxes (A,4).
+        anchors: (A,4).
         description: of the file, see formats.describe; says what the file does. Suppression, if
             any, is the hard one.
     """

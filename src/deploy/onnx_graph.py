@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from src.deploy.cells import NO_OBJECT
-from src.formats import OUTPUTS
+from src.deploy.export_cells import NO_OBJECT
+from src.deploy.formats import OUTPUTS
 
 CANDIDATE = "candidate_"  # before the names of outputs that suppression still has to see
 BATCH_AXIS = "batch"

@@ -1,4 +1,4 @@
-"""Multi-scale default boxes (anchors): which boxes the network predicts, and in which order."""
+"""Multi-scale anchors: which boxes the network predicts, and in which order."""
 
 import math
 from collections.abc import Sequence
@@ -11,29 +11,29 @@ STRIDES = (8, 16, 32, 64, 128)  # of P3..P7
 
 
 class AnchorGenerator:
-    """Default boxes of every cell of every pyramid level.
+    """Anchors of every cell of every pyramid level.
 
     Order: level (finest first), row, column, then the boxes of the cell in the order of `sides`.
     A cell's centre is ((column + 0.5) * stride, (row + 0.5) * stride). Boxes are not clipped.
 
     Args:
         strides: pixels between two cells, a level each.
-        sides: (width, height) in pixels of each default box of a cell, a level each; every level
+        sides: (width, height) in pixels of each anchor of a cell, a level each; every level
             has as many, since the heads share their weights.
     """
 
     def __init__(self, *, strides: Sequence[int], sides: Sequence[Sequence[tuple[float, float]]]):
         if len(strides) != len(sides):
-            raise ValueError(f"{len(strides)} strides but default boxes for {len(sides)} levels")
+            raise ValueError(f"{len(strides)} strides but anchors for {len(sides)} levels")
         counts = [len(level) for level in sides]
         if len(set(counts)) > 1:
             raise ValueError(
-                f"default boxes a cell differ between levels: {counts}; heads that share their "
+                f"anchors a cell differ between levels: {counts}; heads that share their "
                 "weights need as many on each"
             )
         self.strides = tuple(strides)
         self.sides = tuple(np.asarray(level, np.float64) for level in sides)
-        self.boxes_per_cell = counts[0]
+        self.anchors_per_cell = counts[0]
 
     def level_shapes(self, image_size: tuple[int, int]) -> list[tuple[int, int]]:
         """(rows, columns) of each level for an image of (height, width) pixels."""
@@ -41,7 +41,7 @@ class AnchorGenerator:
         return [(math.ceil(height / s), math.ceil(width / s)) for s in self.strides]
 
     def boxes(self, image_size: tuple[int, int]) -> np.ndarray:
-        """All default boxes (A,4) float32 of an image of (height, width) pixels."""
+        """All anchors (A,4) float32 of an image of (height, width) pixels."""
         levels = []
         shapes = self.level_shapes(image_size)
         for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
@@ -53,9 +53,9 @@ class AnchorGenerator:
         return np.concatenate(levels).astype(np.float32)  # (A,4)
 
     def best_ious(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-        """The IoU (B,) of each box (B,4) with whichever default box fits it best.
+        """The IoU (B,) of each box (B,4) with whichever anchor fits it best.
 
-        Of default boxes of one shape the one whose centre is nearest in x and in y overlaps most,
+        Of anchors of one shape the one whose centre is nearest in x and in y overlaps most,
         so only it is looked at: the whole of COCO takes seconds.
         """
         best = np.zeros(len(boxes), np.float32)

@@ -1,4 +1,4 @@
-"""Which default box learns which object."""
+"""Which anchor learns which object."""
 
 import heapq
 
@@ -8,15 +8,15 @@ from src.detection.boxes import area, intersection
 
 BACKGROUND = -1
 IGNORED = -2
-CROWD_SHARE = 0.5  # a default box is ignored from this share of its area inside a crowd region
+CROWD_SHARE = 0.5  # an anchor is ignored from this share of its area inside a crowd region
 
 
 class Assigner:
-    """Max-IoU assignment of objects to default boxes, with one forced box for every object.
+    """Max-IoU assignment of objects to anchors, with one forced box for every object.
 
     Args:
-        anchors: default boxes (A,4).
-        positive_iou: from this IoU on a default box learns the object it overlaps most.
+        anchors: (A,4).
+        positive_iou: from this IoU on an anchor learns the object it overlaps most.
 
     Source: SSD (Liu et al., 2016, section 2.2), with the forced boxes shared out by IoU.
     """
@@ -29,7 +29,7 @@ class Assigner:
         self.positive_iou = positive_iou
 
     def __call__(self, boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-        """For each default box the index of its object, BACKGROUND or IGNORED.
+        """For each anchor the index of its object, BACKGROUND or IGNORED.
 
         Args:
             boxes: (G,4) of positive area, crowd regions included.
@@ -39,9 +39,9 @@ class Assigner:
             (A,) int16, an index into `boxes` where >= 0.
 
         A box whose IoU with its best object is at least `positive_iou` learns that object (the
-        first of equals). Then every object takes the default box of highest IoU; where two want
+        first of equals). Then every object takes the anchor of highest IoU; where two want
         the same, the better IoU keeps it and the other takes its next best. Only an object that
-        overlaps no free default box goes without.
+        overlaps no free anchor goes without.
         """
         assigned = np.full(len(self.area), BACKGROUND, np.int16)
         self._ignore_crowds(assigned, boxes[crowd])
@@ -56,7 +56,7 @@ class Assigner:
         return assigned
 
     def _iou(self, boxes: np.ndarray) -> np.ndarray:
-        """IoU (G,A) of objects (G,4) with all default boxes.
+        """IoU (G,A) of objects (G,4) with all anchors.
 
         One object at a time, so that the buffers stay in the cache: faster than operations over
         (G,A) as a whole.
@@ -83,9 +83,9 @@ class Assigner:
 
 
 def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
-    """One default box for each object, (row, column) of `overlaps` (G,A); no column comes twice.
+    """One anchor for each object, (row, column) of `overlaps` (G,A); no column comes twice.
 
-    Of two objects that want the same default box the better IoU gets it (the first of equals) and
+    Of two objects that want the same anchor the better IoU gets it (the first of equals) and
     the other asks for its next best free one. An object that overlaps no free one gets none.
     """
     favourites = overlaps.argmax(axis=1)
@@ -108,5 +108,5 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
 
 
 def build_assigner(cfg, anchors: np.ndarray) -> Assigner:
-    """The assignment of the configuration to default boxes (A,4)."""
+    """The assignment of the configuration to anchors (A,4)."""
     return Assigner(anchors, positive_iou=cfg.positive_iou)

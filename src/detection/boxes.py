@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-CENTRE_VARIANCE = 0.1  # offsets are learnt in units of a tenth of the default box
+CENTRE_VARIANCE = 0.1  # offsets are learnt in units of a tenth of the anchor
 SIZE_VARIANCE = 0.2  # and log size ratios in fifths, as in the SSD paper's code
-MAX_LOG_RATIO = math.log(1000 / 16)  # caps exp(): no box grows beyond 62.5 x its default box
+MAX_LOG_RATIO = math.log(1000 / 16)  # caps exp(): no box grows beyond 62.5 x its anchor
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
@@ -42,9 +42,9 @@ def clip(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
 
 
 def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Deltas (...,4) that turn default boxes (...,4) into boxes (...,4): inverse of `decode`.
+    """Deltas (...,4) that turn anchors (...,4) into boxes (...,4): inverse of `decode`.
 
-    (dx, dy) is the centre's offset in default box sides / CENTRE_VARIANCE, (dw, dh) the log of the
+    (dx, dy) is the centre's offset in anchor sides / CENTRE_VARIANCE, (dw, dh) the log of the
     side ratio / SIZE_VARIANCE. Boxes must have positive sides. Source: SSD (Liu et al., 2016).
     """
     anchor_sides = anchors[..., 2:] - anchors[..., :2]
@@ -60,7 +60,7 @@ def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Boxes (...,4) from deltas (...,4) and their default boxes (...,4)."""
+    """Boxes (...,4) from deltas (...,4) and their anchors (...,4)."""
     anchor_sides = anchors[..., 2:] - anchors[..., :2]
     centres = (anchors[..., :2] + anchors[..., 2:]) / 2
     centres = centres + deltas[..., :2] * CENTRE_VARIANCE * anchor_sides

@@ -9,7 +9,7 @@ import numpy as np
 from src.detection.boxes import area, clip, decode
 from src.detection.nms import class_offset, nms, soft_nms
 from src.detection.select import best_predictions
-from src.errors import NotFinite
+from src.runtime.errors import NotFinite
 
 LEAST_LOGIT = -80.0  # below, exp() overflows in float32; the score is 0 to 34 digits
 
@@ -79,7 +79,7 @@ class Postprocessor:
         self.max_per_class = max_per_class
 
     def decoded(self, deltas: np.ndarray, logits: np.ndarray, anchors: np.ndarray) -> Detections:
-        """Candidates from deltas (A,4), logits (A,K) and default boxes (A,4), in their pixels.
+        """Candidates from deltas (A,4), logits (A,K) and anchors (A,4), in their pixels.
 
         Logits are compared with the threshold's logit, so that only the scores of candidates are
         computed, and only their boxes are decoded.

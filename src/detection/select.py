@@ -6,9 +6,9 @@ import numpy as np
 def best_predictions(
     values: np.ndarray, least: float, limit: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Default box (P,), label (P,) and value (P,) of the largest of `values` (A,K), largest first.
+    """Anchor (P,), label (P,) and value (P,) of the largest of `values` (A,K), largest first.
 
-    Equal values come in the order of default box and label. Only rows whose maximum is among the
+    Equal values come in the order of anchor and label. Only rows whose maximum is among the
     `limit` largest can hold one of the largest values, so few rows are looked at in full.
 
     Args:

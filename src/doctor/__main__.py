@@ -12,12 +12,12 @@ import signal
 from pathlib import Path
 from typing import Optional
 
-from src.command import end_with_status
-from src.config import Config, parse_with_report
-from src.data.problems import count
+from src.config.configuration import Config, parse_with_report
+from src.distributed.command import end_with_status
+from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.doctor.visit import Visit, raise_ended
-from src.errors import InputError
-from src.launch import Launch, find_launch, prepare_environment
+from src.runtime.errors import InputError
+from src.runtime.text import count
 
 
 def headline(cfg: Config, launch: Launch) -> str:
@@ -34,7 +34,7 @@ def parse(argv=None) -> tuple[Config, Optional[Path]]:
     """The configuration, and the report's file; InputError where it cannot be written."""
     cfg, report = parse_with_report(__doc__, argv)
     if report:
-        from src.files import make_output_folder
+        from src.runtime.files import make_output_folder
 
         make_output_folder(str(report.parent), "report")
         if report.is_dir():
@@ -46,7 +46,7 @@ def main(argv=None) -> None:
     cfg, report = parse(argv)
     launch = find_launch()
     if launch.is_scheduler:
-        from src.parallel import serve_as_scheduler
+        from src.distributed.join import serve_as_scheduler
 
         serve_as_scheduler(launch)
     prepare_environment(launch)

@@ -7,10 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from src.command import MINDSPORE_LOG_LEVEL
-from src.data.problems import count
-from src.doctor.commands import Answer, ask_python, without_launcher
-from src.doctor.findings import Finding, failed, ok, skipped
 from src.doctor.trial import (
     GRADIENT_FLOATS,
     OPTIMIZERS,
@@ -19,6 +15,9 @@ from src.doctor.trial import (
     sharing,
     to_request,
 )
+from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL, Answer, ask_python, without_launcher
+from src.runtime.plugins.findings import Finding, failed, ok, skipped
+from src.runtime.text import count
 
 # Largest relative difference of loss and gradient norm from the CPU's in float32. On an H200
 # (docs/gpu.md) float32 was 1e-5 away, float16 with norms in float32 0.02 % in the loss and 0.12 %

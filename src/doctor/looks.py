@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from src.doctor import cann, cuda, memory, plugin, software
-from src.doctor.findings import Finding
+from src.doctor import memory
 from src.doctor.machine import local_size
-from src.doctor.nvidia_cards import card_of, read_cards, taken_cards
+from src.runtime.plugins import cann, cuda, plugin, software
+from src.runtime.plugins.findings import Finding
+from src.runtime.plugins.nvidia_cards import card_of, read_cards, taken_cards
 
 if TYPE_CHECKING:
     from src.doctor.visit import Visit

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from src.config import Config, load_keys
-from src.data.problems import count
-from src.doctor.commands import Answer, ask, without_launcher
-from src.doctor.findings import Finding, failed, ok, skipped
-from src.errors import InputError
-from src.launch import Launch
+from src.config.configuration import Config, load_keys
+from src.distributed.launch import Launch
+from src.runtime.errors import InputError
+from src.runtime.plugins.commands import Answer, ask, without_launcher
+from src.runtime.plugins.findings import Finding, failed, ok, skipped
+from src.runtime.text import count
 
 SHARED_FOLDER = Path("/dev/shm")  # where Python puts what processes share
 SPARE = 1.5  # times the slots: annotations are shared too, and Open MPI has files there
@@ -176,7 +176,7 @@ def fault_of_mpi(launcher: Answer, library: Answer) -> str:
 
 def check_ranks(launch: Launch, cfg: Config) -> Finding:
     """Whether the launcher and the configuration agree."""
-    from src.launch import check_launch
+    from src.distributed.launch import check_launch
 
     name = "ranks"
     try:
@@ -212,7 +212,7 @@ def check_data(cfg: Config) -> Finding:
 
 def check_weights(cfg: Config) -> Finding:
     """Whether the files that a run starts from are there."""
-    from src.files import check_file
+    from src.runtime.files import check_file
 
     found = {key: cfg[key] for key in ("pretrained", "finetune") if cfg[key]}
     try:

@@ -11,21 +11,21 @@ import sys
 from collections.abc import Mapping
 from typing import Optional
 
-from src.config import Config
-from src.doctor.findings import Finding, failed, ok, skipped
-from src.doctor.plugin import ask_json
+from src.config.configuration import Config
+from src.runtime.plugins.findings import Finding, failed, ok, skipped
+from src.runtime.plugins.plugin import ask_json
 
 NAME = "memory of a card"
 
 
 def needed(card: int, keys: Mapping) -> dict:
     """Bytes that an update takes by estimate, and flags that lower it where the card is smaller."""
-    from src.card_memory import estimate_training_memory, options_of, way_on
-    from src.config import make_config
+    from src.config.configuration import make_config
     from src.detection.anchors import build_anchors
+    from src.models.card_memory import estimate_training_memory, options_of, way_on
 
     cfg = make_config([(keys, "src.doctor.memory")])
-    options = options_of(cfg, build_anchors(cfg).boxes_per_cell)
+    options = options_of(cfg, build_anchors(cfg).anchors_per_cell)
     total = sum(estimate_training_memory(**options).values())
     return {"bytes": total, "way_on": way_on(card, **options) if total > card else ""}
 

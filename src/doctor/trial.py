@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from src.config import Config, make_config
-from src.files import to_json, write_atomically
+from src.config.configuration import Config, make_config
+from src.runtime.files import to_json, write_atomically
 
 OPTIMIZERS, PRECISIONS = ("momentum", "adamw"), ("float32", "float16")
 # small enough to compile in seconds, with every kind of layer; no decay and no clipping, so that
@@ -119,7 +119,7 @@ def make_step(cfg: Config, ranks=None):
     from src.training.build import build_step
 
     anchors = build_anchors(cfg)
-    network = build_ssd(cfg, anchors.boxes_per_cell)
+    network = build_ssd(cfg, anchors.anchors_per_cell)
     return build_step(cfg, network, anchors.boxes(cfg.image_size), ranks=ranks)
 
 
@@ -197,7 +197,7 @@ def time_sum(ranks) -> float:
 
 def differing(ranks, cfg: Config, step) -> str:
     """What is not the same on all ranks after updates with images of their own; "" for nothing."""
-    from src.errors import RunError
+    from src.runtime.errors import RunError
     from src.training.agreement import check_same
 
     for number in range(RANK_UPDATES):
@@ -216,7 +216,8 @@ def differing(ranks, cfg: Config, step) -> str:
 
 def together(request: Request, launch) -> dict:
     """What the ranks of a job find; only the main rank's answer is whole."""
-    from src.device import build_device, use_full_float32
+    from src.distributed.join import build_device
+    from src.runtime.device import use_full_float32
 
     cfg = trial_config(request.target, *request.cases[0])
     ranks = build_device(cfg, launch)
@@ -253,7 +254,7 @@ def sharing(ranks: Sequence[Mapping[str, Any]]) -> list[list[int]]:
 
 def alone(request: Request, tell: Callable[[dict], None]) -> dict:
     """The updates of one process; `tell` is given what is done, should the next one crash."""
-    from src.device import set_up_device, use_full_float32
+    from src.runtime.device import set_up_device, use_full_float32
 
     set_up_device(request.target, device_id=request.device_id)
     use_full_float32(request.target)
@@ -264,7 +265,7 @@ def answer_to(request: Request, tell: Callable[[dict], None]) -> dict:
     """The trial."""
     if not request.is_rank:
         return alone(request, tell)
-    from src.launch import find_launch, prepare_environment
+    from src.distributed.launch import find_launch, prepare_environment
 
     launch = find_launch()
     if launch.by == "mpirun":

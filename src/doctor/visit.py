@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
 
-from src.config import Config
-from src.doctor.commands import Answer
-from src.doctor.findings import Finding, failed, skipped, summary
-from src.errors import EXIT_FAILED
-from src.launch import Launch
+from src.config.configuration import Config
+from src.distributed.launch import Launch
+from src.runtime.errors import EXIT_FAILED
+from src.runtime.plugins.commands import Answer
+from src.runtime.plugins.findings import Finding, failed, skipped, summary
 
 HEAD_START = 60  # seconds that the main rank gets to tell what it found before the job ends
 NO_CARDS = "no card was looked at: --device_target=GPU or --device_target=Ascend looks at them"
@@ -157,7 +157,7 @@ class Visit:
         if self.report is None:
             return
         from src.doctor.report import Names, compose
-        from src.files import write_atomically
+        from src.runtime.files import write_atomically
 
         names = Names.of_this_machine(self.hosts)
         text = compose(self.cfg, self.findings, environ=self.environ, raw=self.raw, names=names)

@@ -7,20 +7,20 @@ from typing import Optional
 
 import numpy as np
 
-from src.config import Config
+from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.loader import EvalBatch, EvalSamples, eval_batches
 from src.data.problems import Unreadable, first_lines
-from src.deploy.runtime import build_exported
 from src.detection.postprocess import build_postprocessor
-from src.errors import NotFinite
+from src.distributed.ranks import Ranks
 from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
-from src.inference import Inference, Model, Outputs, build_inference
 from src.models.ssd import SSD
-from src.parallel import Ranks
-from src.stopwatch import Stopwatch
-from src.threads import Follower
+from src.prediction.exported_model import build_exported
+from src.prediction.inference import Inference, Model, Outputs, build_inference
+from src.runtime.errors import NotFinite
+from src.runtime.stopwatch import Stopwatch
+from src.runtime.threads import Follower
 
 READ, NETWORK, THIN = "reading", "network", "post-processing"  # waited for by the main thread
 BATCHES_BEHIND = 2  # that are post-processed or wait for it; their outputs take memory

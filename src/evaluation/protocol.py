@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.config import Config, as_lists, load_keys
+from src.config.configuration import Config, as_lists, load_keys
 from src.data.annotations import Annotations
-from src.errors import InputError
+from src.runtime.errors import InputError
 
 MOST_DETECTIONS = 100  # of a class in an image that COCO's metric looks at
 LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation that 0.374 was published with

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.detection.postprocess import Detections
-from src.files import JsonList
+from src.runtime.files import JsonList
 
 # columns of COCO's array form: IMAGE, x, y, width, height, SCORE, CATEGORY
 IMAGE, BOX, SCORE, CATEGORY = 0, slice(1, 5), 5, 6

@@ -14,7 +14,7 @@ class Candidates(nn.Cell):
 
     Args:
         network: gives deltas (N,A,4) and logits (N,A,K).
-        anchors: default boxes (A,4).
+        anchors: (A,4).
         image_size: (height, width) that boxes are clipped to.
         count: P, predictions of each image; fewer where A * K is less.
     """
@@ -41,7 +41,7 @@ class Candidates(nn.Cell):
 
     def choose(self, deltas, logits):
         """`construct` from the network's outputs."""
-        # only default boxes whose best class is among the P best can hold one of the P best
+        # only anchors whose best class is among the P best can hold one of the P best
         _, rows = ops.topk(logits.max(axis=2), self.rows)  # (N,R)
         of_classes = ops.tile(rows.expand_dims(2), (1, 1, self.num_classes))
         chosen = ops.gather_elements(logits, 1, of_classes)  # (N,R,K)
@@ -53,7 +53,7 @@ class Candidates(nn.Cell):
         return self.decode(own, anchor), ops.sigmoid(best), labels
 
     def decode(self, deltas, anchor):
-        """Deltas (N,P,4) of the default boxes with indices (N,P) -> boxes (N,P,4), clipped."""
+        """Deltas (N,P,4) of the anchors with indices (N,P) -> boxes (N,P,4), clipped."""
         centres = ops.gather(self.anchor_centres, anchor, 0)  # (N,P,2)
         sides = ops.gather(self.anchor_sides, anchor, 0)
         centres = centres + deltas[..., :2] * CENTRE_VARIANCE * sides

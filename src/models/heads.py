@@ -12,7 +12,7 @@ class Head(nn.Cell):
     weights are drawn in their order.
 
     Args:
-        outputs: numbers predicted per default box.
+        outputs: numbers predicted per anchor.
     """
 
     def __init__(self, outputs: int):
@@ -21,7 +21,7 @@ class Head(nn.Cell):
         self.relu6 = nn.ReLU6()
 
     def construct(self, features):
-        """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the default boxes."""
+        """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the anchors."""
         predictions = ()
         for level, x in enumerate(features):
             x = self.predictor(self.tower(level, x)).transpose(0, 2, 3, 1)  # (N,H,W,boxes*outputs)
@@ -39,8 +39,8 @@ class SharedHead(Head):
         channels: channels of the pyramid and of the tower.
         depth: convolutions in the tower.
         levels: number of pyramid levels.
-        boxes_per_cell: default boxes at each position.
-        outputs: numbers predicted per default box.
+        anchors_per_cell: anchors at each position.
+        outputs: numbers predicted per anchor.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
     """
 
@@ -50,7 +50,7 @@ class SharedHead(Head):
         channels: int,
         depth: int,
         levels: int,
-        boxes_per_cell: int,
+        anchors_per_cell: int,
         outputs: int,
         norm_momentum: float = 0.9,
     ):
@@ -63,7 +63,7 @@ class SharedHead(Head):
                 for _ in range(levels)
             ]
         )
-        self.predictor = conv(channels, boxes_per_cell * outputs, 3, bias=True)
+        self.predictor = conv(channels, anchors_per_cell * outputs, 3, bias=True)
 
     def tower(self, level, x):
         for index in range(self.depth):

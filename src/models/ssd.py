@@ -7,11 +7,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, settled
 from src.detection.anchors import STRIDES
 from src.models.fpn import FPN
 from src.models.heads import SharedHead
 from src.models.layers import freeze, use_float16
-from src.models.origin import IMAGE_MEAN, IMAGE_STD, settled
 from src.models.resnet import ResNet, resnet
 
 PRIOR_PROBABILITY = 0.01  # score of every class at the start, so background does not swamp the loss
@@ -25,7 +25,7 @@ class SSD(nn.Cell):
     Args:
         backbone: gives C3, C4, C5 and their `out_channels`.
         num_classes: K, foreground classes.
-        boxes_per_cell: default boxes at each position of each level.
+        anchors_per_cell: anchors at each position of each level.
         fpn_channels: channels of the pyramid and of the heads.
         head_depth: convolutions in each head before its predictor.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
@@ -37,7 +37,7 @@ class SSD(nn.Cell):
         *,
         backbone: ResNet,
         num_classes: int,
-        boxes_per_cell: int = 6,
+        anchors_per_cell: int = 6,
         fpn_channels: int = 256,
         head_depth: int = 4,
         norm_momentum: float = 0.9,
@@ -54,7 +54,7 @@ class SSD(nn.Cell):
             "channels": fpn_channels,
             "depth": head_depth,
             "levels": len(STRIDES),
-            "boxes_per_cell": boxes_per_cell,
+            "anchors_per_cell": anchors_per_cell,
             "norm_momentum": norm_momentum,
         }
         self.box_head = SharedHead(outputs=4, **head)
@@ -95,13 +95,13 @@ def initialize(network: SSD, seed: int) -> None:
     bias.set_data(ms.Tensor(np.full(bias.shape, prior_logit, np.float32)))
 
 
-def build_ssd(cfg, boxes_per_cell: int) -> SSD:
+def build_ssd(cfg, anchors_per_cell: int) -> SSD:
     """The detector that the configuration asks for, with freshly drawn weights."""
     cfg = settled(cfg, {})
     network = SSD(
         backbone=resnet(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum),
         num_classes=len(cfg.classes) - 1,  # classes[0] is the background
-        boxes_per_cell=boxes_per_cell,
+        anchors_per_cell=anchors_per_cell,
         fpn_channels=cfg.fpn_channels,
         head_depth=cfg.head_depth,
         norm_momentum=cfg.norm_momentum,

@@ -9,15 +9,15 @@ from typing import Union
 
 import numpy as np
 
-from src.data.problems import count
 from src.detection.postprocess import Detections
-from src.detector import Detector
-from src.errors import NotFinite
-from src.files import JsonList
-from src.inference import Outputs
+from src.prediction.detector import Detector
+from src.prediction.inference import Outputs
 from src.prediction.sinks import Pictures, VideoFile, draw, entry_of
 from src.prediction.sources import Frame
-from src.threads import Follower, ahead
+from src.runtime.errors import NotFinite
+from src.runtime.files import JsonList
+from src.runtime.text import count
+from src.runtime.threads import Follower, ahead
 
 FRAMES_AHEAD = 4  # that are read before they are asked for; a photo can be 40 MB
 BATCHES_BEHIND = 2  # that are drawn and written, one after the other, or wait for that

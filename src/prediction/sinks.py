@@ -11,9 +11,9 @@ import numpy as np
 
 from src.data.drawing import colour, draw_box
 from src.detection.postprocess import Detections
-from src.errors import InputError
-from src.files import naming, write_atomically
 from src.prediction.sources import Frame, is_image, is_video
+from src.runtime.errors import InputError
+from src.runtime.files import naming, write_atomically
 
 CODEC = "mp4v"  # which OpenCV brings along
 PLAIN_SIDE = 640  # pixels; larger images get larger letters, so that they can be read when shrunk

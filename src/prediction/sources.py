@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from src.data.images import SUFFIXES, read_image
-from src.errors import InputError
+from src.runtime.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 FRAMES_EXPECTED = 0.95  # of those that a video says it has: some say a few too many

@@ -10,9 +10,9 @@ import numpy as np
 
 from src.data.loader import Unread
 from src.data.problems import Unreadable
-from src.errors import InputError, RunError
-from src.interruption import Interruption
-from src.parallel import Ranks
+from src.distributed.ranks import Ranks
+from src.runtime.errors import InputError, RunError
+from src.runtime.signals import Interruption
 
 
 class Agreement:

@@ -4,18 +4,18 @@ from typing import Optional
 
 import numpy as np
 
-from src.config import Config
-from src.losses import DetectionLoss
+from src.config.configuration import Config
+from src.distributed.ranks import Ranks
+from src.losses.detection_loss import DetectionLoss
 from src.models.ssd import SSD, build_ssd
-from src.parallel import Ranks
-from src.stopwatch import Stopwatch
-from src.training.cells import LossNetwork
+from src.runtime.stopwatch import Stopwatch
 from src.training.ema import MovingAverages
 from src.training.loss_scale import build_loss_scale
 from src.training.optimizer import build_optimizer
 from src.training.run_log import RunLog
 from src.training.step import TrainStep
-from src.weights.checkpoint import check_run, run_config
+from src.training.update_graphs import LossNetwork
+from src.weights.checkpoint_file import check_run, run_config
 from src.weights.loading import load_backbone, load_for_finetuning
 
 
@@ -26,9 +26,9 @@ def of_the_run(cfg: Config) -> Config:
     )
 
 
-def build_network(cfg: Config, boxes_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
+def build_network(cfg: Config, anchors_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
     """The detector, with the weights to `start` from where the configuration names some."""
-    network = build_ssd(cfg, boxes_per_cell)
+    network = build_ssd(cfg, anchors_per_cell)
     if not start:
         return network
     if cfg.pretrained and not cfg.finetune:
@@ -51,7 +51,7 @@ def build_step(
     """The update of a configuration.
 
     Args:
-        anchors: default boxes (A,4).
+        anchors: (A,4).
         averaged: takes the averages of the network's weights, if there are any.
         clock: gets the times of its parts.
         ranks: of the job; by default this process alone.

@@ -6,10 +6,10 @@ from typing import Optional
 
 import mindspore as ms
 
-from src.config import Config
+from src.config.configuration import Config
 from src.data.workers import Layout
-from src.graph_cache import GraphCache
-from src.parallel import Ranks
+from src.distributed.ranks import Ranks
+from src.runtime.graph_cache import GraphCache
 from src.training.evaluator import Evaluator
 from src.training.resume import FREE_ON_RESUME
 from src.training.run_log import RunLog

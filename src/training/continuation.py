@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from src.errors import InputError
+from src.runtime.errors import InputError
 from src.training.resume import SavedRun, best_on_disk, renumbered
 from src.training.run_folder import new_aside
 from src.training.trainer import Trainer

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import nn, ops
 
-from src.weights.checkpoint import EMA_PREFIX
+from src.weights.checkpoint_file import EMA_PREFIX
 
 follow = ops.MultitypeFuncGraph("follow")
 

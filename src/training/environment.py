@@ -10,11 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Optional
 
-from src.data.problems import count
-from src.files import to_json, write_atomically
+from src.runtime.files import REPOSITORY, to_json, write_atomically
+from src.runtime.text import count
 
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "pycocotools")
-REPOSITORY = Path(__file__).parents[2]
 
 
 def environment(device: str, ranks: int) -> dict:

@@ -7,17 +7,17 @@ from typing import Optional
 
 import numpy as np
 
-from src.config import Config
+from src.config.configuration import Config
 from src.data.annotations import Annotations
-from src.errors import InputError, NotFinite
-from src.evaluation.coco import Metrics, evaluate
+from src.distributed.ranks import Ranks
+from src.evaluation.coco_metric import Metrics, evaluate
 from src.evaluation.detect import detect_with
 from src.evaluation.matching import match_split
 from src.evaluation.protocol import build_protocol
-from src.inference import build_model
+from src.evaluation.report.pictures import draw_images
 from src.models.ssd import SSD
-from src.parallel import Ranks
-from src.report.pictures import draw_images
+from src.prediction.inference import build_model
+from src.runtime.errors import InputError, NotFinite
 from src.training.run_log import RunLog
 
 BOARD_PICTURES = 4  # images with boxes that TensorBoard gets of each evaluation

@@ -1,6 +1,6 @@
 """What happens when a loss or a gradient is not finite."""
 
-from src.errors import RunError
+from src.runtime.errors import RunError
 from src.training.run_log import RunLog
 from src.training.step import StepReport
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
-from src.stopwatch import PARTS
+from src.runtime.stopwatch import PARTS
 from src.training.progress import Pace
 from src.training.trainer import Trainer
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from src.stopwatch import DATA, HOOKS, Stopwatch
+from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
 from src.training.run_log import RunLog
 from src.training.step import StepReport
 

@@ -10,12 +10,12 @@ import mindspore as ms
 import numpy as np
 import yaml
 
-from src.config import Config, as_lists
-from src.errors import InputError
-from src.models.origin import settled
-from src.training.checkpoint import CONFIG, STATE, numbered
+from src.config.configuration import Config, as_lists
+from src.config.open_keys import settled
+from src.runtime.errors import InputError
+from src.training.checkpoints import CONFIG, STATE, numbered
 from src.training.run_log import Place
-from src.weights.checkpoint import RUN_PREFIX, has_checksum, load_entries
+from src.weights.checkpoint_file import RUN_PREFIX, has_checksum, load_entries
 
 # keys that may change between the sessions of a run: where things are and what the weights came
 # from, how they are shown and stored, and what decides when the run ends, not what it computes

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import IO, Optional
 
-from src.errors import InputError
+from src.runtime.errors import InputError
 
 LEFT_BY_A_RUN = (
     "ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json", "ranks",

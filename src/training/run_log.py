@@ -9,7 +9,7 @@ from typing import Optional, TextIO
 
 from tqdm import tqdm
 
-from src.files import naming, to_json, write_atomically
+from src.runtime.files import naming, to_json, write_atomically
 from src.training.board import Board
 
 # (epoch, updates) of a run; the epoch comes first, since updates are numbered anew where a run goes

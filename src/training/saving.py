@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import mindspore as ms
 
+from src.distributed.ranks import Ranks
 from src.models.ssd import SSD
-from src.parallel import Ranks
 from src.training.agreement import Agreement
-from src.training.checkpoint import Checkpoints
+from src.training.checkpoints import Checkpoints
 from src.training.guard import Guard
-from src.weights.checkpoint import EMA_PREFIX
+from src.weights.checkpoint_file import EMA_PREFIX
 
 Parameters = Mapping[str, ms.Parameter]
 

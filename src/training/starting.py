@@ -2,17 +2,17 @@
 
 from typing import Optional
 
-from src.card_memory import memory_warning
-from src.config import Config
+from src.config.configuration import Config
+from src.config.open_keys import contradictions, settled, treatment
 from src.data.annotations import Annotations
-from src.data.problems import count
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
-from src.errors import InputError
-from src.files import write_atomically
-from src.interruption import Interruption
-from src.models.origin import contradictions, settled, treatment
-from src.parallel import Ranks
+from src.distributed.ranks import Ranks
+from src.models.card_memory import memory_warning
+from src.runtime.errors import InputError
+from src.runtime.files import write_atomically
+from src.runtime.signals import Interruption
+from src.runtime.text import count
 from src.training.agreement import check_alike
 from src.training.build import of_the_run
 from src.training.continuation import go_back, take_up
@@ -21,7 +21,7 @@ from src.training.resume import SavedRun, find_run
 from src.training.run_folder import clear, newest_aside, set_aside
 from src.training.run_log import RunLog
 from src.training.trainer import Trainer
-from src.weights.checkpoint import read_origin
+from src.weights.checkpoint_file import read_origin
 
 
 def prepare(
@@ -56,7 +56,7 @@ def prepare(
     if saved:
         take_up(trainer, saved)
     log.line(describe(trainer))
-    if warning := memory_warning(cfg, build_anchors(cfg).boxes_per_cell):
+    if warning := memory_warning(cfg, build_anchors(cfg).anchors_per_cell):
         log.line(warning)
     trainer.compile()
     ranks.main_does(lambda: take_folder(cfg, log, ranks.size, is_new=saved is None))

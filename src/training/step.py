@@ -11,11 +11,13 @@ from mindspore import nn
 
 from src.data.loader import TrainBatch
 from src.data.workers import Layout
-from src.errors import InputError
+from src.distributed.ranks import Ranks
 from src.models.layers import statistics
-from src.parallel import Ranks
-from src.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
-from src.training.cells import (
+from src.runtime.errors import InputError
+from src.runtime.stopwatch import COMPUTE, REDUCE, UPDATE, WAIT, Stopwatch
+from src.training.ema import MovingAverages, ema_decay
+from src.training.loss_scale import LossScale
+from src.training.update_graphs import (
     Copy,
     Gradients,
     Join,
@@ -25,9 +27,7 @@ from src.training.cells import (
     Update,
     WeightedSum,
 )
-from src.training.ema import MovingAverages, ema_decay
-from src.training.loss_scale import LossScale
-from src.weights.checkpoint import OPTIMIZER_PREFIX
+from src.weights.checkpoint_file import OPTIMIZER_PREFIX
 from src.weights.loading import match, set_parameters
 
 NORM_MARGIN = 1e-6  # keeps the clipping factor finite where all gradients are zero
@@ -39,7 +39,7 @@ SUMMED_NUMBERS = LOSSES + 1  # over ranks: and how many of them have news
 class StepReport:
     """What an update did.
 
-    loss, class_loss, box_loss: of the weights before it; positives: default boxes with an object;
+    loss, class_loss, box_loss: of the weights before it; positives: anchors with an object;
     gradient_norm: before clipping; loss_scale: that was used; updated: False where a number was not
     finite and the weights were left as they were; overflow: that was so because of the loss scale;
     news: whether a rank has any. All are those of the whole job, and the same on all its ranks.

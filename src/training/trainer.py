@@ -8,19 +8,20 @@ from typing import Optional
 
 import numpy as np
 
-from src.config import Config
+from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.loader import TrainBatch, build_loader
-from src.data.problems import Unreadable, count
+from src.data.problems import Unreadable
 from src.detection.anchors import build_anchors
-from src.errors import RankLost, WorkerDied
-from src.interruption import Interrupted, Interruption
+from src.distributed.ranks import Ranks
 from src.models.ssd import build_ssd
-from src.parallel import Ranks
-from src.stopwatch import DATA, HOOKS, Stopwatch
+from src.runtime.errors import RankLost, WorkerDied
+from src.runtime.signals import Interrupted, Interruption
+from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
+from src.runtime.text import count
 from src.training.agreement import Agreement, check_same
 from src.training.build import build_network, build_step, of_the_run
-from src.training.checkpoint import Checkpoints
+from src.training.checkpoints import Checkpoints
 from src.training.compiling import compile_graphs
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
@@ -96,8 +97,8 @@ class Trainer:
     def _build_step(self, *, start: bool) -> TrainStep:
         """The update, of a network with the weights to `start` from or with random ones."""
         cfg, generator = self.cfg, build_anchors(self.cfg)
-        self.network = build_network(cfg, generator.boxes_per_cell, self.log, start=start)
-        self.averaged = build_ssd(cfg, generator.boxes_per_cell) if cfg.ema_decay else None
+        self.network = build_network(cfg, generator.anchors_per_cell, self.log, start=start)
+        self.averaged = build_ssd(cfg, generator.anchors_per_cell) if cfg.ema_decay else None
         return build_step(
             cfg,
             self.network,

@@ -10,15 +10,15 @@ training with it pads and normalises in the same way.
 import argparse
 from pathlib import Path
 
-from src.command import run_command
-from src.errors import InputError
-from src.models.origin import FOREIGN_SUFFIXES, LEAST_STD, PADDINGS
+from src.config.open_keys import FOREIGN_SUFFIXES, LEAST_STD, PADDINGS
+from src.distributed.command import run_command
+from src.runtime.errors import InputError
 
 
 def main(argv=None) -> None:
     args = parse(argv)
 
-    from src.weights.checkpoint import Origin, write_backbone
+    from src.weights.checkpoint_file import Origin, write_backbone
     from src.weights.convert import convert, pixels_of, read_foreign
 
     converted = convert(read_foreign(args.input), str(args.input))

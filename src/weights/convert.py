@@ -11,10 +11,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from src.errors import InputError
-from src.models.origin import IMAGE_MEAN, IMAGE_STD, LEAST_STD
+from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, LEAST_STD
 from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
-from src.weights.checkpoint import strip_prefix
+from src.runtime.errors import InputError
+from src.weights.checkpoint_file import strip_prefix
 from src.weights.loading import CLASSIFIER_PREFIXES, SHOWN_NAMES, Match, match
 from src.weights.torch_file import as_float32, read_torch_file
 

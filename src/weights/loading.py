@@ -7,8 +7,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.errors import InputError
-from src.weights.checkpoint import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint, strip_prefix
+from src.runtime.errors import InputError
+from src.weights.checkpoint_file import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint, strip_prefix
 
 CLASSIFIER_PREFIXES = ("end_point.", "fc.", "classifier.")  # of an image classifier
 BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "module.")

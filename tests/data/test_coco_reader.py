@@ -3,8 +3,8 @@ import json
 import pytest
 
 from src.data.annotations import check_has_objects, without_empty
-from src.data.coco import coco_paths, read_coco
-from src.errors import InputError
+from src.data.coco_reader import coco_paths, read_coco
+from src.runtime.errors import InputError
 
 CLASSES = ("background", "cat", "dog")
 CATEGORIES = [{"id": 44, "name": "dog"}, {"id": 5, "name": "cat"}]

@@ -13,7 +13,7 @@ import pytest
 from src.data import dataset
 from src.data.dataset import CACHE_FOLDER, build_annotations, find_source
 from src.data.synthetic import write_dataset
-from src.errors import InputError
+from src.runtime.errors import InputError
 from tests.conftest import REPOSITORY
 
 ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd")
@@ -119,7 +119,7 @@ def test_errors_are_not_cached(own, reads):
 
 RANK = """
 import sys
-from src.config import parse_args
+from src.config.configuration import parse_args
 from src.data import dataset
 
 read = dataset.Source.read

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from src.data.images import Folder, read_image, read_size
-from src.errors import InputError
+from src.runtime.errors import InputError
 
 HEIGHT, WIDTH = 48, 80
 

@@ -23,7 +23,7 @@ from src.data.synthetic import write_dataset
 from src.data.workers import Prefetcher
 from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner
-from src.errors import InputError, RunError
+from src.runtime.errors import InputError, RunError
 from tests.conftest import REPOSITORY
 
 FIELDS = ("images", "assigned", "boxes", "labels", "image_ids")

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from src.data.charts import draw_summary, sample_order
 from src.data.dataset import build_annotations
+from src.data.split_chart import draw_summary, sample_order
 from src.data.summary import build_summary, summarise
-from src.data.txt import read_txt
+from src.data.txt_reader import read_txt
 from src.detection.anchors import AnchorGenerator, build_anchors
 from tests.references import slow_iou
 
@@ -14,7 +14,7 @@ CLASSES = ("background", "cat", "dog", "cow")
 @pytest.fixture
 def split(tmp_path, monkeypatch):
     """Two images of 100 x 50 with four cats and a dog, and one without objects."""
-    monkeypatch.setattr("src.data.txt.find_size", lambda *_: (100, 50))
+    monkeypatch.setattr("src.data.txt_reader.find_size", lambda *_: (100, 50))
     (tmp_path / "boxes.txt").write_text(
         "a.png 0,0,20,10,1 0,0,40,20,1 10,10,12,11,1\nb.png 50,0,90,20,2 0,0,100,50,1\nc.png\n"
     )
@@ -47,10 +47,8 @@ def test_objects_that_no_default_box_can_match(split):
     assert summary.unmatched[[2, 4]].tolist() == [True, True]
     line = summary.match_line()
     count = int(summary.unmatched.sum())
-    assert line.startswith(
-        f"{count} of 5 objects ({count / 5:.1%}) overlap no default box by IoU 0.5"
-    )
-    assert "the default boxes' are 20 to 40: consider another anchor_size" in line
+    assert line.startswith(f"{count} of 5 objects ({count / 5:.1%}) overlap no anchor by IoU 0.5")
+    assert "the anchors' are 20 to 40: consider another anchor_size" in line
     assert "consider" not in summary_of(split, positive_iou=0.0001).match_line()
 
 

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.txt import image_names, read_txt
-from src.errors import InputError
+from src.data.txt_reader import image_names, read_txt
+from src.runtime.errors import InputError
 
 CLASSES = ("background", "cat", "dog")
 

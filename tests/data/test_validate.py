@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from src.command import end_with_status
 from src.data.dataset import find_source
 from src.data.problems import Problems
 from src.data.synthetic import write_dataset
 from src.data.validate import check_images, main, report
+from src.distributed.command import end_with_status
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.voc import read_voc, voc_paths
-from src.errors import InputError
+from src.data.voc_reader import read_voc, voc_paths
+from src.runtime.errors import InputError
 
 CLASSES = ("background", "cat", "dog")
 

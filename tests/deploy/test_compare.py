@@ -7,7 +7,7 @@ import pytest
 
 from src.deploy.compare import Comparison, equals, reference
 from src.detection.postprocess import Detections, best_first
-from src.errors import NotFinite
+from src.runtime.errors import NotFinite
 from tests.references import random_boxes
 
 SIZE = (100, 120)
@@ -17,7 +17,7 @@ SUPPRESSION = {
 
 
 def some(count=30, seed=0):
-    """Default boxes that are the predictions, with logits of two classes."""
+    """Anchors that are the predictions, with logits of two classes."""
     rng = np.random.default_rng(seed)
     anchors = random_boxes(rng, count).astype(np.float32)
     return (

@@ -9,13 +9,13 @@ import pytest
 
 from src.deploy import export as export_module
 from src.deploy.export import Exporter, look_at
-from src.deploy.request import comparison_images
-from src.deploy.runtime import LOADERS, load_exported
+from src.deploy.export_request import comparison_images
+from src.deploy.exported import LOADERS, load_exported
+from src.deploy.formats import CLASSES, NAMES, describe, read_description
 from src.detection.anchors import build_anchors
-from src.errors import InputError, NotFinite, RunError
-from src.formats import CLASSES, NAMES, describe, read_description
 from src.models.folding import fold_norms
 from src.models.ssd import build_ssd
+from src.runtime.errors import InputError, NotFinite, RunError
 from tests.conftest import DEMO_RECIPE, small_keys
 from tests.networks import excite, stir_norms
 
@@ -35,7 +35,7 @@ WAYS = [
 
 @pytest.fixture(scope="module")
 def base(shapes, tmp_path_factory):
-    from src.config import make_config, read_recipe
+    from src.config.configuration import make_config, read_recipe
 
     keys = small_keys(shapes, tmp_path_factory.mktemp("export"))
     return make_config([(read_recipe(str(DEMO_RECIPE)), "demo"), (keys, ""), (KEYS, "")])
@@ -43,7 +43,7 @@ def base(shapes, tmp_path_factory):
 
 def network(cfg):
     """One that finds many things, and is not too sure of any."""
-    built = stir_norms(excite(build_ssd(cfg, build_anchors(cfg).boxes_per_cell)))
+    built = stir_norms(excite(build_ssd(cfg, build_anchors(cfg).anchors_per_cell)))
     weight = built.class_head.predictor.weight
     weight.set_data(weight.value() * 0.1)
     return built

@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from src.deploy.cells import Suppression
+from src.deploy.export_cells import Suppression
+from src.deploy.formats import OUTPUTS
 from src.deploy.onnx_graph import CANDIDATE, add_suppression
-from src.formats import OUTPUTS
 from tests.deploy.cases import CLASSES, DETECTIONS, MAX_IOU, THRESHOLD, P, cases, expected
 
 SETTINGS = {"score_threshold": THRESHOLD, "max_iou": MAX_IOU, "max_detections": DETECTIONS}

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from src.config import make_config
+from src.config.configuration import make_config
 from src.detection.anchors import (
     STRIDES,
     AnchorGenerator,
@@ -18,7 +18,7 @@ def test_base_recipe_has_51150_boxes_at_640():
     boxes = generator.boxes((640, 640))
     assert boxes.shape == (51150, 4)
     assert boxes.dtype == np.float32
-    assert generator.boxes_per_cell == 6
+    assert generator.anchors_per_cell == 6
     shapes = generator.level_shapes((640, 640))
     assert shapes == [(80, 80), (40, 40), (20, 20), (10, 10), (5, 5)]
 

@@ -3,14 +3,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from src.config import make_config
+from src.config.configuration import make_config
 from src.detection.anchors import build_anchors
 from src.detection.assign import BACKGROUND, IGNORED, Assigner, forced_boxes
 from tests.references import random_boxes, slow_iou
 
 
 def slow_assign(anchors, boxes, positive_iou):
-    """The rule in plain Python: threshold first, then a forced default box for every object."""
+    """The rule in plain Python: threshold first, then a forced anchor for every object."""
     assigned = []
     for anchor in anchors:
         overlaps = [slow_iou(anchor, box) for box in boxes]
@@ -55,7 +55,7 @@ def test_better_iou_keeps_a_forced_box_and_the_other_takes_its_next_best():
 
 
 def test_displaced_object_does_not_rob_a_better_one():
-    # rows: objects, columns: default boxes; object 1 loses column 0 and may not take column 1
+    # rows: objects, columns: anchors; object 1 loses column 0 and may not take column 1
     overlaps = np.array([[0.9, 0.0, 0.0], [0.8, 0.3, 0.2], [0.1, 0.5, 0.4]], np.float32)
     assert sorted(forced_boxes(overlaps)) == [(0, 0), (1, 2), (2, 1)]
 
@@ -68,7 +68,7 @@ def test_equals_plain_python(seed):
     corners = rng.uniform(0, 50, (5, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(4, 45, (5, 2))], axis=1)
     boxes = boxes.astype(np.float32)
-    boxes[4] = boxes[3] + np.float32(0.5)  # two objects that want the same default boxes
+    boxes[4] = boxes[3] + np.float32(0.5)  # two objects that want the same anchors
     found = Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(5))
     assert found.tolist() == slow_assign(anchors, boxes, 0.5)
 

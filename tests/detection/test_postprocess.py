@@ -3,7 +3,7 @@ import pytest
 
 from src.detection.boxes import encode
 from src.detection.postprocess import Detections, Postprocessor, rank_in_class
-from src.errors import NotFinite
+from src.runtime.errors import NotFinite
 from tests.references import random_boxes, slow_nms
 
 
@@ -45,7 +45,7 @@ def detect(deltas, logits, anchors, *, side=100, **changes):
 
 
 def apart(count):
-    """Default boxes (count,4) beside each other."""
+    """Anchors (count,4) beside each other."""
     return np.array([[i * 20.0, 0, i * 20 + 10, 10] for i in range(count)])
 
 

@@ -7,7 +7,7 @@ from src.detection.select import best_predictions, largest
 
 
 def slow_best(values, least, limit):
-    """The same by sorting all predictions, ties by default box and label."""
+    """The same by sorting all predictions, ties by anchor and label."""
     rows = [
         (-float(value), anchor, label)
         for anchor, row in enumerate(values)

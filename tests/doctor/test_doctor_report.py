@@ -2,10 +2,10 @@
 
 import pytest
 
-from src.config import make_config
+from src.config.configuration import make_config
 from src.doctor import report
-from src.doctor.findings import failed, ok
 from src.doctor.report import Names
+from src.runtime.plugins.findings import failed, ok
 
 NAMES = Names(
     home="/home/ada",

@@ -2,14 +2,14 @@
 
 import pytest
 
-from src.config import make_config
-from src.device import find_cards
+from src.config.configuration import make_config
+from src.distributed.launch import Launch
 from src.doctor import machine, memory
-from src.doctor.commands import Answer
-from src.doctor.findings import FAILED, OK, SKIPPED, failed, ok, skipped, summary
-from src.doctor.software import check_mindspore, check_numpy, check_python
-from src.errors import InputError
-from src.launch import Launch
+from src.runtime.device import find_cards
+from src.runtime.errors import InputError
+from src.runtime.plugins.commands import Answer
+from src.runtime.plugins.findings import FAILED, OK, SKIPPED, failed, ok, skipped, summary
+from src.runtime.plugins.software import check_mindspore, check_numpy, check_python
 
 MPIRUN = Answer("", "mpirun (Open MPI) 4.1.8\n\nReport bugs to http://www.open-mpi.org\n")
 LIBRARY = Answer("", "Open MPI v4.1.8, package: Open MPI, ident: 4.1.8, repo rev: v4.1.8\x00\n")

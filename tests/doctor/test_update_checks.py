@@ -3,8 +3,8 @@
 import pytest
 
 from src.doctor import comparison
-from src.doctor.commands import Answer
-from src.doctor.findings import FAILED, OK, SKIPPED
+from src.runtime.plugins.commands import Answer
+from src.runtime.plugins.findings import FAILED, OK, SKIPPED
 
 DONE = Answer("")
 MOMENTUM, ADAMW = ("momentum", "float32"), ("adamw", "float32")

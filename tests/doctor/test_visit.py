@@ -4,12 +4,12 @@ import signal
 
 import pytest
 
-from src.config import make_config
+from src.config.configuration import make_config
+from src.distributed.launch import Launch
 from src.doctor import trial, visit
-from src.doctor.commands import Answer
-from src.doctor.findings import ok
 from src.doctor.visit import Ended, Visit, raise_ended
-from src.launch import Launch
+from src.runtime.plugins.commands import Answer
+from src.runtime.plugins.findings import ok
 
 MAIN, OTHER = (Launch("mpirun", rank=rank, size=2) for rank in (0, 1))
 

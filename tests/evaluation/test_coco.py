@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.coco import read_coco
+from src.data.coco_reader import read_coco
 from src.data.dataset import build_annotations
 from src.data.loader import EvalSamples
-from src.data.voc import read_voc, voc_paths
+from src.data.voc_reader import read_voc, voc_paths
 from src.detection.boxes import encode
 from src.detection.postprocess import Postprocessor
-from src.errors import InputError, NotFinite
-from src.evaluation.coco import METRICS, evaluate, ground_truth
+from src.evaluation.coco_metric import METRICS, evaluate, ground_truth
 from src.evaluation.detect import detect_split
 from src.evaluation.results import BOX, CATEGORY, IMAGE, no_rows, write_results
-from src.inference import Inference, Model
+from src.prediction.inference import Inference, Model
+from src.runtime.errors import InputError, NotFinite
 from tests.datasets import object_xml
 from tests.references import bare_coco_stats
 
@@ -57,7 +57,7 @@ def split(tmp_path):
 class Oracle(Model):
     """A stand-in for the network that "predicts" given boxes.
 
-    Boxes are in the network's pixels; default box i of an image learns its box i perfectly.
+    Boxes are in the network's pixels; anchor i of an image learns its box i perfectly.
 
     Args:
         boxes_per_image: (boxes (G,4), labels (G,)) in the order that the images come in.

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from src.evaluation.coco import evaluate
-from src.evaluation.errors import find_errors
+from src.evaluation.coco_metric import evaluate
+from src.evaluation.error_kinds import find_errors
 from src.evaluation.matching import NOTHING, match_split
 from tests.datasets import make_rows, make_split
 from tests.evaluation.test_coco import CLASSES, results_of, split, truth_at  # noqa: F401

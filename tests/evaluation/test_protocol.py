@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from src.data.coco import read_coco
+from src.data.coco_reader import read_coco
 from src.data.dataset import build_annotations
 from src.detection.postprocess import build_postprocessor
-from src.errors import InputError
-from src.evaluation.coco import evaluate, ground_truth
+from src.evaluation.coco_metric import evaluate, ground_truth
 from src.evaluation.protocol import build_protocol, unusual_settings
+from src.runtime.errors import InputError
 from tests.datasets import make_split
 
 BOX = (0, 0, 40, 40)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.evaluation.voc import voc_ap50
+from src.evaluation.voc_metric import voc_ap50
 from tests.datasets import make_rows, make_split
 from tests.references import slow_iou
 

@@ -11,7 +11,7 @@ from tests.networks import excite, stir_norms
 
 def detector(backbone) -> SSD:
     return SSD(
-        backbone=resnet(backbone), num_classes=3, fpn_channels=16, head_depth=2, boxes_per_cell=2
+        backbone=resnet(backbone), num_classes=3, fpn_channels=16, head_depth=2, anchors_per_cell=2
     )
 
 

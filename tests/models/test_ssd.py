@@ -4,7 +4,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.config import make_config
+from src.config.configuration import make_config
 from src.models.complexity import count_costs
 from src.models.resnet import resnet
 from src.models.ssd import SSD, build_ssd, initialize
@@ -13,7 +13,7 @@ from src.models.ssd import SSD, build_ssd, initialize
 @pytest.fixture(scope="module")
 def full():
     """The base recipe's network; never run here."""
-    return build_ssd(make_config([]), boxes_per_cell=6)
+    return build_ssd(make_config([]), anchors_per_cell=6)
 
 
 def test_backbone_has_mindspores_names(full):
@@ -104,7 +104,7 @@ def test_outputs_follow_the_default_boxes(small):
     from src.detection.anchors import build_anchors
 
     generator = build_anchors(small)
-    network = build_ssd(small, generator.boxes_per_cell).set_train(False)
+    network = build_ssd(small, generator.anchors_per_cell).set_train(False)
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     deltas, logits = network(ms.Tensor(images))
     count = len(generator.boxes(small.image_size))
@@ -120,7 +120,7 @@ def test_head_order_is_row_column_box():
     """A head that copies one channel shows which prediction belongs to which cell."""
     from src.models.heads import SharedHead
 
-    head = SharedHead(channels=2, depth=0, levels=2, boxes_per_cell=2, outputs=3)
+    head = SharedHead(channels=2, depth=0, levels=2, anchors_per_cell=2, outputs=3)
     weight = np.zeros(head.predictor.weight.shape, np.float32)
     weight[:, 0, 1, 1] = 1  # every output is channel 0 at its own place ...
     head.predictor.weight.set_data(ms.Tensor(weight))

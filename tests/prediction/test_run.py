@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from src.detection.postprocess import Detections
-from src.errors import NotFinite
-from src.files import JsonList
 from src.prediction.run import Recorder, predict
 from src.prediction.sources import Frame
+from src.runtime.errors import NotFinite
+from src.runtime.files import JsonList
 
 BLACK = np.zeros((8, 10, 3), np.uint8)
 

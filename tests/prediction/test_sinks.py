@@ -6,9 +6,9 @@ import pytest
 
 from src.data.drawing import colour
 from src.detection.postprocess import Detections
-from src.errors import InputError
 from src.prediction.sinks import Pictures, VideoFile, draw, entry_of, plan_targets
 from src.prediction.sources import Frame, Video
+from src.runtime.errors import InputError
 
 FOUND = Detections(
     np.array([[10, 12, 40, 50], [60, 5, 90.126, 40]], np.float32),

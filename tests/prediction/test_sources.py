@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.errors import InputError
 from src.prediction.sources import Video, find_inputs, read_images
+from src.runtime.errors import InputError
 from tests.datasets import write_video
 
 

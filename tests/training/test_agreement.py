@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from src.data.problems import Unreadable
-from src.errors import InputError, RunError
-from src.interruption import Interruption
-from src.parallel import Ranks
+from src.distributed.ranks import Ranks
+from src.runtime.errors import InputError, RunError
+from src.runtime.signals import Interruption
 from src.training.agreement import Agreement, check_alike, check_same
 
 

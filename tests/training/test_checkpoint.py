@@ -7,11 +7,11 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.config import make_config
-from src.errors import InputError, RunError
-from src.training.checkpoint import Checkpoints, numbered
+from src.config.configuration import make_config
+from src.runtime.errors import InputError, RunError
+from src.training.checkpoints import Checkpoints, numbered
 from src.training.resume import best_on_disk, find_run, read_run, renumbered
-from src.weights.checkpoint import has_checksum, read_checkpoint
+from src.weights.checkpoint_file import has_checksum, read_checkpoint
 
 
 def parameters(value: float) -> dict:

@@ -7,7 +7,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
-from src.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
+from src.runtime.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
 from src.training.board import Board
 from src.training.progress import Progress, clock
 from src.training.run_log import RunLog

@@ -1,6 +1,6 @@
 import pytest
 
-from src.errors import InputError
+from src.runtime.errors import InputError
 from src.training.run_folder import clear, lock, newest_aside, set_aside
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from src.config import make_config
+from src.config.configuration import make_config
 from src.training.schedule import Schedule, build_schedule
 
 COSINE = Schedule(base_lr=0.05, warmup_ratio=0.266, warmup_steps=100, total_steps=1100)

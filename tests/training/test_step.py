@@ -6,13 +6,13 @@ import pytest
 from mindspore import nn, ops
 
 from src.data.loader import TrainBatch
-from src.losses import DetectionLoss
+from src.losses.detection_loss import DetectionLoss
 from src.models.layers import freeze, norm, use_float16
-from src.training.cells import LossNetwork
 from src.training.ema import MovingAverages, ema_decay
 from src.training.loss_scale import LossScale
 from src.training.optimizer import AdamW, Momentum
 from src.training.step import TrainStep
+from src.training.update_graphs import LossNetwork
 
 LR = 0.1
 
@@ -172,7 +172,7 @@ def test_ema_decay_rises_to_its_highest():
 
 
 class TinyDetector(nn.Cell):
-    """A convolution and a norm in place of a detector: 4 default boxes, 2 classes."""
+    """A convolution and a norm in place of a detector: 4 anchors, 2 classes."""
 
     def __init__(self):
         super().__init__()

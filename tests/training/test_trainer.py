@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 from mindspore.nn import cell as cell_module
 
-from src.config import make_config
+from src.config.configuration import make_config
+from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
 from src.data.dataset import build_annotations
 from src.data.synthetic import write_dataset
-from src.errors import InputError, RunError
-from src.evaluation.coco import evaluate
+from src.evaluation.coco_metric import evaluate
 from src.evaluation.detect import detect_with
-from src.files import without_nan
-from src.inference import load_network
-from src.interruption import Interrupted
-from src.models.origin import IMAGE_MEAN, IMAGE_STD
+from src.prediction.inference import load_network
+from src.runtime.errors import InputError, RunError
+from src.runtime.files import without_nan
+from src.runtime.signals import Interrupted
 from src.training import evaluator
 from src.training.continuation import go_back, take_up
 from src.training.profile import profile
 from src.training.resume import best_on_disk, find_run
 from src.training.run_log import RunLog
 from src.training.trainer import Trainer
-from src.weights.checkpoint import read_checkpoint
+from src.weights.checkpoint_file import read_checkpoint
 from tests.conftest import small_keys
 
 

@@ -10,13 +10,13 @@ import pytest
 from mindspore import nn
 from safetensors.numpy import save_file
 
-from src.errors import InputError
+from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
 from src.models.fpn import FPN
-from src.models.origin import IMAGE_MEAN, IMAGE_STD
 from src.models.resnet import resnet
 from src.models.ssd import SSD
+from src.runtime.errors import InputError
 from src.weights.__main__ import main
-from src.weights.checkpoint import read_checkpoint, read_origin
+from src.weights.checkpoint_file import read_checkpoint, read_origin
 from src.weights.convert import convert
 from src.weights.loading import load_backbone
 from tests.weights.golden.formula import EVERY, uniform, weight

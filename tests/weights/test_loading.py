@@ -2,9 +2,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.errors import InputError
 from src.models.resnet import resnet
 from src.models.ssd import SSD, initialize
+from src.runtime.errors import InputError
 from src.weights.loading import load_backbone, load_detector, load_for_finetuning
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.errors import InputError
+from src.runtime.errors import InputError
 from src.weights.torch_file import read_torch_file
 
 GOLDEN = Path(__file__).parent / "golden"

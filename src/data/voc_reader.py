@@ -1,0 +1,159 @@
+"""Reads Pascal VOC's folders: Annotations, JPEGImages, ImageSets."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Optional
+from xml.etree import ElementTree
+
+from src.data.annotations import Annotations
+from src.data.building import Builder, note_unlisted
+from src.data.images import SUFFIXES, Folder, read_size
+from src.data.problems import Problems
+from src.data.txt_reader import read_lines
+from src.runtime.errors import InputError
+from src.runtime.text import count
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+MAX_SIDE = 2**31  # pixels; sizes are held in 32 bits
+FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
+
+
+def voc_paths(root: str, split: str) -> tuple[Path, Path]:
+    """The split's list of images and the folder of images; InputError if one is missing."""
+    folder = Path(root)
+    for needed in (folder, folder / "Annotations", folder / "JPEGImages"):
+        if not os.path.isdir(needed):
+            raise InputError(
+                f"{needed}: no such folder; voc_root is the folder that holds Annotations, "
+                "JPEGImages and ImageSets"
+            )
+    names = folder / "ImageSets" / "Main" / f"{split}.txt"
+    if not os.path.isfile(names):
+        raise InputError(
+            f"{names}: no such file; check voc_root ({root}) and the split's name ({split})"
+        )
+    return names, folder / "JPEGImages"
+
+
+def read_voc(
+    path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
+) -> tuple[Annotations, Problems]:
+    """Reads a split; an image's id is the number of its line in the split's list.
+
+    Difficult objects are neither learnt nor counted, as in VOC's metric: they become regions that
+    are ignored. Boxes count pixels from 1 and include the last one, so xmin and ymin are
+    lowered by one.
+
+    Args:
+        path: ImageSets/Main/<split>.txt.
+        image_dir: JPEGImages.
+        classes: names, 'background' first.
+        drop_unlisted: leave out objects whose name is not in `classes`, rather than call them
+            errors.
+
+    Returns:
+        What is usable, and what is wrong with the rest.
+
+    Raises:
+        InputError: the list cannot be read.
+    """
+    problems = Problems(path)
+    builder = Builder()
+    label_of = {name: label for label, name in enumerate(classes[1:])}
+    unlisted: Counter = Counter()
+    file_of = image_files(Folder(image_dir))
+    line_of: dict[str, int] = {}
+    for number, name in listed(path):
+        try:
+            if name in line_of:
+                raise InputError(f"{name} is on line {line_of[name]} already")
+            line_of[name] = number
+            if name not in file_of:
+                raise InputError(f"no image {image_dir / name}.jpg")
+            root = parse_xml(annotation_file(image_dir, name))
+            size = image_size(root) or read_size(image_dir / file_of[name])
+        except InputError as error:
+            problems.error(f"line {number}", str(error))
+            continue
+        builder.add_image(file_of[name], number, size)
+        add_objects(builder, root, f"{name}.xml", label_of, unlisted, problems)
+    for name, number in sorted(unlisted.items()):
+        where = f"class {name!r} ({count(number, 'object')})"
+        note_unlisted(name, where, classes, problems, drop=drop_unlisted)
+    annotations = builder.build(
+        problems,
+        format="voc",
+        source=path,
+        image_dir=image_dir,
+        category_ids=tuple(range(1, len(classes))),
+    )
+    return annotations, problems
+
+
+def listed(path: Path) -> list[tuple[int, str]]:
+    """Line and name of every image in a split's list."""
+    lines = enumerate(read_lines(path), 1)
+    return [(number, text.strip()) for number, text in lines if text.strip()]
+
+
+def annotation_file(image_dir: Path, name: str) -> Path:
+    """Where the annotation of image `name` is."""
+    return image_dir.parent / "Annotations" / f"{name}.xml"
+
+
+def image_files(folder: Folder) -> dict[str, str]:
+    """The image file of each name without suffix; of several the first in SUFFIXES counts."""
+    found: dict[str, tuple[int, str]] = {}
+    for file in folder.listing(str(folder.path)):
+        name, suffix = os.path.splitext(file)
+        if suffix.lower() in SUFFIXES:
+            choice = (SUFFIXES.index(suffix.lower()), file)
+            found[name] = min(choice, found.get(name, choice))
+    return {name: file for name, (_, file) in found.items()}
+
+
+def parse_xml(path: Path) -> ElementTree.Element:
+    """The file's root element; InputError where it cannot be read."""
+    try:
+        return ElementTree.parse(path).getroot()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # or its encoding is unknown
+        raise InputError(f"{path}: not XML: {error}") from error
+
+
+def image_size(root: ElementTree.Element) -> Optional[tuple[int, int]]:
+    """Width and height that the annotation gives; None where it gives none."""
+    try:
+        width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))
+    except ValueError:
+        return None
+    return (width, height) if 0 < min(width, height) <= max(width, height) < MAX_SIDE else None
+
+
+def add_objects(
+    builder: Builder,
+    root: ElementTree.Element,
+    file: str,
+    label_of: dict[str, int],
+    unlisted: Counter,
+    problems: Problems,
+) -> None:
+    """Adds the objects of the image that was added last; counts those of unlisted classes."""
+    for position, item in enumerate(root.findall("object"), 1):
+        where = f"{file}, object {position}"
+        name = item.findtext("name", "").strip()
+        try:
+            x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{key}", "")) for key in CORNERS)
+            difficult = bool(int(item.findtext("difficult", "0")))
+        except ValueError:
+            problems.error(
+                where, "needs a bndbox of numbers xmin, ymin, xmax, ymax; difficult is 0 or 1"
+            )
+            continue
+        if name in label_of:
+            box = (x1 - FIRST_PIXEL, y1 - FIRST_PIXEL, x2, y2)
+            builder.add_box(where, box, label_of[name], difficult)
+        else:
+            unlisted[name] += 1

@@ -1,0 +1,96 @@
+"""What is to be exported, and where to: checked before MindSpore is imported."""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.config.configuration import Config
+from src.data.dataset import build_annotations
+from src.data.images import SUFFIXES as IMAGE_SUFFIXES
+from src.data.images import read_image
+from src.data.transforms import fit_image
+from src.deploy.formats import SUFFIXES, format_of
+from src.runtime.errors import InputError
+from src.runtime.files import check_file, make_output_folder
+
+COMPARED_IMAGES = 4  # on which a file is compared with the network
+MOST_ROWS = 8  # of a batch that get different images; each costs a forward pass
+
+
+def target_path(cfg: Config) -> Path:
+    """Where the file goes, with its suffix; its folder is made.
+
+    Raises:
+        InputError: the file cannot be exported like that.
+    """
+    if cfg.file_format == "AIR" and cfg.device_target != "Ascend":
+        raise InputError(
+            "file_format is AIR, which MindSpore writes on an Ascend card alone, but device_target "
+            f"is {cfg.device_target}; export MINDIR or ONNX"
+        )
+    if format_of(cfg.checkpoint_path):
+        raise InputError(f"{cfg.checkpoint_path}: is an exported file; expected a checkpoint")
+    if cfg.nms and cfg.suppression != "hard":
+        raise InputError(
+            f"suppression is {cfg.suppression}, which exported files cannot do; export with "
+            "--suppression=hard, or with --nms=False and let the program do it"
+        )
+    path = Path(cfg.file_name)
+    if not path.name:
+        raise InputError(f"--file_name is {cfg.file_name!r}; expected the path of a file")
+    suffix = SUFFIXES[cfg.file_format]
+    if format_of(str(path)) not in ("", cfg.file_format):
+        raise InputError(
+            f"--file_name is {cfg.file_name}, but --file_format is {cfg.file_format}; its suffix "
+            f"is {suffix}"
+        )
+    if path.suffix != suffix:
+        path = path.with_name(path.name + suffix)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; set --file_name to another name")
+    make_output_folder(str(path.parent), "file_name")
+    return path
+
+
+def comparison_images(cfg: Config) -> np.ndarray:
+    """The images (n,S,S,3) uint8 that the exported file is compared on.
+
+    There are at least two and, up to MOST_ROWS, as many as the file takes at once, so that no row
+    of a batch can pass for another.
+
+    Raises:
+        InputError: there is none, or one cannot be read.
+    """
+    keep_aspect = cfg.resize == "letterbox"
+    images = [
+        fit_image(read_image(path), cfg.image_size, keep_aspect=keep_aspect)[0]
+        for path in image_paths(cfg)[:COMPARED_IMAGES]
+    ]
+    count = max(len(images), min(max(cfg.export_batch, 2), MOST_ROWS))
+    return np.stack([changed(images[i % len(images)], i // len(images)) for i in range(count)])
+
+
+def changed(image: np.ndarray, times: int) -> np.ndarray:
+    """Another image for each number: itself at 0, else moved, every other one mirrored too."""
+    moved = np.roll(image, times * image.shape[1] // (MOST_ROWS + 1), axis=1)
+    return moved[:, ::-1] if times % 2 else moved
+
+
+def image_paths(cfg: Config) -> list[Path]:
+    """Images that `export_image` names, or else those of the split for evaluation."""
+    given = Path(cfg.export_image)
+    if cfg.export_image and given.is_dir():
+        found = sorted(p for p in given.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise InputError(f"{given}: no image in this folder; check --export_image")
+        return found
+    if cfg.export_image:
+        check_file(cfg, "export_image")
+        return [given]
+    try:
+        split = build_annotations(cfg, training=False)
+    except InputError as error:
+        raise InputError(
+            f"{error}; or name images to compare the file on with --export_image"
+        ) from None
+    return [split[index].path for index in range(min(len(split), COMPARED_IMAGES))]

@@ -1,0 +1,136 @@
+"""Exported files: suffixes, names of what goes in and out, and what describes them.
+
+An ONNX file holds its description as metadata, one JSON value a key; beside a MINDIR or AIR file it
+lies as FILE.yaml. Keys are those of the configuration, except that NAMES are the classes by label.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.runtime.errors import InputError
+from src.runtime.files import write_atomically
+
+SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
+RUNNABLE = ("MINDIR", "ONNX")  # here; AIR needs Ascend's own tools
+INPUT = "images"
+OUTPUTS = ("boxes", "scores", "labels")
+NAMES, CLASSES = "names", "classes"
+USE_KEYS = (  # of checkpoints too
+    "image_size", "resize", "score_threshold", "suppression", "nms_iou", "soft_sigma",
+    "class_agnostic", "candidates", "max_detections",
+)  # fmt: skip
+DESCRIPTION_KEYS = ("nms", "export_batch", *USE_KEYS)
+
+
+def check_detector(path: str) -> None:
+    """InputError unless the path is a file, a checkpoint or an exported one that can be run."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such file")
+    if format_of(path) not in ("", *RUNNABLE):
+        raise InputError(f"{path}: {format_of(path)} files can be run by Ascend's own tools alone")
+
+
+def chosen_detector(given: Mapping[str, Any]) -> str:
+    """The exported file or checkpoint that recipe and flags name, `model` or `checkpoint_path`.
+
+    Raises:
+        InputError: it is not there, is of the wrong kind, or both or none are named.
+    """
+    model, checkpoint = (str(given.get(key) or "") for key in ("model", "checkpoint_path"))
+    if model and checkpoint:
+        raise InputError("--checkpoint_path and --model are both given; expected one of them")
+    if not (model or checkpoint):
+        raise InputError("--checkpoint_path is needed, or --model with an exported detector")
+    if model and not format_of(model):
+        expected = " or ".join(SUFFIXES[name] for name in RUNNABLE)
+        raise InputError(f"{model}: expected {expected}; a checkpoint goes to --checkpoint_path")
+    if format_of(checkpoint):
+        raise InputError(f"{checkpoint}: is an exported detector, which goes to --model")
+    check_detector(model or checkpoint)
+    return model or checkpoint
+
+
+def format_of(path: str) -> str:
+    """MINDIR, ONNX or AIR, by the suffix; "" for any other file."""
+    return next((name for name, suffix in SUFFIXES.items() if path.endswith(suffix)), "")
+
+
+def description_path(path: Path) -> Path:
+    """The file beside an exported one that says what it does not."""
+    return path.with_name(path.name + ".yaml")
+
+
+def describe(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program has to know to use a detector that is exported by this configuration."""
+    described = {NAMES: list(cfg[CLASSES][1:])}
+    for key in DESCRIPTION_KEYS:
+        described[key] = list(cfg[key]) if isinstance(cfg[key], tuple) else cfg[key]
+    return described
+
+
+def write_description(described: Mapping[str, Any], path: Path) -> None:
+    """Writes the description beside the exported file at `path`."""
+    text = yaml.safe_dump(
+        dict(described), sort_keys=False, allow_unicode=True, default_flow_style=None
+    )
+    write_atomically(description_path(path), text)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The description of an exported file, as keys of the configuration.
+
+    Raises:
+        InputError: it is not there or damaged.
+    """
+    if format_of(str(path)) == "ONNX":
+        described, where = read_metadata(path), path
+    else:
+        described, where = read_beside(path), description_path(path)
+    missing = [key for key in (NAMES, *DESCRIPTION_KEYS) if key not in described]
+    if missing:
+        raise InputError(f"{where}: does not tell {', '.join(missing)}; was it made by export.py?")
+    if not isinstance(described[NAMES], list):
+        raise InputError(f"{where}: {NAMES} is {described[NAMES]!r}; expected a list")
+    names = described.pop(NAMES)
+    return {CLASSES: ["background", *names], **described}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of an ONNX file, values decoded; InputError where it is none."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except DecodeError as error:
+        raise InputError(f"{path}: not an ONNX file, or a damaged one") from error
+    known = (NAMES, *DESCRIPTION_KEYS)
+    found = {entry.key: entry.value for entry in model.metadata_props if entry.key in known}
+    try:
+        return {key: json.loads(value) for key, value in found.items()}
+    except ValueError as error:
+        raise InputError(f"{path}: its metadata are not those of export.py: {error}") from error
+
+
+def read_beside(path: Path) -> dict[str, Any]:
+    """What lies beside a file as its description; InputError where it cannot be read."""
+    beside = description_path(path)
+    try:
+        described = yaml.safe_load(beside.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{beside}: cannot be read: {error.strerror}; export.py writes it beside the file, it "
+            "holds the names of the classes"
+        ) from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{beside}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(described, dict):
+        raise InputError(f"{beside}: expected lines of 'key: value'")
+    return described

@@ -1,0 +1,106 @@
+"""How a command line starts and ends.
+
+A command line imports what it needs within its `main`: NumPy starts threads when it is imported,
+and `Interruption.watch` comes before them.
+"""
+
+import errno
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Optional
+
+from src.distributed.launch import Launch, find_launch, prepare_environment
+from src.runtime.errors import EXIT_FAILED, InputError, RankLost, RunError
+from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL
+from src.runtime.signals import Interrupted, Interruption
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EIO)
+SAVING, RESCUING, TELLING = 60.0, 10.0, 3.0  # seconds; see `head_start`
+
+
+def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = None) -> None:
+    """Calls `main` as a command line: watches for signals, and leaves with its status."""
+    os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
+    launch = end_with_status(find_launch)
+    prepare_environment(launch)
+    interruption = interruption or Interruption()
+    interruption.is_quiet = not launch.is_main
+    interruption.watch()
+    if launch.size == 1:
+        end_with_status(main)
+    else:
+        end_rank(main, launch)
+
+
+def end_rank(main: Callable[[], Any], launch: Launch) -> None:
+    """`end_with_status` for one of several ranks.
+
+    One that fails leaves without waiting for the others, as MPI otherwise would, and so ends the
+    job. What all of them meet with is told by the main rank alone.
+    """
+    try:
+        end_with_status(partial(after_main_rank, main, launch))
+        return
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else EXIT_FAILED * bool(end.code)
+    except BaseException:
+        status = EXIT_FAILED
+        with suppress(OSError):
+            print(f"rank {launch.rank} of {launch.size} failed:", file=sys.stderr)
+            traceback.print_exc()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if folder := multiprocessing.current_process()._config.get("tempdir"):
+        shutil.rmtree(folder, ignore_errors=True)  # of the data workers' sockets
+    os._exit(status)
+
+
+def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
+    """Calls `main`; what it raises is held back until the main rank, if it can, ended the job."""
+    try:
+        main()
+    except BaseException as error:
+        if not launch.is_main:
+            time.sleep(head_start(error))
+        raise
+
+
+def head_start(error: BaseException) -> float:
+    """Seconds that the main rank gets to end the job itself, so that the others need not."""
+    if isinstance(error, Interrupted):
+        return SAVING
+    # it saves, unless it is the one that is gone
+    return RESCUING if isinstance(error, RankLost) else TELLING
+
+
+def end_with_status(main: Callable[[], Any]) -> Any:
+    """What `main` returns; SystemExit with the status of what it raises, which is told in a line.
+
+    An error the user can mend is status 2, a run that cannot go on status 1, Ctrl-C and SIGTERM are
+    130 and 143.
+    """
+    try:
+        return main()
+    except (InputError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except Interrupted as interrupted:
+        sys.exit(interrupted.exit_status)
+    except KeyboardInterrupt:  # by way of a thread that was started before `watch`
+        print("SIGINT: leaving at once", file=sys.stderr)
+        sys.exit(Interrupted(signal.SIGINT).exit_status)
+    except OSError as error:
+        if error.errno not in (*NO_ROOM, *NOT_ALLOWED):
+            raise
+        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        sys.exit(EXIT_FAILED)

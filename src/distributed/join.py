@@ -1,0 +1,92 @@
+"""How a process sets up its device and finds the other ranks of its job."""
+
+import os
+import sys
+from typing import Optional
+
+import mindspore as ms
+from mindspore import communication
+
+from src.distributed.launch import VISIBLE_CARDS, Launch, card_of_rank
+from src.distributed.mpi import MpiRanks
+from src.distributed.msrun import ClusterRanks
+from src.distributed.ranks import Ranks
+from src.runtime.device import find_cards, select_device, set_cpu_threads, tune_gpu
+from src.runtime.errors import RunError
+from src.runtime.signals import Interruption
+
+
+def build_device(
+    cfg, launch: Optional[Launch] = None, interruption: Optional[Interruption] = None
+) -> Ranks:
+    """Sets up the device that the configuration asks for, and lets this rank join its job.
+
+    Args:
+        launch: what started this process; None for one on its own.
+        interruption: of this process.
+
+    Raises:
+        InputError: MindSpore finds no such device, or none for this rank.
+    """
+    launch = launch or Launch()
+    if launch.is_scheduler:
+        serve_as_scheduler(launch)
+    device_id = cfg.device_id
+    if launch.size > 1:
+        device_id = find_card(cfg.device_target, launch.local_rank)
+    select_device(cfg.device_target, device_id)
+    if cfg.device_target == "GPU":
+        tune_gpu(conv_algorithm=cfg.conv_algorithm, tf32=cfg.tf32)
+    ranks = join(
+        launch,
+        device=cfg.device_target,
+        timeout=cfg.rank_timeout,
+        interruption=interruption or Interruption(),
+    )
+    if cfg.device_target == "CPU":
+        set_cpu_threads(cfg.cpu_threads or ranks.cores())
+    return ranks
+
+
+def find_card(target: str, local_rank: int) -> int:
+    """The card of a rank, see `card_of_rank`; 0 on CPU. InputError if there is none."""
+    if target == "CPU":
+        return 0
+    return card_of_rank(
+        local_rank,
+        cards=find_cards(target),
+        target=target,
+        is_restricted=VISIBLE_CARDS[target] in os.environ,
+    )
+
+
+def join(launch: Launch, *, device: str, timeout: float, interruption: Interruption) -> Ranks:
+    """This rank among those of the job; call it once, when the device is set up.
+
+    Args:
+        launch: what started it.
+        device: CPU, GPU or Ascend.
+        timeout: seconds that a rank may take for an update or a batch; see Watchdog.
+        interruption: of this process.
+
+    Raises:
+        RunError: the ranks do not find each other.
+    """
+    if launch.size == 1:
+        return Ranks()
+    options = {"timeout": timeout, "interruption": interruption}
+    if launch.by == "msrun":
+        return ClusterRanks(launch, **options)
+    return MpiRanks(launch, device, **options)
+
+
+def serve_as_scheduler(launch: Launch) -> None:
+    """What msrun's scheduler does: lets the ranks find each other, and ends when they have."""
+    if launch.size > 1:
+        ms.set_device("CPU")
+        try:
+            communication.init()  # waits for them
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"the scheduler misses a rank: {reason}") from error
+    sys.exit(0)

@@ -1,0 +1,92 @@
+"""Ranks that mpirun started."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import communication
+
+from src.distributed.gradient_sum import GraphSum, HostSum, SumOverRanks
+from src.distributed.launch import Launch
+from src.distributed.ranks import MAIN, MARGIN, SeveralRanks, check_size
+from src.runtime.errors import RankLost
+
+SIGNAL_GRACE = 0.3  # seconds; mpirun ends a job with a signal, and 1 s later with SIGKILL
+# Seconds between two looks, more of them the longer the wait; waiting in MPI itself takes a core.
+# Ranks of cards, which are alike, meet within SPIN, in which looks follow one another at once.
+SPIN, POLL, POLLED_SHARE, LONGEST_POLL = 0.0003, 0.0005, 0.02, 0.05
+
+
+class MpiRanks(SeveralRanks):
+    """Ranks that mpirun started: they talk by mpi4py.
+
+    Args:
+        device: CPU, GPU or Ascend. On the latter two MindSpore adds up the gradients.
+    """
+
+    def __init__(self, launch: Launch, device: str, **options: Any):
+        super().__init__(launch, **options)
+        from mpi4py import MPI  # begins what only mpirun's processes can
+
+        self.sum_in_place = MPI.IN_PLACE
+        self.comm = MPI.COMM_WORLD
+        self.is_in_graphs = device != "CPU"
+        check_size((self.comm.rank, self.comm.size), launch, "mpi4py")
+        if self.is_in_graphs:
+            communication.init({"GPU": "nccl", "Ascend": "hccl"}[device])
+
+    def describe(self) -> str:
+        return "MPI, gradients by " + ("MindSpore" if self.is_in_graphs else "host buffers")
+
+    def gather(self, value: Any) -> list:
+        self._wait()
+        return self.comm.allgather(value)
+
+    def gather_to_main(self, value: Any) -> list:
+        self._wait()
+        return self.comm.gather(value, root=MAIN) or []
+
+    def from_main(self, value: Any) -> Any:
+        self._wait()
+        return self.comm.bcast(value, root=MAIN)
+
+    def same(self, number: float) -> float:
+        # kernels of the CPU are the same on all ranks, those of cards may add up in any order; the
+        # ranks have just met in a sum, so nothing is waited for first
+        return self.comm.bcast(number, root=MAIN) if self.is_in_graphs else number
+
+    def broadcast(self, parameters: Sequence[ms.Parameter]) -> None:
+        self._wait()
+        for parameter in parameters:
+            array = parameter.asnumpy().copy()
+            self.comm.Bcast(array, root=MAIN)
+            parameter.set_data(ms.Tensor(array))
+
+    def make_sum(self, weights, statistics, numbers):
+        if self.is_in_graphs:
+            return GraphSum(SumOverRanks(weights, statistics, numbers, ranks=self.size))
+        return HostSum(weights, statistics, numbers, ranks=self.size, add_up=self._add_up)
+
+    def _add_up(self, flat: np.ndarray) -> None:
+        """Replaces an array by its sum over the ranks."""
+        self.comm.Allreduce(self.sum_in_place, flat)
+
+    def _meet(self, patience: float) -> None:
+        """Waits gently: a call of MPI that blocks would take a core from those it waits for."""
+        started = time.monotonic()
+        request = self.comm.Ibarrier()
+        while not request.Test():
+            waited = time.monotonic() - started
+            # were another one to leave, which has nothing to save, a late one would wait in MPI
+            if self.is_main and waited > SIGNAL_GRACE + self.watchdog.slowest_lap():
+                self.interruption.check()
+            if waited > patience:
+                raise RankLost(
+                    f"rank {self.rank} waited {waited:.0f} s for another one, which neither came "
+                    f"nor ended: that is {MARGIN:.0f} s more than a rank may take; a higher "
+                    "--rank_timeout allows more"
+                )
+            if waited > SPIN:
+                time.sleep(min(max(waited * POLLED_SHARE, POLL), LONGEST_POLL))

@@ -1,0 +1,185 @@
+"""The report's charts of metrics: a figure each, with the numbers it shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from src.evaluation.coco_metric import LARGE_AREA, SMALL_AREA, Metrics
+from src.evaluation.curves import RECALLS
+from src.evaluation.report.table import number
+
+BLUE, LIGHT, RED, GREEN, GREY = "#2463a8", "#9dc1e6", "#c23b3b", "#2b8a4b", "#8a8a8a"
+WIDTH = 8.0  # inches
+LONGEST_NAME = 24  # letters of a class that charts show
+MOST_IN_LEGEND = 10  # curves
+CURVE_IOUS = {0: "0.50", 2: "0.60", 4: "0.70", 6: "0.80", 8: "0.90"}  # by index
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure and its numbers.
+
+    Attributes:
+        name: of its files.
+        title: of its section.
+        text: how to read it, in a sentence or two.
+        figure: drawn.
+        header, rows: its numbers as a table.
+    """
+
+    name: str
+    title: str
+    text: str
+    figure: Figure
+    header: Sequence[str]
+    rows: Sequence[Sequence]
+
+
+def new_figure(height: float, columns: int = 1) -> tuple[Figure, list]:
+    """An empty figure with its axes, beside each other."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes)
+
+
+def short(name: str) -> str:
+    """A class name as charts show it."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
+
+
+def class_chart(metrics: Metrics) -> Chart:
+    """AP and AP50 of each class."""
+    pairs = sorted(
+        ((ap, metrics.by_class["AP50"][name], name) for name, ap in metrics.class_ap.items()),
+        key=lambda entry: (np.isnan(entry[0]), -entry[0]),
+    )
+    figure, (axes,) = new_figure(1 + 0.22 * len(pairs))
+    places = np.arange(len(pairs))
+    wide = axes.barh(places, np.nan_to_num([p[1] for p in pairs]), color=LIGHT, label="AP50")
+    axes.barh(places, [p[0] for p in pairs], color=BLUE, height=0.5, label="AP")
+    texts = [f"{number(ap)}, {number(ap50)}" for ap, ap50, _ in pairs]
+    axes.bar_label(wide, texts, padding=3, fontsize=8)
+    axes.set_yticks(places, [short(p[2]) for p in pairs], parse_math=False)
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.set_xlim(0, 1.15)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.legend(loc="lower right")
+    return Chart(
+        "classes",
+        "AP by class",
+        "Best class first. A wide gap between AP50 and AP is a class that is found but placed "
+        "loosely.",
+        figure,
+        ("class", "AP", "AP50"),
+        [(name, ap, ap50) for ap, ap50, name in pairs],
+    )
+
+
+def curve_chart(metrics: Metrics) -> Chart:
+    """Precision over recall: mean of the classes at several IoUs, and each class at 0.5."""
+    curves = metrics.precision[..., 0]  # (10,101,K)
+    counted = curves[0].max(axis=0) > -1  # (K,)
+    figure, (left, right) = new_figure(3.8, 2)
+    columns: list[tuple[str, np.ndarray]] = []
+    for index, iou in CURVE_IOUS.items():
+        mean = curves[index][:, counted].mean(axis=1) if counted.any() else np.full(101, np.nan)
+        columns.append((f"mean at IoU {iou}", mean))
+        left.plot(RECALLS, mean, color=BLUE, alpha=1 - index / 12, label=f"IoU {iou}")
+    shown = extremes(metrics.by_class["AP50"])
+    for label, name in enumerate(metrics.class_ap):
+        values = np.where(curves[0, :, label] > -1, curves[0, :, label], np.nan)
+        columns.append((f"{name} at IoU 0.50", values))
+        if name in shown:
+            right.plot(RECALLS, values, lw=0.9, label=short(name))
+    left.legend(loc="upper right", fontsize=8)
+    for text in right.legend(loc="upper right", fontsize=8).get_texts():
+        text.set_parse_math(False)
+    which = "each class" if len(shown) == len(metrics.class_ap) else "the best and worst classes"
+    for axes, title in ((left, "mean of the classes"), (right, f"{which}, IoU 0.50")):
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
+    return Chart(
+        "precision_recall",
+        "Precision and recall",
+        "How many detections are right as more and more objects are found. AP is the area below.",
+        figure,
+        ("recall", *(name for name, _ in columns)),
+        np.column_stack([RECALLS, *(values for _, values in columns)]).round(5).tolist(),
+    )
+
+
+def extremes(values: dict[str, float]) -> set[str]:
+    """The names with the highest and the lowest values, MOST_IN_LEGEND of them."""
+    order = sorted((name for name in values if not np.isnan(values[name])), key=values.get)
+    half = MOST_IN_LEGEND // 2
+    return set(order if len(order) <= MOST_IN_LEGEND else order[:half] + order[-half:])
+
+
+def size_chart(metrics: Metrics) -> Chart:
+    """AP and AP50 by the size of objects."""
+    rows = []
+    for index, (name, count) in enumerate(metrics.objects.items()):
+        curves = metrics.precision[..., index]  # (10,101,K)
+        counted = curves[0].max(axis=0) > -1
+        values = [c[..., counted].mean() if counted.any() else np.nan for c in (curves, curves[0])]
+        rows.append((name, count, *map(float, values)))
+    figure, (axes,) = new_figure(3)
+    places = np.arange(len(rows))
+    for shift, column, colour, name in ((-0.2, 2, BLUE, "AP"), (0.2, 3, LIGHT, "AP50")):
+        values = [row[column] for row in rows]
+        bars = axes.bar(places + shift, np.nan_to_num(values), 0.4, color=colour, label=name)
+        axes.bar_label(bars, [number(value) for value in values], padding=2)
+    small, large = (round(area**0.5) for area in (SMALL_AREA, LARGE_AREA))
+    sides = ("", f"\nup to {small} px", f"\n{small} to {large} px", f"\nabove {large} px")
+    axes.set_xticks(places, [f"{r[0]}{s}\n{r[1]:,} objects" for r, s in zip(rows, sides)])
+    axes.set_ylim(0, 1.1)
+    axes.legend(loc="upper left")
+    return Chart(
+        "sizes",
+        "AP by object size",
+        "Sizes as COCO has them: the root of an object's area in pixels of the image. The area is "
+        "the annotation file's, that of an outline perhaps, or else that of the box.",
+        figure,
+        ("size", "objects", "AP", "AP50"),
+        rows,
+    )
+
+
+def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
+    """Loss and AP in the course of the training run.
+
+    Args:
+        losses: (step, loss) of each logged update.
+        evaluations: (step, AP, AP50) of each evaluation.
+    """
+    figure, (left, right) = new_figure(3, 2)
+    if losses:
+        left.plot(*zip(*losses), color=BLUE, lw=1)
+    left.set(title="loss", xlabel="update")
+    if evaluations:
+        steps, ap, ap50 = zip(*evaluations)
+        right.plot(steps, ap, "o-", color=BLUE, ms=3, label="AP")
+        right.plot(steps, ap50, "o-", color=LIGHT, ms=3, label="AP50")
+        right.legend(loc="lower left")
+    else:
+        right.text(0.5, 0.5, "not evaluated", ha="center", transform=right.transAxes)
+    right.set(title="AP", xlabel="update")
+    for axes in (left, right):
+        axes.set_xlim(left=0)
+    right.set_ylim(0, 1)
+    rows = [(step, "loss", loss) for step, loss in losses]
+    for step, ap, ap50 in evaluations:
+        rows += [(step, "AP", ap), (step, "AP50", ap50)]
+    return Chart(
+        "training",
+        "The training run",
+        "From metrics.jsonl of the run that the checkpoint is of.",
+        figure,
+        ("update", "what", "value"),
+        rows,
+    )

@@ -1,0 +1,183 @@
+"""The report: a page with everything in it, and its figures and numbers as files."""
+
+import base64
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+
+from src.data.annotations import Annotations, Record
+from src.evaluation.coco_metric import Metrics
+from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
+from src.evaluation.error_kinds import find_errors
+from src.evaluation.matching import Matches, match_split
+from src.evaluation.report.charts import Chart, class_chart, curve_chart, run_chart, size_chart
+from src.evaluation.report.diagnoses import (
+    calibration_chart,
+    confusion_chart,
+    error_chart,
+    threshold_chart,
+)
+from src.evaluation.report.pictures import Flawed, draw_images, flawed_images
+from src.evaluation.report.table import number
+from src.runtime.files import write_atomically
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+DPI = 110
+QUALITY = 85  # of JPEGs
+PAGE, PICTURES = "report.html", "pictures"
+CHARTS = (
+    "errors", "precision_recall", "thresholds", "confusion", "calibration", "sizes", "classes",
+    "training",
+)  # fmt: skip
+
+
+def write_report(
+    folder: Path,
+    *,
+    title: str,
+    names: Sequence[str],
+    annotations: Annotations,
+    rows: np.ndarray,
+    metrics: Metrics,
+    drawn_score: float,
+    pictures: int,
+    run_folder: Path,
+) -> Path:
+    """Writes report.html into the folder, and each chart as PNG and CSV.
+
+    Args:
+        title: says what was evaluated on what, and by which protocol.
+        names: of the classes, by label.
+        annotations: the images that were counted.
+        rows: (R,7) detections in COCO's array form.
+        drawn_score: detections of a lower score are neither drawn nor confused with anything.
+        pictures: of so many of the worst images.
+        run_folder: of the training run, whose log is shown if it is there.
+
+    Returns:
+        The page: one file that needs no other.
+    """
+    matches = match_split(annotations, rows)
+    charts = make_charts(annotations, matches, metrics, names, drawn_score)
+    if run := read_run(run_folder):
+        charts.append(run_chart(*run))
+    objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
+    flawed = flawed_images(annotations, matches, drawn_score)
+    worst = flawed[:pictures]
+    drawn = draw_images(annotations, names, matches, [f.image for f in worst], drawn_score)
+    page = render(
+        title=title,
+        made=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        metrics=metrics,
+        objects=objects.tolist(),
+        detections=len(rows),
+        charts=charts,
+        figures={chart.name: write_chart(chart, folder) for chart in charts},
+        flawed=len(flawed),
+        images=len(annotations),
+        worst=list(write_pictures(worst, drawn, folder / PICTURES)),
+        least=drawn_score,
+        number=number,
+    )
+    write_atomically(folder / PAGE, page)
+    return folder / PAGE
+
+
+def render(**values: Any) -> str:
+    """The page with these values, whose text is escaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**values)
+
+
+def make_charts(
+    annotations: Annotations,
+    matches: Matches,
+    metrics: Metrics,
+    names: Sequence[str],
+    drawn_score: float,
+) -> list[Chart]:
+    """The charts of an evaluation, in the order of the page; see `write_report`."""
+    charts = []
+    if len(matches.score):  # else there is nothing to see in them
+        confusion = confusion_matrix(annotations, matches, drawn_score)
+        charts = [
+            error_chart(find_errors(annotations, matches)),
+            curve_chart(metrics),
+            threshold_chart(trade_off(annotations, matches)),
+            confusion_chart(confusion, names, drawn_score),
+            calibration_chart(calibrate(matches)),
+        ]
+    return [*charts, size_chart(metrics), class_chart(metrics)]
+
+
+def clear_report(folder: Path) -> None:
+    """Deletes what an earlier `write_report` left in the folder, and nothing else."""
+    names = [f"{name}.{suffix}" for name in CHARTS for suffix in ("png", "csv")]
+    for path in [folder / name for name in (PAGE, *names)]:
+        path.unlink(missing_ok=True)
+    for path in (folder / PICTURES).glob("*.jpg"):
+        if path.stem.lstrip("-").isdigit():  # an image id
+            path.unlink()
+
+
+def read_run(folder: Path) -> tuple[list[tuple], ...]:
+    """Losses and evaluations that a training run has logged in its folder; () without a log."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return ()
+    losses, evaluations = [], []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:  # of a run that was cut off
+            continue
+        if record.get("kind") == "step" and record.get("loss") is not None:
+            losses.append((record["step"], record["loss"]))
+        elif record.get("kind") == "evaluation":
+            values = [math.nan if record[n] is None else record[n] for n in ("AP", "AP50")]
+            evaluations.append((record["step"], *values))
+    return losses, evaluations
+
+
+def write_chart(chart: Chart, folder: Path) -> str:
+    """Writes the chart as PNG and CSV; returns the PNG as a data URL."""
+    picture = io.BytesIO()
+    chart.figure.savefig(picture, format="png", dpi=DPI)
+    write_atomically(folder / f"{chart.name}.png", picture.getvalue())
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(chart.header)
+    for row in chart.rows:  # nan is an empty cell
+        writer.writerow(["" if isinstance(v, float) and math.isnan(v) else v for v in row])
+    write_atomically(folder / f"{chart.name}.csv", table.getvalue())
+    return data_url(picture.getvalue(), "png")
+
+
+def write_pictures(
+    worst: Sequence[Flawed], drawn: Iterable[tuple[int, Record, np.ndarray]], folder: Path
+) -> Iterator[dict]:
+    """Writes drawn images as JPEG; yields each as the page shows it."""
+    flaws = {flawed.image: flawed for flawed in worst}
+    for index, record, picture in drawn:
+        _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        write_atomically(folder / f"{record.image_id}.jpg", data.tobytes())
+        yield {
+            "name": str(record.path),
+            "false": flaws[index].false,
+            "missed": flaws[index].missed,
+            "picture": data_url(data.tobytes(), "jpeg"),
+        }
+
+
+def data_url(data: bytes, kind: str) -> str:
+    """An image's bytes as a URL that holds them."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

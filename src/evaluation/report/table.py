@@ -1,0 +1,29 @@
+"""The numbers of an evaluation as text."""
+
+import numpy as np
+
+from src.evaluation.coco_metric import Metrics
+
+WIDTH = 9  # of a column
+
+
+def metrics_table(metrics: Metrics, title: str) -> str:
+    """The twelve numbers and those of each class as aligned text; "-" where no object counts."""
+    lines = [title]
+    names = list(metrics.overall)
+    for row in (names[:6], names[6:12], names[12:]):  # precisions, recalls, those of VOC
+        if row:
+            lines.append("  ".join(f"{name:>{WIDTH}}" for name in row))
+            lines.append("  ".join(f"{number(metrics.overall[name]):>{WIDTH}}" for name in row))
+    columns = metrics.by_class
+    width = max(len(name) for name in metrics.class_ap)
+    lines.append("  ".join([f"{'class':<{width}}", *(f"{name:>6}" for name in columns)]))
+    for name in metrics.class_ap:
+        values = [f"{number(column[name]):>6}" for column in columns.values()]
+        lines.append("  ".join([f"{name:<{width}}", *values]))
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three decimals, or "-" for nan."""
+    return "-" if np.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,136 @@
+"""A trained detector as other programs use it: an image in, objects out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Union
+
+import numpy as np
+
+from src.config.configuration import Config, make_config
+from src.data.images import read_image
+from src.data.transforms import fit_image
+from src.deploy.formats import CLASSES, USE_KEYS, check_detector, format_of, read_description
+from src.detection.postprocess import Detections, build_postprocessor
+from src.prediction.exported_model import build_exported
+from src.prediction.inference import Inference, Outputs, build_inference, load_network
+from src.runtime.device import set_up_device
+from src.runtime.errors import InputError
+from src.weights.checkpoint_file import run_config
+
+# what a checkpoint says of the detector that it holds: how it is used, and what its network is
+DETECTOR_KEYS = (
+    CLASSES, *USE_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
+    "min_scale", "max_scale", "ssd_aspect_ratios", "backbone", "padding", "image_mean", "image_std",
+    "fpn_channels", "head_depth",
+)  # fmt: skip
+
+
+class Objects(NamedTuple):
+    """What is in an image: boxes (D,4) in its pixels, scores (D,), class names; best first."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    names: list[str]
+
+
+class Detector:
+    """Finds objects in images.
+
+    Args:
+        inference: makes detections of batches.
+        names: of the classes, by label.
+        keep_aspect: how images get to the input size, see `fit_image`.
+        batch_size: images that go through the network at once, at most.
+    """
+
+    def __init__(
+        self, inference: Inference, names: Sequence[str], *, keep_aspect: bool, batch_size: int
+    ):
+        self.inference = inference
+        self.names = tuple(names)
+        self.keep_aspect = keep_aspect
+        self.batch_size = batch_size
+
+    @classmethod
+    def load(cls, path: Union[str, Path], **keys) -> "Detector":
+        """A detector from a checkpoint of a training run, or an exported .mindir or .onnx file.
+
+        Args:
+            keys: of config/default.yaml, for other values than the file's: score_threshold=0.5,
+                device_target="GPU", say.
+
+        Raises:
+            InputError: the file is not there or is none, or does not tell its classes.
+        """
+        path = str(path)
+        which = "model" if format_of(path) else "checkpoint_path"
+        given = {"eval_batch_size": 1, **keys, which: path}
+        cfg = make_config([(described(path), path), (given, "Detector.load()")])
+        set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
+        return build_detector(cfg)
+
+    def __call__(self, image: Union[str, Path, np.ndarray]) -> Objects:
+        """Objects in an image file, or in an image (H,W,3) uint8 RGB."""
+        if isinstance(image, (str, Path)):
+            image = read_image(Path(image))
+        (found,) = self.detect([image])
+        return Objects(found.boxes, found.scores, [self.names[label] for label in found.labels])
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """Detections in each of the images (H,W,3) uint8 RGB, at most `batch_size` of them."""
+        if not images:
+            return []
+        outputs, scales = self.look(images)
+        return [self.thin_out(outputs, scales, row, image) for row, image in enumerate(images)]
+
+    def look(self, images: Sequence[np.ndarray]) -> tuple[list[Outputs], np.ndarray]:
+        """The device's part of `detect`: outputs, and scales (n,sizes,2) of each image."""
+        for image in images:
+            if not isinstance(image, np.ndarray):
+                raise InputError(f"an image is a {type(image).__name__}; expected an array")
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise InputError(f"an image is {image.dtype} {image.shape}; expected uint8 (H,W,3)")
+        if len(images) > self.batch_size:
+            raise InputError(
+                f"{len(images)} images at once; the detector takes {self.batch_size}, load it with "
+                "another eval_batch_size"
+            )
+        fitted = [
+            [fit_image(image, size, keep_aspect=self.keep_aspect) for image in images]
+            for size in self.inference.sizes
+        ]
+        batches = [np.stack([picture for picture, _ in of_size]) for of_size in fitted]
+        scales = np.stack([[scale for _, scale in of_size] for of_size in fitted], axis=1)
+        return self.inference.forward(batches), scales
+
+    def thin_out(
+        self, outputs: list[Outputs], scales: np.ndarray, row: int, image: np.ndarray
+    ) -> Detections:
+        """The host's part of `detect`, for one image of the batch."""
+        size = np.array([image.shape[1], image.shape[0]], np.float32)
+        return self.inference.detections(outputs, row, scales[row], size)
+
+
+def described(path: str) -> dict:
+    """What a checkpoint or an exported file says of its detector; InputError where it is none."""
+    check_detector(path)
+    if format_of(path):
+        return read_description(Path(path))
+    config = run_config(path)
+    return {name: config[name] for name in DETECTOR_KEYS if name in config}
+
+
+def build_detector(cfg: Config) -> Detector:
+    """The detector of `model` or else of `checkpoint_path`."""
+    if cfg.model:
+        inference = build_exported(cfg)
+    else:
+        inference = build_inference(
+            cfg, load_network(cfg), build_postprocessor(cfg), cfg.eval_batch_size
+        )
+    return Detector(
+        inference,
+        cfg.classes[1:],
+        keep_aspect=cfg.resize == "letterbox",
+        batch_size=cfg.eval_batch_size,
+    )

@@ -1,0 +1,117 @@
+"""Checks of paths that a user gives, before any work is done with them."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Union
+
+from src.runtime.errors import InputError
+
+REPOSITORY = Path(__file__).parents[2]
+FILE_MODE = 0o644  # MindSpore writes files that only their owner may read
+
+WHERE_FROM = {
+    "pretrained": "; ckpt/README.md says what to put there, --pretrained= starts from scratch"
+}
+
+
+def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> None:
+    """InputError unless the key names a file that can be read or, if not `needed`, is empty."""
+    path = cfg[key]
+    if not path and not needed:
+        return
+    if not path:
+        raise InputError(f"--{key} is needed")
+    if not os.path.isfile(path):  # unlike Path.is_file, never raises
+        raise InputError(f"{path}: no such file; check --{key}{WHERE_FROM.get(key, '')}")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: no permission to read it; check --{key}")
+
+
+def make_output_folder(path: str, key: str = "output_path") -> Path:
+    """The folder, made if it is not there; InputError where it cannot be written to."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable_{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written to: {error.strerror}; set --{key} to another place"
+        ) from error
+    return folder
+
+
+def to_json(value: Any) -> str:
+    """The value on one line; nan and infinity, which json does not know, become null."""
+    return json.dumps(without_nan(value), allow_nan=False)
+
+
+def without_nan(value: Any) -> Any:
+    """The value with None for every nan and infinity in its dicts and lists."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_atomically(path: Path, content: Union[str, bytes]) -> None:
+    """Writes the content beside `path` and moves it there; makes the folder if need be."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    with naming(path):
+        try:
+            beside.write_bytes(data)
+            os.replace(beside, path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+class JsonList:
+    """Writes a json list entry by entry, a line each, beside `path`, and moves it there at the end.
+
+    What an exception interrupts leaves nothing.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.beside = path.with_name(f".{path.name}.part")
+        self.count = 0
+
+    def __enter__(self) -> "JsonList":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with naming(self.path):
+            self.file = self.beside.open("w", encoding="utf-8")
+            self.file.write("[")
+        return self
+
+    def append(self, entry: Any) -> None:
+        """Writes one more."""
+        with naming(self.path):
+            self.file.write((",\n" if self.count else "\n") + to_json(entry))
+        self.count += 1
+
+    def __exit__(self, kind, error, traceback) -> None:
+        try:
+            with naming(self.path), self.file:
+                self.file.write("\n]\n")
+            if kind is None:
+                os.replace(self.beside, self.path)
+        finally:
+            self.beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets an OSError name the file, which one from writing to an open file does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,0 +1,115 @@
+"""Other programs, each with a time limit."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Optional
+
+from src.runtime.files import REPOSITORY
+
+MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
+# what Open MPI, PMIx and msrun tell their processes; without it a child is a process on its own
+OF_LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
+KILL_SECONDS = 5  # until a killed process is gone; one that waits in a driver stays
+
+# as Python names one, and as it begins to tell of a crash
+ERROR = re.compile(r"[\w.]*(Error|Exception|RankLost|NotFinite)\b:|Fatal Python error:")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program said.
+
+    Attributes:
+        problem: why its output is of no use; "" where it ended with status 0.
+        text: its output, errors included.
+    """
+
+    problem: str
+    text: str = ""
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its output."""
+        lines = self._lines()
+        return lines[-1] if lines else "no output"
+
+    @property
+    def reason(self) -> str:
+        """The error of a traceback, after which MindSpore prints more; else the last line."""
+        lines = self._lines()
+        at = [i for i, line in enumerate(lines) if ERROR.match(line)]
+        if not at:
+            return self.last_line
+        error, *rest = lines[at[-1] : at[-1] + 2]
+        return " ".join([error, *rest]) if error.endswith(":") else error
+
+    def _lines(self) -> list[str]:
+        """The lines that hold more than dashes."""
+        return [line.strip() for line in self.text.splitlines() if line.strip(" -")]
+
+
+def ask(
+    command: Sequence[str], *, seconds: float, environ: Optional[Mapping[str, str]] = None
+) -> Answer:
+    """Runs a program in the repository's folder, and kills it when the seconds are over.
+
+    What it started itself is killed with it: it is in a session of its own.
+    """
+    # a file rather than a pipe, which a grandchild may hold open after the program was killed
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                cwd=REPOSITORY, env=environ, start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError:
+            return Answer("not found")
+        except OSError as error:
+            return Answer(f"cannot be run: {error.strerror}")
+        problem = ending(process, seconds)
+        output.seek(0)
+        return Answer(problem, output.read().decode(errors="replace"))
+
+
+def ending(process: subprocess.Popen, seconds: float) -> str:
+    """How a process ended that has so many seconds: "" if it did with status 0."""
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        stays = "" if kill(process) else "; it cannot be killed"
+        return f"no answer within {seconds:g} s{stays}"
+    except BaseException:  # this process is interrupted
+        kill(process)
+        raise
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}" if status else ""
+
+
+def kill(process: subprocess.Popen) -> bool:
+    """Kills a process that leads a session, and all of that; whether the process is gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(KILL_SECONDS)
+    return process.poll() is not None
+
+
+def ask_python(
+    module: str, *arguments: str, seconds: float, environ: Optional[Mapping[str, str]] = None
+) -> Answer:
+    """`ask` for a module of this project, in this interpreter."""
+    command = [sys.executable, "-X", "faulthandler", "-m", module, *arguments]
+    return ask(command, seconds=seconds, environ=environ)
+
+
+def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child that is no rank."""
+    return {name: value for name, value in environ.items() if not name.startswith(OF_LAUNCHERS)}

@@ -1,0 +1,222 @@
+"""What MindSpore's plugin for NVIDIA's cards needs: driver, CUDA 11, cuDNN 8."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Optional
+
+from src.runtime.plugins.commands import Answer, ask
+from src.runtime.plugins.cuda_driver import HOPPER, numbers, wanted
+from src.runtime.plugins.findings import Finding, failed, ok, skipped
+from src.runtime.plugins.nvidia_cards import SMI_QUERY, Card, entries_of
+from src.runtime.plugins.software import mindspore_folder
+from src.runtime.text import count
+
+SMI_SECONDS, NVCC_SECONDS, LDD_SECONDS, CUDNN_SECONDS = 30, 10, 30, 60
+OLDEST, NEWEST = (11, 1), (11, 8)  # releases of nvcc that MindSpore takes
+PLUGIN_11_6 = (11, 6)  # from this release on it loads the plugin for 11.6, before that for 11.1
+CUDNN_MAJOR = 8
+CUDNN_OF_HOPPER = (8, 6)
+BUSY_SHARE = 0.1  # of a card's memory that others may hold before it is told
+INSTALL = "bash scripts/setup.sh --gpu, which installs CUDA 11.8 and cuDNN 8.9 from pip"
+
+
+def ask_smi(environ: Mapping[str, str]) -> Answer:
+    """What nvidia-smi says of its cards, a line each."""
+    query = ["nvidia-smi", f"--query-gpu={SMI_QUERY}", "--format=csv,noheader,nounits"]
+    return ask(query, seconds=SMI_SECONDS, environ=environ)
+
+
+def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
+    """How many cards the driver shows, and of which kind."""
+    name = "nvidia-smi"
+    if answer.problem == "not found":
+        return failed(
+            name, "not found", "install NVIDIA's driver; start a container with --gpus all"
+        )
+    if answer.problem or not cards:
+        reason = answer.problem or "no cards"
+        return failed(
+            name,
+            f"{reason}: {answer.last_line}",
+            "restart the machine, which loads the driver's module again; if that does not help, "
+            "install the driver anew; start a container with --gpus all",
+        )
+    kinds = sorted({card.kind for card in cards})
+    found = ", ".join(f"{sum(card.kind == kind for card in cards)} x {kind}" for kind in kinds)
+    busy = [i for i, card in enumerate(cards) if card.used > BUSY_SHARE * card.memory]
+    if busy:
+        found += f"; in use by others: {', '.join(map(str, busy))}"
+    return ok(name, found)
+
+
+def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
+    """Whether the driver is new enough for each card, see `cuda_driver.wanted`.
+
+    Args:
+        plugin: the CUDA of MindSpore's plugin, "11.1" or "11.6".
+        ranks: on this machine.
+    """
+    if not cards:
+        return skipped("driver", "nvidia-smi shows no card")
+    wishes = [wanted(card.name, plugin=plugin, ranks=ranks) for card in cards]
+    oldest, purpose = max(wishes, key=lambda wish: numbers(wish[0]))
+    told = f"{cards[0].driver}; {oldest} or newer is wanted {purpose}"
+    if numbers(cards[0].driver) >= numbers(oldest):
+        return ok("driver", told)
+    return failed("driver", told, f"install a driver of {oldest} or newer")
+
+
+def check_visible(cards: int, local_ranks: int, environ: Mapping[str, str]) -> Finding:
+    """Whether CUDA_VISIBLE_DEVICES leaves a card for each rank of this machine.
+
+    Args:
+        cards: that nvidia-smi shows; 0 where it shows none.
+    """
+    name, value = "cards and ranks", environ.get("CUDA_VISIBLE_DEVICES")
+    if value is None:
+        visible, told = cards, "CUDA_VISIBLE_DEVICES is not set"
+        if not cards:
+            return skipped(name, "nvidia-smi shows no card")
+    else:
+        entries = entries_of(environ) or []
+        told = f"CUDA_VISIBLE_DEVICES is {value!r}"
+        wrong = [e for e in entries if e.lstrip("-").isdigit() and not 0 <= int(e) < max(cards, 1)]
+        if not entries or (wrong and cards):
+            there = f"the machine has {cards}, from 0" if cards else "no card is named"
+            return failed(name, f"{told}, but {there}", "unset it, or name cards that are there")
+        visible = len(entries)
+    if visible >= local_ranks or (visible == 1 and value is not None):  # each rank shown its own
+        return ok(name, f"{told}; {visible} for {count(local_ranks, 'rank')}")
+    return failed(
+        name,
+        f"{told}; {visible} for {local_ranks} ranks on this machine",
+        f"start {visible} ranks here (mpirun -n {visible}), or let them see more cards",
+    )
+
+
+def release_of(environ: Mapping[str, str]) -> tuple[Optional[tuple[int, int]], str]:
+    """The release that nvcc in CUDA_HOME answers, which is what MindSpore asks, or why none."""
+    home = environ.get("CUDA_HOME")
+    if not home:
+        return None, "CUDA_HOME is not set"
+    nvcc = Path(home) / "bin" / "nvcc"
+    answer = ask([str(nvcc), "--version"], seconds=NVCC_SECONDS, environ=environ)
+    if answer.problem:
+        return None, f"CUDA_HOME is {home}, and bin/nvcc in it: {answer.problem}"
+    match = re.search(r"release (\d+)\.(\d+)", answer.text)
+    if not match:
+        return None, f"{nvcc} tells no release: {answer.last_line}"
+    return (int(match.group(1)), int(match.group(2))), ""
+
+
+def check_nvcc(release: Optional[tuple[int, int]], reason: str, home: str) -> Finding:
+    """Whether nvcc's release lets MindSpore try its plugin at all."""
+    name = "CUDA_HOME, nvcc"
+    if release is None:
+        return failed(name, reason, f"set CUDA_HOME to the folder of CUDA 11.6, or: {INSTALL}")
+    found = f"CUDA {release[0]}.{release[1]} in {home}"
+    if OLDEST <= release <= NEWEST:
+        return ok(name, f"{found}: the plugin for {plugin_for(release)}")
+    return failed(
+        name,
+        f"{found}; MindSpore 2.10 wants 11.1 to 11.8",
+        f"set CUDA_HOME to a CUDA 11.6 beside it, which a newer driver runs; or: {INSTALL}",
+    )
+
+
+def plugin_for(release: Optional[tuple[int, int]]) -> str:
+    """Which plugin MindSpore takes for a release of nvcc."""
+    return "11.6" if release is None or release >= PLUGIN_11_6 else "11.1"
+
+
+def plugin_file(plugin: str) -> Optional[Path]:
+    """The plugin's library; None where MindSpore is not installed."""
+    folder = mindspore_folder()
+    return folder and folder / "lib" / "plugin" / f"libmindspore_gpu.so.{plugin}"
+
+
+def linked(library: Path, environ: Mapping[str, str]) -> tuple[dict[str, Optional[str]], str]:
+    """The libraries that one is linked to, with where the linker finds each, None for nowhere.
+
+    The second value says why nothing could be found out.
+    """
+    answer = ask(["ldd", str(library)], seconds=LDD_SECONDS, environ=environ)
+    if answer.problem:
+        return {}, f"ldd {answer.problem}: {answer.last_line}"
+    found = {}
+    for line in answer.text.splitlines():
+        if match := re.match(r"\s*(\S+) => (not found|\S+)", line):
+            found[match.group(1)] = None if match.group(2) == "not found" else match.group(2)
+    return found, ""
+
+
+def check_libraries(
+    libraries: Mapping[str, Optional[str]], problem: str, plugin: str, remedy: str = ""
+) -> Finding:
+    """Whether the linker finds all that the plugin is linked to."""
+    name = "its libraries"
+    if problem:
+        return skipped(name, problem)
+    missing = sorted(library for library, path in libraries.items() if path is None)
+    if not missing:
+        return ok(name, f"all that the plugin for {plugin} is linked to are found")
+    if missing == ["libcuda.so.1"]:
+        remedy = "it comes with NVIDIA's driver; start a container with --gpus all"
+    return failed(
+        name,
+        f"not found for the plugin for {plugin}: {', '.join(missing)}",
+        remedy or f"add their folder to LD_LIBRARY_PATH before the start, or: {INSTALL}",
+    )
+
+
+def ask_cudnn(path: str, environ: Mapping[str, str]) -> Answer:
+    """The number that a cuDNN library gives itself, 8906 for 8.9.6."""
+    code = f"import ctypes; print(ctypes.CDLL({path!r}).cudnnGetVersion())"
+    return ask([sys.executable, "-c", code], seconds=CUDNN_SECONDS, environ=environ)
+
+
+def check_cudnn(path: Optional[str], answer: Optional[Answer], cards: Sequence[Card]) -> Finding:
+    """Whether cuDNN is of the release that the plugin and the card want.
+
+    Args:
+        path: where the linker finds libcudnn.so.8; None for nowhere.
+        answer: of `ask_cudnn`.
+    """
+    if path is None or answer is None:
+        return skipped("cuDNN", f"no libcudnn.so.{CUDNN_MAJOR} is found")
+    number = answer.last_line
+    if answer.problem or not number.isdigit() or int(number) < 1000:
+        told = number if answer.problem else f"version {number}"
+        return failed("cuDNN", f"{path} is none that answers: {told}", INSTALL)
+    version = (int(number) // 1000, int(number) % 1000 // 100)
+    found = f"{version[0]}.{version[1]}"
+    if version[0] != CUDNN_MAJOR:
+        return failed("cuDNN", f"{found}; expected {CUDNN_MAJOR}", INSTALL)
+    hopper = [card.name for card in cards if HOPPER.search(card.name)]
+    if hopper and version < CUDNN_OF_HOPPER:
+        return failed("cuDNN", f"{found}; {hopper[0]} wants 8.6 or newer", INSTALL)
+    return ok("cuDNN", found)
+
+
+def why_no_plugin(plugin_error: str, environ: Optional[Mapping[str, str]] = None) -> str:
+    """In a line, why MindSpore finds no card: what it says itself, or what it wants and lacks.
+
+    Args:
+        plugin_error: of MindSpore's `load_plugin_error`, of all its plugins.
+        environ: of the process; its own by default.
+    """
+    environ = os.environ if environ is None else environ
+    own = re.findall(r"libmindspore_gpu\S* failed\.\s*(.+)", plugin_error)
+    if own:
+        return own[0].strip()
+    release, reason = release_of(environ)
+    finding = check_nvcc(release, reason, environ.get("CUDA_HOME", ""))
+    if finding.has_failed:
+        return finding.found
+    file = plugin_file(plugin_for(release))
+    if file is None or not file.is_file():
+        return "this MindSpore has no plugin for GPUs, as its wheel for Linux on x86-64 has"
+    return "it gives no reason"

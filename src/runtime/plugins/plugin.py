@@ -1,0 +1,139 @@
+"""What MindSpore itself says of a kind of card.
+
+    python3 -m src.runtime.plugins.plugin GPU
+
+prints it as JSON, in a process of its own: a plugin may crash or hang when it is loaded.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Optional
+
+from src.runtime.plugins import cann, cuda
+from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL, Answer, ask_python, without_launcher
+from src.runtime.plugins.findings import Finding, failed, ok, skipped
+
+PROBE_SECONDS = 180  # MindSpore's import, from a disk that has not read it yet
+ERROR_LINES = 4  # of MindSpore's own error
+# where it is not loaded and the lines before do not say why
+REMEDIES = {"GPU": cuda.INSTALL, "Ascend": cann.SOURCE}
+LOADING = "Load dynamic library"  # begins each line of the errors of loading
+
+
+@dataclass(frozen=True)
+class Probe:
+    """MindSpore's answers.
+
+    Attributes:
+        is_available: whether the plugin is loaded.
+        count: cards that it sees.
+        error: why it is not, or why it counts none; a plugin's own text.
+    """
+
+    is_available: bool
+    count: int
+    error: str
+
+    @property
+    def can_run(self) -> bool:
+        """Whether there is a card to run on."""
+        return self.is_available and self.count > 0
+
+
+def probe(target: str) -> Probe:
+    """Asks MindSpore, which is imported, for GPU or Ascend."""
+    import mindspore as ms
+    from mindspore._c_expression import MSContext
+
+    device = {"GPU": ms.device_context.gpu, "Ascend": ms.device_context.ascend}[target]
+    if not device.is_available():
+        return Probe(False, 0, MSContext.get_instance().load_plugin_error())
+    try:
+        return Probe(True, int(device.device_count()), "")
+    except RuntimeError as error:
+        return Probe(True, 0, saying(str(error)))
+
+
+def saying(error: str) -> str:
+    """The lines of MindSpore's error that say something, without its frames and call stack."""
+    text = error.partition("C++ Call Stack")[0]
+    lines = [line.strip() for line in text.splitlines()]
+    return "\n".join(line for line in lines if line.strip("- ") and not line.startswith("- "))
+
+
+def why_none(target: str, error: str, environ: Optional[Mapping[str, str]] = None) -> str:
+    """In a line, why MindSpore has no card of a kind.
+
+    Args:
+        error: MindSpore's `load_plugin_error`, or that of counting cards.
+    """
+    environ = os.environ if environ is None else environ
+    if error and LOADING not in error:  # of counting
+        return error.splitlines()[0]
+    kind = cuda if target == "GPU" else cann
+    return kind.why_no_plugin(error, environ)
+
+
+def check_available(target: str, answer: Answer, found: Optional[Probe]) -> Finding:
+    """Whether MindSpore has loaded its plugin."""
+    name = "MindSpore's plugin"
+    if found is None:
+        return failed(
+            name, f"the process that asks MindSpore: {answer.problem}\n{answer.reason}",
+            "run python3 -c 'import mindspore'; if that fails too, "
+            "pip install --force-reinstall -r requirements.txt",
+        )  # fmt: skip
+    if found.is_available:
+        return ok(name, f"loaded for {target}")
+    of_target = f"mindspore_{target.lower()}"
+    own = [line for line in found.error.splitlines() if of_target in line]
+    told = "\n".join(own[:ERROR_LINES]) or f"not tried: {why_none(target, '')}"
+    return failed(name, f"not loaded for {target}\n{told}", REMEDIES[target])
+
+
+def check_count(found: Optional[Probe]) -> Finding:
+    """Whether it sees cards."""
+    name = "cards it sees"
+    if found is None or not found.is_available:
+        return skipped(name, "its plugin is not loaded")
+    if found.count:
+        return ok(name, str(found.count))
+    told = "\n".join(found.error.splitlines()[:ERROR_LINES])
+    return failed(
+        name,
+        f"none\n{told}".rstrip(),
+        "unset CUDA_VISIBLE_DEVICES or ASCEND_RT_VISIBLE_DEVICES, or name a card that is there; "
+        "start a container with its cards (--gpus all)",
+    )
+
+
+def ask_mindspore(target: str, environ: Mapping[str, str]) -> tuple[Answer, Optional[Probe]]:
+    """`probe` in a process of its own; None where it gives no answer."""
+    answer, found = ask_json("src.runtime.plugins.plugin", target, environ=environ)
+    try:
+        return answer, Probe(**found)
+    except TypeError:
+        return answer, None
+
+
+def ask_json(
+    module: str, *arguments: str, environ: Mapping[str, str]
+) -> tuple[Answer, Optional[dict]]:
+    """The json in the last line that a module prints, which imports MindSpore; None for none."""
+    environ = {"GLOG_v": MINDSPORE_LOG_LEVEL, **without_launcher(environ)}
+    answer = ask_python(module, *arguments, seconds=PROBE_SECONDS, environ=environ)
+    try:
+        return answer, None if answer.problem else json.loads(answer.last_line)
+    except ValueError:
+        return answer, None
+
+
+def main() -> None:
+    print(json.dumps(asdict(probe(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

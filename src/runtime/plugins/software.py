@@ -1,0 +1,56 @@
+"""Versions of Python, MindSpore and NumPy."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Optional
+
+from src.runtime.plugins.findings import Finding, failed, ok
+
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 9), (3, 12)  # that MindSpore has wheels for
+MINDSPORE = ("2.10", "2.9")  # series that requirements.txt installs; the latter on Python 3.9
+INSTALL = "pip install -r requirements.txt, in an environment of its own"
+
+
+def installed(package: str) -> Optional[str]:
+    """The version of a package; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def mindspore_folder() -> Optional[Path]:
+    """Where MindSpore is, which is not imported; None where it is not installed."""
+    spec = find_spec("mindspore")
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def check_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+    """Whether MindSpore has wheels for this Python."""
+    text = ".".join(map(str, found))
+    if OLDEST_PYTHON <= found[:2] <= NEWEST_PYTHON:
+        return ok("Python", f"{text}, {platform.machine()}")
+    return failed("Python", text, "MindSpore has wheels for Python 3.9 to 3.12; use one of these")
+
+
+def check_mindspore(found: Optional[str]) -> Finding:
+    """Whether the installed MindSpore is the one that this project was tried with."""
+    if found is None:
+        return failed("MindSpore", "not installed", INSTALL)
+    if found.startswith(tuple(f"{series}." for series in MINDSPORE)):
+        return ok("MindSpore", found)
+    return failed("MindSpore", f"{found}; expected {' or '.join(MINDSPORE)}", INSTALL)
+
+
+def check_numpy(found: Optional[str]) -> Finding:
+    """Whether NumPy is below 2, which MindSpore's binaries are built against."""
+    if found is None:
+        return failed("NumPy", "not installed", INSTALL)
+    if int(found.split(".")[0]) < 2:
+        return ok("NumPy", found)
+    return failed(
+        "NumPy", f"{found}; MindSpore's binaries fail with NumPy 2", "pip install 'numpy>=1.25,<2'"
+    )

@@ -1,0 +1,193 @@
+"""The graphs of one update: gradients, their norm and sum, and the update itself.
+
+Gradients and update are graphs of their own, so that what happens between them (adding up batches,
+averaging over ranks, looking whether they are finite) is plain Python. On CPU that takes as long as
+one graph, and less memory (docs/architecture.md).
+"""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import mindspore as ms
+from mindspore import nn, ops
+
+from src.runtime.tuples import copy_into, scale
+
+half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
+square_sum = ops.MultitypeFuncGraph("square_sum")
+weighted_sum = ops.MultitypeFuncGraph("weighted_sum")
+
+
+@half_square_sum.register("Function", "Tensor")
+def _half_square_sum(kernel, gradient):
+    return kernel(gradient)
+
+
+@square_sum.register("Tensor")
+def _square_sum(gradient):
+    return (gradient * gradient).sum()
+
+
+@weighted_sum.register("Tensor", "Tensor", "Tensor", "Tensor")
+def _weighted_sum(weight, other_weight, gradient, other):
+    return weight * gradient + other_weight * other
+
+
+class LossNetwork(nn.Cell):
+    """The detector and its loss: from a batch to the losses of `losses.DetectionLoss`."""
+
+    def __init__(self, network: nn.Cell, loss: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.loss = loss
+
+    def construct(self, images, assigned, boxes, labels):
+        deltas, logits = self.network(images)
+        return self.loss(deltas, logits, assigned, boxes, labels)
+
+
+class Gradients(nn.Cell):
+    """Forward and backward pass.
+
+    Args:
+        loss_network: gives (total, class loss, box loss, positives).
+        weights: what is trained.
+    """
+
+    def __init__(self, loss_network: nn.Cell, weights: Sequence[ms.Parameter]):
+        super().__init__(auto_prefix=False)
+        self.loss_network = loss_network
+        self.weights = ms.ParameterTuple(weights)
+        self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
+
+    def construct(self, images, assigned, boxes, labels, loss_scale):
+        """A forward and backward pass.
+
+        Returns:
+            The four losses (4,); what the first three were divided by, a scalar; and the gradients
+            of loss_scale x total, one a weight.
+        """
+        batch = (images, assigned, boxes, labels)
+        total, class_loss, box_loss, positives = self.loss_network(*batch)
+        zero = ops.zeros_like(total)
+        sens = (loss_scale, zero, zero, zero)
+        gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
+        losses = ops.stack([total, class_loss, box_loss, positives])
+        return losses, ops.maximum(positives, 1.0), gradients
+
+
+class GlobalNorm(nn.Cell):
+    """L2 norm of all gradients together.
+
+    By L2Loss on a CPU, where it is the fastest kernel for that. On a GPU it adds up one element
+    after the other: 64 ms for a ResNet50 on an H200, of an update of 225 (docs/gpu.md).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.is_on_cpu = ms.get_context("device_target") == "CPU"
+        self.l2_loss = ops.L2Loss()
+        self.map = ops.HyperMap()
+
+    def construct(self, *gradients):
+        if self.is_on_cpu:
+            halves = self.map(ops.partial(half_square_sum, self.l2_loss), gradients)
+            return ops.sqrt(2 * ops.addn(halves))
+        return ops.sqrt(ops.addn(self.map(square_sum, gradients)))
+
+
+class Readout(nn.Cell):
+    """What the host reads of an update, in one tensor: so it reads once."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = GlobalNorm()
+
+    def construct(self, numbers, *gradients):
+        """Numbers (k,) -> those and the gradients' norm, (k + 1,)."""
+        return ops.concat((numbers, self.norm(*gradients).reshape(1)))
+
+
+class Join(nn.Cell):
+    """Tensors (k,), one after the other.
+
+    A cell of its own, since MindSpore takes tensors in a tuple for constants, and compiles anew for
+    each call.
+    """
+
+    def construct(self, *tensors):
+        return ops.concat(tensors)
+
+
+class Totals(nn.Cell):
+    """Losses of several batches, summed over the boxes rather than their means, and news."""
+
+    def construct(self, news, *losses):
+        """News (1,) and the losses (4,) of each batch -> three losses, positives, news (5,)."""
+        losses = ops.stack(losses)  # (batches, 4)
+        positives = losses[:, 3:]  # (batches, 1)
+        sums = losses[:, :3] * ops.maximum(positives, 1.0)  # (batches, 3)
+        return ops.concat((sums.sum(0), positives.sum(0), news))
+
+
+class WeightedSum(nn.Cell):
+    """Adds up two lists of gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = ops.HyperMap()
+
+    def construct(self, weight, other_weight, *gradients):
+        """weight x each of the first half + other_weight x each of the second half."""
+        half = len(gradients) // 2
+        add = ops.partial(weighted_sum, weight, other_weight)
+        return self.map(add, gradients[:half], gradients[half:])
+
+
+class Copy(nn.Cell):
+    """Copies the values of some parameters into others.
+
+    Args:
+        sources, targets: as many of each; at least one.
+    """
+
+    def __init__(self, sources: Sequence[ms.Parameter], targets: Sequence[ms.Parameter]):
+        super().__init__(auto_prefix=False)
+        self.sources = ms.ParameterTuple(sources)
+        self.targets = ms.ParameterTuple(targets)
+        self.map = ops.HyperMap()
+
+    def construct(self):
+        return self.map(copy_into, self.targets, self.sources)
+
+
+class Update(nn.Cell):
+    """Optimizer, moving averages of the weights, and a copy of the norms' statistics.
+
+    Args:
+        optimizer: cell on (gradients, lr) with its `parameters`.
+        averages: cell on (share that stays) that follows the weights, or None.
+        backup: cell without arguments that is run at the end, or None.
+    """
+
+    def __init__(
+        self,
+        optimizer: nn.Cell,
+        *,
+        averages: Optional[nn.Cell] = None,
+        backup: Optional[nn.Cell] = None,
+    ):
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.averages = averages
+        self.backup = backup
+        self.map = ops.HyperMap()
+
+    def construct(self, lr, factor, decay, *gradients):
+        """One update with factor x gradients at learning rate lr; gives lr back, when done."""
+        done = self.optimizer(self.map(ops.partial(scale, factor), gradients), lr)
+        if self.averages is not None:
+            done = ops.depend(done, self.averages(ops.depend(decay, done)))
+        if self.backup is not None:
+            done = ops.depend(done, self.backup())
+        return ops.depend(lr * 1, done)

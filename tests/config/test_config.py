@@ -1,0 +1,159 @@
+import copy
+import pickle
+
+import pytest
+import yaml
+
+from src.config.configuration import DEFAULT_PATH, load_keys, make_config, parse_args, read_recipe
+from src.runtime.errors import InputError
+from tests.conftest import DEMO_RECIPE, REPOSITORY
+
+
+def test_every_key_is_described():
+    keys = load_keys()
+    assert set(keys) == set(yaml.safe_load(DEFAULT_PATH.read_text()))
+    for key in keys.values():
+        assert len(key.meaning) > 15, key.name
+        assert key.meaning.endswith("."), key.name
+
+
+def test_defaults_are_the_base_recipe():
+    cfg = make_config([])
+    assert (cfg.image_size, cfg.epoch_size, cfg.lr) == ((640, 640), 60, 0.05)
+    assert len(cfg.classes) == 81
+    assert (cfg.classes[0], cfg.classes[1], cfg.classes[80]) == (
+        "background",
+        "person",
+        "toothbrush",
+    )
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("ssd_*.yaml")), ids=str)
+def test_recipes_are_valid_and_state_only_what_differs(path):
+    recipe = read_recipe(str(path))
+    cfg, default = make_config([(recipe, str(path))]), make_config([])
+    assert [name for name in recipe if cfg[name] == default[name]] == []
+
+
+def test_flag_beats_recipe_beats_default(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("lr: 0.2\nseed: 7\n")
+    cfg = parse_args("", [f"--config_path={recipe}", "--seed", "9"])
+    assert (cfg.lr, cfg.seed, cfg.momentum) == (0.2, 9, 0.9)
+
+
+def test_flags_are_parsed_to_the_type_of_their_key():
+    cfg = parse_args(
+        "",
+        [
+            "--image_size=[320,352]",
+            "--lr=1e-3",
+            "--clip_norm=5",
+            "--classes=[background, cat, dog]",
+            "--num_classes=3",
+            "--file_name",
+            "0123",
+        ],
+    )
+    assert cfg.image_size == (320, 352)
+    assert cfg.lr == 0.001
+    assert isinstance(cfg.clip_norm, float)
+    assert cfg.classes == ("background", "cat", "dog")
+    assert cfg.file_name == "0123"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--lr=fast", "lr is 'fast'; expected float > 0"),
+        ("--lr=0", "lr is 0; expected float > 0"),
+        ("--lr=.nan", "expected float > 0"),
+        ("--lr=inf", "expected float > 0"),
+        ("--lr=1" + "0" * 400, "expected float > 0"),
+        ("--seed=2024-13-01", "seed is '2024-13-01'"),
+        ("--batch_size=2.5", "batch_size is 2.5; expected int 1..4096"),
+        ("--batch_size=True", "expected int 1..4096"),
+        ("--positive_iou=1.5", "expected float 0.05..1"),
+        ("--backbone=vgg16", "expected one of resnet18, resnet34, resnet50, resnet101"),
+        ("--image_size=640", "image_size is 640; expected list of int >= 32"),
+        ("--image_size=[640]", "expected [height, width]"),
+        ("--image_size=[640,600]", "multiples of 32"),
+        ("--image_size=[640,", "expected list of int"),
+        ("--batchsize=8", "unknown argument '--batchsize=8'; did you mean 'batch_size'?"),
+        ("--epoch_sizes=8", "did you mean 'epoch_size'?"),
+        ("--xyzzy", "--help lists all keys"),
+        ("stray", "unknown argument 'stray'"),
+        ("--lr", "expected one argument"),
+        ("--num_classes=80", "num_classes is 80 but classes has 81 entries"),
+        ("--classes=[cat, dog]", "must start with 'background'"),
+        ("--classes=[background, cat, cat]", "'cat' come more than once"),
+        ("--warmup_epochs=60", "expected less than epoch_size"),
+        ("--min_scale=0.95", "expected less than max_scale"),
+        ("--aspect_ratios=[]", "expected at least one"),
+        ("--ssd_aspect_ratios=[[2],[2],[2],[2],[2,3]]", "5 lists of equal length"),
+    ],
+)
+def test_bad_flags_say_what_was_found_and_expected(argument, message):
+    with pytest.raises(InputError) as error:
+        parse_args("", [argument])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rate: 1\n", "unknown key 'learning_rate'"),
+        ("epoch_sise: 1\n", "did you mean 'epoch_size'?"),
+        ("lr: [1]\n", "lr is [1]; expected float > 0"),
+        ("lr: 0.1\nseed: 1\nlr: 0.2\n", "line 3: 'lr' comes a second time"),
+        ("lr: [0.1\n", "not YAML"),
+        ("[1, 2]: 3\n", "not YAML"),
+        ("seed: 2024-13-01\n", "not YAML"),
+        ("just words\n", "expected lines of 'key: value'"),
+    ],
+)
+def test_bad_recipes_name_the_file(tmp_path, text, message):
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text(text)
+    with pytest.raises(InputError) as error:
+        parse_args("", [f"--config_path={recipe}"])
+    assert str(recipe) in str(error.value)
+    assert message in str(error.value)
+
+
+def test_missing_recipe_names_the_path():
+    with pytest.raises(InputError, match="nowhere.yaml: cannot be read"):
+        parse_args("", ["--config_path=nowhere.yaml"])
+
+
+def test_read_only():
+    cfg = make_config([])
+    for change in (
+        lambda: setattr(cfg, "lr", 1.0),
+        lambda: cfg.__setitem__("lr", 1.0),
+        lambda: cfg.update(lr=1.0),
+        lambda: cfg.pop("lr"),
+        lambda: cfg.__delitem__("lr"),
+        lambda: delattr(cfg, "lr"),
+        lambda: cfg.clear(),
+    ):
+        with pytest.raises(TypeError, match="read-only"):
+            change()
+    assert cfg.lr == 0.05
+    assert cfg.replace(lr=1.0).lr == 1.0
+    assert copy.deepcopy(cfg) == pickle.loads(pickle.dumps(cfg)) == cfg
+
+
+def test_written_configuration_gives_itself_back(tmp_path):
+    cfg = make_config([(read_recipe(str(DEMO_RECIPE)), "demo")])
+    path = tmp_path / "config.yaml"
+    path.write_text(cfg.to_yaml())
+    assert parse_args("", [f"--config_path={path}"]) == cfg
+
+
+def test_help_lists_every_key(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_args("", ["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name}" in text for name in load_keys())

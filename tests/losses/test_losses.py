@@ -1,0 +1,126 @@
+import math
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import ops
+
+from src.detection.assign import BACKGROUND, IGNORED
+from src.losses.detection_loss import DetectionLoss, focal_loss, smooth_l1, softplus
+from tests.references import slow_encode
+
+
+def tensor(values, dtype=ms.float32):
+    return ms.Tensor(np.asarray(values), dtype)
+
+
+def slow_focal(logit, is_object, alpha=0.25, gamma=2.0):
+    """Focal loss of one logit from the paper: -alpha_t (1 - p_t)^gamma log(p_t)."""
+    p = 1 / (1 + math.exp(-logit))
+    p_t, alpha_t = (p, alpha) if is_object else (1 - p, 1 - alpha)
+    return -alpha_t * (1 - p_t) ** gamma * math.log(p_t)
+
+
+def focal_sum(logits, labels):
+    """The loss as one number, for gradients."""
+    return focal_loss(logits, labels, alpha=0.25, gamma=2.0).sum()
+
+
+def slow_losses(deltas, logits, assigned, boxes, labels, anchors, beta, box_weight):
+    """The whole loss in plain Python."""
+    class_sum = box_sum = 0.0
+    positives = 0
+    for n, row in enumerate(assigned):
+        for a, target in enumerate(row):
+            if target == IGNORED:
+                continue
+            for k, logit in enumerate(logits[n][a]):
+                class_sum += slow_focal(float(logit), target >= 0 and labels[n][target] == k)
+            if target >= 0:
+                positives += 1
+                wanted = slow_encode(boxes[n][target].tolist(), anchors[a].tolist())
+                for found, want in zip(deltas[n][a], wanted):
+                    d = abs(float(found) - float(want))
+                    box_sum += (0.5 * d * d / beta if d < beta else d - 0.5 * beta) / 4
+    scale = max(1, positives)
+    return class_sum / scale, box_weight * box_sum / scale, positives
+
+
+def batch(seed, assigned):
+    rng = np.random.default_rng(seed)
+    assigned = np.array(assigned, np.int32)
+    n, a = assigned.shape
+    corners = rng.uniform(0, 20, (a, 2))
+    anchors = np.concatenate([corners, corners + rng.uniform(5, 30, (a, 2))], axis=1)
+    corners = rng.uniform(0, 20, (n, 3, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 30, (n, 3, 2))], axis=2)
+    return (
+        anchors.astype(np.float32),
+        rng.normal(0, 1, (n, a, 4)).astype(np.float32),
+        rng.normal(0, 2, (n, a, 4)).astype(np.float32),
+        assigned,
+        boxes.astype(np.float32),
+        rng.integers(0, 4, (n, 3)).astype(np.int32),
+    )
+
+
+@pytest.mark.parametrize(
+    "assigned",
+    [
+        [[0, BACKGROUND, IGNORED, 2, BACKGROUND, 1], [IGNORED, 1, 1, BACKGROUND, 0, 0]],
+        [[BACKGROUND] * 6, [BACKGROUND] * 5 + [IGNORED]],  # no positives
+        [[IGNORED] * 6, [IGNORED] * 6],
+    ],
+)
+def test_equals_plain_python(assigned):
+    anchors, deltas, logits, assigned, boxes, labels = batch(0, assigned)
+    loss = DetectionLoss(anchors, alpha=0.25, gamma=2.0, beta=0.5, box_weight=3.0)
+    total, class_loss, box_loss, positives = (
+        float(value) for value in loss(*map(ms.Tensor, (deltas, logits, assigned, boxes, labels)))
+    )
+    expected = slow_losses(deltas, logits, assigned, boxes, labels, anchors, 0.5, 3.0)
+    assert (class_loss, box_loss, positives) == pytest.approx(expected, rel=1e-5, abs=1e-7)
+    assert total == pytest.approx(class_loss + box_loss)
+
+
+def test_focal_loss_literal_numbers():
+    # p = 1/2: object 0.25 * 1/4 * ln 2, background 0.75 * 1/4 * ln 2
+    logits = tensor(np.zeros((1, 3, 1)))
+    found = focal_loss(logits, tensor([[0, -1, -2]], ms.int32), alpha=0.25, gamma=2.0)
+    log2 = math.log(2)
+    np.testing.assert_allclose(found.asnumpy(), [[log2 / 16, 3 * log2 / 16, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("label", [0, BACKGROUND])
+def test_focal_loss_and_gradient_are_finite_at_extreme_logits(label):
+    logits = tensor([[[80.0], [-80.0], [30.0], [-30.0], [0.0]]])
+    labels = tensor([[label] * 5], ms.int32)
+    loss = focal_loss(logits, labels, alpha=0.25, gamma=2.0).asnumpy()
+    gradient = ops.grad(focal_sum)(logits, labels)
+    assert np.isfinite(loss).all()
+    assert np.isfinite(gradient.asnumpy()).all()
+    worst = 0.25 * 80 if label == 0 else 0.75 * 80
+    assert loss.max() == pytest.approx(worst)
+
+
+def test_focal_gradient_equals_differences():
+    values = np.array([-6.0, -1.5, -0.2, 0.0, 0.7, 2.0, 7.0])
+    for label, is_object in ((0, True), (BACKGROUND, False)):
+        labels = tensor([[label] * len(values)], ms.int32)
+        gradient = ops.grad(focal_sum)(tensor(values[None, :, None]), labels)
+        step = 1e-5
+        expected = [
+            (slow_focal(v + step, is_object) - slow_focal(v - step, is_object)) / (2 * step)
+            for v in values
+        ]
+        np.testing.assert_allclose(gradient.asnumpy()[0, :, 0], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_smooth_l1_literal_numbers():
+    found = smooth_l1(tensor([0.0, 0.5, -1.0, 3.0, -2.0]), beta=1.0)
+    np.testing.assert_allclose(found.asnumpy(), [0, 0.125, 0.5, 2.5, 1.5])
+
+
+def test_softplus_far_out():
+    found = softplus(tensor([-100.0, 0.0, 100.0])).asnumpy()
+    np.testing.assert_allclose(found, [0, math.log(2), 100], atol=1e-30, rtol=1e-6)

@@ -1,0 +1,148 @@
+"""The estimate of a card's memory: small cases counted by hand, the network's own weights."""
+
+from types import SimpleNamespace
+
+import mindspore as ms
+import pytest
+
+from src.detection.anchors import build_anchors
+from src.models.card_memory import OVERHEAD, advice, estimate_training_memory, memory_of_card
+from src.models.ssd import build_ssd
+
+TINY = {
+    "batch_size": 1,
+    "image_size": (32, 32),
+    "backbone": "resnet18",
+    "fpn_channels": 8,
+    "head_depth": 1,
+    "num_classes": 3,
+}
+BASE = {"batch_size": 16, "image_size": (640, 640), "precision": "float32"}
+GIGA = 1e9
+
+
+def test_tensors_counted_by_hand():
+    found = estimate_training_memory(**TINY)
+    # pixels, the norm's input and the ReLU's output, the pooling's output
+    stem = 3 * 32 * 32 + 2 * 64 * 16 * 16 + 64 * 8 * 8
+    # two blocks of two convolutions with their ReLUs; from layer2 on a projection
+    stages = (8 * 64) * 64 + (9 * 128) * 16 + (9 * 256) * 4 + (9 * 512) * 1
+    assert found["backbone"] == 4 * (stem + stages)
+    # P3..P7 are of 16, 4, 1, 1 and 1 pixels
+    assert found["fpn"] == 4 * 8 * (4 * (16 + 4 + 1) + 2 * (1 + 2 * 1))
+    assert found["heads"] == 4 * 2 * 3 * 8 * 23
+    assert found["loss"] == 4 * 8 * (23 * 6 * 3)
+    assert found["overhead"] == OVERHEAD["float32"]
+
+
+def test_norms_of_a_float16_network_are_counted_in_float32():
+    found = estimate_training_memory(**TINY, precision="float16")
+    inputs_of_norms = 64 * 16 * 16 + (4 * 64) * 64 + (5 * 128) * 16 + (5 * 256) * 4 + (5 * 512) * 1
+    others = 3 * 32 * 32 + 64 * 16 * 16 + 64 * 8 * 8  # of the stem
+    others += (4 * 64) * 64 + (4 * 128) * 16 + (4 * 256) * 4 + (4 * 512) * 1
+    assert found["backbone"] == 4 * inputs_of_norms + 2 * others
+    assert found["fpn"] == 8 * ((4 + 2) * 2 * (16 + 4 + 1) + (4 + 2) * 2 * 1 + 2 * 2 * 1)
+    assert found["heads"] == 2 * (4 + 2 + 2) * 8 * 23
+    assert found["overhead"] == OVERHEAD["float16"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_all_but_weights_grow_with_the_images(precision):
+    keys = {**TINY, "precision": precision}
+    one, two = (estimate_training_memory(**{**keys, "batch_size": n}) for n in (1, 2))
+    for part in ("backbone", "fpn", "heads", "loss"):
+        assert two[part] == 2 * one[part]
+    assert two["weights"] == one["weights"]
+
+
+def test_loss_is_in_float32():
+    half = estimate_training_memory(**TINY, precision="float16")
+    assert half["loss"] == estimate_training_memory(**TINY)["loss"]
+
+
+def weights(**keys) -> float:
+    return estimate_training_memory(**{**TINY, **keys})["weights"]
+
+
+def test_copies_of_the_weights():
+    count = weights() / (4 * 3)  # weights, gradients, velocities
+    assert weights(optimizer="adamw") == 4 * 4 * count
+    assert weights(averages=True) == 4 * 4 * count
+    assert weights(accumulate=2) == 4 * 4 * count
+    assert weights(precision="float16") == (4 * 3 + 2) * count
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"backbone": "resnet18", "fpn_channels": 16, "head_depth": 1},
+        {"backbone": "resnet50", "fpn_channels": 8, "head_depth": 0},
+    ],
+)
+def test_weights_are_the_networks(small, keys):
+    cfg = small.replace(**keys)
+    boxes = build_anchors(cfg).anchors_per_cell
+    network = build_ssd(cfg, boxes)
+    classes = len(cfg.classes) - 1
+    own = sum(parameter.size for parameter in network.trainable_params())
+    assert weights(**keys, anchors_per_cell=boxes, num_classes=classes) == 4 * 3 * own
+
+
+@pytest.mark.parametrize(("precision", "alive"), [("float32", 17.03), ("float16", 13.58)])
+def test_against_the_compiled_graph(precision, alive):
+    # GB alive at the peak of the graph of gradients that was compiled for a GPU, weights aside
+    found = estimate_training_memory(**{**BASE, "precision": precision})
+    counted = sum(found[part] for part in ("backbone", "fpn", "heads", "loss"))
+    assert counted == pytest.approx(alive * GIGA, rel=0.04)
+
+
+def test_against_the_pool_of_a_card():
+    # GB at the peak of MindSpore's pool on an H200; CUDA's context comes on top
+    measured, context = 17.93, 1.0
+    total = sum(estimate_training_memory(**BASE).values())
+    assert total == pytest.approx((measured + context) * GIGA, rel=0.01)
+
+
+def test_small_card_is_told():
+    line = advice(int(16.9 * GIGA), **BASE)
+    assert line.startswith("warning: 16 images of 640 x 640 in float32 take about 18.9 GB")
+    assert "the card has 16.9 GB" in line
+    assert line.endswith("--batch_size=8 --accumulate=2 fits, with as many images to an update")
+
+
+def test_smaller_cards_get_smaller_batches():
+    assert "--batch_size=4 --accumulate=8 fits" in advice(int(8 * GIGA), **BASE, accumulate=2)
+    assert "--precision=float16" in advice(int(GIGA), **BASE)
+    assert "smaller --batch_size" in advice(int(9 * GIGA), **{**BASE, "batch_size": 9})
+
+
+@pytest.mark.parametrize(
+    ("card", "precision"), [(24 * GIGA, "float32"), (16.9 * GIGA, "float16"), (None, "float32")]
+)
+def test_card_that_is_large_enough_or_unknown(card, precision):
+    assert advice(card, **{**BASE, "precision": precision}) == ""
+
+
+def test_cpu_is_not_asked():
+    assert memory_of_card("CPU", 0) is None
+
+
+def test_card_is_asked_for_its_memory(monkeypatch):
+    asked = []
+
+    def properties(device_id, target):
+        asked.append((device_id, target))
+        return SimpleNamespace(total_memory=80 << 30)
+
+    monkeypatch.setattr(ms.hal, "get_device_properties", properties)
+    assert memory_of_card("GPU", 3) == 80 << 30
+    assert asked == [(3, "GPU")]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, AttributeError])
+def test_card_that_does_not_tell(monkeypatch, error):
+    def properties(device_id, target):
+        raise error("no such device")
+
+    monkeypatch.setattr(ms.hal, "get_device_properties", properties)
+    assert memory_of_card("GPU", 0) is None

@@ -1,0 +1,131 @@
+"""Compiled graphs between processes; each test starts some, since MindSpore looks only once."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.runtime import graph_cache
+from src.runtime.graph_cache import GraphCache, fingerprint
+from tests.conftest import REPOSITORY
+
+CELLS = """
+import json, os, sys
+sys.argv[0] = os.environ.get("ENTRY_SCRIPT", sys.argv[0])
+import mindspore as ms, numpy as np
+from mindspore import nn
+from pathlib import Path
+from src.runtime.device import set_up_device
+from src.runtime.graph_cache import GraphCache
+
+class Times(nn.Cell):
+    def construct(self, x):
+        return x * 2
+
+class Plus(nn.Cell):
+    def construct(self, x):
+        return x + 100
+
+set_up_device("CPU")
+cells = {"times": Times(), "plus": Plus()}
+x = ms.Tensor(np.ones(3, np.float32))
+order = sys.argv[2].split(",")
+found = []
+for facts in sys.argv[3:]:
+    cache = GraphCache(Path(sys.argv[1]), [facts])
+    found.append(cache.compile(lambda: [cells[name].compile(x) for name in order]))
+print(json.dumps([found, {name: float(cell(x).asnumpy()[0]) for name, cell in cells.items()}]))
+"""
+
+
+@pytest.fixture
+def process(tmp_path):
+    """A function that compiles in a process of its own; gives what was found, and the results."""
+    script = tmp_path / "cells.py"
+    script.write_text(CELLS)
+
+    def run(order, *facts, **variables):
+        command = [sys.executable, script, tmp_path / "graphs", order, *facts]
+        environment = {"PYTHONPATH": str(REPOSITORY), "GLOG_v": "3", "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    run.folder = tmp_path / "graphs"
+    return run
+
+
+RIGHT = {"times": 2.0, "plus": 101.0}
+
+
+def test_second_start_finds_the_graphs_and_gets_the_same_results(process):
+    assert process("times,plus", "a") == [[False], RIGHT]
+    assert process("times,plus", "a") == [[True], RIGHT]
+    assert [path.name for path in process.folder.iterdir()] == [fingerprint(["a"])]
+
+
+def test_only_the_first_folder_of_a_process_is_used(process):
+    assert process("times", "a", "b") == [[False, False], RIGHT]
+    assert [path.name for path in process.folder.iterdir()] == [fingerprint(["a"])]
+    # with folders mixed up, "plus" would now get the graph of "times"
+    assert process("plus", "b") == [[False], RIGHT]
+    assert process("plus", "b") == [[True], RIGHT]
+
+
+def test_damaged_graphs_are_compiled_anew(process):
+    process("times,plus", "a")
+    damaged = list(process.folder.rglob("*.mindir"))
+    assert len(damaged) == 2
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:40])
+    assert process("times,plus", "a")[1] == RIGHT
+
+
+def test_abandoned_and_long_unused_folders_are_deleted(tmp_path):
+    for number in range(graph_cache.KEPT + 3):
+        (tmp_path / str(number)).mkdir()
+        os.utime(tmp_path / str(number), (number, number))
+    for name, age in ((".old.1.part", 2 * graph_cache.ABANDONED), (".new.2.part", 10)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    graph_cache.prune(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {".new.2.part", *(str(n) for n in range(3, graph_cache.KEPT + 3))}
+
+
+def test_kill_while_writing_leaves_no_half_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_cache, "was_used", [])
+    cache = GraphCache(tmp_path, ["a"])
+
+    def dying():
+        (beside,) = [graph_cache.os.environ[graph_cache.PLACE]]
+        Path(beside).mkdir(parents=True)
+        assert not cache.folder.exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.compile(dying)
+    assert not cache.folder.exists()
+    assert graph_cache.os.environ[graph_cache.ENABLE] == "0"
+
+
+def test_folder_changes_with_the_facts():
+    assert fingerprint(["a", (1, 2)]) == fingerprint(["a", (1, 2)])
+    assert len({fingerprint(["a"]), fingerprint(["b"]), fingerprint(["a", None])}) == 3
+
+
+def test_entry_script_that_is_no_file_does_without_the_cache(process):
+    found, results = process("times,plus", "one", ENTRY_SCRIPT="-c")
+    assert found == [False]
+    assert results == {"times": 2.0, "plus": 101.0}
+    assert not list(process.folder.glob("*"))

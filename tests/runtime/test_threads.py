@@ -1,0 +1,87 @@
+import threading
+import time
+
+import pytest
+
+from src.runtime.threads import Follower, ahead
+
+
+def test_items_come_in_order():
+    assert list(ahead(range(50), 3)) == list(range(50))
+    assert list(ahead([], 1)) == []
+
+
+def test_it_works_ahead_but_not_further_than_asked():
+    taken = []
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    waiting = ahead(items(), 4)
+    assert next(waiting) == 0
+    deadline = time.monotonic() + 10
+    while len(taken) < 6 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(taken) == 6  # one was given out, four wait, one wants to
+    waiting.close()
+
+
+def test_an_error_comes_when_its_turn_does():
+    def items():
+        yield 1
+        raise ValueError("broken")
+
+    waiting = ahead(items(), 5)
+    assert next(waiting) == 1
+    with pytest.raises(ValueError, match="broken"):
+        next(waiting)
+
+
+def test_no_thread_is_left_by_one_who_leaves_early():
+    before = threading.active_count()
+    waiting = ahead(iter(int, 1), 2)  # without end
+    assert next(waiting) == 0
+    waiting.close()
+    assert threading.active_count() == before
+
+
+def test_follower_gives_results_in_order_and_no_later_than_its_limit():
+    with Follower(3) as follower:
+        given = [follower.ask(lambda n=n: n * n) for n in range(5)]
+        assert given == [[], [], [0], [1], [4]]
+        assert list(follower.rest()) == [9, 16]
+    assert list(follower.rest()) == []
+
+
+def test_follower_works_while_the_other_waits():
+    started, go_on = threading.Event(), threading.Event()
+
+    def call():
+        started.set()
+        return go_on.wait(10)
+
+    with Follower(2) as follower:
+        assert follower.ask(call) == []
+        assert started.wait(10)
+        go_on.set()
+        assert list(follower.rest()) == [True]
+
+
+def test_follower_raises_what_a_call_raises():
+    with Follower(2) as follower:
+        assert follower.ask(int, "no number") == []
+        with pytest.raises(ValueError, match="no number"):
+            list(follower.rest())
+
+
+def test_follower_leaves_no_thread_and_drops_what_nobody_waits_for():
+    made, go_on = [], threading.Event()
+    with pytest.raises(KeyboardInterrupt), Follower(9) as follower:
+        follower.ask(go_on.wait, 10)
+        follower.ask(made.append, 1)
+        threading.Timer(0.2, go_on.set).start()
+        raise KeyboardInterrupt
+    assert made == []
+    assert not any("ThreadPool" in thread.name for thread in threading.enumerate())
