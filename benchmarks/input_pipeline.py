@@ -57,7 +57,6 @@ def make_annotations(folder: Path, images: int = RECORDS):
     sides = rng.uniform(20, 200, (images * OBJECTS, 2))
     corners = rng.uniform(0, [WIDTH, HEIGHT] - sides)
     return Annotations(
-        format="coco",
         source=folder / "none.json",
         image_dir=folder,
         file_names=np.array([f"{i % FILES}.jpg".encode() for i in range(images)]),

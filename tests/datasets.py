@@ -5,18 +5,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.data.annotations import Annotations
+from src.data.annotations import CROWDS, Annotations
 
 
-def make_split(images, *, classes: int, format: str = "coco") -> Annotations:
+def make_split(images, *, classes: int, regions: str = CROWDS) -> Annotations:
     """A split of images of 100 x 100 in arrays, without files.
 
     Args:
-        images: of each its objects, (box, label) or (box, label, True) for a crowd region.
+        images: of each its objects, (box, label) or (box, label, True) for an ignored region.
+        regions: what ignored regions are.
     """
     objects = [(*entry, False)[:3] for entries in images for entry in entries]
     return Annotations(
-        format=format,
         source=Path("split.json"),
         image_dir=Path("images"),
         file_names=np.array([f"{i}.jpg".encode() for i in range(len(images))]),
@@ -27,6 +27,7 @@ def make_split(images, *, classes: int, format: str = "coco") -> Annotations:
         labels=np.array([o[1] for o in objects], np.int32),
         crowd=np.array([o[2] for o in objects], bool),
         category_ids=tuple(range(1, classes + 1)),
+        regions=regions,
     )
 
 

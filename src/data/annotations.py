@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -10,6 +11,13 @@ from src.data.images import Folder, read_image
 from src.data.problems import Problems
 from src.runtime.errors import InputError
 from src.runtime.text import count
+
+# what ignored regions are, as the log writes it: many objects in each, or one that is hard to see
+CROWDS, DIFFICULT = "of crowds", "difficult"
+# an object as an annotation file has it: box x, y, width, height in pixels
+OBJECT = np.dtype(
+    [("image_id", "i8"), ("label", "i4"), ("box", "f8", 4), ("area", "f8"), ("crowd", "?")]
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,6 @@ class Annotations:
     `annotations[i]` is image i's Record, a view of the arrays.
 
     Attributes:
-        format: "coco", "other" or "voc".
         source: the annotation file (of VOC: the split's list).
         image_dir: folder of the images.
         file_names: (I,) paths relative to it, UTF-8 bytes.
@@ -52,14 +59,17 @@ class Annotations:
         offsets: (I+1,) int64; image i's boxes are offsets[i]:offsets[i+1].
         boxes: (B,4) float32, clipped to the image, with an area.
         labels: (B,) int32, 0..K-1.
-        crowd: (B,) bool: regions that are neither object nor background, that is COCO's crowds and
-            VOC's difficult objects.
+        crowd: (B,) bool: ignored regions, which are neither object nor background.
         category_ids: K ids of the classes as results name them.
-        repairs: what was mended, with its count.
+        regions: what ignored regions are, CROWDS or DIFFICULT. Detections on a crowd are ignored by
+            the share of them inside it, those on a difficult object by IoU.
+        id_kind: what an image's id numbers: "line" of `source`, or "image".
+        truth: (T,) OBJECT in the file's order, unrepaired, of formats with a metric that compares
+            with these; None for the others, and in training.
+        repairs: what was repaired, with its count.
         repair_lines: the first of them, one by one.
     """
 
-    format: str
     source: Path
     image_dir: Path
     file_names: np.ndarray
@@ -70,6 +80,9 @@ class Annotations:
     labels: np.ndarray
     crowd: np.ndarray
     category_ids: tuple[int, ...]
+    regions: str = CROWDS
+    id_kind: str = "line"
+    truth: Optional[np.ndarray] = None
     repairs: dict[str, int] = field(default_factory=dict)
     repair_lines: tuple[str, ...] = ()
 
@@ -105,8 +118,7 @@ class Annotations:
 
     def where(self, index: int) -> str:
         """Image `index` as a report names it."""
-        kind = "image" if self.format == "coco" else "line"
-        return f"{kind} {self.image_ids[index]}"
+        return f"{self.id_kind} {self.image_ids[index]}"
 
     def max_objects(self) -> int:
         """The largest number of boxes, crowd regions included, in one image."""
@@ -119,6 +131,18 @@ class Annotations:
     def object_counts(self) -> np.ndarray:
         """(I,) int64: objects of each image, crowd regions not counted."""
         return np.bincount(self.owners()[~self.crowd], minlength=len(self))
+
+    def objects(self) -> np.ndarray:
+        """What the metric compares with, ignored regions included: (T,) OBJECT."""
+        if self.truth is not None:
+            return self.truth[np.isin(self.truth["image_id"], self.image_ids)]
+        found = np.zeros(len(self.boxes), OBJECT)
+        found["image_id"] = self.image_ids[self.owners()]
+        found["label"], found["crowd"] = self.labels, self.crowd
+        found["box"][:, :2] = self.boxes[:, :2]
+        found["box"][:, 2:] = self.boxes[:, 2:] - self.boxes[:, :2]
+        found["area"] = found["box"][:, 2] * found["box"][:, 3]
+        return found
 
     def take(self, indices: np.ndarray) -> "Annotations":
         """The images `indices` (J,) alone, in that order."""
@@ -143,8 +167,7 @@ class Annotations:
         title = f"{self.source}: {count(len(self), 'image')} ({empty:,} without objects), "
         title += f"{len(self.boxes):,} " + ("box" if len(self.boxes) == 1 else "boxes")
         if self.crowd.any():
-            kind = "difficult" if self.format == "voc" else "of crowds"
-            title += f" ({int(self.crowd.sum()):,} {kind})"
+            title += f" ({int(self.crowd.sum()):,} {self.regions})"
         if not self.repairs:
             return title
         kinds = ", ".join(f"{number:,} x {what}" for what, number in self.repairs.items())
@@ -161,7 +184,7 @@ def check_files(annotations: Annotations, problems: Problems) -> None:
 
 
 def without_empty(annotations: Annotations) -> Annotations:
-    """The images that have an object, crowd regions aside."""
+    """The images that have an object, ignored regions not counted."""
     return annotations.take(np.flatnonzero(annotations.object_counts()))
 
 

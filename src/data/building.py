@@ -1,13 +1,16 @@
-"""Builds annotations from what the readers find, with the repairs that every format gets."""
+"""Builds annotations from what a reader finds, with the repairs that every format gets."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from src.data.annotations import Annotations
 from src.data.problems import Problems, first_lines
-from src.runtime.text import suggestion
+from src.runtime.errors import InputError
+from src.runtime.text import count, suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
 DROPPED = "box without area inside the image dropped"
@@ -39,11 +42,11 @@ def make_annotations(
     sizes: np.ndarray,
     **attributes,
 ) -> Annotations:
-    """Clips boxes to their images, drops what is left without area or comes twice, sorts by image.
+    """Clips boxes to their images, drops those without area and repeated ones, sorts by image.
 
     Args:
         raw: the boxes.
-        problems: repairs are added to it; boxes that are not finite are its errors.
+        problems: gets the repairs, and boxes that are not finite as errors.
         file_names, image_ids, sizes: of the I images.
         attributes: the others of Annotations.
     """
@@ -87,7 +90,7 @@ def repair_boxes(
 
 
 def repeats(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which rows (B,F) equal an earlier one; only the rows `among` (B,) are looked at."""
+    """Which rows (B,F) equal an earlier one; only the rows `among` (B,) are compared."""
     indices = np.flatnonzero(among)
     indices = indices[np.lexsort(rows[indices].T)]  # stable: equal rows stay in their order
     same = (rows[indices[1:]] == rows[indices[:-1]]).all(axis=1)
@@ -97,27 +100,58 @@ def repeats(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 class Builder:
-    """Collects a split image by image, for formats that are read line by line."""
+    """Collects a split image by image, for formats that are read line by line.
 
-    def __init__(self):
+    Args:
+        problems: gets errors and repairs; its source is the annotation file.
+        classes: names, 'background' first.
+        drop_unlisted: leave out boxes of other classes, rather than call them errors.
+    """
+
+    def __init__(
+        self, problems: Problems, classes: tuple[str, ...], *, drop_unlisted: bool = False
+    ):
+        self.problems = problems
+        self.classes = classes
+        self.drop_unlisted = drop_unlisted
+        self.label_of = {name: label for label, name in enumerate(classes[1:])}
+        self.unlisted: Counter = Counter()  # boxes of each class that is not in `classes`
+        self.line_of: dict[str, int] = {}
         self.names: list[str] = []
         self.ids: list[int] = []
         self.sizes: list[tuple[int, int]] = []
         self.rows: list[tuple] = []  # image, x1, y1, x2, y2, label, crowd
         self.places: list[str] = []
 
+    def note_line(self, name: str, number: int) -> None:
+        """InputError where an earlier line has the image too."""
+        if name in self.line_of:
+            raise InputError(f"{name} is on line {self.line_of[name]} already")
+        self.line_of[name] = number
+
     def add_image(self, name: str, image_id: int, size: tuple[int, int]) -> None:
+        """Adds an image of (width, height) pixels; its path is relative to the image folder."""
         self.names.append(name)
         self.ids.append(image_id)
         self.sizes.append(size)
 
     def add_box(self, where: str, box: Sequence[float], label: int, crowd: bool = False) -> None:
-        """Adds a box (x1, y1, x2, y2) to the image that was added last."""
+        """Adds a box (x1, y1, x2, y2) to the image that was added last; `where` names it."""
         self.rows.append((len(self.names) - 1, *box, label, crowd))
         self.places.append(where)
 
-    def build(self, problems: Problems, **attributes) -> Annotations:
+    def add_named(self, where: str, box: Sequence[float], name: str, crowd: bool = False) -> None:
+        """`add_box` by the name of the class; counted only where `classes` does not have it."""
+        if name in self.label_of:
+            self.add_box(where, box, self.label_of[name], crowd)
+        else:
+            self.unlisted[name] += 1
+
+    def build(self, image_dir: Path, **attributes) -> Annotations:
         """The split, as `make_annotations` makes it."""
+        for name, number in sorted(self.unlisted.items()):
+            where = f"class {name!r} ({count(number, 'object')})"
+            note_unlisted(name, where, self.classes, self.problems, drop=self.drop_unlisted)
         table = np.array(self.rows, np.float64).reshape(-1, 7)
         raw = RawBoxes(
             owners=table[:, 0].astype(np.int64),
@@ -128,10 +162,13 @@ class Builder:
         )
         return make_annotations(
             raw,
-            problems,
+            self.problems,
+            source=self.problems.source,
+            image_dir=image_dir,
             file_names=self.names,
             image_ids=self.ids,
             sizes=self.sizes,
+            category_ids=tuple(range(1, len(self.classes))),
             **attributes,
         )
 
@@ -139,7 +176,7 @@ class Builder:
 def note_unlisted(
     name: str, where: str, classes: tuple[str, ...], problems: Problems, *, drop: bool
 ) -> None:
-    """Notes that boxes of class `name`, `where` many, are in the files but not in `classes`."""
+    """An error, or a repair, for the boxes `where` of a class that is not in `classes`."""
     if drop:
         problems.repair(where, "class that is not in classes dropped")
     else:

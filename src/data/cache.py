@@ -1,4 +1,4 @@
-"""Parsed annotations on disk, for the next run and for the other ranks of this one."""
+"""Annotations saved on disk, for the next run and for the other ranks of this one."""
 
 import fcntl
 import hashlib
@@ -15,15 +15,17 @@ import numpy as np
 
 from src.data.annotations import Annotations
 
-VERSION = 1  # of the parsers and of this format: raise it when either changes
+VERSION = 2  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
 # what reading a damaged entry raises, a flipped bit included
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile)
-ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd")
+ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd", "truth")
+# types that JSON does not keep
+NOT_JSON = {"source": Path, "image_dir": Path, "category_ids": tuple, "repair_lines": tuple}
 
 
 def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterable) -> str:
-    """A name for what is parsed from files under settings.
+    """A name for what is read from files under settings.
 
     Args:
         read: files whose content counts.
@@ -49,14 +51,14 @@ def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterabl
 
 
 def cached(folder: Path, key: str, read: Callable[[], tuple[Annotations, bool]]) -> Annotations:
-    """What `read` gives, from `folder` if it was kept there before.
+    """What `read` gives, from `folder` if it was saved there before.
 
     Of several processes that ask at once one reads and the others wait for its result. A damaged
-    entry is read anew; a folder that cannot be written to is done without.
+    entry is replaced; nothing is saved in a folder that cannot be written to.
 
     Args:
         key: names the entry; see `cache_key`.
-        read: returns annotations and whether they are worth keeping.
+        read: returns annotations and whether to save them.
     """
     path = folder / f"annotations-{key}.npz"
     annotations = load(path)
@@ -65,45 +67,44 @@ def cached(folder: Path, key: str, read: Callable[[], tuple[Annotations, bool]])
     with locked(folder):
         annotations = load(path)  # another process may have been faster
         if annotations is None:
-            annotations, sound = read()
-            if sound:
+            annotations, is_valid = read()
+            if is_valid:
                 save(path, annotations)
     return annotations
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, where the file system has such a thing."""
+    """Holds the folder's lock, where the file system supports one."""
     with ExitStack() as held:
-        with suppress(OSError):  # on a read-only folder, say, everyone reads for himself
+        with suppress(OSError):  # in a read-only folder, say, each process reads
             folder.mkdir(parents=True, exist_ok=True)
             file = held.enter_context(open(folder / ".lock", "w"))
-            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed
+            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
         yield
 
 
 def save(path: Path, annotations: Annotations) -> None:
-    """Writes the annotations beside `path` and moves them there; gives up where it cannot."""
+    """Writes the annotations beside `path` and renames the file; does nothing where it cannot."""
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     plain = {f.name: getattr(annotations, f.name) for f in fields(annotations)}
-    arrays = {name: plain.pop(name) for name in ARRAYS}
+    arrays = {name: plain.pop(name) for name in ARRAYS if plain[name] is not None}
     plain["source"], plain["image_dir"] = str(annotations.source), str(annotations.image_dir)
     with suppress(OSError):
         np.savez(beside, plain=np.frombuffer(json.dumps(plain).encode(), np.uint8), **arrays)
         os.replace(beside, path)
-    with suppress(OSError):  # what a full disk left
+    with suppress(OSError):  # an incomplete file, of a full disk
         beside.unlink()
 
 
 def load(path: Path) -> Optional[Annotations]:
-    """The annotations kept at `path`; None where there are none that can be read."""
+    """The annotations saved at `path`; None where there are none that can be read."""
     try:
         with np.load(path, allow_pickle=False) as content:
             plain = json.loads(content["plain"].tobytes())
-            arrays = {name: content[name] for name in ARRAYS}
+            arrays = {name: content[name] for name in content.files if name != "plain"}
+        for name, kind in NOT_JSON.items():
+            plain[name] = kind(plain[name])
+        return Annotations(**arrays, **plain)
     except DAMAGE:
         return None
-    for name, kind in (("source", Path), ("image_dir", Path), ("category_ids", tuple)):
-        plain[name] = kind(plain[name])
-    plain["repair_lines"] = tuple(plain["repair_lines"])
-    return Annotations(**arrays, **plain)

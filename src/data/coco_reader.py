@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from src.data.annotations import Annotations
+from src.config.configuration import Config
+from src.data.annotations import OBJECT, Annotations
 from src.data.building import RawBoxes, make_annotations, note_unlisted
 from src.data.problems import Problems
+from src.data.reader import Reader
 from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
@@ -44,6 +46,7 @@ class BoxEntry(msgspec.Struct, gc=False):
     image_id: Any = None
     category_id: Any = None
     bbox: Any = None
+    area: Any = None
     iscrowd: Any = 0
 
     def is_usable(self) -> bool:
@@ -55,6 +58,12 @@ class BoxEntry(msgspec.Struct, gc=False):
             and all(type(v) is float or is_id(v) for v in self.bbox)
             and self.iscrowd in (0, 1)
         )
+
+    def object_area(self) -> float:
+        """Square pixels as the file says, of the outline mostly; else those of the box."""
+        if type(self.area) is float or is_id(self.area):
+            return self.area
+        return self.bbox[2] * self.bbox[3]
 
 
 class Category(msgspec.Struct):
@@ -82,10 +91,15 @@ def is_side(value: Any) -> bool:
     return type(value) in (int, float) and 1 <= value < MAX_SIDE
 
 
+def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
+    """`coco_paths` of the configured split."""
+    return coco_paths(cfg.coco_root, cfg.train_split if training else cfg.val_split)
+
+
 def coco_paths(root: str, split: str) -> tuple[Path, Path]:
     """Annotation file and image folder of a split in COCO's layout; InputError if one is missing.
 
-    `instance_<split>.json`, a spelling in circulation, is found too.
+    `instance_<split>.json`, which some copies of the data have, is found too.
     """
     folder = Path(root)
     if not os.path.isdir(folder):  # unlike Path.is_dir, never raises
@@ -130,28 +144,41 @@ def read_coco(
     entries = of_classes(entries, content.categories, classes, problems, drop_unlisted)
     row_of = {image.id: row for row, image in enumerate(images)}
     entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images
-    label_of = {category_id: label for label, category_id in enumerate(category_ids)}
-    boxes = np.array([entry.bbox for entry in entries], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+    truth = as_objects(entries, category_ids)
+    boxes = truth["box"].copy()
+    boxes[:, 2:] += boxes[:, :2]  # (B,4) x1, y1, x2, y2
     raw = RawBoxes(
         owners=np.array([row_of[entry.image_id] for entry in entries], np.int64),
         boxes=boxes,
-        labels=np.array([label_of[entry.category_id] for entry in entries], np.int32),
-        crowd=np.array([entry.iscrowd == 1 for entry in entries], bool),
+        labels=truth["label"],
+        crowd=truth["crowd"],
         where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
     )
     annotations = make_annotations(
         raw,
         problems,
-        format="coco",
         source=path,
         image_dir=image_dir,
         file_names=[image.file_name for image in images],
         image_ids=[image.id for image in images],
         sizes=[(int(image.width), int(image.height)) for image in images],
         category_ids=category_ids,
+        id_kind="image",
+        truth=truth,
     )
     return annotations, problems
+
+
+def as_objects(entries: list[BoxEntry], category_ids: tuple[int, ...]) -> np.ndarray:
+    """The entries as (B,) OBJECT; an area that is missing or no number is that of the box."""
+    label_of = {category_id: label for label, category_id in enumerate(category_ids)}
+    objects = np.zeros(len(entries), OBJECT)
+    objects["image_id"] = [entry.image_id for entry in entries]
+    objects["label"] = [label_of[entry.category_id] for entry in entries]
+    objects["box"] = np.array([entry.bbox for entry in entries], np.float64).reshape(-1, 4)
+    objects["area"] = [entry.object_area() for entry in entries]
+    objects["crowd"] = [entry.iscrowd == 1 for entry in entries]
+    return objects
 
 
 def load_content(path: Path) -> Content:
@@ -249,3 +276,6 @@ def of_classes(
             where = f"category {category_id} ({name!r}, {found})"
             note_unlisted(name, where, classes, problems, drop=drop_unlisted)
     return [entry for entry in entries if entry.category_id not in others]
+
+
+COCO = Reader("coco_root", find_coco, read_coco)

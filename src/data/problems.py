@@ -1,7 +1,8 @@
-"""What is wrong with a data set, found one by one and shown as one report."""
+"""What is wrong with a data set, collected and shown as one report."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from src.runtime.errors import InputError
 from src.runtime.text import count
 
 MAX_UNREADABLE = 0.01  # of a split's images
-SHOWN_PROBLEMS = 20  # so many are named one by one, the rest are counted
+SHOWN_PROBLEMS = 20  # the rest are counted
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Errors, which stop a run, and repairs, which only say what was mended.
+    """Errors, which stop a run, and repairs, which do not.
 
     Attributes:
         source: the annotation file (of VOC: the split's list).
@@ -41,6 +42,14 @@ class Problems:
 
     def repair(self, where: str, what: str) -> None:
         self.repairs.append(Problem(where, what))
+
+    @contextmanager
+    def at(self, where: str) -> Iterator[None]:
+        """Turns an InputError of the block into an error at `where`."""
+        try:
+            yield
+        except InputError as error:
+            self.error(where, str(error))
 
     def raise_errors(self) -> None:
         """InputError with the first errors and their number, if there are any."""
@@ -62,7 +71,7 @@ class Problems:
 
 
 class Unreadable:
-    """Images that a run needed and could not read: listed once each, and too many are an error.
+    """Images that a run could not read: listed once each, and too many are an error.
 
     Args:
         source: the annotation file.
@@ -75,7 +84,7 @@ class Unreadable:
         self.messages: dict[int, str] = {}
 
     def add(self, found: Iterable[tuple[int, str]]) -> None:
-        """Takes note of (index, message) pairs."""
+        """Adds (index, message) pairs."""
         self.messages.update(found)
 
     def check(self) -> None:

@@ -1,19 +1,37 @@
 """Reads a text file of boxes: one image a line, its path and `xmin,ymin,xmax,ymax,class` each."""
 
+import os
 import re
 from pathlib import Path
 
+from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.building import Builder
 from src.data.images import Folder, read_size
 from src.data.problems import Problems
+from src.data.reader import Files, Reader
 from src.runtime.errors import InputError
+from src.runtime.files import check_file
 
 # a path, in quotes if it has spaces, and the rest
 LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
 
 
-def read_txt(path: Path, image_dir: Path, classes: tuple[str, ...]) -> tuple[Annotations, Problems]:
+def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
+    """Annotation file and image folder of formats with one file a split, by their keys."""
+    key = "anno_path" if training else "val_anno_path"
+    if not cfg[key]:
+        without = "" if training else ", or train with --eval_interval=0"
+        raise InputError(f"--{key} is needed{without}")
+    check_file(cfg, key)
+    if not os.path.isdir(cfg.image_dir):
+        raise InputError(f"{cfg.image_dir or 'image_dir'}: no such folder; check --image_dir")
+    return Path(cfg[key]), Path(cfg.image_dir)
+
+
+def read_txt(
+    path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
+) -> tuple[Annotations, Problems]:
     """Reads a text file; an image's id is the number of its line.
 
     Blank lines and lines that start with # are skipped. A line without boxes is an image without
@@ -23,6 +41,7 @@ def read_txt(path: Path, image_dir: Path, classes: tuple[str, ...]) -> tuple[Ann
         path: the text file, UTF-8.
         image_dir: folder its paths are relative to.
         classes: names, 'background' first; a box's class is an index into it.
+        drop_unlisted: has no effect, since an index that is not in `classes` is always an error.
 
     Returns:
         What is usable, and what is wrong with the rest.
@@ -32,32 +51,17 @@ def read_txt(path: Path, image_dir: Path, classes: tuple[str, ...]) -> tuple[Ann
     """
     problems = Problems(path)
     folder = Folder(image_dir)
-    builder = Builder()
-    line_of: dict[str, int] = {}
+    builder = Builder(problems, classes)
     for number, text in image_lines(path):
-        try:
+        with problems.at(f"line {number}"):
             name, fields = split_line(text)
-            if name in line_of:
-                raise InputError(f"{name} is on line {line_of[name]} already")
-            line_of[name] = number
+            builder.note_line(name, number)
             builder.add_image(name, number, find_size(folder, name, fields))
-        except InputError as error:
-            problems.error(f"line {number}", str(error))
-            continue
-        for position, item in enumerate(fields, 1):
-            where = f"line {number}, box {position}"
-            try:
-                builder.add_box(where, *parse_box(item, classes))
-            except InputError as error:
-                problems.error(where, f"{item!r}: {error}")
-    annotations = builder.build(
-        problems,
-        format="other",
-        source=path,
-        image_dir=image_dir,
-        category_ids=tuple(range(1, len(classes))),
-    )
-    return annotations, problems
+            for position, item in enumerate(fields, 1):
+                where = f"line {number}, box {position}"
+                with problems.at(where):
+                    builder.add_box(where, *parse_box(item, classes))
+    return builder.build(image_dir), problems
 
 
 def read_lines(path: Path) -> list[str]:
@@ -78,18 +82,18 @@ def image_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def image_names(path: Path) -> list[str]:
-    """The paths that the lines name, as far as they can be made out."""
+    """The paths that the lines name; malformed lines are skipped."""
     matches = [LINE.match(text) for _, text in image_lines(path)]
     return [named(match) for match in matches if match]
 
 
 def named(match: re.Match) -> str:
-    """The path that LINE matched, in whichever quotes it was."""
+    """The path that LINE matched, without quotes."""
     return next(name for name in match.groups()[:3] if name)
 
 
 def split_line(text: str) -> tuple[str, list[str]]:
-    """The path and the fields after it; InputError where there is no path to be made out."""
+    """The path and the fields after it; InputError where there is no path."""
     match = LINE.match(text)
     if match is None:
         raise InputError("expected a path, in quotes if it has spaces, and then the boxes")
@@ -97,7 +101,7 @@ def split_line(text: str) -> tuple[str, list[str]]:
 
 
 def find_size(folder: Folder, name: str, fields: list[str]) -> tuple[int, int]:
-    """Width and height of the image; InputError where there is none to be read."""
+    """Width and height of the image in pixels; InputError where it cannot be read."""
     path = folder.path / name
     if not folder.holds(name):
         hint = "; a path with spaces goes in quotes" if fields and "," not in fields[0] else ""
@@ -106,15 +110,26 @@ def find_size(folder: Folder, name: str, fields: list[str]) -> tuple[int, int]:
 
 
 def parse_box(item: str, classes: tuple[str, ...]) -> tuple[tuple[float, ...], int]:
-    """The box (x1, y1, x2, y2) and the label of a field; InputError says what is wrong with it."""
+    """The box (x1, y1, x2, y2) and the label of a field; InputError where it is malformed."""
     values = item.replace("_", "?").split(",")  # Python would take 1_0 for 10
     try:
         *box, index = (*map(float, values[:4]), int(values[4]))
     except (ValueError, IndexError):
         values = []
     if len(values) != 5:
-        raise InputError("expected xmin,ymin,xmax,ymax,class: four numbers and a whole one")
+        raise InputError(
+            f"{item!r}: expected xmin,ymin,xmax,ymax,class: four numbers and a whole one"
+        )
     if not 1 <= index < len(classes):
         background = " (0 is the background)" if index == 0 else ""
-        raise InputError(f"class {index}{background}; classes has 1 to {len(classes) - 1}")
+        have = f"classes has 1 to {len(classes) - 1}"
+        raise InputError(f"{item!r}: class {index}{background}; {have}")
     return tuple(box), index - 1
+
+
+def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
+    """The text file by content, the images by date: their sizes are read from their headers."""
+    return [path], [image_dir / name for name in image_names(path)]
+
+
+TXT = Reader("anno_path", find_txt, read_txt, inputs)

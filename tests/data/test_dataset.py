@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.config.configuration import load_keys
 from src.data import dataset
 from src.data.dataset import CACHE_FOLDER, build_annotations, find_source
 from src.data.synthetic import write_dataset
@@ -48,7 +49,15 @@ def assert_same(one, other):
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert getattr(one, name).dtype == getattr(other, name).dtype
-    for name in ("format", "source", "image_dir", "category_ids", "repairs", "repair_lines"):
+    for name in (
+        "source",
+        "image_dir",
+        "category_ids",
+        "regions",
+        "id_kind",
+        "repairs",
+        "repair_lines",
+    ):
         assert getattr(one, name) == getattr(other, name)
 
 
@@ -73,6 +82,31 @@ def test_second_read_comes_from_the_cache(own, reads):
     buffers = []
     assert len(pickle.dumps(second, protocol=5, buffer_callback=buffers.append)) < 5000
     assert len(buffers) == len(ARRAYS)
+
+
+def test_objects_of_the_file_are_kept_for_the_metric_alone(own, reads):
+    edit(own, lambda c: c["annotations"][0].update(bbox=[-5, 0.1, 90, 90], area=70.5))
+    evaluated = own.replace(val_split="train2017")
+    first, second = (build_annotations(evaluated, training=False) for _ in range(2))
+    trained = build_annotations(own, training=True)
+    assert reads == ["coco", "coco"]  # the second of three comes from the cache
+    np.testing.assert_array_equal(first.truth, second.truth)
+    assert first.truth.dtype == second.truth.dtype
+    assert first.truth["box"][0].tolist() == [-5, 0.1, 90, 90]
+    assert first.truth["area"][0] == 70.5
+    assert trained.truth is None
+    # of a part of the split those of its images, in the file's order
+    part = first.take(np.array([4, 0]))
+    ids = first.truth["image_id"]
+    np.testing.assert_array_equal(part.objects(), first.truth[(ids == 4) | (ids == 0)])
+    # without those of the file, the repaired boxes
+    assert trained.objects()["box"][0].tolist() == [0, np.float32(0.1), 85, 90]
+
+
+def test_every_format_of_the_configuration_has_a_reader(own):
+    keys = load_keys()
+    assert set(dataset.READERS) == set(keys["dataset"].choices)
+    assert all(reader.key in keys for reader in dataset.READERS.values())
 
 
 def test_another_content_or_config_is_read_anew(own, reads):

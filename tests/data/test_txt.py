@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.annotations import CROWDS
 from src.data.txt_reader import image_names, read_txt
 from src.runtime.errors import InputError
 
@@ -34,7 +35,8 @@ def test_all_that_a_line_may_be(folder):
     )
     found, problems = read_txt(write(folder, text), folder, CLASSES)
     assert problems.errors == problems.repairs == []
-    assert found.format == "other"
+    assert found.regions == CROWDS
+    assert found.where(0) == "line 3"
     assert [record.path for record in found] == [
         folder / "a.png",
         folder / "sub" / "b c.png",

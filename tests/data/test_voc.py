@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.annotations import DIFFICULT
 from src.data.voc_reader import read_voc, voc_paths
 from src.runtime.errors import InputError
 
@@ -50,7 +51,8 @@ def test_boxes_count_pixels_from_one_and_include_the_last(root):
     add(root, "empty", image_xml())
     found, problems = read(root)
     assert problems.errors == problems.repairs == []
-    assert found.format == "voc"
+    assert found.regions == DIFFICULT
+    assert found.where(1) == "line 2"
     assert found[0].boxes.tolist() == [[0, 0, 40, 30], [4, 5, 7.5, 8]]
     assert found[0].labels.tolist() == [1, 0]
     assert found[1].boxes.shape == (0, 4)

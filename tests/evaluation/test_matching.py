@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from src.data.annotations import CROWDS, DIFFICULT
 from src.evaluation.coco_metric import evaluate
 from src.evaluation.error_kinds import find_errors
 from src.evaluation.matching import NOTHING, match_split
@@ -26,9 +27,9 @@ def test_each_object_is_found_once_by_the_best_detection_of_its_class():
     assert matches.is_wrong.tolist() == [True, False, False, True]
 
 
-@pytest.mark.parametrize(("format", "ignored"), [("coco", True), ("voc", False)])
-def test_a_small_box_in_a_large_region(format, ignored):
-    annotations = make_split([[((0, 0, 100, 100), 0, True)]], classes=2, format=format)
+@pytest.mark.parametrize(("regions", "ignored"), [(CROWDS, True), (DIFFICULT, False)])
+def test_a_small_box_in_a_large_region(regions, ignored):
+    annotations = make_split([[((0, 0, 100, 100), 0, True)]], classes=2, regions=regions)
     rows = make_rows((0, (10, 10, 20, 20), 0, 0.9), (0, (10, 10, 20, 20), 1, 0.8))
     assert match_split(annotations, rows).ignored.tolist() == [ignored, False]
 

@@ -187,7 +187,7 @@ def found_as_truth(annotations, rows):
     corners = np.concatenate([rows[:, 1:3], rows[:, 1:3] + rows[:, 3:5]], axis=1)
     return replace(
         annotations,
-        format="other",
+        truth=None,
         offsets=np.concatenate([[0], np.cumsum(counts)]),
         boxes=corners.astype(np.float32),
         labels=np.searchsorted(annotations.category_ids, rows[:, 6]).astype(np.int32),

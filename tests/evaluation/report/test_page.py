@@ -158,7 +158,7 @@ def test_mean_precision_over_recall_is_ap50(report):
 
 
 def test_a_split_without_detections_or_objects_has_a_report_too(small, tmp_path):
-    empty = make_split([[], []], classes=4, format="other")
+    empty = make_split([[], []], classes=4)
     rows = np.zeros((0, 7))
     metrics = evaluate(empty, small.classes, rows)
     names = small.classes[1:]

@@ -1,0 +1,35 @@
+"""What a data format consists of; `src.data.dataset.READERS` lists the formats."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.data.annotations import Annotations
+from src.data.problems import Problems
+
+Files = list[Path]
+
+
+def only_annotations(path: Path, image_dir: Path) -> tuple[Files, Files]:
+    """The inputs of a reader that opens nothing but the annotation file."""
+    return [path], []
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How the splits of a format are found and read.
+
+    Attributes:
+        key: of the configuration, that says where the data are.
+        find: (configuration, training=) -> annotation file and image folder of the split to train
+            on, or of the one to evaluate on; InputError names what is missing.
+        read: (annotation file, image folder, classes, drop_unlisted=) -> annotations and problems;
+            InputError where nothing can be read.
+        inputs: (annotation file, image folder) -> files whose content `read` depends on, and files
+            of which only size and time of change are compared. Names the cache's entries.
+    """
+
+    key: str
+    find: Callable[..., tuple[Path, Path]]
+    read: Callable[..., tuple[Annotations, Problems]]
+    inputs: Callable[[Path, Path], tuple[Files, Files]] = only_annotations
