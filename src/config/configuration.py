@@ -1,11 +1,12 @@
 """The configuration: default.yaml, a recipe file and the command line, checked and read-only.
 
 config/default.yaml is the one place where a key is described: its default and, at the end of the
-entry, a comment "type range | meaning". Types are bool, int, float, str, `one of a, b` and
-`list of TYPE`; a range is `low..high`, `>= low` or `> low`.
+entry, a comment "type range; scope | meaning". Types are bool, int, float, str, `one of a, b` and
+`list of TYPE`; a range is `low..high`, `>= low` or `> low`; default.yaml explains the scopes.
 """
 
 import argparse
+import functools
 import math
 import re
 import sys
@@ -29,18 +30,20 @@ KINDS = {"bool": bool, "int": int, "float": float, "str": str}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SPEC = re.compile(rf"((?:list of )*)(\w+)(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$")
 CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
+SCOPES = ("graph", "run", "session", "batch")
 
 Layer = tuple[Mapping[str, Any], str]  # values, and where they are from
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key: name, default, meaning, and what its `spec` allows."""
+    """One key: name, default, meaning, scope, and what its `spec` allows."""
 
     name: str
     default: Any
     meaning: str
     spec: str
+    scope: str
     kind: type
     depth: int = 0  # 1 for a list, 2 for a list of lists
     choices: tuple[str, ...] = ()
@@ -108,6 +111,7 @@ class Config(EasyDict):
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
+@functools.cache
 def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
     """All keys by name, in the order of default.yaml; ValueError where one is not described."""
     text = path.read_text(encoding="utf-8")
@@ -123,11 +127,19 @@ def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
 
 def make_key(name: str, default: Any, comments: Mapping[str, str]) -> Key:
     """The key that the comment in default.yaml describes."""
-    spec, separator, meaning = comments.get(name, "").partition(" | ")
+    allowed, _, meaning = comments.get(name, "").partition(" | ")
+    spec, _, scope = allowed.partition("; ")
     choice, plain = CHOICE.match(spec), SPEC.match(spec)
-    if not separator or not (choice or (plain and plain.group(2) in KINDS)):
-        raise ValueError(f"default.yaml: {name} needs a comment 'type range | meaning'")
-    described = {"name": name, "default": default, "meaning": meaning, "spec": spec}
+    if not (meaning and (choice or (plain and plain.group(2) in KINDS))):
+        raise ValueError(f"default.yaml: {name} needs a comment 'type range; scope | meaning'")
+    if scope not in SCOPES:
+        expected = ", ".join(SCOPES)
+        raise ValueError(
+            f"default.yaml: {name} has the scope {scope!r}; expected one of {expected}"
+        )
+    described = {
+        "name": name, "default": default, "meaning": meaning, "spec": spec, "scope": scope
+    }  # fmt: skip
     if choice:
         return Key(**described, kind=str, choices=tuple(choice.group(1).split(", ")))
     lists, kind, low, high, sign, least = plain.groups()
@@ -139,6 +151,11 @@ def make_key(name: str, default: Any, comments: Mapping[str, str]) -> Key:
         low_excluded=sign == ">",
         high=float(high or "inf"),
     )
+
+
+def keys_of_scope(*scopes: str) -> tuple[str, ...]:
+    """Names of the keys of these scopes, which config/default.yaml explains."""
+    return tuple(name for name, key in load_keys().items() if key.scope in scopes)
 
 
 def make_config(layers: Sequence[Layer]) -> Config:

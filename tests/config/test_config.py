@@ -4,7 +4,14 @@ import pickle
 import pytest
 import yaml
 
-from src.config.configuration import DEFAULT_PATH, load_keys, make_config, parse_args, read_recipe
+from src.config.configuration import (
+    DEFAULT_PATH,
+    keys_of_scope,
+    load_keys,
+    make_config,
+    parse_args,
+    read_recipe,
+)
 from src.runtime.errors import InputError
 from tests.conftest import DEMO_RECIPE, REPOSITORY
 
@@ -15,6 +22,43 @@ def test_every_key_is_described():
     for key in keys.values():
         assert len(key.meaning) > 15, key.name
         assert key.meaning.endswith("."), key.name
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("int >= 0 | Whatever it means.", "lr has the scope ''; expected one of graph, run"),
+        ("int >= 0; epoch | Whatever it means.", "lr has the scope 'epoch'"),
+        ("int >= 0; run", "lr needs a comment 'type range; scope | meaning'"),
+        ("number; run | Whatever it means.", "lr needs a comment"),
+    ],
+)
+def test_a_key_without_type_scope_or_meaning_is_refused(tmp_path, comment, message):
+    path = tmp_path / "keys.yaml"
+    path.write_text(f"seed: 1  # int >= 0; run | Of weights.\nlr: 1  # {comment}\n")
+    with pytest.raises(ValueError, match=message):
+        load_keys(path)
+
+
+@pytest.mark.parametrize(
+    ("scope", "names"),
+    [
+        ("graph", ("image_size", "backbone", "optimizer", "weight_decay", "max_scale", "dataset")),
+        ("run", ("lr", "lr_milestones", "warmup_epochs", "epoch_size", "seed")),
+        ("session", ("output_path", "max_steps", "nms_iou", "loss_scale", "device_num", "resume")),
+        ("batch", ("batch_size", "accumulate")),
+    ],
+)
+def test_scopes_of_keys(scope, names):
+    assert set(names) <= set(keys_of_scope(scope))
+    assert scope != "batch" or len(keys_of_scope(scope)) == len(names)
+
+
+def test_every_key_has_one_scope():
+    of_all = keys_of_scope("graph", "run", "session", "batch")
+    assert sorted(of_all) == sorted(load_keys())
+    each = [keys_of_scope(scope) for scope in ("graph", "run", "session", "batch")]
+    assert sum(map(len, each)) == len(of_all)
 
 
 def test_defaults_are_the_base_recipe():
