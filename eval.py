@@ -8,7 +8,7 @@ from src.distributed.launch import check_launch, find_launch
 
 
 def main(argv=None) -> None:
-    from src.config.configuration import parse_args
+    from src.config.command_line import parse_args
     from src.data.dataset import build_annotations
     from src.deploy.formats import chosen_detector
     from src.evaluation.protocol import build_protocol, unusual_settings

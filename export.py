@@ -8,7 +8,7 @@ from src.runtime.errors import InputError
 
 
 def main(argv=None) -> None:
-    from src.config.configuration import parse_args
+    from src.config.command_line import parse_args
     from src.deploy.export_request import comparison_images, target_path
     from src.deploy.formats import describe
     from src.runtime.files import check_file

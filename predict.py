@@ -11,7 +11,7 @@ from src.runtime.signals import Interruption
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
-    from src.config.configuration import parse_args
+    from src.config.command_line import parse_args
     from src.prediction.predict_request import detector_layer
     from src.prediction.sinks import Pictures, VideoFile, plan_targets
     from src.prediction.sources import Video, find_inputs, read_images

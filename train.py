@@ -12,7 +12,7 @@ from src.runtime.signals import Interrupted, Interruption
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
-    from src.config.configuration import parse_args
+    from src.config.command_line import parse_args
     from src.data.dataset import build_annotations, find_source
     from src.data.loader import steps_per_epoch
     from src.runtime.files import check_file, make_output_folder
@@ -46,9 +46,10 @@ def main(argv=None, *, interruption: Interruption) -> None:
 
 def train(cfg, splits: list, folder: Path, launch: Launch, interruption: Interruption) -> None:
     """Trains on the first split, evaluates on the second if there is one; logs in `folder`."""
+    from src.training.starting import prepare
+
     from src.distributed.join import build_device
     from src.training.run_log import RunLog
-    from src.training.starting import prepare
 
     ranks = build_device(cfg, launch, interruption)
     log = RunLog(folder, ranks.rank)

@@ -51,9 +51,10 @@ def build_update(cfg, ranks, clock) -> Callable[[], bool]:
     Args:
         clock: gets the times of the update's parts.
     """
+    from src.training.build import build_step
+
     from src.detection.anchors import build_anchors
     from src.models.ssd import build_ssd
-    from src.training.build import build_step
 
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)

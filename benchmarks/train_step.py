@@ -40,6 +40,7 @@ def make_boxes(image_size: int):
 def build_ours(image_size: int, batch_size: int, threads: int):
     """A function that makes one update, and the facts of the network."""
     import numpy as np
+    from src.training.build import build_step
 
     from src.config.configuration import make_config
     from src.data.loader import TrainBatch
@@ -48,7 +49,6 @@ def build_ours(image_size: int, batch_size: int, threads: int):
     from src.models.complexity import count_costs
     from src.models.ssd import build_ssd
     from src.runtime.device import set_up_device
-    from src.training.build import build_step
 
     changes = {"image_size": [image_size, image_size], "clip_norm": CLIP_NORM}
     cfg = make_config([(changes, "benchmark")])

@@ -41,9 +41,10 @@ def build(keys: dict):
 
 def build_from(cfg):
     """`build` on the device that is set up already."""
+    from src.training.build import build_step
+
     from src.detection.anchors import build_anchors
     from src.models.ssd import build_ssd
-    from src.training.build import build_step
 
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)
@@ -177,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--steps", type=int, default=24, help="timed updates")
     args, flags = parser.parse_known_args()
-    from src.config.configuration import parse_args
+    from src.config.command_line import parse_args
     from src.distributed.join import build_device
 
     cfg = parse_args(__doc__, ["--pretrained=", *flags])

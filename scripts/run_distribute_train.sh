@@ -79,7 +79,7 @@ share_machine() {
   local target ranks
   places=(--bind-to none)  # data workers need cores of their own, so a rank is not bound to one
   target=$("$PYTHON" -c 'import sys
-from src.config.configuration import parse_args
+from src.config.command_line import parse_args
 from src.runtime.errors import InputError
 try:
     print(parse_args("", sys.argv[1:])["device_target"])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from src.config.configuration import DEFAULT_PATH, Config, make_config, read_recipe
+from src.config.configuration import Config, make_config, read_recipe
+from src.config.keys import DEFAULT_PATH
 from src.data.synthetic import write_dataset
 from tests.gpu_stub.build import build as build_stub
 

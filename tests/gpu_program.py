@@ -28,12 +28,12 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     """
     import mindspore as ms
     import numpy as np
+    from src.training.build import build_step
 
     from src.deploy.export_cells import Suppression
     from src.detection.anchors import build_anchors
     from src.models.ssd import build_ssd
     from src.prediction.inference import build_model
-    from src.training.build import build_step
 
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)
@@ -71,7 +71,7 @@ def main() -> None:
     prepare_environment(launch)
     import mindspore as ms
 
-    from src.config.configuration import parse_args
+    from src.config.command_line import parse_args
     from src.distributed.join import build_device
 
     own = folder / f"rank_{launch.rank}"

@@ -94,7 +94,7 @@ def main() -> None:
 
     launch = find_launch()
     prepare_environment(launch)
-    from src.config.configuration import parse_args
+    from src.config.command_line import parse_args
     from src.distributed.join import build_device
 
     folder = Path(sys.argv[1])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.config.configuration import parse_args
+from src.config.command_line import parse_args
 from src.data.coco_reader import coco_paths, read_coco
 from src.models.resnet import resnet
 from src.weights.checkpoint_file import Origin, write_backbone

@@ -14,7 +14,8 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from src.config.configuration import Config, parse_with_report
+from src.config.command_line import parse_with_report
+from src.config.configuration import Config
 from src.data.annotations import Annotations, check_files
 from src.data.dataset import find_source
 from src.data.problems import Problem, Problems, first_lines

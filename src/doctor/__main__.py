@@ -12,7 +12,8 @@ import signal
 from pathlib import Path
 from typing import Optional
 
-from src.config.configuration import Config, parse_with_report
+from src.config.command_line import parse_with_report
+from src.config.configuration import Config
 from src.distributed.command import end_with_status
 from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.doctor.visit import Visit, raise_ended

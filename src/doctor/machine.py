@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from src.config.configuration import Config, load_keys
+from src.config.configuration import Config
+from src.config.keys import load_keys
 from src.distributed.launch import Launch
 from src.runtime.errors import InputError
 from src.runtime.plugins.commands import Answer, ask, without_launcher

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.config.configuration import Config, as_lists, load_keys
+from src.config.configuration import Config
+from src.config.consistency import as_lists
+from src.config.keys import load_keys
 from src.data.annotations import Annotations
 from src.runtime.errors import InputError
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from src.config.configuration import Layer, load_keys
+from src.config.configuration import Layer
+from src.config.keys import load_keys
 from src.deploy.formats import chosen_detector
 from src.prediction.sources import find_inputs
 from src.runtime.errors import InputError

@@ -10,7 +10,8 @@ import mindspore as ms
 import numpy as np
 import yaml
 
-from src.config.configuration import Config, as_lists
+from src.config.configuration import Config
+from src.config.consistency import as_lists
 from src.config.open_keys import settled
 from src.runtime.errors import InputError
 from src.training.checkpoints import CONFIG, STATE, numbered

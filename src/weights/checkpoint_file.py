@@ -12,7 +12,8 @@ import mindspore as ms
 import numpy as np
 import yaml
 
-from src.config.configuration import Config, as_lists
+from src.config.configuration import Config
+from src.config.consistency import as_lists
 from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, treatment
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import FILE_MODE

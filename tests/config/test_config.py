@@ -4,14 +4,9 @@ import pickle
 import pytest
 import yaml
 
-from src.config.configuration import (
-    DEFAULT_PATH,
-    keys_of_scope,
-    load_keys,
-    make_config,
-    parse_args,
-    read_recipe,
-)
+from src.config.command_line import parse_args
+from src.config.configuration import make_config, read_recipe
+from src.config.keys import DEFAULT_PATH, keys_of_scope, load_keys
 from src.runtime.errors import InputError
 from tests.conftest import DEMO_RECIPE, REPOSITORY
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config.configuration import load_keys
+from src.config.keys import load_keys
 from src.data import dataset
 from src.data.dataset import CACHE_FOLDER, build_annotations, find_source
 from src.data.synthetic import write_dataset
@@ -153,7 +153,7 @@ def test_errors_are_not_cached(own, reads):
 
 RANK = """
 import sys
-from src.config.configuration import parse_args
+from src.config.command_line import parse_args
 from src.data import dataset
 
 read = dataset.Source.read

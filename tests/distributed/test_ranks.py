@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config.configuration import parse_args
+from src.config.command_line import parse_args
 from src.data.dataset import build_annotations
 from src.training.run_log import RunLog
 from src.training.trainer import Trainer

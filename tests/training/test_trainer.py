@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore.nn import cell as cell_module
+from src.training.continuation import go_back, take_up
 
 from src.config.configuration import make_config
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
@@ -20,7 +21,6 @@ from src.runtime.errors import InputError, RunError
 from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted
 from src.training import evaluator
-from src.training.continuation import go_back, take_up
 from src.training.profile import profile
 from src.training.resume import best_on_disk, find_run
 from src.training.run_log import RunLog

@@ -1,0 +1,149 @@
+"""The keys of the configuration, as config/default.yaml describes them.
+
+An entry there ends with a comment "type range; scope | meaning", with "; was OLD" after the scope
+where the key had another name before. Types are bool, int, float, str, `one of a, b` and
+`list of TYPE`; a range is `low..high`, `>= low` or `> low`; default.yaml explains the scopes.
+"""
+
+import functools
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.runtime.errors import InputError
+from src.runtime.files import REPOSITORY
+from src.runtime.text import suggestion
+
+DEFAULT_PATH = REPOSITORY / "config" / "default.yaml"
+KINDS = {"bool": bool, "int": int, "float": float, "str": str}
+NUMBER = r"(-?\d+(?:\.\d+)?)"
+SPEC = re.compile(rf"((?:list of )*)(\w+)(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$")
+CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
+COMMENT = re.compile(
+    r"(?P<spec>[^;|]+)(?:; (?P<scope>\w+))?(?:; was (?P<was>\w+))? \| (?P<meaning>.+)"
+)
+SCOPES = ("graph", "run", "session", "batch")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: name, default, meaning, scope, former name, and what its `spec` allows."""
+
+    name: str
+    default: Any
+    meaning: str
+    spec: str
+    scope: str
+    was: str
+    kind: type
+    depth: int = 0  # 1 for a list, 2 for a list of lists
+    choices: tuple[str, ...] = ()
+    low: float = float("-inf")
+    low_excluded: bool = False
+    high: float = float("inf")
+
+    def check(self, value: Any, where: str) -> Any:
+        """The value in the key's type, lists as tuples; InputError says `where` it came from."""
+        try:
+            return self._convert(value, self.depth)
+        except (ValueError, OverflowError):
+            raise InputError(f"{where}: {self.name} is {value!r}; expected {self.spec}") from None
+
+    def _convert(self, value: Any, depth: int) -> Any:
+        if depth:
+            if not isinstance(value, (list, tuple)):
+                raise ValueError
+            return tuple(self._convert(item, depth - 1) for item in value)
+        if self.kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+            value = float(value)  # YAML reads 1 as an int and 1e-3 as a string
+        if self.choices and str(value).lower() in ("true", "false"):
+            value = str(value).lower()  # YAML reads true as a bool
+        if type(value) is not self.kind or (self.choices and value not in self.choices):
+            raise ValueError
+        if self.kind in (int, float):
+            too_low = value <= self.low if self.low_excluded else value < self.low
+            if too_low or value > self.high or not math.isfinite(value):
+                raise ValueError
+        return value
+
+
+@functools.cache
+def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
+    """All keys by name, in the order of default.yaml; ValueError where one is not described."""
+    text = path.read_text(encoding="utf-8")
+    comments: dict[str, str] = {}
+    name = None
+    for line in text.splitlines():
+        if match := re.match(r"(\w+):", line):
+            name = match.group(1)
+        if name and "  # " in line:
+            comments[name] = line.split("  # ", 1)[1]
+    return {
+        name: make_key(name, value, comments.get(name, ""))
+        for name, value in yaml.safe_load(text).items()
+    }
+
+
+def make_key(name: str, default: Any, comment: str) -> Key:
+    """The key that the comment in default.yaml describes; ValueError where it does not."""
+    described = COMMENT.fullmatch(comment)
+    parts = described.groupdict(default="") if described else {"spec": ""}
+    choice, plain = CHOICE.match(parts["spec"]), SPEC.match(parts["spec"])
+    if not (choice or (plain and plain.group(2) in KINDS)):
+        raise ValueError(f"default.yaml: {name} needs a comment 'type range; scope | meaning'")
+    if parts["scope"] not in SCOPES:
+        raise ValueError(
+            f"default.yaml: {name} has the scope {parts['scope']!r}; expected one of "
+            f"{', '.join(SCOPES)}"
+        )
+    parts.update(name=name, default=default)
+    if choice:
+        return Key(**parts, kind=str, choices=tuple(choice.group(1).split(", ")))
+    lists, kind, low, high, sign, least = plain.groups()
+    return Key(
+        **parts,
+        kind=KINDS[kind],
+        depth=lists.count("list of "),
+        low=float(low or least or "-inf"),
+        low_excluded=sign == ">",
+        high=float(high or "inf"),
+    )
+
+
+def keys_of_scope(*scopes: str) -> tuple[str, ...]:
+    """Names of the keys of these scopes, which config/default.yaml explains."""
+    return tuple(name for name, key in load_keys().items() if key.scope in scopes)
+
+
+def with_new_names(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values by the keys' present names; InputError where old and new name contradict."""
+    renamed = dict(values)
+    for name, key in load_keys().items():
+        if not key.was or key.was not in values:
+            continue
+        old = renamed.pop(key.was)
+        new = renamed.setdefault(name, old)
+        if key.check(old, where) != key.check(new, where):
+            raise InputError(
+                f"{where}: {key.was} is {old!r} and {name} is {new!r}; {key.was} is the old name "
+                f"of {name}, give one of them"
+            )
+    return renamed
+
+
+def note_new_names(names: Iterable[str], where: str = "", *, dashes: str = "") -> None:
+    """A line on stderr for each old name, e.g. "--alpha is now --focal_alpha"."""
+    for key in load_keys().values():
+        if key.was in names:
+            print(f"{where}{dashes}{key.was} is now {dashes}{key.name}", file=sys.stderr)
+
+
+def unknown_hint(name: object) -> str:
+    """What to add to the error on an unknown key."""
+    return suggestion(name, load_keys()) or "; --help lists all keys"
