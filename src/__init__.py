@@ -2,4 +2,6 @@
 
 from src.runtime.plugins.cuda_home import use_own_cuda
 
+__version__ = "0.1.0"
+
 use_own_cuda()  # here, since programs, worker processes and `Detector` all come by before MindSpore
