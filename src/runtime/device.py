@@ -9,7 +9,7 @@ from src.runtime.errors import InputError
 from src.runtime.plugins.plugin import probe, why_none
 
 # Where a CPU has AVX-512, oneDNN in MindSpore 2.10 runs the forward pass of 3x3 convolutions by its
-# unoptimised reference code: an update took 50 times as long (docs/architecture.md)
+# unoptimised reference code: an update took 50 times as long (docs/measured.md)
 CPU_INSTRUCTIONS = "AVX2"
 CONV_ALGORITHMS = {"heuristic": "normal", "measured": "performance"}  # in MindSpore's words
 
