@@ -191,4 +191,4 @@ def without_empty(annotations: Annotations) -> Annotations:
 def check_has_objects(annotations: Annotations) -> None:
     """InputError where there is nothing to train on."""
     if annotations.crowd.all():
-        raise InputError(f"{annotations.source}: not one object in it; nothing to train on")
+        raise InputError(f"{annotations.source}: no objects in it; nothing to train on")

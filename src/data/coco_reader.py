@@ -22,7 +22,7 @@ MAX_SIDE = 2**31  # pixels
 
 
 class ImageEntry(msgspec.Struct, gc=False):
-    """An entry of "images". Fields that are not named here are skipped, not kept in memory."""
+    """An entry of "images". Fields that are not named here are skipped by the parser."""
 
     id: Any = None
     file_name: Any = None
@@ -60,7 +60,7 @@ class BoxEntry(msgspec.Struct, gc=False):
         )
 
     def object_area(self) -> float:
-        """Square pixels as the file says, of the outline mostly; else those of the box."""
+        """The file's area in square pixels, of outlines mostly; else that of the box."""
         if type(self.area) is float or is_id(self.area):
             return self.area
         return self.bbox[2] * self.bbox[3]
@@ -74,7 +74,7 @@ class Category(msgspec.Struct):
 
 
 class Content(msgspec.Struct):
-    """The file's three lists that matter here."""
+    """The three lists of the file that are read."""
 
     images: list[ImageEntry]
     annotations: list[BoxEntry]
@@ -82,7 +82,7 @@ class Content(msgspec.Struct):
 
 
 def is_id(value: Any) -> bool:
-    """Whether it is a whole number that 64 bits hold; True and False are not."""
+    """Whether it is a whole number of 64 bits; True and False are not."""
     return type(value) is int and -MAX_ID <= value < MAX_ID
 
 
@@ -145,17 +145,8 @@ def read_coco(
     row_of = {image.id: row for row, image in enumerate(images)}
     entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images
     truth = as_objects(entries, category_ids)
-    boxes = truth["box"].copy()
-    boxes[:, 2:] += boxes[:, :2]  # (B,4) x1, y1, x2, y2
-    raw = RawBoxes(
-        owners=np.array([row_of[entry.image_id] for entry in entries], np.int64),
-        boxes=boxes,
-        labels=truth["label"],
-        crowd=truth["crowd"],
-        where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
-    )
     annotations = make_annotations(
-        raw,
+        as_raw_boxes(truth, entries, row_of),
         problems,
         source=path,
         image_dir=image_dir,
@@ -181,6 +172,19 @@ def as_objects(entries: list[BoxEntry], category_ids: tuple[int, ...]) -> np.nda
     return objects
 
 
+def as_raw_boxes(objects: np.ndarray, entries: list[BoxEntry], row_of: dict[int, int]) -> RawBoxes:
+    """The objects (B,) OBJECT of the entries by corners; `row_of` is the image of each id."""
+    boxes = objects["box"].copy()
+    boxes[:, 2:] += boxes[:, :2]  # (B,4) x1, y1, x2, y2
+    return RawBoxes(
+        owners=np.array([row_of[entry.image_id] for entry in entries], np.int64),
+        boxes=boxes,
+        labels=objects["label"],
+        crowd=objects["crowd"],
+        where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
+    )
+
+
 def load_content(path: Path) -> Content:
     """The file's three lists; InputError where it is not json or lacks one."""
     try:
@@ -190,7 +194,7 @@ def load_content(path: Path) -> Content:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            # the standard library takes NaN and a byte order mark, and says which line is wrong
+            # the standard library accepts NaN and a byte order mark, and names the wrong line
             return msgspec.convert(json.loads(data), Content)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error

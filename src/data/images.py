@@ -1,4 +1,4 @@
-"""Image files as they come: read as RGB uint8, or reported by name."""
+"""Reads image files of any kind as RGB uint8; errors name the file."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 def read_image(path: Path) -> np.ndarray:
     """The image's stored pixels (H,W,3) uint8 RGB.
 
-    Grey, CMYK, palette and 16-bit images are converted, transparency is left out, EXIF rotation is
+    Grey, CMYK, palette and 16-bit images are converted, transparency is dropped, EXIF rotation is
     ignored, as COCO's boxes expect.
 
     Raises:
@@ -52,14 +52,14 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 class Folder:
-    """Looks up files below a folder; lists each directory once, which beats 118,000 stats."""
+    """Looks up files below a folder; lists each directory once, which beats a stat for each."""
 
     def __init__(self, path: Path):
         self.path = path
         self.listings: dict[str, set[str]] = {}
 
     def holds(self, name: str) -> bool:
-        """Whether the file `name`, relative to the folder, is there."""
+        """Whether there is a file `name`, relative to the folder."""
         parent, base = os.path.split(os.path.join(self.path, name))
         return base in self.listing(parent)
 

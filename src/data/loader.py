@@ -10,12 +10,11 @@ import numpy as np
 from src.data.annotations import Annotations, Record
 from src.data.transforms import FILL, Sample, augment, fit_image
 from src.data.workers import Arrays, Layout, Prefetcher
-from src.detection.anchors import build_anchors
 from src.detection.assign import Assigner, build_assigner
 from src.runtime.errors import InputError
 
 ORDER_STREAM, SAMPLE_STREAM = 0, 1  # keep the draws of order and augmentation apart
-MAX_REPLACEMENTS = 10  # images tried in place of one that cannot be read
+MAX_REPLACEMENTS = 10  # images tried in turn until one can be read
 
 Unread = list[tuple[int, str]]  # (index of an image, why it could not be read)
 
@@ -24,7 +23,7 @@ Unread = list[tuple[int, str]]  # (index of an image, why it could not be read)
 class TrainBatch:
     """N images with compact targets.
 
-    images (N,S,S,3) uint8; assigned (N,A) int32, an index into the image's boxes or
+    images (N,H,W,3) uint8; assigned (N,A) int32, an index into the image's boxes or
     detection.assign's BACKGROUND or IGNORED; boxes (N,G,4) float32 and labels (N,G) int32, padded
     to the G of the training set; image_ids (N,) int64; unread: images that were replaced.
     """
@@ -39,11 +38,11 @@ class TrainBatch:
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """N images as the network sees them, and the way back to their own pixels.
+    """N images fitted to the network's input, and what maps boxes back to their own pixels.
 
-    images (N,S,S,3) uint8 at each of the V sizes; image_ids (N,) int64; scales (N,V,2) float32,
-    network's pixels per pixel of the image in x and y; sizes (N,2) float32, each image's own width
-    and height; readable (N,) bool; unread: the images that were not.
+    images (N,H,W,3) uint8 at each of the V sizes; image_ids (N,) int64; scales (N,V,2) float32,
+    input pixels per pixel of the image in x and y; sizes (N,2) float32, each image's own width and
+    height; readable (N,) bool; unread: the images that could not be read.
     """
 
     images: list[np.ndarray]
@@ -55,7 +54,7 @@ class EvalBatch:
 
 
 class TrainSamples:
-    """Training samples by (epoch, index), the same in whatever order they are asked for.
+    """Training samples by (epoch, index), independent of the order in which they are made.
 
     Args:
         annotations: the split.
@@ -63,7 +62,7 @@ class TrainSamples:
         preset: augmentation, see `data.transforms.augment`.
         keep_aspect: see `data.transforms.fit_image`.
         assigner: makes the targets.
-        seed: of every random draw; a sample's depend on (seed, epoch, index) alone.
+        seed: of every random draw; those of a sample depend on (seed, epoch, index) alone.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class TrainSamples:
 
 
 def steps_per_epoch(annotations: Annotations, batch_size: int, *, ranks: int = 1) -> int:
-    """Whole batches of all ranks together in the split; InputError where there is none."""
+    """Updates of an epoch: whole batches of all ranks together; InputError where there is none."""
     images = len(annotations)
     if images < batch_size * ranks:
         each = f" on each of {ranks} ranks" if ranks > 1 else ""
@@ -145,16 +144,16 @@ def steps_per_epoch(annotations: Annotations, batch_size: int, *, ranks: int = 1
 
 
 class TrainLoader:
-    """The batches of any epoch, in order, from worker processes that stay over the epochs.
+    """The batches of any epoch, in order, from worker processes that are kept between epochs.
 
-    An epoch is a random order of all images cut into global batches of ranks x batch_size; what is
-    left over at its end is left out (the next epoch has another order). A rank gets its own part of
+    An epoch is a random order of all images cut into global batches of ranks x batch_size; an
+    incomplete last one is dropped (the next epoch has another order). A rank gets its own part of
     each global batch, so the ranks together see what one rank with the whole batch would.
 
     Args:
-        samples: where they come from.
+        samples: makes them.
         batch_size: of this rank.
-        workers: processes; 0 prepares each batch when it is asked for.
+        workers: processes; 0 prepares each batch when it is requested.
         rank, ranks: which part of how many.
     """
 
@@ -192,7 +191,7 @@ class TrainLoader:
 
 
 class EvalSamples:
-    """Images of a split as the network sees them, without augmentation, at one or more sizes."""
+    """Images of a split fitted to the network's input at one or more sizes, not augmented."""
 
     def __init__(
         self, annotations: Annotations, *, sizes: Sequence[tuple[int, int]], keep_aspect: bool
@@ -202,7 +201,7 @@ class EvalSamples:
         self.keep_aspect = keep_aspect
 
     def layout(self, batch_size: int) -> Layout:
-        """What `fill` fills; a smaller last batch leaves the rest as it is."""
+        """What `fill` fills; rows beyond a smaller last batch keep what was there."""
         images = {
             f"images{number}": ((batch_size, *size, 3), np.uint8)
             for number, size in enumerate(self.sizes)
@@ -210,7 +209,7 @@ class EvalSamples:
         return {**images, "scales": ((batch_size, len(self.sizes), 2), np.float32)}
 
     def fill(self, indices: np.ndarray, batch: Arrays) -> Unread:
-        """Reads the images `indices` (n,); returns those that could not be."""
+        """Reads the images `indices` (N,); returns those that could not be read."""
         unread: Unread = []
         for row, index in enumerate(indices.tolist()):
             try:
@@ -247,13 +246,13 @@ def eval_batches(
 
 
 def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1) -> TrainLoader:
-    """The training batches that the configuration asks for, of one of the ranks."""
+    """The training batches of one rank under the configuration."""
     samples = TrainSamples(
         annotations,
         image_size=cfg.image_size,
         preset=cfg.augmentation,
         keep_aspect=cfg.resize == "letterbox",
-        assigner=build_assigner(cfg, build_anchors(cfg).boxes(cfg.image_size)),
+        assigner=build_assigner(cfg),
         seed=cfg.seed,
     )
     return TrainLoader(

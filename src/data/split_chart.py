@@ -1,4 +1,4 @@
-"""A data set in one picture: charts of its objects, and samples with their boxes."""
+"""A data set in one picture: charts of its objects, and sample images with their boxes."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,7 +12,7 @@ SAMPLES = 12  # images in the grid
 SAMPLE_COLUMNS = 4
 SAMPLE_HEIGHT = 300  # pixels
 BARS = 40  # classes in the bar chart, the most frequent ones
-LOG_RANGE = 20  # between the first and the last bar, from which on their axis is logarithmic
+LOG_RANGE = 20  # ratio of the first and the last bar above which their axis is logarithmic
 
 
 def draw_summary(summary: Summary) -> Figure:
@@ -30,7 +30,7 @@ def draw_summary(summary: Summary) -> Figure:
 
 
 def title_of(summary: Summary) -> str:
-    """The split in a line, the folders of its file left out."""
+    """The split in a line, its file without folders."""
     annotations = summary.annotations
     line = annotations.summary().partition("\n")[0]
     return line.replace(str(annotations.source), annotations.source.name)
@@ -51,7 +51,7 @@ def draw_classes(axes, summary: Summary) -> None:
 
 
 def draw_sizes(axes, summary: Summary) -> None:
-    """Histogram of sides, with the anchors' as lines."""
+    """Histogram of the objects' sides, with the anchors' sides as lines."""
     if len(summary.sides):
         low, high = max(summary.sides.min(), 0.5), summary.sides.max()
         edges = np.geomspace(low, max(high, low * 1.01), 60)
@@ -81,7 +81,7 @@ def draw_overlaps(axes, summary: Summary) -> None:
 
 
 def draw_samples(figure, summary: Summary) -> None:
-    """Images with their boxes; every second one has a rare class."""
+    """Draws SAMPLES images with their boxes in the order of `sample_order`."""
     rows = SAMPLES // SAMPLE_COLUMNS
     all_axes = figure.subplots(rows, SAMPLE_COLUMNS).ravel()
     for axes in all_axes:
@@ -102,7 +102,7 @@ def draw_samples(figure, summary: Summary) -> None:
 
 
 def sample_order(summary: Summary) -> list[int]:
-    """All images in a random but fixed order, every second one from those with a rare class."""
+    """All images in a fixed random order, every second one chosen by the rarest class in it."""
     order = np.random.default_rng(0).permutation(len(summary.annotations))
     owners = summary.annotations.owners()[~summary.annotations.crowd]
     rarity = np.full(len(order), np.inf)

@@ -1,4 +1,4 @@
-"""What a data set looks like to the network, in numbers, before it is trained on."""
+"""A data set in numbers, at the size of the network's input: objects, sizes, anchors."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from src.data.transforms import fitted_sides
 from src.detection.anchors import AnchorGenerator
 from src.runtime.text import count
 
-WARN_SHARE = 0.05  # of objects without a fitting anchor, from which on the log gives advice
+WARN_SHARE = 0.05  # of objects without a fitting anchor; above it the log gives advice
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A split as the network will see it.
+    """The objects of a split at the size of the network's input.
 
     Attributes:
         annotations: the split.
         names: of the K classes, without the background.
         object_counts, image_counts: (K,) objects of each class, and images that have one.
-        sides: (O,) square roots of the objects' areas in pixels of the network's input.
+        sides: (O,) square roots of the objects' areas, in input pixels.
         labels: (O,) of the objects.
         best_ious: (O,) IoU of each object with the anchor that fits it best.
-        anchor_sides: square roots of the anchors' areas, each once, rising.
+        anchor_sides: square roots of the anchors' areas, ascending, without repeats.
         positive_iou: from this IoU on an anchor learns an object.
     """
 
@@ -39,18 +39,18 @@ class Summary:
 
     @property
     def unmatched(self) -> np.ndarray:
-        """(O,) bool: objects that no anchor can match."""
+        """(O,) bool: objects whose IoU with every anchor is below `positive_iou`."""
         return self.best_ious < self.positive_iou
 
     def match_line(self) -> str:
-        """How many objects no anchor can match, with advice where they are many."""
+        """How many objects are unmatched, with advice where they are many."""
         unmatched, total = int(self.unmatched.sum()), len(self.sides)
         if total == 0:
             return "no objects"
         share = unmatched / total
         line = (
             f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) overlap no anchor by "
-            f"IoU {self.positive_iou:g}: each is left with the one that fits it best"
+            f"IoU {self.positive_iou:g}: each is matched to its best one alone"
         )
         if share > WARN_SHARE:
             side = np.median(self.sides[self.unmatched])
@@ -62,7 +62,7 @@ class Summary:
         return line
 
     def table(self) -> str:
-        """Classes with their objects, the most frequent first, as aligned text."""
+        """A line for each class, the most frequent first, as aligned text."""
         width = max(5, *(len(name) for name in self.names))
         lines = [
             f"{'side, in pixels of the input':>{width + 51}}",
@@ -91,7 +91,7 @@ def summarise(
     keep_aspect: bool,
     positive_iou: float,
 ) -> Summary:
-    """Counts and measures the objects of a split, crowd regions aside, at the network's size."""
+    """Counts and measures the objects of a split, without ignored regions, at the input's size."""
     objects = ~annotations.crowd
     owners, labels = annotations.owners()[objects], annotations.labels[objects]
     fitted = [

@@ -12,20 +12,20 @@ import numpy as np
 
 from src.runtime.files import write_atomically
 
-VERSION = 1  # of the drawings: another one draws them anew
+VERSION = 1  # of the drawings: data of another version are drawn again
 CLASSES = ("ellipse", "rectangle", "triangle", "cross")
 CATEGORY_IDS = (3, 7, 18, 44)  # sparse, like COCO's
-CROWD_EVERY = 25  # one image in so many has a crowd region
-EMPTY_EVERY = 20  # and one in so many has no object at all
+CROWD_EVERY = 25  # one image of so many has a crowd region
+EMPTY_EVERY = 20  # one image of so many has no object
 MIN_SIDE, MAX_SIDE = 24, 120  # of an object, in pixels
 SHAPES = ((160, 192), (192, 160), (176, 176), (144, 192))  # (height, width) of the images
-MIN_VISIBLE = 0.5  # a new object may hide so much of an older one that this share of it stays
-MIN_CONTRAST = 70  # between an object and what lies below it, in its strongest channel
+MIN_VISIBLE = 0.5  # share of an object that later ones must leave visible
+MIN_CONTRAST = 70  # between an object and what is below it, in the channel that differs most
 JPEG_QUALITY = 92
 
 
 def draw_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A textured background (H,W,3) uint8: gradient, stripes, checks or blotches, with noise."""
+    """A background (H,W,3) uint8: gradient, stripes, checks or coarse noise, with fine noise."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     first, second = rng.uniform(30, 225, (2, 3)).astype(np.float32)
     kind = rng.integers(4)
@@ -48,13 +48,13 @@ def draw_background(rng: np.random.Generator, height: int, width: int) -> np.nda
 
 
 def shape_mask(kind: str, height: int, width: int, x1: int, y1: int, x2: int, y2: int):
-    """Filled shape that touches all four sides of its box: mask (H,W) uint8, 0 or 255."""
+    """A filled shape that touches all sides of its box, as a mask (H,W) uint8 of 0 and 255."""
     mask = np.zeros((height, width), np.uint8)
     right, bottom = x2 - 1, y2 - 1
     if kind == "rectangle":
         cv2.rectangle(mask, (x1, y1), (right, bottom), 255, -1)
     elif kind == "ellipse":
-        y, x = np.ogrid[y1:y2, x1:x2]  # a pixel's centre lies half a pixel further
+        y, x = np.ogrid[y1:y2, x1:x2]  # plus half a pixel: at the centres
         across = (2 * x + 1 - x1 - x2) / (x2 - x1)
         down = (2 * y + 1 - y1 - y2) / (y2 - y1)
         mask[y1:y2, x1:x2][across**2 + down**2 <= 1] = 255
@@ -69,12 +69,12 @@ def shape_mask(kind: str, height: int, width: int, x1: int, y1: int, x2: int, y2
 
 
 def mask_box(mask: np.ndarray) -> list[float]:
-    """[x, y, width, height] around the set pixels of a mask that is not empty."""
+    """[x, y, width, height] of the nonzero pixels of a mask that has some."""
     return [float(v) for v in cv2.boundingRect(mask)]
 
 
 def paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> None:
-    """Fills the mask with a colour that stands out from what lies below it."""
+    """Fills the mask with a colour of at least MIN_CONTRAST to what is below it."""
     x, y, w, h = cv2.boundingRect(mask)
     window, inside = image[y : y + h, x : x + w], mask[y : y + h, x : x + w] > 0
     below = window[inside].mean(axis=0)
@@ -85,19 +85,24 @@ def paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> None
     window[inside] = np.clip(colour + noise, 0, 255).astype(np.uint8)
 
 
+def random_box(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
+    """x1, y1, x2, y2 of an object; sides are log-uniform, so as many are small as large."""
+    side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE)))
+    stretch = np.exp(rng.uniform(-0.35, 0.35))
+    w = int(np.clip(side * stretch, MIN_SIDE * 0.75, width - 2))
+    h = int(np.clip(side / stretch, MIN_SIDE * 0.75, height - 2))
+    x1, y1 = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+    return x1, y1, x1 + w, y1 + h
+
+
 def draw_objects(rng: np.random.Generator, image: np.ndarray, count: int) -> list[dict]:
     """Draws up to `count` shapes, later ones over earlier ones; returns their annotations."""
     height, width = image.shape[:2]
     masks, annotations = [], []
     for _ in range(count):
-        # log-uniform sizes: as many small as large ones
-        side = np.exp(rng.uniform(np.log(MIN_SIDE), np.log(MAX_SIDE)))
-        stretch = np.exp(rng.uniform(-0.35, 0.35))
-        w = int(np.clip(side * stretch, MIN_SIDE * 0.75, width - 2))
-        h = int(np.clip(side / stretch, MIN_SIDE * 0.75, height - 2))
-        x1, y1 = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
+        box = random_box(rng, height, width)
         label = int(rng.integers(len(CLASSES)))
-        mask = shape_mask(CLASSES[label], height, width, x1, y1, x1 + w, y1 + h)
+        mask = shape_mask(CLASSES[label], height, width, *box)
         full = cv2.countNonZero(mask)
         if any(cv2.countNonZero(m & ~mask) < MIN_VISIBLE * f for m, f in masks):
             continue
@@ -112,27 +117,27 @@ def draw_objects(rng: np.random.Generator, image: np.ndarray, count: int) -> lis
 
 
 def draw_crowd(rng: np.random.Generator, image: np.ndarray) -> dict:
-    """Draws a heap of small discs; returns the one annotation that covers them all."""
+    """Draws small overlapping discs; returns the one annotation of all of them."""
     height, width = image.shape[:2]
     w, h = int(rng.integers(50, 80)), int(rng.integers(40, 70))
     x1, y1 = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
-    heap = np.zeros((height, width), np.uint8)
+    crowd = np.zeros((height, width), np.uint8)
     for _ in range(25):
         side = int(rng.integers(8, 13))
         x, y = int(rng.integers(x1, x1 + w - side)), int(rng.integers(y1, y1 + h - side))
         mask = shape_mask("ellipse", height, width, x, y, x + side, y + side)
         paint(rng, image, mask)
-        heap |= mask
+        crowd |= mask
     return {
         "category_id": CATEGORY_IDS[0],
-        "box": mask_box(heap),
-        "area": float(cv2.countNonZero(heap)),
+        "box": mask_box(crowd),
+        "area": float(cv2.countNonZero(crowd)),
         "iscrowd": 1,
     }
 
 
 def draw_image(seed: int, index: int) -> tuple[np.ndarray, list[dict]]:
-    """Image `index` of the series `seed`, (H,W,3) uint8, and its annotations."""
+    """Image number `index` of a seed, (H,W,3) uint8, and its annotations."""
     rng = np.random.default_rng((seed, index))
     height, width = SHAPES[rng.integers(len(SHAPES))]
     image = draw_background(rng, height, width)
@@ -145,7 +150,7 @@ def draw_image(seed: int, index: int) -> tuple[np.ndarray, list[dict]]:
 def write_split(root: Path, split: str, indices: range, seed: int) -> None:
     """Writes `root`/`split`/*.jpg and `root`/annotations/instances_`split`.json.
 
-    A split that is already there, whole and drawn with the same numbers, is left as it is.
+    A complete split that was drawn with the same numbers is left as it is.
     """
     target = root / "annotations" / f"instances_{split}.json"
     info = {"version": VERSION, "seed": seed, "first": indices.start, "stop": indices.stop}
@@ -155,32 +160,35 @@ def write_split(root: Path, split: str, indices: range, seed: int) -> None:
     (root / "annotations").mkdir(exist_ok=True)
     images, annotations = [], []
     for index in indices:
-        image, objects = draw_image(seed, index)
-        name = f"{index:06d}.jpg"
-        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        cv2.imwrite(str(root / split / name), image[..., ::-1], quality)
-        height, width = image.shape[:2]
-        images.append({"id": index, "file_name": name, "height": height, "width": width})
-        for item in objects:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": index,
-                    "category_id": item["category_id"],
-                    "bbox": item["box"],
-                    "area": item["area"],
-                    "iscrowd": item.get("iscrowd", 0),
-                }
-            )
+        image, objects = write_image(root / split, index, seed)
+        images.append(image)
+        annotations += [
+            {"id": number, **o} for number, o in enumerate(objects, len(annotations) + 1)
+        ]
     categories = [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, CLASSES)]
-    content = {
-        "info": info,
-        "images": images,
-        "annotations": annotations,
-        "categories": categories,
-    }
-    # written last: its presence says that the split is whole
+    content = {"info": info, "images": images, "annotations": annotations, "categories": categories}
+    # written last: the split is complete once it is there
     write_atomically(target, json.dumps(content))
+
+
+def write_image(folder: Path, index: int, seed: int) -> tuple[dict, list[dict]]:
+    """Draws an image into the folder; its entries of COCO's json, annotations without ids."""
+    image, objects = draw_image(seed, index)
+    name = f"{index:06d}.jpg"
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    cv2.imwrite(str(folder / name), image[..., ::-1], quality)
+    height, width = image.shape[:2]
+    annotations = [
+        {
+            "image_id": index,
+            "category_id": item["category_id"],
+            "bbox": item["box"],
+            "area": item["area"],
+            "iscrowd": item.get("iscrowd", 0),
+        }
+        for item in objects
+    ]
+    return {"id": index, "file_name": name, "height": height, "width": width}, annotations
 
 
 def write_dataset(root: Path, *, train: int, val: int, seed: int = 0) -> None:

@@ -1,7 +1,7 @@
-"""Augmentation: short functions on a sample, and the presets made of them.
+"""Augmentation: short functions on a sample, and presets made of them.
 
 An image is (H,W,3) uint8 RGB, boxes are (G,4) float32 in its pixels. Every random draw comes from
-the generator that is handed in.
+the generator that is passed in.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ MAX_EXPANSION = 4.0  # sides of an expanded canvas, in sides of the image
 JITTER_SCALES = (0.5, 2.0)
 COLOUR_CHANGE = 0.4  # brightness, contrast and saturation change by up to this share
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
-MEAN_ROWS = 4  # the mean colour is taken from every fourth row: enough, and four times as fast
-FILL = (124, 116, 104)  # ImageNet's mean colour, which the network's normalisation takes to zero
+MEAN_ROWS = 4  # the mean colour is that of every fourth row: near enough, four times as fast
+FILL = (124, 116, 104)  # ImageNet's mean colour, which the network normalises to zero
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Sample:
 def fit_image(
     image: np.ndarray, image_size: tuple[int, int], *, keep_aspect: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The whole image at (height, width) = image_size: how the network sees every image.
+    """The whole image resized to (height, width) = image_size.
 
     Args:
         keep_aspect: False stretches it; True (letterbox) scales both sides alike, puts the image
             at the top left and fills the rest with FILL.
 
     Returns:
-        The fitted image, and (2,) float32 factors in x and y from the image's pixels to its.
+        The fitted image, and (2,) float32 factors in x and y from the image's pixels to its own.
     """
     height, width = image.shape[:2]
     new_width, new_height = fitted_sides(width, height, image_size, keep_aspect=keep_aspect)
@@ -80,11 +80,11 @@ def fit(sample: Sample, image_size: tuple[int, int], *, keep_aspect: bool) -> Sa
 def scale_jitter(
     sample: Sample, image_size: tuple[int, int], rng: np.random.Generator, *, keep_aspect: bool
 ) -> Sample:
-    """The fitted image scaled once more by a random factor, on a canvas of fixed (height, width).
+    """The fitted image scaled by a random factor as well, on a canvas of fixed (height, width).
 
-    Where it is smaller than the canvas it lies anywhere on it, the rest is filled; where it is
-    larger the canvas is a random crop of it. Objects are kept as `crop` does. Source: Ghiasi et
-    al., 2021 (large-scale jitter), with the milder range JITTER_SCALES.
+    A smaller image is put at a random place and the rest filled; of a larger one the canvas is a
+    random crop. Objects are kept as in `crop`. Source: Ghiasi et al., 2021 (large-scale jitter),
+    with the milder range JITTER_SCALES.
     """
     height, width = sample.image.shape[:2]
     sides = np.array([width, height], np.float64)
@@ -92,7 +92,7 @@ def scale_jitter(
     scale = np.array(fitted) / sides * rng.uniform(*JITTER_SCALES)
     canvas = np.array([image_size[1], image_size[0]])
     offset = (canvas - sides * scale) * rng.random(2)
-    # OpenCV places the centres of pixels, boxes count from their edges
+    # OpenCV counts from the centre of the first pixel, boxes from its edge
     shift = offset + scale / 2 - 0.5
     image = cv2.warpAffine(
         sample.image,
@@ -103,14 +103,14 @@ def scale_jitter(
         borderValue=FILL,
     )
     boxes = sample.boxes * np.tile(scale, 2) + np.tile(offset, 2)
-    return seen(sample, image, boxes.astype(np.float32))
+    return visible_in(sample, image, boxes.astype(np.float32))
 
 
-def seen(sample: Sample, image: np.ndarray, boxes: np.ndarray) -> Sample:
+def visible_in(sample: Sample, image: np.ndarray, boxes: np.ndarray) -> Sample:
     """The sample on another image, in whose pixels its boxes (G,4) now are.
 
-    Objects whose centre lies outside are dropped, the others clipped. A crowd region stays wherever
-    a part of it does, since it only says where not to learn.
+    Objects whose centre is outside are dropped, the others clipped. An ignored region is kept where
+    any part of it is inside.
     """
     height, width = image.shape[:2]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -133,8 +133,8 @@ def flip(sample: Sample, rng: np.random.Generator) -> Sample:
 def photometric(sample: Sample, rng: np.random.Generator) -> Sample:
     """Brightness, contrast and saturation each scaled by 1 +- COLOUR_CHANGE, in random order.
 
-    Each of the three is an affine map of a pixel's colour, so they are joined before the image is
-    touched: one pass over it, and colours are clipped to 0..255 once, at the end.
+    Each of the three is an affine map of a pixel's colour, so they are multiplied into one map: one
+    pass over the image, which clips colours to 0..255 once.
     """
     colour = np.eye(3, 4)  # new colour = colour[:, :3] @ old colour + colour[:, 3]
     mean = cv2.mean(sample.image[::MEAN_ROWS])[:3]
@@ -151,9 +151,9 @@ def photometric(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def expand(sample: Sample, rng: np.random.Generator) -> Sample:
-    """With probability 1/2 puts the image somewhere on a larger canvas, which makes small objects.
+    """With probability 1/2 puts the image at a random place of a larger canvas of colour FILL.
 
-    The canvas is filled with FILL. Source: SSD (Liu et al., 2016, section 3.6).
+    This makes small objects. Source: SSD (Liu et al., 2016, section 3.6).
     """
     if rng.random() < 0.5:
         return sample
@@ -168,10 +168,9 @@ def expand(sample: Sample, rng: np.random.Generator) -> Sample:
 def min_iou_crop(sample: Sample, rng: np.random.Generator) -> Sample:
     """A random crop that overlaps at least one object by a randomly drawn IoU, or the whole image.
 
-    Objects whose centre lies outside are dropped, the others clipped. Source: SSD (Liu et al.,
-    2016, section 2.2); as in the authors' code one object of the drawn IoU is enough, and a new
-    overlap is drawn after CROP_TRIALS crops that do not satisfy it. Images without objects are
-    not cropped.
+    Objects whose centre is outside are dropped, the others clipped. Source: SSD (Liu et al., 2016,
+    section 2.2); as in the authors' code one object of the drawn IoU is enough, and a new IoU is
+    drawn after CROP_TRIALS crops that do not reach it. Images without objects are not cropped.
     """
     objects = sample.boxes[~sample.crowd]
     if len(objects) == 0:
@@ -198,7 +197,7 @@ def draw_windows(rng: np.random.Generator, width: int, height: int) -> np.ndarra
 
 
 def best_overlaps(windows: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """For each window (T,4) the best IoU with an object (G,4) whose centre it holds; -1: none."""
+    """(T,) best IoU of each window (T,4) with an object (G,4) whose centre is in it; -1 if none."""
     overlap = intersection(windows, objects)  # (T,G)
     overlap /= area(windows)[:, None] + area(objects) - overlap
     centres = (objects[:, :2] + objects[:, 2:]) / 2
@@ -207,10 +206,10 @@ def best_overlaps(windows: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def crop(sample: Sample, window: np.ndarray) -> Sample:
-    """The part of the image in the window (4,); see `seen` for what happens to the objects."""
+    """The part of the image in the window (4,); objects as in `visible_in`."""
     x1, y1, x2, y2 = window.astype(int)
     boxes = sample.boxes - np.array([x1, y1, x1, y1], np.float32)
-    return seen(sample, sample.image[y1:y2, x1:x2], boxes)
+    return visible_in(sample, sample.image[y1:y2, x1:x2], boxes)
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,7 @@ def augment(
     *,
     keep_aspect: bool = False,
 ) -> Sample:
-    """The sample as a preset of PRESETS trains on it, at (height, width) = image_size.
+    """The sample augmented by a preset of PRESETS, at (height, width) = image_size.
 
     Args:
         keep_aspect: see `fit_image`; the network must be evaluated with the same.

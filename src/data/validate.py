@@ -1,4 +1,4 @@
-"""Checks a data set: annotations, files, and every image decoded; shows what is in it.
+"""Checks a data set: annotations, files, and every image decoded; shows what it contains.
 
 Run as `python -m src.data.validate --config_path=FILE [--report FILE]`, with any key of the
 configuration as a flag. Errors, which would stop a training run, and repairs are listed; --report
@@ -36,8 +36,8 @@ def check_images(
     """Decodes every image; an error for each that is missing, damaged or of another size.
 
     Args:
-        problems: the errors are added to it.
-        workers: threads, which decoding keeps as busy as processes.
+        problems: gets the errors.
+        workers: threads; decoding runs in parallel in them, so processes would be no faster.
         progress: show a bar.
     """
 
@@ -62,7 +62,7 @@ def check_images(
 
 
 def report(problems: Problems) -> Iterator[str]:
-    """Lines that name the first errors and repairs and count them all."""
+    """Lines that name the first errors and repairs and count all of them."""
     for kind, found in (("error", problems.errors), ("repair", problems.repairs)):
         yield f"{count(len(found), kind)}" + (":" if found else "")
         yield from (f"  {line}" for line in first_lines(found))
@@ -83,7 +83,7 @@ def validate_split(cfg: Config, *, training: bool) -> Problems:
     if not problems.errors and len(annotations) == 0:
         problems.error("file", "no images in it; nothing to work on")
     elif not problems.errors and training and annotations.crowd.all():
-        problems.error("file", "not one object in it; nothing to train on")
+        problems.error("file", "no objects in it; nothing to train on")
     print("\n".join(report(problems)))
     if len(annotations):
         show_summary(cfg, annotations, role)
@@ -91,7 +91,7 @@ def validate_split(cfg: Config, *, training: bool) -> Problems:
 
 
 def show_summary(cfg: Config, annotations: Annotations, role: str) -> None:
-    """Prints what is in the split, and draws it to <output_path>/data/<role>.png."""
+    """Prints a summary of the split, and draws it to <output_path>/data/<role>.png."""
     summary = build_summary(cfg, annotations, build_anchors(cfg))
     print(annotations.summary().partition("\n")[0])
     print(f"{summary.table()}\n{summary.match_line()}")
@@ -106,7 +106,7 @@ def main(argv=None) -> None:
         make_output_folder(str(report.parent), "report")
     make_output_folder(cfg.output_path)
     roles = [True, False] if cfg.eval_interval else [True]
-    for training in roles:  # a wrong path is said before minutes of decoding
+    for training in roles:  # reports a wrong path before minutes of decoding
         find_source(cfg, training=training)
     found = [validate_split(cfg, training=training) for training in roles]
     if report:

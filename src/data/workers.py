@@ -1,4 +1,4 @@
-"""Processes that prepare arrays ahead of time, in memory they share with the consumer."""
+"""Processes that prepare arrays ahead of time, in memory shared with the consumer."""
 
 import ctypes
 import multiprocessing
@@ -23,27 +23,26 @@ import numpy as np
 from src.runtime.errors import WorkerDied
 from src.runtime.signals import take_signals_back
 
-SPARE_SLOTS = 2  # batches that wait while every worker is at work on another
+SPARE_SLOTS = 2  # finished batches beside those that the workers fill
 ALIGNMENT = 64  # bytes; arrays start at multiples of it, which suits every type
-PRELOADED = ["src.data.loader"]  # imported once, in the process that the workers are forked from
+PRELOADED = ["src.data.loader"]  # imported once, in the process that workers are forked from
 
 Arrays = dict[str, np.ndarray]
 Layout = Mapping[str, tuple[tuple[int, ...], type]]
 
 
 class Prefetcher:
-    """Calls `work(task, arrays)` for one task after the other, `workers` processes ahead.
+    """Calls `work(task, arrays)` for one task after the other, in worker processes ahead of time.
 
-    `work` fills the arrays, which lie in shared memory, and may return something small. It is sent
-    to every worker once; the NumPy arrays in it are not copied but shared too. Workers are started
-    from a clean process rather than forked from this one, whose threads and devices a fork would
-    not survive. They ignore Ctrl-C, which is the consumer's to handle, and end with their parent,
-    however it ends.
+    `work` fills the arrays, which are in shared memory, and may return something small. It is sent
+    to every worker once; NumPy arrays in it are shared, not copied. Workers are forked from a clean
+    process, since the threads and devices of this one do not survive a fork. They ignore Ctrl-C,
+    which the consumer handles, and end with their parent, however it ends.
 
     Args:
         work: a callable that can be pickled, a method of a plain object say.
         layout: shape and dtype of each array that it fills.
-        workers: processes; 0 does the work here, when the next result is asked for.
+        workers: processes; 0 does the work in this one, when a result is requested.
     """
 
     def __init__(self, work: Callable[[Any, Arrays], Any], layout: Layout, *, workers: int):
@@ -63,8 +62,8 @@ class Prefetcher:
         """Yields the arrays and the result of every task, in the order of the tasks.
 
         Raises:
-            WorkerDied: a worker died without an exception. What `work` raises is raised here,
-                with the worker's traceback, when the task's turn comes.
+            WorkerDied: a worker died without an exception. An exception of `work` is raised here
+                in place of the task's result, with the worker's traceback.
         """
         if self.pool is None:
             for task in tasks:
@@ -73,53 +72,56 @@ class Prefetcher:
                 yield arrays, result
             return
         results: SimpleQueue = SimpleQueue()
-        go_on: SimpleQueue = SimpleQueue()
-        feeder = threading.Thread(target=self._feed, args=(tasks, results, go_on), daemon=True)
+        proceed: SimpleQueue = SimpleQueue()
+        feeder = threading.Thread(target=self._feed, args=(tasks, results, proceed), daemon=True)
         feeder.start()
         try:
             while (result := results.get()) is not None:
                 if isinstance(result, BaseException):
                     raise result
-                go_on.put(True)
+                proceed.put(True)
                 yield result
         finally:
-            go_on.put(False)
+            proceed.put(False)
             feeder.join()
 
-    def _feed(self, tasks: Iterable, results: SimpleQueue, go_on: SimpleQueue) -> None:
+    def _feed(self, tasks: Iterable, results: SimpleQueue, proceed: SimpleQueue) -> None:
         """Puts the results of the tasks, or the error that ends them, and then None in a queue.
 
-        After each result it waits for leave to go on. It runs in a thread of its own: Ctrl-C
-        interrupts the main thread wherever it is, and the pool's locks would not survive that.
+        After each result it waits for True in `proceed`. It runs in a thread of its own: Ctrl-C
+        interrupts the main thread anywhere, and could leave a lock of the pool held.
         """
-        free = deque(range(len(self.slots)))
         waiting: deque = deque()
         try:
-            for task in tasks:
-                if not free:
-                    results.put(self._take(waiting, free))
-                    if not go_on.get():
-                        return
-                slot = free.popleft()
-                waiting.append((self.pool.submit(do_work, task, slot), slot))
-            while waiting:
-                results.put(self._take(waiting, free))
-                if not go_on.get():
+            for result in self._results(tasks, waiting):
+                results.put(result)
+                if not proceed.get():
                     return
         except BrokenProcessPool as error:
             death = WorkerDied(
                 "a process that prepares batches died without an error of its own; was it killed, "
-                "for want of memory perhaps? Try a smaller --num_workers"
+                "for lack of memory perhaps? Try a smaller --num_workers"
             )
             death.__cause__ = error
             results.put(death)
-        except BaseException as error:  # it is raised in the thread that asks for results
+        except BaseException as error:  # it is raised in the thread that takes the results
             results.put(error)
         finally:
-            # a slot that is still written to must not be given out. The few tasks under way are not
-            # cancelled: should a worker die now, the pool of Python 3.11 trips over cancelled ones
+            # a slot that is still written to must not be reused. The few submitted tasks are not
+            # cancelled: if a worker dies now, the pool of Python 3.11 fails on cancelled ones
             wait([future for future, _ in waiting])
             results.put(None)
+
+    def _results(self, tasks: Iterable, waiting: deque) -> Iterator[tuple[Arrays, Any]]:
+        """Arrays and results by task; `waiting` holds (future, slot) of those not yielded yet."""
+        free = deque(range(len(self.slots)))
+        for task in tasks:
+            if not free:
+                yield self._take(waiting, free)
+            slot = free.popleft()
+            waiting.append((self.pool.submit(do_work, task, slot), slot))
+        while waiting:
+            yield self._take(waiting, free)
 
     def _take(self, waiting: deque, free: deque) -> tuple[Arrays, Any]:
         """The oldest task's arrays, copied out of its slot, and its result."""
@@ -131,19 +133,19 @@ class Prefetcher:
         return arrays, result
 
     def close(self) -> None:
-        """Ends the workers; they finish what they are at."""
+        """Ends the workers once their tasks are done."""
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
-            self.pool = None  # whose semaphores go with it, however this process ends
+            self.pool = None  # frees its semaphores
 
 
 def start_server(context) -> None:
-    """Starts the process that workers are forked from, with Ctrl-C held off from it and from them.
+    """Starts the process that workers are forked from, with Ctrl-C blocked in it and in them.
 
-    start_worker ignores it too, but a worker that is just starting would die of it, noisily.
+    start_worker ignores Ctrl-C too, but a worker that is just starting would die with a traceback.
     """
     context.set_forkserver_preload(PRELOADED)
-    start_tracker()  # on its own, since Python's way to start it unblocks signals
+    start_tracker()  # separately, since Python's way to start it unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         forkserver.ensure_running()
@@ -154,8 +156,8 @@ def start_server(context) -> None:
 def start_tracker() -> None:
     """Starts Python's tracker, which deletes the semaphores of a process that was killed.
 
-    It gets a session of its own, so that a launcher that kills a rank's whole process group leaves
-    it its time; and no warnings, of what a killed run leaves to it.
+    It is in a session of its own, so that a launcher that kills a rank's process group does not
+    kill it; its warnings about what a killed run left are off.
     """
     tracker = resource_tracker._resource_tracker
     if tracker._fd is not None:
@@ -183,7 +185,7 @@ def layout_bytes(layout: Layout) -> int:
 def arrays_in(block: memoryview, layout: Layout) -> Arrays:
     """The arrays of a layout, one after the other in a block of memory."""
     arrays, start = {}, 0
-    # the widest first, so that each lies where its type may
+    # the widest first, so that each is aligned for its type
     for name, (shape, dtype) in sorted(layout.items(), key=lambda e: -np.dtype(e[1][1]).itemsize):
         count = int(np.prod(shape))
         arrays[name] = np.frombuffer(block, dtype, count, start).reshape(shape)
@@ -192,7 +194,7 @@ def arrays_in(block: memoryview, layout: Layout) -> Arrays:
 
 
 def share(value: Any) -> tuple[bytes, list[int], Any]:
-    """A value pickled without the contents of its NumPy arrays, their sizes, and they, shared."""
+    """A value pickled without its NumPy arrays, the arrays' bytes, and a shared block of them."""
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     parts = [buffer.raw() for buffer in buffers]
@@ -206,12 +208,12 @@ def share(value: Any) -> tuple[bytes, list[int], Any]:
 
 
 def padded(size: int) -> int:
-    """Bytes that a buffer of `size` bytes takes with what keeps the next one aligned."""
+    """`size` in bytes, rounded up so that the next buffer is aligned."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def unshare(data: bytes, sizes: list[int], block: Any) -> Any:
-    """The value that `share` was given, its arrays read-only views of the shared block."""
+    """The value given to `share`, its arrays read-only views of the shared block."""
     view = memoryview(block).cast("B").toreadonly()
     buffers, start = [], 0
     for size in sizes:
@@ -220,7 +222,7 @@ def unshare(data: bytes, sizes: list[int], block: Any) -> Any:
     return pickle.loads(data, buffers=buffers)
 
 
-worker: dict[str, Any] = {}  # of a worker process: its "work" and its "slots"
+worker: dict[str, Any] = {}  # in a worker process: its "work" and its "slots"
 
 
 def start_worker(data: bytes, sizes: list[int], block: Any, slots: list, layout: Layout) -> None:
@@ -234,7 +236,7 @@ def start_worker(data: bytes, sizes: list[int], block: Any, slots: list, layout:
 
 
 def end_with_parent() -> None:
-    """Waits for the consumer to end, by whatever signal, and ends this process."""
+    """Waits for the consumer to end, in any way, and ends this process."""
     multiprocessing.parent_process().join()
     os._exit(1)
 

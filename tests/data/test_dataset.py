@@ -207,7 +207,7 @@ def test_images_without_objects(own):
 
 def test_nothing_left(own):
     edit(own, lambda c: c.update(annotations=[]))
-    with pytest.raises(InputError, match="not one object in it; nothing to train on"):
+    with pytest.raises(InputError, match="no objects in it; nothing to train on"):
         build_annotations(own, training=True)
     edit(own, lambda c: c.update(images=[]))
     with pytest.raises(InputError, match="no images in it"):

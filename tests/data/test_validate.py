@@ -99,7 +99,7 @@ def test_nothing_to_train_on(own, tmp_path, capsys):
     content = json.loads(annotation_file(own).read_text())
     annotation_file(own).write_text(json.dumps({**content, "annotations": []}))
     assert run(own, tmp_path, "--eval_interval=0") == 2
-    assert "not one object in it" in capsys.readouterr().out
+    assert "no objects in it" in capsys.readouterr().out
 
 
 def test_unknown_flags_and_unwritable_reports(own, tmp_path, capsys):
