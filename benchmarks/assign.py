@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from src.config.configuration import make_config
 from src.detection.anchors import build_anchors
-from src.detection.assign import Assigner
+from src.detection.assign import MaxIoUAssigner
 
 MILLI = 1e3
 
@@ -42,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     cfg = make_config([({"image_size": [args.image_size] * 2}, "command line")])
     anchors = build_anchors(cfg).boxes(cfg.image_size)
-    assigner = Assigner(anchors, positive_iou=cfg.positive_iou)
+    assigner = MaxIoUAssigner(anchors, positive_iou=cfg.positive_iou)
     boxes = random_objects(args.objects, args.image_size)
     crowd = np.zeros(args.objects, bool)
     times = []

@@ -74,7 +74,6 @@ def make_samples(annotations, preset: str):
     """The base recipe's samples with a preset."""
     from src.config.configuration import make_config
     from src.data.loader import TrainSamples
-    from src.detection.anchors import build_anchors
     from src.detection.assign import build_assigner
 
     cfg = make_config([({"image_size": [SIZE, SIZE]}, "benchmark")])
@@ -82,7 +81,7 @@ def make_samples(annotations, preset: str):
         annotations,
         image_size=cfg.image_size,
         preset=preset,
-        assigner=build_assigner(cfg, build_anchors(cfg).boxes(cfg.image_size)),
+        assigner=build_assigner(cfg),
         seed=cfg.seed,
     )
 

@@ -34,11 +34,11 @@ def make_batch(cfg, anchors, seed: int):
     import numpy as np
 
     from src.data.loader import TrainBatch
-    from src.detection.assign import Assigner
+    from src.detection.assign import MaxIoUAssigner
 
     size, (height, width) = cfg.batch_size, cfg.image_size
     boxes, crowd = make_boxes(height), np.zeros(OBJECTS, bool)
-    assigned = Assigner(anchors, positive_iou=cfg.positive_iou)(boxes, crowd).astype(np.int32)
+    assigned = MaxIoUAssigner(anchors, positive_iou=cfg.positive_iou)(boxes, crowd).astype(np.int32)
     images = np.random.default_rng(seed).integers(0, 256, (size, height, width, 3), dtype=np.uint8)
     labels = np.arange(OBJECTS, dtype=np.int32)
     targets = [np.repeat(array[None], size, axis=0) for array in (assigned, boxes, labels)]

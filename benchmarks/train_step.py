@@ -45,7 +45,7 @@ def build_ours(image_size: int, batch_size: int, threads: int):
     from src.config.configuration import make_config
     from src.data.loader import TrainBatch
     from src.detection.anchors import build_anchors
-    from src.detection.assign import Assigner
+    from src.detection.assign import MaxIoUAssigner
     from src.models.complexity import count_costs
     from src.models.ssd import build_ssd
     from src.runtime.device import set_up_device
@@ -57,7 +57,7 @@ def build_ours(image_size: int, batch_size: int, threads: int):
     anchors = generator.boxes(cfg.image_size)
     network = build_ssd(cfg, generator.anchors_per_cell)
     update = build_step(cfg, network, anchors)
-    assigner = Assigner(anchors, positive_iou=cfg.positive_iou)
+    assigner = MaxIoUAssigner(anchors, positive_iou=cfg.positive_iou)
     boxes, crowd = make_boxes(image_size), np.zeros(OBJECTS, bool)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, image_size, image_size, 3), dtype=np.uint8)

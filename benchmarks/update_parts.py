@@ -66,7 +66,7 @@ def make_batch(cfg, anchors, seed: int):
     halves = rng.uniform(0.03, 0.2, (n, OBJECTS, 2)) * size
     corners = np.concatenate([centres - halves, centres + halves], axis=-1)
     boxes = np.clip(corners, 0, size).astype(np.float32)
-    assigner = build_assigner(cfg, anchors)
+    assigner = build_assigner(cfg)
     assigned = np.stack([assigner(b, np.zeros(OBJECTS, bool)) for b in boxes]).astype(np.int32)
     labels = rng.integers(0, len(cfg.classes) - 1, (n, OBJECTS)).astype(np.int32)
     return TrainBatch(images, assigned, boxes, labels, np.arange(n), [])

@@ -13,13 +13,13 @@ STRIDES = (8, 16, 32, 64, 128)  # of P3..P7
 class AnchorGenerator:
     """Anchors of every cell of every pyramid level.
 
-    Order: level (finest first), row, column, then the boxes of the cell in the order of `sides`.
+    Order: level (finest first), row, column, then the anchors of the cell in the order of `sides`.
     A cell's centre is ((column + 0.5) * stride, (row + 0.5) * stride). Boxes are not clipped.
 
     Args:
         strides: pixels between two cells, a level each.
-        sides: (width, height) in pixels of each anchor of a cell, a level each; every level
-            has as many, since the heads share their weights.
+        sides: (width, height) in pixels of each anchor of a cell, a level each; as many on each
+            level, since the heads share their weights.
     """
 
     def __init__(self, *, strides: Sequence[int], sides: Sequence[Sequence[tuple[float, float]]]):
@@ -28,8 +28,8 @@ class AnchorGenerator:
         counts = [len(level) for level in sides]
         if len(set(counts)) > 1:
             raise ValueError(
-                f"anchors a cell differ between levels: {counts}; heads that share their "
-                "weights need as many on each"
+                f"the levels have {counts} anchors a cell; heads that share their weights need as "
+                "many on each"
             )
         self.strides = tuple(strides)
         self.sides = tuple(np.asarray(level, np.float64) for level in sides)
@@ -42,6 +42,10 @@ class AnchorGenerator:
 
     def boxes(self, image_size: tuple[int, int]) -> np.ndarray:
         """All anchors (A,4) float32 of an image of (height, width) pixels."""
+        return np.concatenate(self.levels(image_size))
+
+    def levels(self, image_size: tuple[int, int]) -> list[np.ndarray]:
+        """The anchors (A_l,4) float32 of each level of an image of (height, width) pixels."""
         levels = []
         shapes = self.level_shapes(image_size)
         for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
@@ -49,14 +53,14 @@ class AnchorGenerator:
             centres = (np.stack([x, y], axis=-1) + 0.5) * stride  # (rows,columns,2)
             centres = centres[:, :, None, :]
             corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
-            levels.append(corners.reshape(-1, 4))
-        return np.concatenate(levels).astype(np.float32)  # (A,4)
+            levels.append(corners.reshape(-1, 4).astype(np.float32))  # (A_l,4)
+        return levels
 
     def best_ious(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-        """The IoU (B,) of each box (B,4) with whichever anchor fits it best.
+        """The IoU (B,) of each box (B,4) with the anchor that fits it best.
 
-        Of anchors of one shape the one whose centre is nearest in x and in y overlaps most,
-        so only it is looked at: the whole of COCO takes seconds.
+        Of anchors of one shape the one whose centre is nearest in x and in y overlaps most, so
+        only that one is compared: all of COCO takes seconds.
         """
         best = np.zeros(len(boxes), np.float32)
         centres, areas = (boxes[:, :2] + boxes[:, 2:]) / 2, area(boxes)
@@ -80,9 +84,9 @@ def octave_sides(
     scales_per_octave: int,
     aspect_ratios: Sequence[float],
 ) -> list[list[tuple[float, float]]]:
-    """Box sides of RetinaNet and TF's multi-scale generator.
+    """Anchor sides of RetinaNet and TF's multi-scale generator.
 
-    Each level's boxes have the area (size * stride * 2^(i / scales_per_octave))^2 for
+    Each level's anchors have the area (size * stride * 2^(i / scales_per_octave))^2 for
     i = 0..scales_per_octave-1, at each aspect ratio (width / height).
     """
     levels = []
@@ -102,11 +106,11 @@ def ssd_sides(
     max_scale: float,
     aspect_ratios: Sequence[Sequence[float]],
 ) -> list[list[tuple[float, float]]]:
-    """Box sides of the SSD paper (Liu et al., 2016, section 2.2).
+    """Anchor sides of the SSD paper (Liu et al., 2016, section 2.2).
 
     Scales rise linearly from min_scale to max_scale of the image over the levels. A level has a
     square of its scale, one of the geometric mean of its scale and the next (the last one's next
-    is 1), and for each of its `aspect_ratios` r a box of ratio r and one of ratio 1 / r.
+    is 1), and for each of its `aspect_ratios` r an anchor of ratio r and one of ratio 1 / r.
     """
     height, width = image_size
     count = len(aspect_ratios)

@@ -1,9 +1,12 @@
 """Which anchor learns which object."""
 
 import heapq
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
+from src.detection.anchors import build_anchors
 from src.detection.boxes import area, intersection
 
 BACKGROUND = -1
@@ -11,25 +14,34 @@ IGNORED = -2
 CROWD_SHARE = 0.5  # an anchor is ignored from this share of its area inside a crowd region
 
 
-class Assigner:
-    """Max-IoU assignment of objects to anchors, with one forced box for every object.
+class Assigner(ABC):
+    """Assigns anchors to the objects of an image; a subclass says how in `match`.
+
+    To add one, write a subclass and a function that builds it, enter that in ASSIGNERS, and name it
+    at `assigner` in config/default.yaml. Threads share an assigner, so a call must not change it.
 
     Args:
-        anchors: (A,4).
-        positive_iou: from this IoU on an anchor learns the object it overlaps most.
-
-    Source: SSD (Liu et al., 2016, section 2.2), with the forced boxes shared out by IoU.
+        anchors: (A,4) float32.
     """
 
-    def __init__(self, anchors: np.ndarray, *, positive_iou: float):
-        # one contiguous row for each coordinate: the arithmetic runs over A
-        self.x1, self.y1, self.x2, self.y2 = np.ascontiguousarray(anchors.T, np.float32)
-        self.area = (self.x2 - self.x1) * (self.y2 - self.y1)
+    def __init__(self, anchors: np.ndarray):
         self.anchors = anchors
-        self.positive_iou = positive_iou
+        self.area = area(anchors)  # (A,)
+
+    @abstractmethod
+    def match(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The anchors that learn an object: their indices (M,), and the row of each one's object.
+
+        If an anchor comes twice, the last one counts.
+
+        Args:
+            boxes: (G,4) float32 of positive area, G >= 1, without crowd regions.
+        """
 
     def __call__(self, boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
         """For each anchor the index of its object, BACKGROUND or IGNORED.
+
+        An anchor that matches no object is ignored if CROWD_SHARE of it is inside a crowd region.
 
         Args:
             boxes: (G,4) of positive area, crowd regions included.
@@ -37,23 +49,43 @@ class Assigner:
 
         Returns:
             (A,) int16, an index into `boxes` where >= 0.
-
-        A box whose IoU with its best object is at least `positive_iou` learns that object (the
-        first of equals). Then every object takes the anchor of highest IoU; where two want
-        the same, the better IoU keeps it and the other takes its next best. Only an object that
-        overlaps no free anchor goes without.
         """
-        assigned = np.full(len(self.area), BACKGROUND, np.int16)
-        self._ignore_crowds(assigned, boxes[crowd])
+        assigned = np.full(len(self.anchors), BACKGROUND, np.int16)
+        if crowd.any():
+            inside = intersection(boxes[crowd].astype(np.float32), self.anchors)  # (regions,A)
+            assigned[(inside >= CROWD_SHARE * self.area).any(axis=0)] = IGNORED
         objects = np.flatnonzero(~crowd)
-        if len(objects) == 0:
-            return assigned
-        overlaps = self._iou(boxes[objects])  # (G,A)
-        positive = np.flatnonzero(overlaps.max(axis=0) >= self.positive_iou)
-        assigned[positive] = objects[overlaps[:, positive].argmax(axis=0)]
-        for row, anchor in forced_boxes(overlaps):
-            assigned[anchor] = objects[row]
+        if len(objects):
+            matched, rows = self.match(boxes[objects].astype(np.float32))
+            assigned[matched] = objects[rows]
         return assigned
+
+
+class MaxIoUAssigner(Assigner):
+    """Each anchor learns the object it overlaps most, and each object has an anchor of its own.
+
+    An anchor whose IoU with its best object is at least `positive_iou` learns that object (the
+    first of equals). Then every object takes the anchor of highest IoU, see `forced_boxes`.
+
+    Args:
+        anchors: (A,4) float32.
+        positive_iou: 0..1.
+
+    Source: SSD (Liu et al., 2016, section 2.2); sharing out the forced anchors by IoU is our own.
+    """
+
+    def __init__(self, anchors: np.ndarray, *, positive_iou: float):
+        super().__init__(anchors)
+        # one contiguous row for each coordinate: the arithmetic runs over A
+        self.x1, self.y1, self.x2, self.y2 = np.ascontiguousarray(anchors.T, np.float32)
+        self.positive_iou = positive_iou
+
+    def match(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        overlaps = self._iou(boxes)  # (G,A)
+        positive = np.flatnonzero(overlaps.max(axis=0) >= self.positive_iou)
+        rows = overlaps[:, positive].argmax(axis=0)
+        forced = np.array(forced_boxes(overlaps), np.int64).reshape(-1, 2)
+        return np.append(positive, forced[:, 1]), np.append(rows, forced[:, 0])
 
     def _iou(self, boxes: np.ndarray) -> np.ndarray:
         """IoU (G,A) of objects (G,4) with all anchors.
@@ -63,7 +95,7 @@ class Assigner:
         """
         overlaps = np.empty((len(boxes), len(self.area)), np.float32)
         buffer = np.empty(len(self.area), np.float32)
-        for overlap, (x1, y1, x2, y2), own in zip(overlaps, boxes.astype(np.float32), area(boxes)):
+        for overlap, (x1, y1, x2, y2), own in zip(overlaps, boxes, area(boxes)):
             np.minimum(self.x2, x2, out=overlap)
             overlap -= np.maximum(self.x1, x1, out=buffer)
             np.maximum(overlap, 0, out=overlap)
@@ -71,22 +103,17 @@ class Assigner:
             height -= np.maximum(self.y1, y1, out=buffer)
             np.maximum(height, 0, out=height)
             overlap *= height
-            union = np.add(self.area, np.float32(own), out=buffer)
+            union = np.add(self.area, own, out=buffer)
             union -= overlap
             overlap /= union
         return overlaps
-
-    def _ignore_crowds(self, assigned: np.ndarray, regions: np.ndarray) -> None:
-        if len(regions):
-            inside = intersection(regions.astype(np.float32), self.anchors)  # (regions,A)
-            assigned[(inside >= CROWD_SHARE * self.area).any(axis=0)] = IGNORED
 
 
 def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     """One anchor for each object, (row, column) of `overlaps` (G,A); no column comes twice.
 
-    Of two objects that want the same anchor the better IoU gets it (the first of equals) and
-    the other asks for its next best free one. An object that overlaps no free one gets none.
+    Of two objects with the same best anchor the one of higher IoU takes it (the first of equals),
+    and the other its next best free one. An object that overlaps no free anchor has none.
     """
     favourites = overlaps.argmax(axis=1)
     wishes = [(-overlaps[row, column], row, column) for row, column in enumerate(favourites)]
@@ -107,6 +134,15 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def build_assigner(cfg, anchors: np.ndarray) -> Assigner:
-    """The assignment of the configuration to anchors (A,4)."""
-    return Assigner(anchors, positive_iou=cfg.positive_iou)
+def build_max_iou(cfg, levels: Sequence[np.ndarray]) -> MaxIoUAssigner:
+    """The assigner of the SSD paper, which does not distinguish levels."""
+    return MaxIoUAssigner(np.concatenate(levels), positive_iou=cfg.positive_iou)
+
+
+# builders by the names in the configuration; each takes it and the anchors (A_l,4) of each level
+ASSIGNERS = {"max_iou": build_max_iou}
+
+
+def build_assigner(cfg) -> Assigner:
+    """The assigner that the configuration asks for."""
+    return ASSIGNERS[cfg.assigner](cfg, build_anchors(cfg).levels(cfg.image_size))

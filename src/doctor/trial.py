@@ -91,7 +91,6 @@ def trial_config(target: str, optimizer: str, precision: str) -> Config:
 def make_batch(cfg: Config, seed: int):
     """Images of noise with boxes at random, the same for the same seed."""
     from src.data.loader import TrainBatch
-    from src.detection.anchors import build_anchors
     from src.detection.assign import build_assigner
 
     rng = np.random.default_rng(seed)
@@ -100,7 +99,7 @@ def make_batch(cfg: Config, seed: int):
     corners = rng.uniform(0, 0.5, (*count, 2)) * (width, height)
     sides = rng.uniform(0.25, 0.5, (*count, 2)) * (width, height)
     boxes = np.concatenate([corners, corners + sides], axis=-1).astype(np.float32)
-    assign = build_assigner(cfg, build_anchors(cfg).boxes(cfg.image_size))
+    assign = build_assigner(cfg)
     nobody = np.zeros(OBJECTS, bool)
     return TrainBatch(
         images=rng.integers(0, 256, (cfg.batch_size, height, width, 3), np.uint8),

@@ -22,7 +22,7 @@ from src.data.problems import Unreadable
 from src.data.synthetic import write_dataset
 from src.data.workers import Prefetcher
 from src.detection.anchors import build_anchors
-from src.detection.assign import Assigner
+from src.detection.assign import MaxIoUAssigner
 from src.runtime.errors import InputError, RunError
 from tests.conftest import REPOSITORY
 
@@ -35,7 +35,7 @@ def make_samples(cfg, preset="ssd"):
         build_annotations(cfg, training=True),
         image_size=cfg.image_size,
         preset=preset,
-        assigner=Assigner(anchors, positive_iou=0.5),
+        assigner=MaxIoUAssigner(anchors, positive_iou=0.5),
         seed=11,
     )
 

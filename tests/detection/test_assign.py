@@ -5,7 +5,15 @@ import pytest
 
 from src.config.configuration import make_config
 from src.detection.anchors import build_anchors
-from src.detection.assign import BACKGROUND, IGNORED, Assigner, forced_boxes
+from src.detection.assign import (
+    ASSIGNERS,
+    BACKGROUND,
+    IGNORED,
+    Assigner,
+    MaxIoUAssigner,
+    build_assigner,
+    forced_boxes,
+)
 from tests.references import random_boxes, slow_iou
 
 
@@ -38,20 +46,21 @@ def no_crowd(count):
 def test_literal_assignment():
     anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 20], [50, 50, 60, 60]], np.float32)
     boxes = np.array([[0, 0, 10, 12]], np.float32)  # IoU 10/12, 12/20 and 0
-    assert Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(1)).tolist() == [0, 0, BACKGROUND]
-    assert Assigner(anchors, positive_iou=0.7)(boxes, no_crowd(1)).tolist() == [0, -1, -1]
+    found = MaxIoUAssigner(anchors, positive_iou=0.5)(boxes, no_crowd(1))
+    assert found.tolist() == [0, 0, BACKGROUND]
+    assert MaxIoUAssigner(anchors, positive_iou=0.7)(boxes, no_crowd(1)).tolist() == [0, -1, -1]
 
 
-def test_object_below_the_threshold_takes_its_best_default_box():
+def test_object_below_the_threshold_takes_its_best_anchor():
     anchors = np.array([[0, 0, 10, 10], [100, 100, 110, 110]], np.float32)
     boxes = np.array([[104, 104, 107, 107]], np.float32)
-    assert Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(1)).tolist() == [BACKGROUND, 0]
+    assert MaxIoUAssigner(anchors, positive_iou=0.5)(boxes, no_crowd(1)).tolist() == [BACKGROUND, 0]
 
 
 def test_better_iou_keeps_a_forced_box_and_the_other_takes_its_next_best():
     anchors = np.array([[0, 0, 10, 10], [8, 0, 18, 10], [40, 40, 50, 50]], np.float32)
     boxes = np.array([[5, 0, 11, 6], [0, 0, 9, 9]], np.float32)  # both like the first best
-    assert Assigner(anchors, positive_iou=0.9)(boxes, no_crowd(2)).tolist() == [1, 0, -1]
+    assert MaxIoUAssigner(anchors, positive_iou=0.9)(boxes, no_crowd(2)).tolist() == [1, 0, -1]
 
 
 def test_displaced_object_does_not_rob_a_better_one():
@@ -69,13 +78,13 @@ def test_equals_plain_python(seed):
     boxes = np.concatenate([corners, corners + rng.uniform(4, 45, (5, 2))], axis=1)
     boxes = boxes.astype(np.float32)
     boxes[4] = boxes[3] + np.float32(0.5)  # two objects that want the same anchors
-    found = Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(5))
+    found = MaxIoUAssigner(anchors, positive_iou=0.5)(boxes, no_crowd(5))
     assert found.tolist() == slow_assign(anchors, boxes, 0.5)
 
 
 def test_no_objects():
     anchors = np.array([[0, 0, 10, 10]], np.float32)
-    found = Assigner(anchors, positive_iou=0.5)(np.zeros((0, 4), np.float32), no_crowd(0))
+    found = MaxIoUAssigner(anchors, positive_iou=0.5)(np.zeros((0, 4), np.float32), no_crowd(0))
     assert found.tolist() == [BACKGROUND]
     assert found.dtype == np.int16
 
@@ -87,21 +96,22 @@ def test_crowd_is_ignored_never_learnt_and_yields_to_objects():
     boxes = np.array([[0, 0, 31, 10], [0, 0, 10, 10]], np.float32)
     crowd = np.array([True, False])
     # inside the crowd, the object; inside; half inside; outside
-    assert Assigner(anchors, positive_iou=0.5)(boxes, crowd).tolist() == [1, IGNORED, IGNORED, -1]
+    found = MaxIoUAssigner(anchors, positive_iou=0.5)(boxes, crowd)
+    assert found.tolist() == [1, IGNORED, IGNORED, -1]
 
 
-def test_many_objects_each_get_a_default_box():
+def test_many_objects_each_get_an_anchor():
     cfg = make_config([({"image_size": [32, 32]}, "test")])
     anchors = build_anchors(cfg).boxes(cfg.image_size)
     boxes = np.tile(np.array([[3, 3, 9, 9]], np.float32), (40, 1))  # identical ones
-    found = Assigner(anchors, positive_iou=0.5)(boxes, no_crowd(40))
+    found = MaxIoUAssigner(anchors, positive_iou=0.5)(boxes, no_crowd(40))
     assert set(range(40)) <= set(found.tolist())
 
 
-def test_more_objects_than_default_boxes():
+def test_more_objects_than_anchors():
     anchors = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [40, 40, 50, 50]], np.float32)
     boxes = np.array([[0, 0, 9, 9], [1, 0, 9, 9], [2, 0, 9, 9], [3, 0, 9, 9]], np.float32)
-    found = Assigner(anchors, positive_iou=0.9)(boxes, no_crowd(4))
+    found = MaxIoUAssigner(anchors, positive_iou=0.9)(boxes, no_crowd(4))
     # the best takes the first box, the next the second; nothing is forced on the third
     assert found[0] == 0
     assert found[1] >= 1
@@ -111,10 +121,36 @@ def test_more_objects_than_default_boxes():
 def test_same_assigner_serves_threads():
     """Threads share one assigner, so it may keep nothing of a call."""
     cfg = make_config([({"image_size": [96, 96]}, "test")])
-    assigner = Assigner(build_anchors(cfg).boxes(cfg.image_size), positive_iou=0.5)
+    assigner = MaxIoUAssigner(build_anchors(cfg).boxes(cfg.image_size), positive_iou=0.5)
     rng = np.random.default_rng(0)
     inputs = [random_boxes(rng, 6).astype(np.float32) for _ in range(64)]
     alone = [assigner(boxes, no_crowd(6)) for boxes in inputs]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda boxes: assigner(boxes, no_crowd(6)), inputs))
     np.testing.assert_array_equal(alone, together)
+
+
+class FirstAnchors(Assigner):
+    """The first anchors learn the objects in turn, the very first one the last object too."""
+
+    def match(self, boxes):
+        rows = np.arange(len(boxes))
+        return np.append(rows, 0), np.append(rows, len(boxes) - 1)
+
+
+def test_another_assigner_by_its_name(monkeypatch):
+    cfg = make_config([({"image_size": [64, 96]}, "test")])
+    seen = []
+
+    def build(cfg, levels):
+        seen.extend(levels)
+        return FirstAnchors(np.concatenate(levels))
+
+    monkeypatch.setitem(ASSIGNERS, "max_iou", build)
+    assigner = build_assigner(cfg)
+    assert [level.shape for level in seen] == [(6 * n, 4) for n in (96, 24, 6, 2, 1)]
+    np.testing.assert_array_equal(assigner.anchors, build_anchors(cfg).boxes(cfg.image_size))
+    boxes = np.array([[0, 0, 9, 9], [40, 20, 90, 60], [8, 8, 20, 20]], np.float32)
+    found = assigner(boxes, np.array([False, True, False]))
+    assert found[:3].tolist() == [2, 2, BACKGROUND]  # indices are those of all boxes
+    assert set(found[3:].tolist()) == {BACKGROUND, IGNORED}
