@@ -1,11 +1,17 @@
 import math
+from functools import partial
 
 import pytest
 
 from src.config.configuration import make_config
-from src.training.schedule import Schedule, build_schedule
+from src.training.schedule import SCHEDULES, Schedule, build_schedule, cosine
 
-COSINE = Schedule(base_lr=0.05, warmup_ratio=0.266, warmup_steps=100, total_steps=1100)
+COSINE = Schedule(
+    base_lr=0.05,
+    warmup_ratio=0.266,
+    warmup_steps=100,
+    decay=partial(cosine, start=100, end=1100),
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +31,8 @@ def test_literal_rates(step, lr):
 
 
 def test_without_warmup_it_starts_at_the_top():
-    assert Schedule(base_lr=0.05, warmup_ratio=0.266, warmup_steps=0, total_steps=1100)(0) == 0.05
+    decay = partial(cosine, start=0, end=1100)
+    assert Schedule(base_lr=0.05, warmup_ratio=0.266, warmup_steps=0, decay=decay)(0) == 0.05
 
 
 def test_it_never_rises_after_the_warmup():
@@ -98,3 +105,11 @@ def test_rate_stays_without_auto_scale_lr():
 
 def test_long_warmup_that_was_asked_for_is_not_cut():
     assert scaled(512, warmup_epochs=20.0).warmup_steps == 20 * 25
+
+
+def test_another_schedule_by_its_name(monkeypatch):
+    def build_linear(cfg, span):
+        return lambda step: 1 - (step - span.warmup) / (span.total - span.warmup)
+
+    monkeypatch.setitem(SCHEDULES, "cosine", build_linear)
+    assert rates() == pytest.approx(WARMUP + [1 - step / 50 for step in range(50)])
