@@ -1,6 +1,7 @@
-"""The set-up script with an interpreter that only writes down what it is asked for."""
+"""Set-up and test script, with an interpreter that only writes down what it is asked for."""
 
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -18,9 +19,8 @@ GPU_CALLS = [f"{INSTALL} -r requirements-gpu.txt", "-m src.runtime.plugins.cuda_
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """The script, the requirements and a .venv whose `python` writes its arguments to calls.txt."""
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "setup.sh", tmp_path / "scripts")
+    """Scripts, requirements and a .venv whose `python` writes its arguments to calls.txt."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     for path in ROOT.glob("requirements*.txt"):
         shutil.copy(path, tmp_path)
     write_program(tmp_path / ".venv/bin/python", 'echo "$@" >> calls.txt; [ ! -e "fails on $2" ]')
@@ -114,6 +114,92 @@ def test_a_script_that_sources_it_gets_the_interpreter(checkout):
     assert done.stdout.splitlines()[-1] == str(checkout / ".venv/bin/python"), done.stderr
 
 
+APT_CALLS = ["apt-get update -qq", "apt-get install -y -qq chromium"]
+TOOLS = ("bash", "cat", "dirname", "id", "sed", "tee", "uname")  # that the scripts call
+
+
+@pytest.fixture
+def no_browser(checkout) -> Path:
+    """The checkout on a machine without chromium, where apt-get only writes down its arguments."""
+    write_program(checkout / ".venv/bin/ruff", 'echo "ruff $@" >> calls.txt')
+    for name in TOOLS:
+        (checkout / "bin" / name).unlink(missing_ok=True)
+        (checkout / "bin" / name).symlink_to(shutil.which(name))
+    (checkout / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
+    note = 'echo "apt-get $@" >> calls.txt; [ ! -e "no network" ]'
+    write_program(checkout / "bin/apt-get", note)
+    write_program(checkout / "bin/sudo", '[ "$1" != -n ] || shift; "$@"')
+    return checkout
+
+
+def run_tests(checkout: Path, *options: str, stdin=subprocess.DEVNULL, **environ: str):
+    """Runs the test script, where the programs of `checkout/bin` are all that there is."""
+    return subprocess.run(
+        [shutil.which("bash"), "scripts/run_tests.sh", *options],
+        cwd=checkout, env={"PATH": str(checkout / "bin"), **environ}, stdin=stdin,
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_no_system_package_is_installed_unasked(no_browser):
+    done = run_tests(no_browser)
+    assert done.returncode == 1
+    assert "chromium is not installed" in done.stderr
+    assert "--yes" in done.stderr and "--fast" in done.stderr
+    assert calls(no_browser) == []
+
+
+@pytest.mark.parametrize(("options", "environ"), [(["--yes"], {}), ([], {"CI": "true"})])
+def test_system_packages_are_installed_where_that_is_allowed(no_browser, options, environ):
+    done = run_tests(no_browser, *options, "tests/data", **environ)
+    assert done.returncode == 0, done.stderr
+    assert calls(no_browser)[:2] == APT_CALLS
+    assert calls(no_browser)[-1].startswith("-m pytest --numprocesses=2 ")
+    assert calls(no_browser)[-1].endswith(" tests/data")
+
+
+def test_package_that_cannot_be_installed_ends_the_tests(no_browser):
+    (no_browser / "no network").touch()
+    done = run_tests(no_browser, "--yes")
+    assert done.returncode == 1
+    assert "'apt-get install chromium' failed" in done.stderr
+    assert calls(no_browser) == APT_CALLS[:1]
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(b"y\n", APT_CALLS), (b"\n", [])])
+def test_terminal_is_asked(no_browser, answer, expected):
+    ours, terminal = pty.openpty()
+    os.write(ours, answer)
+    done = run_tests(no_browser, stdin=terminal)
+    os.close(terminal)
+    os.close(ours)
+    assert "Install it by apt-get? [y/N]" in done.stderr
+    assert done.returncode == (0 if expected else 1)
+    assert calls(no_browser)[:2] == expected
+
+
+def test_fast_tests_need_no_browser(no_browser):
+    done = run_tests(no_browser, "--fast", "-x")
+    assert done.returncode == 0, done.stderr
+    *_, lint, layout, tests = calls(no_browser)
+    assert (lint, layout) == ("ruff check .", "ruff format --check .")
+    assert tests.endswith(" -m not slow and not mpi and not browser -x")
+    assert not any(call.startswith("apt-get") for call in calls(no_browser))
+
+
+def test_continuous_integration_runs_the_test_script_and_nothing_else(no_browser):
+    (no_browser / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", no_browser / ".ci")
+    done = subprocess.run(
+        [shutil.which("bash"), ".ci/run"],
+        cwd=no_browser, env={"PATH": str(no_browser / "bin")}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert calls(no_browser)[:2] == APT_CALLS
+    assert calls(no_browser)[-1].startswith("-m pytest --numprocesses=2 ")
+
+
 def pins(name: str) -> dict[str, str]:
     """Exact versions in a requirements file."""
     lines = (ROOT / name).read_text().splitlines()
@@ -137,8 +223,7 @@ def test_the_gpu_file_pins_cuda_11_and_cudnn_8_as_the_documentation_says():
 
 def test_the_documentation_names_the_mindspore_that_is_installed():
     text = (ROOT / "docs" / "install.md").read_text()
-    versions = re.findall(r"^mindspore==([0-9.]+)", (ROOT / "requirements.txt").read_text(), re.M)
-    assert len(versions) == 2 and all(version in text for version in versions)
+    assert f"MindSpore {pins('requirements.txt')['mindspore']}" in text
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu", "ascend"])
@@ -153,10 +238,10 @@ def test_containers_run_the_same_set_up(kind):
 
 def test_the_gpu_container_has_what_its_set_up_imports(tmp_path):
     text = (ROOT / "docker" / "Dockerfile.gpu").read_text()
-    (sources,) = re.findall(r"^COPY (src/.+) src/$", text, re.MULTILINE)
-    (tmp_path / "src").mkdir()
-    for name in sources.split():
-        shutil.copy(ROOT / name, tmp_path / "src")
+    for source, target in re.findall(r"^COPY (src\S*) (\S+)$", text, re.MULTILINE):
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / source, tmp_path / target)
     command = [sys.executable, "-c", "import src.runtime.plugins.cuda_libraries"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
