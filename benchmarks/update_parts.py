@@ -164,7 +164,7 @@ def time_evaluation(cfg, network) -> dict[str, float]:
     images = np.zeros((cfg.batch_size, *cfg.image_size, 3), np.uint8)
     anchors = build_anchors(cfg)
     models = {
-        "candidates": CandidateModel(network, anchors, cfg.batch_size, cfg.candidates),
+        "candidates": CandidateModel(network, anchors, cfg.batch_size, cfg.pre_nms_top_k),
         "all_outputs": NetworkModel(network, anchors, cfg.batch_size),
     }
     row = {}

@@ -53,13 +53,13 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     }
     step.compile(layout, batches=cfg.accumulate)
     record("update")
-    model = build_model(cfg, averaged or network, batch_size=n, candidates=cfg.candidates)
+    model = build_model(cfg, averaged or network, batch_size=n, candidates=cfg.pre_nms_top_k)
     model.compile(cfg.image_size)
     record("evaluation")
     limits = {"score_threshold": 0.05, "max_iou": 0.6, "class_agnostic": False}
-    suppression = Suppression(cfg.candidates, **limits, max_detections=cfg.max_detections)
-    shapes = ((n, cfg.candidates, 4), np.float32), ((n, cfg.candidates), np.float32)
-    labels = ms.Tensor(np.zeros((n, cfg.candidates), np.int32))
+    suppression = Suppression(cfg.pre_nms_top_k, **limits, max_detections=cfg.max_detections)
+    shapes = ((n, cfg.pre_nms_top_k, 4), np.float32), ((n, cfg.pre_nms_top_k), np.float32)
+    labels = ms.Tensor(np.zeros((n, cfg.pre_nms_top_k), np.int32))
     found = [ms.Tensor(np.zeros(*shape)) for shape in shapes]
     suppression.set_train(False).compile(*found, labels)
     record("suppression")

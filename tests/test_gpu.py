@@ -19,7 +19,7 @@ from tests.jobs import mpirun, run
 RECIPES = sorted(path.stem for path in (REPOSITORY / "config").glob("ssd_*.yaml"))
 SMALL = [
     "--image_size=[64,64]", "--batch_size=2", "--fpn_channels=16", "--head_depth=1",
-    "--candidates=50", "--pretrained=", "--run_distribute=False",
+    "--pre_nms_top_k=50", "--pretrained=", "--run_distribute=False",
 ]  # fmt: skip
 # what differs between runs, over the recipes; another recipe is compiled as it is
 VARIATIONS = {

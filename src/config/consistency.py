@@ -35,9 +35,9 @@ def check_consistency(values: Mapping[str, Any]) -> None:
             f"num_classes is {values['num_classes']} but classes has {len(classes)} entries, the "
             "background included; they must be equal"
         )
-    if values["min_scale"] >= values["max_scale"]:
+    if values["ssd_min_scale"] >= values["ssd_max_scale"]:
         raise InputError(
-            f"min_scale is {values['min_scale']}; expected less than max_scale, "
+            f"ssd_min_scale is {values['min_scale']}; expected less than ssd_max_scale, "
             f"{values['max_scale']}"
         )
     ratios = values["ssd_aspect_ratios"]

@@ -123,7 +123,7 @@ class Exporter:
     def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
         """Writes the file, unchecked; gives the rows of an image."""
         candidates = Candidates(
-            network, self.anchors, self.image_size, self.description["candidates"]
+            network, self.anchors, self.image_size, self.description["pre_nms_top_k"]
         )
         rows = candidates.count
         if self.suppression:
@@ -182,7 +182,7 @@ class Exporter:
                 seen.logits,
                 self.anchors,
                 self.image_size,
-                candidates=self.description["candidates"],
+                candidates=self.description["pre_nms_top_k"],
                 suppression=self.suppression,
             )
             for seen in truth

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from src.config.keys import load_keys, with_new_names
 from src.runtime.errors import InputError
 from src.runtime.files import write_atomically
 
@@ -22,7 +23,7 @@ OUTPUTS = ("boxes", "scores", "labels")
 NAMES, CLASSES = "names", "classes"
 USE_KEYS = (  # of checkpoints too
     "image_size", "resize", "score_threshold", "suppression", "nms_iou", "soft_sigma",
-    "class_agnostic", "candidates", "max_detections",
+    "class_agnostic", "pre_nms_top_k", "max_detections",
 )  # fmt: skip
 DESCRIPTION_KEYS = ("nms", "export_batch", *USE_KEYS)
 
@@ -91,6 +92,7 @@ def read_description(path: Path) -> dict[str, Any]:
         described, where = read_metadata(path), path
     else:
         described, where = read_beside(path), description_path(path)
+    described = with_new_names(described, str(where))
     missing = [key for key in (NAMES, *DESCRIPTION_KEYS) if key not in described]
     if missing:
         raise InputError(f"{where}: does not tell {', '.join(missing)}; was it made by export.py?")
@@ -111,7 +113,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except DecodeError as error:
         raise InputError(f"{path}: not an ONNX file, or a damaged one") from error
-    known = (NAMES, *DESCRIPTION_KEYS)
+    former = (load_keys()[key].was for key in DESCRIPTION_KEYS)  # in files of older versions
+    known = {NAMES, *DESCRIPTION_KEYS, *former}
     found = {entry.key: entry.value for entry in model.metadata_props if entry.key in known}
     try:
         return {key: json.loads(value) for key, value in found.items()}

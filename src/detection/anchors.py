@@ -131,8 +131,8 @@ def build_anchors(cfg) -> AnchorGenerator:
     if cfg.anchors == "ssd":
         sides = ssd_sides(
             image_size=cfg.image_size,
-            min_scale=cfg.min_scale,
-            max_scale=cfg.max_scale,
+            min_scale=cfg.ssd_min_scale,
+            max_scale=cfg.ssd_max_scale,
             aspect_ratios=cfg.ssd_aspect_ratios,
         )
     else:

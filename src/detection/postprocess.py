@@ -170,7 +170,7 @@ def build_postprocessor(cfg, **limits: float) -> Postprocessor:
     """The post-processing that the configuration asks for, with other `limits` if given."""
     settings = {
         "score_threshold": cfg.score_threshold,
-        "candidates": cfg.candidates,
+        "candidates": cfg.pre_nms_top_k,
         "max_detections": cfg.max_detections,
         "nms_iou": cfg.nms_iou,
         "soft_sigma": cfg.soft_sigma if cfg.suppression == "soft" else 0.0,

@@ -17,7 +17,7 @@ LARGEST_ID = 2**53  # that COCO's array form, of floats, can hold
 
 # what else than the protocol and the network decides what is detected
 SETTINGS = (
-    "suppression", "nms_iou", "soft_sigma", "class_agnostic", "candidates", "tta_flip",
+    "suppression", "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k", "tta_flip",
     "tta_scales",
 )  # fmt: skip
 

@@ -20,8 +20,8 @@ from src.weights.checkpoint_file import run_config
 # what a checkpoint says of the detector that it holds: how it is used, and what its network is
 DETECTOR_KEYS = (
     CLASSES, *USE_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
-    "min_scale", "max_scale", "ssd_aspect_ratios", "backbone", "padding", "image_mean", "image_std",
-    "fpn_channels", "head_depth",
+    "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "backbone", "padding", "image_mean",
+    "image_std", "fpn_channels", "head_depth",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from src.runtime.errors import InputError
 
 # keys that are settled in a file, and in one that suppresses overlapping boxes too
 FIXED = ("classes", "image_size", "resize")
-SUPPRESSION = ("suppression", "nms_iou", "class_agnostic", "candidates")
+SUPPRESSION = ("suppression", "nms_iou", "class_agnostic", "pre_nms_top_k")
 
 ALSO = {"score_threshold": " or more", "max_detections": " or less"}  # what can be cut off after it
 
@@ -51,8 +51,8 @@ def check_wishes(path: Path, description: Mapping[str, Any], cfg: Config) -> Non
     """InputError where the configuration wants what an exported file no longer can do."""
     wished = {key: as_lists(cfg[key]) for key in description}
     refused = [key for key in FIXED if wished[key] != description[key]]
-    if wished["candidates"] > description["candidates"] and not description["nms"]:
-        refused.append("candidates")
+    if wished["pre_nms_top_k"] > description["pre_nms_top_k"] and not description["nms"]:
+        refused.append("pre_nms_top_k")
     if description["nms"]:
         refused += [key for key in SUPPRESSION if wished[key] != description[key]]
         if wished["score_threshold"] < description["score_threshold"]:

@@ -57,7 +57,11 @@ def build_step(
         ranks: of the job; by default this process alone.
     """
     loss = DetectionLoss(
-        anchors, alpha=cfg.alpha, gamma=cfg.gamma, beta=cfg.beta, box_weight=cfg.box_weight
+        anchors,
+        alpha=cfg.focal_alpha,
+        gamma=cfg.focal_gamma,
+        beta=cfg.smooth_l1_beta,
+        box_weight=cfg.box_weight,
     )
     return TrainStep(
         LossNetwork(network, loss),

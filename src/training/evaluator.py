@@ -53,7 +53,7 @@ class Evaluator:
             cfg,
             network,
             batch_size=cfg.eval_batch_size,
-            candidates=self.protocol.limits().get("candidates", cfg.candidates),
+            candidates=self.protocol.limits().get("candidates", cfg.pre_nms_top_k),
         )
         self.log = log
         self.best: Optional[dict] = None  # {"AP": , "epoch": , "step": }

@@ -8,7 +8,6 @@ from typing import Optional
 
 import mindspore as ms
 import numpy as np
-import yaml
 
 from src.config.configuration import Config
 from src.config.consistency import as_lists
@@ -16,7 +15,7 @@ from src.config.open_keys import settled
 from src.runtime.errors import InputError
 from src.training.checkpoints import CONFIG, STATE, numbered
 from src.training.run_log import Place
-from src.weights.checkpoint_file import RUN_PREFIX, has_checksum, load_entries
+from src.weights.checkpoint_file import RUN_PREFIX, has_checksum, load_entries, saved_config
 
 # keys that may change between the sessions of a run: where things are and what the weights came
 # from, how they are shown and stored, and what decides when the run ends, not what it computes
@@ -24,7 +23,7 @@ FREE_ON_RESUME = (
     "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
     "num_classes", "pretrained", "finetune", "max_steps", "max_bad_steps", "eval_interval",
     "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold",
-    "protocol", "suppression", "nms_iou", "soft_sigma", "class_agnostic", "candidates",
+    "protocol", "suppression", "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k",
     "max_detections", "tta_flip", "tta_scales", "drawn_score", "report", "pictures", "input",
     "output", "model", "file_format", "file_name", "nms", "export_batch", "fold_norms",
     "export_image", "output_path", "resume", "resume_from", "profile", "compile_cache",
@@ -102,7 +101,7 @@ def read_run(path: Path) -> SavedRun:
         for name, entry in entries.items()
         if isinstance(entry, ms.Tensor) and not name.startswith(RUN_PREFIX)
     }
-    return SavedRun(path, arrays, state, yaml.safe_load(entries[CONFIG]))
+    return SavedRun(path, arrays, state, saved_config(entries, str(path)))
 
 
 def find_run(folder: Path, cfg: Config, ranks: int = 1) -> Optional[SavedRun]:

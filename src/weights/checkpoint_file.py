@@ -14,6 +14,7 @@ import yaml
 
 from src.config.configuration import Config
 from src.config.consistency import as_lists
+from src.config.keys import with_new_names
 from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, treatment
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import FILE_MODE
@@ -27,7 +28,7 @@ CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # how MindSpore ends a file: mar
 # keys that change what the weights mean, but not their names and shapes
 SILENT_KEYS = (
     "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
-    "aspect_ratios", "min_scale", "max_scale", "ssd_aspect_ratios", "resize",
+    "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "resize",
 )  # fmt: skip
 FREE_IN_FINETUNING = ("classes", "resize")  # of these, what a detector can learn anew
 
@@ -88,8 +89,13 @@ def has_checksum(path: Path) -> bool:
 
 
 def run_config(path: str) -> dict:
-    """The configuration of the run that left the checkpoint; empty where it does not tell."""
-    return yaml.safe_load(load_entries(path).get(RUN_PREFIX + "config", "{}"))
+    """The configuration of the run that left the checkpoint; empty where there is none."""
+    return saved_config(load_entries(path), path)
+
+
+def saved_config(entries: Mapping[str, Any], path: str) -> dict:
+    """The run's configuration among the entries of a checkpoint, by the present names of keys."""
+    return with_new_names(yaml.safe_load(entries.get(RUN_PREFIX + "config", "{}")), path)
 
 
 def check_run(
@@ -121,7 +127,7 @@ def read_origin(path: str) -> dict[str, Any]:
     """
     entries = load_entries(path)
     if RUN_PREFIX + "config" in entries:
-        saved = yaml.safe_load(entries[RUN_PREFIX + "config"])
+        saved = saved_config(entries, path)
         known = [key for key in (*OPEN, "backbone") if saved.get(key) not in (None, [], "auto")]
         return {key: saved[key] for key in known}
     if any(MINDCV_SHORTCUT in name for name in entries):

@@ -38,7 +38,10 @@ def test_a_key_without_type_scope_or_meaning_is_refused(tmp_path, comment, messa
 @pytest.mark.parametrize(
     ("scope", "names"),
     [
-        ("graph", ("image_size", "backbone", "optimizer", "weight_decay", "max_scale", "dataset")),
+        (
+            "graph",
+            ("image_size", "backbone", "optimizer", "weight_decay", "ssd_max_scale", "dataset"),
+        ),
         ("run", ("lr", "lr_milestones", "warmup_epochs", "epoch_size", "seed")),
         ("session", ("output_path", "max_steps", "nms_iou", "loss_scale", "device_num", "resume")),
         ("batch", ("batch_size", "accumulate")),
@@ -127,7 +130,7 @@ def test_flags_are_parsed_to_the_type_of_their_key():
         ("--classes=[cat, dog]", "must start with 'background'"),
         ("--classes=[background, cat, cat]", "'cat' come more than once"),
         ("--warmup_epochs=60", "expected less than epoch_size"),
-        ("--min_scale=0.95", "expected less than max_scale"),
+        ("--ssd_min_scale=0.95", "expected less than ssd_max_scale"),
         ("--aspect_ratios=[]", "expected at least one"),
         ("--ssd_aspect_ratios=[[2],[2],[2],[2],[2,3]]", "5 lists of equal length"),
     ],

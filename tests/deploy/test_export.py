@@ -19,7 +19,7 @@ from src.runtime.errors import InputError, NotFinite, RunError
 from tests.conftest import DEMO_RECIPE, small_keys
 from tests.networks import excite, stir_norms
 
-KEYS = {"score_threshold": 0.3, "candidates": 200, "max_detections": 50}
+KEYS = {"score_threshold": 0.3, "pre_nms_top_k": 200, "max_detections": 50}
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 WAYS = [
     # format, nms, batch, fold, other keys

@@ -144,8 +144,8 @@ def test_what_a_file_no_longer_can_do(trained):
         ("onnx", "class_agnostic", True),
         ("onnx", "max_detections", 200),
         ("onnx", "suppression", "soft"),
-        ("onnx", "candidates", 500),
-        ("mindir", "candidates", 2000),
+        ("onnx", "pre_nms_top_k", 500),
+        ("mindir", "pre_nms_top_k", 2000),
     ):
         with pytest.raises(InputError, match=f"{key}: .*, not {value}"):
             Detector.load(folder / f"detector.{name}", **{key: value})

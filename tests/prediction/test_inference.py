@@ -175,13 +175,13 @@ def test_a_split_looked_at_mirrored_and_at_two_scales(small, network_of):
 
 
 def test_a_card_chooses_what_numpy_chooses(small, network_of):
-    cfg = small.replace(candidates=40, score_threshold=0.01)
+    cfg = small.replace(pre_nms_top_k=40, score_threshold=0.01)
     rng = np.random.default_rng(3)
     images = [rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)]
     scales, size = np.ones((1, 2), np.float32), np.array([64, 64], np.float32)
     found = []
     for kind in (NetworkModel, CandidateModel):
-        extra = {"count": cfg.candidates} if kind is CandidateModel else {}
+        extra = {"count": cfg.pre_nms_top_k} if kind is CandidateModel else {}
         model = kind(network_of(small).set_train(False), build_anchors(small), 2, **extra)
         postprocess = build_postprocessor(cfg)
         inference = Inference(model, postprocess, sizes=[(64, 64)], mirror=False)
