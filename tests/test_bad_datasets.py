@@ -1,6 +1,6 @@
-"""Bad inputs of every kind, each tried; docs/datasets.md shows what they got.
+"""Bad inputs of every kind, and what happens; docs/datasets.md has the table.
 
-`UPDATE_DOCS=1 python -m pytest tests/test_bad_datasets.py` writes the table anew.
+`UPDATE_DOCS=1 python -m pytest tests/test_bad_datasets.py` rewrites the table.
 """
 
 import json
@@ -29,7 +29,7 @@ STOPS, DAMAGED, REPAIRED, READ = "stops the run", "replaced", "repaired", "used 
 
 @dataclass(frozen=True)
 class Case:
-    """A way to spoil the three images of a sound data set, and what must come of it."""
+    """A way to spoil a valid data set of three images, and what must happen."""
 
     format: str
     title: str
@@ -211,7 +211,7 @@ def set_up(case: Case, root: Path) -> Config:
 
 
 def outcome(cfg: Config) -> tuple[str, str]:
-    """What happens to a run on this data set, and what it is told."""
+    """What happens to a run on this data set, and the message."""
     try:
         annotations = build_annotations(cfg, training=True)
     except InputError as error:
@@ -254,7 +254,7 @@ def test_bad_input_gets_what_the_document_says(case, tmp_path, rows):
 def test_document_has_these_rows_and_no_others(rows):
     if len(rows) < len(CASES):  # a selection of the tests was run
         pytest.fail("needs the rows of all cases: run the whole file")
-    head = ["| format | what is wrong | what happens | what is said |", "|---|---|---|---|"]
+    head = ["| format | what is wrong | what happens | message |", "|---|---|---|---|"]
     table = "\n".join([BEGIN, "", *head, *rows, "", END])
     text = DOCUMENT.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]

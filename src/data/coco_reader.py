@@ -217,7 +217,7 @@ def match_categories(
     for name in classes[1:]:
         if name not in ids:
             raise InputError(
-                f"{path}: class {name!r} of the config is none of its categories"
+                f"{path}: class {name!r} of the config is not among its categories"
                 + (suggestion(name, ids) or f"; it has: {', '.join(ids)}")
             )
     return tuple(ids[name] for name in classes[1:])
@@ -233,7 +233,7 @@ def usable_images(entries: list[ImageEntry], problems: Problems) -> list[ImageEn
                 "needs a whole id, file_name, and width and height of at least 1",
             )
         elif entry.id in usable:
-            problems.error(f"image {entry.id}", f"the id comes twice ({entry.file_name})")
+            problems.error(f"image {entry.id}", f"the id is used twice ({entry.file_name})")
         else:
             usable[entry.id] = entry
     return [usable[image_id] for image_id in sorted(usable)]

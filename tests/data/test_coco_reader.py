@@ -99,7 +99,7 @@ def test_repairs_are_made_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("images", "annotations", "message"),
     [
-        ([image(1), image(1)], [], "image 1: the id comes twice (1.png)"),
+        ([image(1), image(1)], [], "image 1: the id is used twice (1.png)"),
         ([image(1, width=0)], [], "width and height of at least 1"),
         ([{"id": 1}], [], "image entry 0: needs a whole id, file_name, and width and height"),
         ([image(1)], [annotation(8, 3, 5, [0, 0, 1, 1])], "annotation 8: the file has no image 3"),

@@ -109,7 +109,7 @@ def test_every_format_of_the_configuration_has_a_reader(own):
     assert all(reader.key in keys for reader in dataset.READERS.values())
 
 
-def test_another_content_or_config_is_read_anew(own, reads):
+def test_another_content_or_config_is_read_again(own, reads):
     build_annotations(own, training=True)
     edit(own, lambda c: c["annotations"].pop())
     shorter = build_annotations(own, training=True)
@@ -124,7 +124,7 @@ def test_another_content_or_config_is_read_anew(own, reads):
     assert len(reads) == 5
 
 
-def test_damaged_entry_is_read_anew(own, reads):
+def test_damaged_entry_is_replaced(own, reads):
     build_annotations(own, training=True)
     (entry,) = entries(own)
     whole = entry.read_bytes()
@@ -135,7 +135,7 @@ def test_damaged_entry_is_read_anew(own, reads):
     assert len(reads) == 5
 
 
-def test_folder_that_cannot_be_written_to_is_done_without(own, reads):
+def test_nothing_is_saved_in_a_folder_that_cannot_be_written_to(own, reads):
     (Path(own.output_path).parent / CACHE_FOLDER).write_text("a file in its place")
     build_annotations(own, training=True)
     build_annotations(own, training=True)

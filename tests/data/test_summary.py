@@ -27,7 +27,7 @@ def summary_of(split, **changes):
     return summarise(split, CLASSES[1:], anchors, **options)
 
 
-def test_objects_are_counted_and_measured_at_the_network_s_size(split):
+def test_objects_are_counted_and_measured_at_the_size_of_the_input(split):
     summary = summary_of(split)
     assert summary.object_counts.tolist() == [4, 1, 0]
     assert summary.image_counts.tolist() == [2, 1, 0]
@@ -41,7 +41,7 @@ def test_letterbox_scales_both_sides_alike(split):
     np.testing.assert_allclose(summary.sides[0], np.sqrt(20 * 10))
 
 
-def test_objects_that_no_default_box_can_match(split):
+def test_objects_that_no_anchor_can_match(split):
     summary = summary_of(split)
     # the small one and the one that fills the image
     assert summary.unmatched[[2, 4]].tolist() == [True, True]
@@ -66,7 +66,7 @@ def test_crowd_regions_are_no_objects(small):
     assert summary.object_counts.sum() == len(annotations.boxes) - 1 == len(summary.sides)
 
 
-def test_best_ious_are_those_of_all_default_boxes(small):
+def test_best_ious_are_those_of_all_anchors(small):
     anchors = build_anchors(small)
     rng = np.random.default_rng(0)
     corners = np.sort(rng.uniform(-10, 74, (60, 2, 2)), axis=1)

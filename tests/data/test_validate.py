@@ -120,7 +120,7 @@ def test_unreadable_annotations_are_in_the_report_beside_the_other_split(own, tm
     assert "not a json file" in second["errors"][0]["what"]
 
 
-def test_wrong_paths_are_said_before_anything_is_read(own, tmp_path, capsys):
+def test_wrong_paths_are_reported_before_anything_is_read(own, tmp_path, capsys):
     assert run(own.replace(val_split="nowhere"), tmp_path) == 2
     out, err = capsys.readouterr()
     assert out == ""
