@@ -37,8 +37,8 @@ def check_consistency(values: Mapping[str, Any]) -> None:
         )
     if values["ssd_min_scale"] >= values["ssd_max_scale"]:
         raise InputError(
-            f"ssd_min_scale is {values['min_scale']}; expected less than ssd_max_scale, "
-            f"{values['max_scale']}"
+            f"ssd_min_scale is {values['ssd_min_scale']}; expected less than ssd_max_scale, "
+            f"{values['ssd_max_scale']}"
         )
     ratios = values["ssd_aspect_ratios"]
     if len(ratios) != len(STRIDES) or len(set(map(len, ratios))) != 1:
