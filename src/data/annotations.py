@@ -46,7 +46,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Annotations:
-    """A split of I images with B boxes in all, in flat arrays that processes can share.
+    """A split of I images with B boxes in all, in flat arrays that processes share.
 
     `annotations[i]` is image i's Record, a view of the arrays.
 
@@ -64,8 +64,8 @@ class Annotations:
         regions: what ignored regions are, CROWDS or DIFFICULT. Detections on a crowd are ignored by
             the share of them inside it, those on a difficult object by IoU.
         id_kind: what an image's id numbers: "line" of `source`, or "image".
-        truth: (T,) OBJECT in the file's order, unrepaired, of formats with a metric that compares
-            with these; None for the others, and in training.
+        truth: (T,) OBJECT as the file has them, unrepaired and in its order, where the metric
+            compares with these: COCO's format, unless it is read for training. Else None.
         repairs: what was repaired, with its count.
         repair_lines: the first of them, one by one.
     """
@@ -121,7 +121,7 @@ class Annotations:
         return f"{self.id_kind} {self.image_ids[index]}"
 
     def max_objects(self) -> int:
-        """The largest number of boxes, crowd regions included, in one image."""
+        """The largest number of boxes, ignored regions included, in one image."""
         return int(np.diff(self.offsets).max(initial=0))
 
     def owners(self) -> np.ndarray:
@@ -129,7 +129,7 @@ class Annotations:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def object_counts(self) -> np.ndarray:
-        """(I,) int64: objects of each image, crowd regions not counted."""
+        """(I,) int64: objects of each image, ignored regions not counted."""
         return np.bincount(self.owners()[~self.crowd], minlength=len(self))
 
     def objects(self) -> np.ndarray:

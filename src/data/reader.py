@@ -25,8 +25,8 @@ class Reader:
             on, or of the one to evaluate on; InputError names what is missing.
         read: (annotation file, image folder, classes, drop_unlisted=) -> annotations and problems;
             InputError where nothing can be read.
-        inputs: (annotation file, image folder) -> files whose content `read` depends on, and files
-            of which only size and time of change are compared. Names the cache's entries.
+        inputs: (annotation file, image folder) -> what `read` depends on, for the cache: files by
+            their content, and files by size and time of change.
     """
 
     key: str
