@@ -72,7 +72,7 @@ def flag_parser(description: str) -> argparse.ArgumentParser:
 
 def parse_flag(key: Key, text: str) -> Any:
     """The value of a flag: a str as it is, anything else as YAML."""
-    if key.kind is str and key.depth == 0:
+    if key.is_text:
         return text
     try:
         return yaml.safe_load(text)

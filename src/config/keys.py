@@ -6,14 +6,14 @@ where the key had another name before. Types are bool, int, float, str, `one of 
 """
 
 import functools
-import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import yaml
 
 from src.runtime.errors import InputError
@@ -28,6 +28,7 @@ CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
 COMMENT = re.compile(
     r"(?P<spec>[^;|]+)(?:; (?P<scope>\w+))?(?:; was (?P<was>\w+))? \| (?P<meaning>.+)"
 )
+LARGEST = {int: sys.maxsize, float: sys.float_info.max}  # infinity is refused
 SCOPES = ("graph", "run", "session", "batch")
 
 
@@ -41,36 +42,22 @@ class Key:
     spec: str
     scope: str
     was: str
-    kind: type
-    depth: int = 0  # 1 for a list, 2 for a list of lists
-    choices: tuple[str, ...] = ()
-    low: float = float("-inf")
-    low_excluded: bool = False
-    high: float = float("inf")
+    type: Any  # with constraints, for msgspec; lists are tuples
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a value is written as it is, not as YAML."""
+        return self.spec.startswith(("str", "one of"))
 
     def check(self, value: Any, where: str) -> Any:
         """The value in the key's type, lists as tuples; InputError says `where` it came from."""
+        # YAML reads a choice of true as a bool, and 1e-3 as a string
+        is_choice = self.spec.startswith("one of") and str(value).lower() in ("true", "false")
+        plain, strict = str(value).lower() if is_choice else value, "float" not in self.spec
         try:
-            return self._convert(value, self.depth)
-        except (ValueError, OverflowError):
+            return msgspec.convert(plain, self.type, strict=strict)
+        except msgspec.ValidationError:
             raise InputError(f"{where}: {self.name} is {value!r}; expected {self.spec}") from None
-
-    def _convert(self, value: Any, depth: int) -> Any:
-        if depth:
-            if not isinstance(value, (list, tuple)):
-                raise ValueError
-            return tuple(self._convert(item, depth - 1) for item in value)
-        if self.kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-            value = float(value)  # YAML reads 1 as an int and 1e-3 as a string
-        if self.choices and str(value).lower() in ("true", "false"):
-            value = str(value).lower()  # YAML reads true as a bool
-        if type(value) is not self.kind or (self.choices and value not in self.choices):
-            raise ValueError
-        if self.kind in (int, float):
-            too_low = value <= self.low if self.low_excluded else value < self.low
-            if too_low or value > self.high or not math.isfinite(value):
-                raise ValueError
-        return value
 
 
 @functools.cache
@@ -93,27 +80,33 @@ def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
 def make_key(name: str, default: Any, comment: str) -> Key:
     """The key that the comment in default.yaml describes; ValueError where it does not."""
     described = COMMENT.fullmatch(comment)
-    parts = described.groupdict(default="") if described else {"spec": ""}
-    choice, plain = CHOICE.match(parts["spec"]), SPEC.match(parts["spec"])
-    if not (choice or (plain and plain.group(2) in KINDS)):
+    parts = described.groupdict(default="") if described else {"spec": "", "scope": ""}
+    allowed = allowed_type(parts["spec"])
+    if allowed is None:
         raise ValueError(f"default.yaml: {name} needs a comment 'type range; scope | meaning'")
     if parts["scope"] not in SCOPES:
         raise ValueError(
             f"default.yaml: {name} has the scope {parts['scope']!r}; expected one of "
             f"{', '.join(SCOPES)}"
         )
-    parts.update(name=name, default=default)
-    if choice:
-        return Key(**parts, kind=str, choices=tuple(choice.group(1).split(", ")))
+    return Key(name=name, default=default, type=allowed, **parts)
+
+
+def allowed_type(spec: str) -> Any:
+    """The type that msgspec checks for "list of float > 0", say; None where it is not described."""
+    if choice := CHOICE.match(spec):
+        return Literal[tuple(choice.group(1).split(", "))]
+    plain = SPEC.match(spec)
+    if not plain or plain.group(2) not in KINDS:
+        return None
     lists, kind, low, high, sign, least = plain.groups()
-    return Key(
-        **parts,
-        kind=KINDS[kind],
-        depth=lists.count("list of "),
-        low=float(low or least or "-inf"),
-        low_excluded=sign == ">",
-        high=float(high or "inf"),
-    )
+    allowed = kind = KINDS[kind]
+    limits = {"gt" if sign == ">" else "ge": low or least, "le": high or LARGEST.get(kind)}
+    if given := {name: kind(limit) for name, limit in limits.items() if limit is not None}:
+        allowed = Annotated[kind, msgspec.Meta(**given)]
+    for _ in range(lists.count("list of ")):
+        allowed = tuple[allowed, ...]
+    return allowed
 
 
 def keys_of_scope(*scopes: str) -> tuple[str, ...]:
