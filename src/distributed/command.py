@@ -5,7 +5,6 @@ and `Interruption.watch` comes before them.
 """
 
 import errno
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from multiprocessing.util import get_temp_dir
 from typing import Any, Optional
 
 from src.distributed.launch import Launch, find_launch, prepare_environment
@@ -60,8 +60,8 @@ def end_rank(main: Callable[[], Any], launch: Launch) -> None:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    if folder := multiprocessing.current_process()._config.get("tempdir"):
-        shutil.rmtree(folder, ignore_errors=True)  # of the data workers' sockets
+    with suppress(OSError):  # it is made where there is none
+        shutil.rmtree(get_temp_dir(), ignore_errors=True)  # of the data workers' sockets
     os._exit(status)
 
 
