@@ -50,11 +50,14 @@ def parse_args(
 def flag_parser(description: str) -> argparse.ArgumentParser:
     """A parser of --config_path and of all keys; old names of keys work, but are hidden."""
     parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawTextHelpFormatter
+        usage="%(prog)s [--config_path=FILE] [--KEY=VALUE ...]",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.error = raise_input_error
     parser.add_argument(
-        "--config_path", metavar="FILE", help="recipe file (YAML) over the defaults"
+        "--config_path", metavar="FILE", help="recipe file (YAML) that overrides the defaults"
     )
     for key in load_keys().values():
         text = f"{key.meaning}\n{key.spec}; default {shorten(as_lists(key.default))}"

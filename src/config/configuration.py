@@ -57,7 +57,7 @@ def make_config(layers: Sequence[Layer]) -> Config:
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which a key that comes twice is an error, not a silent override."""
+    """YAML in which a repeated key is an error, not a silent override."""
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -65,7 +65,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"line {line}: {key!r} comes a second time")
+                raise yaml.YAMLError(f"line {line}: {key!r} is given a second time")
             seen.add(key)
         return super().construct_mapping(node, deep)
 

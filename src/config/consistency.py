@@ -1,4 +1,4 @@
-"""Keys of the configuration that must fit each other."""
+"""Checks of keys against each other."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ def check_consistency(values: Mapping[str, Any]) -> None:
         )
     if len(set(classes)) < len(classes):
         twice = sorted({name for name in classes if classes.count(name) > 1})
-        raise InputError(f"classes: {', '.join(map(repr, twice))} come more than once")
+        raise InputError(f"classes: {', '.join(map(repr, twice))} appear more than once")
     if values["num_classes"] not in (0, len(classes)):
         raise InputError(
             f"num_classes is {values['num_classes']} but classes has {len(classes)} entries, the "
@@ -44,7 +44,7 @@ def check_consistency(values: Mapping[str, Any]) -> None:
     if len(ratios) != len(STRIDES) or len(set(map(len, ratios))) != 1:
         raise InputError(
             f"ssd_aspect_ratios is {as_lists(ratios)}; expected {len(STRIDES)} lists of equal "
-            "length, one a level"
+            "length, one per level"
         )
     for name in ("aspect_ratios", "tta_scales"):
         if not values[name]:
@@ -81,7 +81,7 @@ def check_training(values: Mapping[str, Any]) -> None:
             f"loss_scale is {values['loss_scale']}; expected 1 or more, or 0 for the default"
         )
     if values["patience"] and not values["eval_interval"]:
-        raise InputError("patience is given, but eval_interval is 0: nothing is evaluated")
+        raise InputError("patience is set, but eval_interval is 0: nothing is evaluated")
     if values["profile"] and values["resume"]:
         raise InputError("profile and resume are both true; a profile starts from the beginning")
     if values["resume_from"] and not values["resume"]:
