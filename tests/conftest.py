@@ -15,8 +15,8 @@ from tests.gpu_stub.build import build as build_stub
 REPOSITORY = DEFAULT_PATH.parents[1]
 sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's cache expects one
 LONGEST = (
-    "test_distributed.py", "test_trainer.py", "test_parallel.py", "test_commands.py",
-    "test_resume.py",
+    "test_distributed.py", "test_trainer.py", "test_ranks.py", "test_train_command.py",
+    "test_export.py", "test_resume.py", "test_eval_command.py", "test_gpu.py",
 )  # fmt: skip
 DEMO_RECIPE = REPOSITORY / "config" / "ssd_resnet50_fpn_demo.yaml"
 

@@ -16,6 +16,8 @@ from tests.conftest import REPOSITORY
 from tests.gpu_graph import read_kernels
 from tests.jobs import mpirun, run
 
+pytestmark = pytest.mark.slow
+
 RECIPES = sorted(path.stem for path in (REPOSITORY / "config").glob("ssd_*.yaml"))
 SMALL = [
     "--image_size=[64,64]", "--batch_size=2", "--fpn_channels=16", "--head_depth=1",
@@ -123,6 +125,7 @@ def test_the_norm_of_gradients_is_no_loop_over_their_elements(built):
         assert "L2Loss" not in names(built[name]["update"])
 
 
+@pytest.mark.mpi
 def test_the_sum_over_ranks_is_one_message(gpu_stub, tmp_path):
     flags = [f"--config_path={REPOSITORY / 'config'}/ssd_resnet50_fpn_config_gpu.yaml", *SMALL]
     flags = [flag for flag in flags if not flag.startswith("--run_distribute")]

@@ -90,6 +90,7 @@ def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
         assert 0.3 < scores.max() < 0.99
 
 
+@pytest.mark.slow
 def test_a_backbone_that_pads_as_torchvision_does(base, tmp_path):
     cfg = base.replace(export_batch=0, padding="symmetric")
     truth = look_at(network(cfg), IMAGES[:2], "")
@@ -97,6 +98,7 @@ def test_a_backbone_that_pads_as_torchvision_does(base, tmp_path):
     assert outcome.comparison.compared > 100
 
 
+@pytest.mark.slow
 def test_onnx_is_what_the_standard_says(base, truth, tmp_path):
     """Names, metadata, and what folding saves."""
     models = {}
@@ -146,6 +148,7 @@ class Wrong:
         return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 def test_a_file_that_differs_is_not_left(base, truth, tmp_path, monkeypatch, file_format):
     path = tmp_path / f"detector.{file_format.lower()}"
@@ -167,6 +170,7 @@ def test_an_older_network_s_truth_is_a_mismatch(base, truth, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 def test_candidates_are_compared_where_nothing_is_detected(base, tmp_path, file_format):
     cfg = base.replace(score_threshold=0.99)
@@ -192,6 +196,7 @@ def test_a_network_that_gives_no_numbers(base):
         look_at(broken, IMAGES, "last.ckpt")
 
 
+@pytest.mark.slow
 def test_a_batch_whose_rows_are_mixed_up_is_refused(base, truth, tmp_path, monkeypatch):
     """Each row of a batch sees an image of its own."""
 

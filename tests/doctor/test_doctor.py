@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from tests import jobs
 from tests.conftest import REPOSITORY
 
@@ -34,6 +36,7 @@ def names_this_machine(text):
     return re.search(rf"(?<![A-Za-z0-9]){re.escape(socket.gethostname())}(?![A-Za-z0-9])", text)
 
 
+@pytest.mark.slow
 def test_a_card_that_computes_nothing_does_not_pass(gpu_stub):
     done = doctor("--device_target=GPU", **gpu_stub)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -69,6 +72,7 @@ def test_bad_flags_are_an_error_of_a_line(tmp_path):
     assert done.returncode == 2 and "wants a file" in done.stderr
 
 
+@pytest.mark.mpi
 def test_two_ranks_on_cpu(monkeypatch, tmp_path):
     monkeypatch.setattr(jobs, "SECONDS", RANKS_SECONDS)
     report = tmp_path / "report.txt"

@@ -77,6 +77,7 @@ def test_image_ids_that_results_cannot_hold(small):
         build_protocol(small).images_of(annotations)
 
 
+@pytest.mark.slow
 def test_an_untrained_network_does_not_hold_up_legacy(small):
     protocol = build_protocol(small.replace(protocol="legacy"))
     postprocess = build_postprocessor(small, **protocol.limits())

@@ -15,6 +15,8 @@ import pytest
 
 from tests.conftest import REPOSITORY, small_keys, write_recipe
 
+pytestmark = pytest.mark.slow
+
 NOT_COMPARED = ("images_per_second", "data_share", "seconds")  # times
 PATIENCE = 120  # seconds until a process that should do something is given up
 

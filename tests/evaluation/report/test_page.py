@@ -83,6 +83,7 @@ def browser():
         started.close()
 
 
+@pytest.mark.browser
 def test_page_in_a_browser(report, browser, tmp_path):
     page_path, metrics, names = report
     alone = tmp_path / "alone.html"  # without the files beside it
