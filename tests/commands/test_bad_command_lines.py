@@ -1,0 +1,87 @@
+"""Command lines that are wrong end in a line that says so, before MindSpore is imported."""
+
+import pytest
+
+from tests.programs import run
+
+
+@pytest.fixture(scope="module")
+def no_mindspore(tmp_path_factory):
+    """An environment in which importing MindSpore fails: what must be found before it is."""
+    folder = tmp_path_factory.mktemp("no_mindspore")
+    (folder / "mindspore.py").write_text("raise ImportError('imported too early')\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("script", "flags", "words"),
+    [
+        ("train.py", ["--config_path=nowhere.yaml"], ["nowhere.yaml", "--config_path"]),
+        ("train.py", ["--config_path={bad}"], ["{bad}", "not YAML"]),
+        ("train.py", ["--image_size=[640,600]"], ["image_size", "multiples of 32"]),
+        ("train.py", ["--batchsize=2"], ["batchsize", "did you mean 'batch_size'"]),
+        ("train.py", ["--coco_root=/nowhere"], ["/nowhere", "coco_root"]),
+        ("train.py", ["--coco_root={shapes}", "--train_split=x"], ["instances_x.json", "split"]),
+        ("train.py", ["--coco_root={shapes}"], ["class 'person'", "instances_train2017.json"]),
+        ("train.py", ["{small}", "--output_path={bad}/x"], ["{bad}/x", "--output_path"]),
+        ("train.py", ["{small}", "--pretrained=none.ckpt"], ["none.ckpt", "no such file"]),
+        ("train.py", ["{small}", "--finetune=none.ckpt"], ["none.ckpt", "no such file"]),
+        ("train.py", ["{small}", "--batch_size=99"], ["24 images", "--batch_size"]),
+        ("train.py", ["{small}", "--accumulate=7"], ["24 images", "fewer than a batch of 28"]),
+        ("train.py", ["{small}", "--precision=float16"], ["float16", "CPU", "--precision=float32"]),
+        ("train.py", ["{small}", "--lr_schedule=steps"], ["lr_milestones", "below epoch_size, 3"]),
+        ("train.py", ["{small}", "--resume_from=none.ckpt"], ["without --resume=True"]),
+        ("train.py", ["{small}", "--resume=True", "--resume_from=none.ckpt"], ["no such file"]),
+        ("train.py", ["{small}", "--resume=True", "--profile=True"], ["profile and resume"]),
+        ("train.py", ["{small}", "--dataset=other"], ["--anno_path is needed"]),
+        ("train.py", ["{small}", "--dataset=voc", "--voc_root=/no"], ["/no: no such", "voc_root"]),
+        ("train.py", ["{small}", "--dataset=csv"], ["dataset is 'csv'", "coco, other, voc"]),
+        ("eval.py", ["{small}"], ["--checkpoint_path is needed"]),
+        ("eval.py", ["{small}", "--checkpoint_path=none.ckpt"], ["none.ckpt", "no such file"]),
+        ("eval.py", ["{small}", "--protocol=voc"], ["protocol is 'voc'", "coco, legacy"]),
+        ("eval.py", ["{small}", "--tta_scales=[]"], ["tta_scales is empty"]),
+        ("eval.py", ["{small}", "--tta_scales=[1, 1]"], ["tta_scales", "one comes twice"]),
+        ("eval.py", ["{small}", "--model=a.onnx"], ["a.onnx: no such file"]),
+        ("eval.py", ["{small}", "--model={bad}"], [".mindir", "checkpoint_path"]),
+        ("eval.py", ["{small}", "--model=a.air"], ["a.air: no such file"]),
+        ("eval.py", ["--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
+        ("predict.py", ["--input={bad}", "--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
+        ("export.py", ["--checkpoint_path={bad}", "--file_name=a.onnx"], ["a.onnx", "MINDIR"]),
+        ("predict.py", ["--checkpoint_path={bad}"], ["--input is needed"]),
+        ("predict.py", ["--checkpoint_path={bad}", "--input=/no"], ["/no: no such", "--input"]),
+        ("predict.py", ["--input={bad}"], ["--checkpoint_path is needed", "--model"]),
+        ("predict.py", ["--input={bad}", "--checkpoint_path=no.ckpt"], ["no.ckpt: no such file"]),
+        ("predict.py", ["--input={bad}", "--model={bad}"], [".mindir", ".onnx"]),
+        ("predict.py", ["--input={bad}", "--model=no.onnx"], ["no.onnx: no such file"]),
+        ("predict.py", ["--input={bad}", "--model=a.onnx", "--checkpoint_path={bad}"], ["both"]),
+        ("export.py", ["{small}"], ["--checkpoint_path is needed"]),
+        ("export.py", ["--checkpoint_path={bad}", "--file_format=AIR"], ["Ascend", "CPU", "ONNX"]),
+        ("export.py", ["--checkpoint_path={bad}", "--suppression=soft"], ["--nms=False"]),
+        ("export.py", ["--checkpoint_path={onnx}"], ["a.onnx: is an exported file"]),
+        (
+            "export.py",
+            ["--checkpoint_path={bad}", "--file_name={folder}"],
+            ["dir.mindir: is a fol"],
+        ),
+        ("export.py", ["--checkpoint_path={bad}", "--export_image={shapes}"], ["no image in this"]),
+        ("export.py", ["{small}", "--checkpoint_path={bad}", "--export_image=no.jpg"], ["no.jpg"]),
+        ("export.py", ["--checkpoint_path={bad}", "--file_name="], ["--file_name"]),
+        ("export.py", ["--checkpoint_path={bad}", "--file_name={bad}/x"], ["set --file_name"]),
+        ("export.py", ["--checkpoint_path={bad}", "--coco_root=/no"], ["/no", "--export_image"]),
+    ],
+)
+def test_bad_input_ends_at_once(recipe, shapes, no_mindspore, tmp_path, script, flags, words):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("lr: [\n")
+    onnx, folder = tmp_path / "a.onnx", tmp_path / "dir.mindir"
+    onnx.touch()
+    folder.mkdir()
+    values = {"small": f"--config_path={recipe[0]}", "bad": bad, "shapes": shapes}
+    values.update(onnx=onnx, folder=folder)
+    process = run(script, *(flag.format(**values) for flag in flags), env=no_mindspore)
+    assert process.returncode == 2, process.stderr
+    assert process.stdout == ""
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    assert process.stderr.startswith("error: ")
+    for word in words:
+        assert word.format(**values) in process.stderr

@@ -1,0 +1,116 @@
+"""predict.py as a user types it, on images and videos, sound and damaged."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.datasets import write_video
+from tests.programs import exported, run, wait_until
+
+pytestmark = pytest.mark.slow
+
+SHAPES = ("ellipse", "rectangle", "triangle", "cross")
+
+
+@pytest.fixture(scope="module")
+def pile(shapes, tmp_path_factory):
+    """Four images, one below another folder, a video, and three files that cannot be read."""
+    folder = tmp_path_factory.mktemp("pile")
+    (folder / "below").mkdir()
+    for number, path in enumerate(sorted((shapes / "val2017").iterdir())[:4]):
+        (folder / ("below" if number == 3 else ".") / path.name).write_bytes(path.read_bytes())
+    write_video(folder / "clip.avi", 5)
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "none.png").write_text("no image")
+    (folder / "none.mp4").write_text("no video")
+    return folder
+
+
+def test_predict(trained, pile, tmp_path):
+    _, folder, _ = trained
+    process = run(
+        "predict.py",
+        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",  # which knows its configuration
+        f"--input={pile}",
+        f"--output={tmp_path / 'new'}",
+        "--score_threshold=0",
+        "--drawn_score=0",
+    )
+    assert process.returncode == 1, process.stderr
+    assert process.stderr.endswith("error: 3 of 8 files could not be read, or not wholly\n")
+    assert "objects with a score of at least 0: " in process.stdout
+    for name in ("empty.jpg", "none.png", "none.mp4"):
+        assert f"passed over: {pile / name}: " in process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stdout.startswith("9 images in ")
+    assert " a second" in process.stdout
+    entries = json.loads((tmp_path / "new" / "predictions.json").read_text())
+    images = sorted(path for path in pile.rglob("*.jpg") if path.stat().st_size)
+    assert [e["file"] for e in entries[:4]] == [str(path) for path in images]
+    assert [e["frame"] for e in entries[4:]] == list(range(5))
+    assert all(o["class"] in SHAPES for e in entries for o in e["objects"])
+    assert sum(len(e["objects"]) for e in entries) > 9
+    left = {str(p.relative_to(tmp_path / "new")) for p in (tmp_path / "new").rglob("*.*")}
+    pictures = {str(path.relative_to(pile)) for path in images}
+    assert left == {"predictions.json", "clip.avi.mp4", *pictures}
+
+
+def test_predict_stops_when_asked_and_keeps_what_is_done(trained, pile, tmp_path):
+    _, folder, _ = trained
+    images = tmp_path / "many"
+    images.mkdir()
+    source = next(path for path in pile.glob("*.jpg") if path.stat().st_size)
+    for number in range(2000):
+        (images / f"{number:04}.jpg").symlink_to(source)
+    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={images}"]
+    process = subprocess.Popen(
+        [sys.executable, "predict.py", *flags, f"--output={tmp_path / 'out'}"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: any((tmp_path / "out").glob("*.jpg")), process)
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert "SIGTERM: saving what is done and leaving" in errors
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert 0 < len(entries) < 2000
+    assert out.startswith(f"{len(entries):,} images in ")
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == len(entries)
+
+
+def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_path):
+    _, folder, _ = trained
+    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={pile}/none.*"]
+    process = run("predict.py", *flags, f"--output={tmp_path}")
+    assert process.returncode == 1
+    assert process.stderr.endswith("error: none of 2 files could be read\n")
+    assert process.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_with_an_exported_file(trained, pile, tmp_path):
+    _, folder, _ = trained
+    printed = exported(trained, tmp_path / "detector", "--file_format=ONNX", "--nms=False")
+    assert "with its classes and thresholds in its metadata" in printed
+    flags = [f"--input={pile}/*.jpg", "--score_threshold=0", "--tta_flip=True"]
+    for name, flag in (
+        ("onnx", f"--model={tmp_path / 'detector.onnx'}"),
+        ("ckpt", f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}"),
+    ):
+        process = run("predict.py", flag, *flags, f"--output={tmp_path / name}")
+        assert process.returncode == 1  # one is empty
+        assert "passed over" in process.stderr
+    one, other = (
+        json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("onnx", "ckpt")
+    )
+    assert [e["file"] for e in one] == [e["file"] for e in other]
+    for mine, theirs in zip(one, other):
+        scores = [[o["score"] for o in entry["objects"]] for entry in (mine, theirs)]
+        assert scores[0] == pytest.approx(scores[1], abs=2e-4)

@@ -1,0 +1,125 @@
+"""train.py and the check of a data set, as a user types them."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from src.config.command_line import parse_args
+from src.models.resnet import resnet
+from src.weights.checkpoint_file import Origin, write_backbone
+from tests.conftest import REPOSITORY
+from tests.programs import run
+from tests.references import bare_coco_stats
+
+pytestmark = pytest.mark.slow
+
+
+def test_train(trained):
+    _, folder, process = trained
+    lines = process.stdout.splitlines()
+    assert lines[0].endswith("24 images (1 without objects), 68 boxes (1 of crowds)")
+    assert any(line.startswith("commit ") and "MindSpore 2." in line for line in lines)
+    assert "images/s" in process.stdout
+    (session,) = json.loads((folder / "run.json").read_text())
+    assert session["command"][0] == "train.py"
+    assert "left" in process.stdout
+    assert lines[-1].startswith("done, best AP ")
+    assert lines[-1].endswith("best.ckpt")
+    left = {"config.yaml", "run.json", "log.txt", "metrics.jsonl", "tensorboard", "ckpt"}
+    assert {p.name for p in folder.iterdir()} >= left
+    written = parse_args("", [f"--config_path={folder / 'config.yaml'}"])
+    assert written.image_size == (64, 64)
+
+
+def test_training_from_a_converted_backbone(recipe, tmp_path):
+    """It pads as the weights want it, and so do those who use what was trained."""
+    path = tmp_path / "backbone.ckpt"
+    weights = {n: p.asnumpy() for n, p in resnet("resnet18").parameters_dict().items()}
+    told = {"image_mean": (1.0, 2.0, 3.0), "image_std": (50.0, 60.0, 70.0), "source": "a.pth"}
+    write_backbone(path, weights, Origin(padding="symmetric", backbone="resnet18", **told))
+    flags = [f"--output_path={tmp_path}/run", "--max_steps=1", "--eval_interval=0"]
+    process = run("train.py", f"--config_path={recipe[0]}", f"--pretrained={path}", *flags)
+    assert process.returncode == 0, process.stderr
+    assert "wants symmetric padding, pixels less (1, 2, 3) over (50, 60, 70)" in process.stdout
+    written = parse_args("", [f"--config_path={tmp_path}/run/config.yaml"])
+    assert written.padding == "symmetric"
+    assert written.image_std == (50, 60, 70)
+    last = f"--checkpoint_path={tmp_path}/run/ckpt/last.ckpt"
+    # by the recipe, which leaves padding open
+    process = run("export.py", f"--config_path={recipe[0]}", last, f"--file_name={tmp_path}/a")
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize(
+    ("dataset", "how"),
+    [("other", ["--resize=letterbox", "--augmentation=jitter"]), ("voc", ["--num_workers=0"])],
+)
+def test_other_formats_train_and_evaluate(recipe, formats, tmp_path, dataset, how):
+    flags = [f"--config_path={recipe[0]}", *formats[dataset], *how, f"--output_path={tmp_path}/run"]
+    process = run("train.py", *flags, "--max_steps=4")
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    # a text file knows no crowd regions
+    boxes = "68 boxes (1 difficult)" if dataset == "voc" else "67 boxes"
+    assert lines[0].endswith(f"24 images (1 without objects), {boxes}")
+    assert "overlap no anchor by IoU 0.5" in lines[1]
+    assert lines[-1].startswith("done, best AP ")
+    process = run(
+        "eval.py",
+        f"--config_path={tmp_path}/run/config.yaml",
+        f"--checkpoint_path={tmp_path}/run/ckpt/last.ckpt",
+        f"--output_path={tmp_path}/eval",
+        "--score_threshold=0",
+    )
+    assert process.returncode == 0, process.stderr
+    assert "10 images, protocol coco" in process.stdout
+    overall = json.loads((tmp_path / "eval" / "report" / "metrics.json").read_text())["overall"]
+    truth, found = (tmp_path / "eval" / f"{n}.json" for n in ("ground_truth", "detections"))
+    assert len(json.loads(truth.read_text())["images"]) == 10
+    results = json.loads(found.read_text())
+    assert {r["image_id"] for r in results} <= {
+        i["id"] for i in json.loads(truth.read_text())["images"]
+    }
+    assert {r["category_id"] for r in results} <= {1, 2, 3, 4}
+    if dataset == "other":  # VOC's difficult objects are not COCO's crowds
+        assert overall["AP"] == pytest.approx(bare_coco_stats(truth, found)[0], rel=1e-12)
+        assert "VOC50" not in overall
+    else:
+        assert 0 <= overall["VOC50"] <= 1
+        assert "VOC50      VOC07" in process.stdout
+
+
+def test_validate(recipe, formats, tmp_path):
+    flags = [f"--config_path={recipe[0]}", *formats["voc"], f"--output_path={tmp_path}/run"]
+    process = run("-m", "src.data.validate", *flags)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.endswith("fit for training\n")
+    assert (tmp_path / "run" / "data" / "training.png").is_file()
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_before_anything_is_trained_leaves_at_once(recipe, tmp_path, signum, status):
+    command = [
+        sys.executable,
+        "train.py",
+        f"--config_path={recipe[0]}",
+        f"--output_path={tmp_path}",
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background ignores Ctrl-C, and its children would
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    process.stdout.readline()  # the run has begun, and has yet to compile
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert errors == f"\n{signum.name}: leaving at once\n"
+    assert not (tmp_path / "ckpt" / "last.ckpt").exists()
