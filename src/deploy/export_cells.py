@@ -102,6 +102,6 @@ class DeployedDetector(nn.Cell):
         self.suppression = suppression
 
     def construct(self, images):
-        """Images (N,S,S,3) uint8 RGB -> boxes, scores, labels of the one or the other."""
+        """Images (N,H,W,3) uint8 RGB -> boxes, scores, labels of the one or the other."""
         found = self.candidates(images)
         return found if self.suppression is None else self.suppression(*found)

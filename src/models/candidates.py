@@ -1,16 +1,16 @@
-"""The network with the choice of its best predictions, as one graph."""
+"""The network and the selection of its best predictions, as one graph."""
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.detection.boxes import CENTRE_VARIANCE, MAX_LOG_RATIO, SIZE_VARIANCE
+from src.detection.box_coder import BoxCoder
 
 
 class Candidates(nn.Cell):
     """The network and its best predictions, as `detection.select` chooses them.
 
-    Of equal scores MindSpore's TopK may take others, and in another order.
+    Among equal scores MindSpore's TopK may take others, and in another order.
 
     Args:
         network: gives deltas (N,A,4) and logits (N,A,K).
@@ -27,13 +27,12 @@ class Candidates(nn.Cell):
         self.num_classes = network.num_classes
         self.rows = min(count, len(anchors))
         self.count = min(count, self.rows * self.num_classes)
-        self.anchor_centres = ms.Tensor((anchors[:, :2] + anchors[:, 2:]) / 2)  # (A,2)
-        self.anchor_sides = ms.Tensor(anchors[:, 2:] - anchors[:, :2])  # (A,2)
+        self.coder = BoxCoder(anchors)
         height, width = image_size
         self.limits = ms.Tensor(np.array([width, height, width, height], np.float32))
 
     def construct(self, images):
-        """Images (N,S,S,3) uint8 RGB -> boxes (N,P,4) in pixels, scores (N,P), labels (N,P) int32.
+        """Images (N,H,W,3) uint8 RGB -> boxes (N,P,4) in pixels, scores (N,P), labels (N,P) int32.
 
         Best score first; labels are 0..K-1.
         """
@@ -50,23 +49,14 @@ class Candidates(nn.Cell):
         labels = place - row * self.num_classes
         anchor = ops.gather_elements(rows, 1, row)  # (N,P)
         own = ops.gather_elements(deltas, 1, ops.tile(anchor.expand_dims(2), (1, 1, 4)))
-        return self.decode(own, anchor), ops.sigmoid(best), labels
-
-    def decode(self, deltas, anchor):
-        """Deltas (N,P,4) of the anchors with indices (N,P) -> boxes (N,P,4), clipped."""
-        centres = ops.gather(self.anchor_centres, anchor, 0)  # (N,P,2)
-        sides = ops.gather(self.anchor_sides, anchor, 0)
-        centres = centres + deltas[..., :2] * CENTRE_VARIANCE * sides
-        log_ratios = ops.minimum(deltas[..., 2:] * SIZE_VARIANCE, MAX_LOG_RATIO)
-        half_sides = ops.exp(log_ratios) * sides * 0.5
-        boxes = ops.concat([centres - half_sides, centres + half_sides], axis=-1)
-        return ops.minimum(ops.maximum(boxes, 0.0), self.limits)
+        boxes = ops.minimum(ops.maximum(self.coder.decode(own, anchor), 0.0), self.limits)
+        return boxes, ops.sigmoid(best), labels
 
 
 class CheckedCandidates(nn.Cell):
     """Candidates, whose scores are nan where any output of the network for the image is.
 
-    TopK says nothing of nan: on some devices it sorts it last.
+    TopK hides nan: some devices sort it last.
     """
 
     def __init__(self, candidates: Candidates):
@@ -75,7 +65,7 @@ class CheckedCandidates(nn.Cell):
         self.nan = ms.Tensor(np.nan, ms.float32)
 
     def construct(self, images):
-        """What Candidates gives."""
+        """As `Candidates.construct`."""
         deltas, logits = self.candidates.network(images)
         boxes, scores, labels = self.candidates.choose(deltas, logits)
         wrong = (deltas != deltas).any(axis=2).any(axis=1)  # (N,)

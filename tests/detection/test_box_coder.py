@@ -1,0 +1,64 @@
+"""Boxes and deltas in MindSpore's graphs against the NumPy functions."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from src.detection import boxes as slow
+from src.detection.box_coder import BoxCoder
+from tests.references import random_boxes
+
+A = 40
+
+
+class Coded(nn.Cell):
+    """All that a coder does, as one graph."""
+
+    def __init__(self, anchors):
+        super().__init__()
+        self.coder = BoxCoder(anchors)
+
+    def construct(self, boxes, deltas, chosen, anchor):
+        coder = self.coder
+        return coder.encode(boxes), coder.decode(deltas), coder.decode(chosen, anchor)
+
+
+def draw(seed):
+    rng = np.random.default_rng(seed)
+    anchors = random_boxes(rng, A).astype(np.float32)
+    boxes = np.stack([random_boxes(rng, A) for _ in range(2)]).astype(np.float32)
+    deltas = rng.normal(0, 8, (2, A, 4)).astype(np.float32)
+    deltas[0, 0, 2:] = 21, 30  # beyond the cap of sizes
+    anchor = rng.integers(0, A, (2, 9)).astype(np.int32)
+    return anchors, boxes, deltas, anchor
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_equals_numpy(seed):
+    anchors, boxes, deltas, anchor = draw(seed)
+    chosen = np.take_along_axis(deltas, anchor[..., None], axis=1)
+    inputs = map(ms.Tensor, (boxes, deltas, chosen, anchor))
+    encoded, decoded, some = (out.asnumpy() for out in Coded(anchors)(*inputs))
+    assert deltas[0, 0, 2] * slow.SIZE_VARIANCE > slow.MAX_LOG_RATIO
+    np.testing.assert_allclose(encoded, slow.encode(boxes, anchors), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(decoded, slow.decode(deltas, anchors), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(some, slow.decode(chosen, anchors[anchor]), rtol=1e-5, atol=1e-3)
+
+
+def test_decode_undoes_encode():
+    anchors, boxes, _, _ = draw(2)
+    coder = BoxCoder(anchors)
+    found = coder.decode(coder.encode(ms.Tensor(boxes)))
+    np.testing.assert_allclose(found.asnumpy(), boxes, rtol=1e-4, atol=1e-3)
+
+
+def test_gradient_of_a_decoded_box():
+    # of an anchor of 10 x 20 px; dx and dw move the right edge by 10 x 0.1 and 5 x 0.2 px
+    coder = BoxCoder(np.array([[0, 0, 10, 20]], np.float32))
+
+    def right_edge(deltas):
+        return coder.decode(deltas)[..., 2].sum()
+
+    gradient = ops.grad(right_edge)(ops.zeros((1, 1, 4)))
+    np.testing.assert_allclose(gradient.asnumpy(), [[[1.0, 0, 1.0, 0]]], rtol=1e-6)
