@@ -1,4 +1,4 @@
-"""Functions of boxes (x1, y1, x2, y2) in pixels, x2 and y2 exclusive. Pure NumPy."""
+"""Geometry of boxes (x1, y1, x2, y2) in pixels, x2 and y2 exclusive, in NumPy."""
 
 import math
 

@@ -4,18 +4,18 @@ import math
 
 import numpy as np
 
-ROOM = 1.0  # pixels between the places that boxes of two classes are moved to
+GAP = 1.0  # pixels between the boxes of two classes after they are moved
 
 
 def class_offset(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Boxes (P,4), those of each label moved away from all others, as float64.
+    """Boxes (P,4) as float64, each label's moved away from all others.
 
-    Boxes of different labels no longer overlap, so one suppression serves all classes. A power of
-    two as distance, in double precision, leaves sides and overlaps what they were.
+    Boxes of different labels no longer overlap, so one suppression serves all classes. The distance
+    is a power of two, so that in double precision sides and overlaps stay the same.
     """
     if len(boxes) == 0:
         return boxes.astype(np.float64)
-    extent = float(boxes.max() - min(boxes.min(), 0)) + ROOM
+    extent = float(boxes.max() - min(boxes.min(), 0)) + GAP
     distance = 2.0 ** math.ceil(math.log2(extent))
     return boxes + labels[:, None] * distance
 
@@ -23,12 +23,11 @@ def class_offset(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def nms(boxes: np.ndarray, max_iou: float, limit: int = 0) -> np.ndarray:
     """Indices, in ascending order, of the boxes that greedy suppression keeps.
 
-    The loop is over the boxes that are kept, at most `limit`, and compares each with all that are
-    left at once.
+    The loop is over the kept boxes, at most `limit`, and compares each with all remaining at once.
 
     Args:
         boxes: (P,4), best score first.
-        max_iou: a box goes if its IoU with one that is kept is above this.
+        max_iou: a box is dropped if its IoU with a kept one is above this.
         limit: boxes to keep; 0 keeps all that survive.
     """
     kept: list[int] = []
@@ -51,7 +50,7 @@ def soft_nms(
         boxes: (P,4).
         scores: (P,), best first.
         sigma: the smaller, the more overlaps cost.
-        least: boxes whose score falls to this go.
+        least: boxes whose score falls to this are dropped.
         limit: boxes to keep; 0 keeps all that survive.
 
     Returns:

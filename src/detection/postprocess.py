@@ -1,4 +1,4 @@
-"""From predictions to detections: the best ones, each object once."""
+"""Post-processing: from predictions to detections, each object once."""
 
 import math
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ class Detections:
     labels: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Detections":
-        """Those at `rows`, indices or a mask."""
+        """The detections at `rows`, indices or a mask."""
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
 
     def in_image(self, scale: np.ndarray, size: np.ndarray, *, mirrored: int = 0) -> "Detections":
-        """The same in the pixels of an image that was fitted to the network's input.
+        """The detections in the pixels of an image that was fitted to the network's input.
 
         Args:
             scale: (2,) network's pixels per pixel of the image, in x and y.
-            size: (2,) the image's own width and height; boxes are clipped to it, and those that
-                have no area in it dropped.
-            mirrored: width of the network's input where that was mirrored, else 0.
+            size: (2,) the image's own width and height; boxes are clipped to it, and dropped if
+                they have no area in it.
+            mirrored: width of the network's input if that was mirrored, else 0.
         """
         boxes = self.boxes
         if mirrored:
@@ -46,12 +46,12 @@ class Detections:
 
 
 class Postprocessor:
-    """Picks the best predictions of an image, and of those that show one object the best.
+    """Picks the best predictions of an image, and the best of each object among them.
 
     Args:
         score_threshold: only higher scores count.
         candidates: P, best predictions that enter suppression; 0 takes all.
-        nms_iou: of two boxes with a higher IoU the lower score goes.
+        nms_iou: of two boxes with a higher IoU the one of lower score is dropped.
         soft_sigma: if not 0, suppression lowers scores instead, by exp(-IoU^2 / soft_sigma), until
             they fall to the threshold.
         class_agnostic: boxes of different classes suppress each other too.
@@ -98,7 +98,7 @@ class Postprocessor:
         return self._checked(Detections(boxes, scores, label))
 
     def chosen(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:
-        """The same from the best predictions alone, as exported files give them, best first.
+        """Candidates from the best predictions alone, as exported files give them, best first.
 
         Args:
             boxes, scores, labels: (R,4), (R,) and (R,); empty rows have a score of 0.
@@ -109,10 +109,10 @@ class Postprocessor:
         return self._checked(Detections(boxes[rows], scores[rows], labels[rows]))
 
     def __call__(self, found: Sequence[Detections]) -> Detections:
-        """What suppression leaves of the candidates of one image, in its own pixels.
+        """The detections of one image, in its own pixels: its candidates after suppression.
 
         Args:
-            found: of each view of the image that went through the network.
+            found: candidates of each view of the image that went through the network.
         """
         merged = found[0] if len(found) == 1 else best_first(found)
         if self.candidates:
@@ -152,7 +152,7 @@ def best_first(found: Sequence[Detections]) -> Detections:
 
 
 def rank_in_class(labels: np.ndarray) -> np.ndarray:
-    """(D,) how many of the same label come before each."""
+    """(D,) how many detections of the same label come before each."""
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
     first = np.searchsorted(ordered, ordered)  # where each one's label begins

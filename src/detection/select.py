@@ -1,4 +1,4 @@
-"""Which of a network's many predictions are worth looking at."""
+"""The best of a network's many predictions."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ def best_predictions(
     """Anchor (P,), label (P,) and value (P,) of the largest of `values` (A,K), largest first.
 
     Equal values come in the order of anchor and label. Only rows whose maximum is among the
-    `limit` largest can hold one of the largest values, so few rows are looked at in full.
+    `limit` largest can hold one of the largest values, so few rows are searched in full.
 
     Args:
         values: logits or scores.

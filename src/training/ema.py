@@ -16,14 +16,14 @@ def _follow(share, average, value):
 
 
 class MovingAverages(nn.Cell):
-    """Lets the parameters of one network follow those of another.
+    """Moving averages of a network's parameters, in another network.
 
-    Statistics of batch norms are averaged as the weights are, so that both are of the same age.
+    Statistics of batch norms are averaged like the weights, so that they match them.
 
     Args:
-        network: that is trained.
-        averaged: another of the same architecture; it takes on the values of `network` and names
-            with EMA_PREFIX.
+        network: the trained one.
+        averaged: another of the same architecture; it gets the values of `network`, and names with
+            EMA_PREFIX.
     """
 
     def __init__(self, network: nn.Cell, averaged: nn.Cell):
@@ -51,7 +51,7 @@ def check_same(values: Sequence[ms.Parameter], others: Sequence[ms.Parameter]) -
 def ema_decay(updates: int, highest: float) -> float:
     """Share of the averages that stays at update number `updates`, from 0.
 
-    It starts low and rises to `highest`, so that the random weights of the start are soon
-    forgotten: min(highest, (1 + updates) / (10 + updates)).
+    It starts low and rises to `highest`, so that the averages soon lose the random weights of the
+    start: min(highest, (1 + updates) / (10 + updates)).
     """
     return min(highest, (1 + updates) / (10 + updates))

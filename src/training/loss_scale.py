@@ -3,7 +3,7 @@
 LARGEST = 2.0**24
 SMALLEST = 1.0
 FACTOR = 2.0
-FIRST_DYNAMIC = 2.0**16  # soon halved where it is too large
+FIRST_DYNAMIC = 2.0**16  # soon halved if it is too large
 
 
 class LossScale:
@@ -13,7 +13,7 @@ class LossScale:
     updates in a row without that (Micikevicius et al., 2018).
 
     Args:
-        value: to start with.
+        value: at the start.
         dynamic: whether it changes.
         window: updates in a row that double it.
     """
@@ -25,7 +25,7 @@ class LossScale:
         self.good_updates = 0
 
     def after(self, *, finite: bool) -> bool:
-        """Takes note of an update; True where gradients overflowed and a lower scale may help."""
+        """Adapts to an update; True if gradients overflowed and a lower scale may help."""
         if not self.dynamic:
             return False
         if finite:
@@ -40,7 +40,7 @@ class LossScale:
         return helps
 
     def state(self) -> dict:
-        """What a checkpoint has to hold; `load` takes it."""
+        """The state for a checkpoint; `load` restores it."""
         return {"value": self.value, "good_updates": self.good_updates}
 
     def load(self, state: dict) -> None:
@@ -48,7 +48,7 @@ class LossScale:
 
 
 def build_loss_scale(cfg) -> LossScale:
-    """The scale that the configuration asks for; with float16 a dynamic one, unless told not to."""
+    """The scale that the configuration asks for; with float16 a dynamic one by default."""
     dynamic = cfg.dynamic_loss_scale == "true" or (
         cfg.dynamic_loss_scale == "auto" and cfg.precision == "float16"
     )
