@@ -24,7 +24,7 @@ source scripts/find_python.sh
 train=(train.py --run_distribute=True --device_num="$devices" --config_path="$config" "${flags[@]}")
 
 # variables that mpirun hands on to other machines: what CUDA, CANN, NCCL and HCCL are found and set by;
-# not those that say which cards are visible, which a scheduler sets on each machine
+# without variables of visible cards, which a scheduler sets on each machine
 forwarded='^(NCCL_.*|HCCL_.*|ASCEND_.*_(HOME|PATH)|ASCEND_HOME.*|CUDA_HOME|CUDA_CACHE_.*|CUDA_MODULE_LOADING'
 forwarded+='|PATH|LD_LIBRARY_PATH|PYTHONPATH|OMP_NUM_THREADS)$'
 
@@ -108,7 +108,7 @@ bind_to_sockets() {
   fi
 }
 
-# ranks of a machine; nothing where the host file does not say
+# ranks of a machine; nothing if the host file does not say
 ranks_here() {
   local slots=$devices
   if [ -n "$hostfile" ]; then
@@ -117,7 +117,7 @@ ranks_here() {
   if [ -n "$slots" ]; then echo $((slots < devices ? slots : devices)); fi
 }
 
-# sockets with a core that this process may use; 1 where that cannot be told
+# sockets with a core that this process may use; 1 if unknown
 count_sockets() {
   { lscpu --parse=CPU,SOCKET || true; } 2>/dev/null | "$PYTHON" -c 'import os, sys
 rows = (line.strip().split(",") for line in sys.stdin if line[0].isdigit())
@@ -145,7 +145,7 @@ run_job() {
   exit "$status"
 }
 
-# asks the ranks to save and leave; at the second time, ends the job
+# asks the ranks to save and exit; the second time, ends the job
 stop() {
   local child
   if [ "$launcher" = mpirun ]; then

@@ -21,7 +21,7 @@ MARK = "JOB_OF_TESTS"  # variable that a job's processes inherit
 
 
 def environment() -> dict[str, str]:
-    """This process's, with its interpreter first, and leave for more ranks than there are cores."""
+    """This process's environment, its interpreter first in PATH; allows more ranks than cores."""
     return {
         **os.environ,
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
@@ -37,7 +37,7 @@ def mpirun(ranks: int, *command) -> list[str]:
 
 
 def start(command: list[str], **changes: str) -> subprocess.Popen:
-    """The running job; stderr is part of stdout, as of mpirun's logs. `mark` finds what it left."""
+    """The running job, stderr merged into stdout; `processes(job.mark)` are its processes."""
     mark = uuid.uuid4().hex
     job = subprocess.Popen(
         [str(word) for word in command],

@@ -1,4 +1,4 @@
-"""Command lines that are wrong end in a line that says so, before MindSpore is imported."""
+"""Wrong command lines end with one line of error, before MindSpore is imported."""
 
 import pytest
 

@@ -38,8 +38,8 @@ def test_training_from_a_converted_backbone(recipe, tmp_path):
     """It pads as the weights want it, and so do those who use what was trained."""
     path = tmp_path / "backbone.ckpt"
     weights = {n: p.asnumpy() for n, p in resnet("resnet18").parameters_dict().items()}
-    told = {"image_mean": (1.0, 2.0, 3.0), "image_std": (50.0, 60.0, 70.0), "source": "a.pth"}
-    write_backbone(path, weights, Origin(padding="symmetric", backbone="resnet18", **told))
+    origin = {"image_mean": (1.0, 2.0, 3.0), "image_std": (50.0, 60.0, 70.0), "source": "a.pth"}
+    write_backbone(path, weights, Origin(padding="symmetric", backbone="resnet18", **origin))
     flags = [f"--output_path={tmp_path}/run", "--max_steps=1", "--eval_interval=0"]
     process = run("train.py", f"--config_path={recipe[0]}", f"--pretrained={path}", *flags)
     assert process.returncode == 0, process.stderr

@@ -69,7 +69,7 @@ def test_launcher_on_two_hosts(two_hosts):
     logs = two_hosts.parent / "logs" / "1"
     assert (logs / "rank.1").is_dir()
     assert "images/s" in (logs / "rank.0" / "stdout").read_text()
-    # flags that tell how a session was started are not the run's
+    # flags of how a session was started are not the run's
     written = (two_hosts / "config.yaml").read_text()
     assert "run_distribute: false" in written
     assert "device_num: 0" in written

@@ -55,7 +55,7 @@ def test_sums_and_means():
         np.testing.assert_allclose(parameter.asnumpy(), (a + b) / 2, rtol=1e-6)
 
 
-def test_next_call_starts_anew_and_nothing_is_copied_on_the_way_back():
+def test_next_call_starts_from_zero_and_copies_nothing_back():
     rng = np.random.default_rng(1)
     add, _ = make(rng, [np.zeros(2, np.float32), *(np.zeros(s, np.float32) for s in SHAPES)])
     for _ in range(2):

@@ -21,7 +21,7 @@ def program(folder: Path, name: str, *lines: str) -> None:
 
 @pytest.fixture
 def launch(tmp_path):
-    """Starts the launcher on a machine of our making; gives what it printed.
+    """Starts the launcher on a simulated machine; returns what it printed.
 
     By default it has eight cards, and two sockets that share the cores of this one.
     """
