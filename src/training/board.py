@@ -16,12 +16,12 @@ from src.runtime.files import naming
 class Board:
     """Writes scalars and images for TensorBoard.
 
-    Events are written where they are made: the library's usual writer has a thread for it, which
-    stops at a full disk and would then hold up the training.
+    Events are written by the calling thread: the thread of the library's usual writer stops at a
+    full disk, and would then block the training.
 
     Args:
         folder: made if it is not there; every session of a run adds a file.
-        step: updates made so far; what an earlier session wrote of later ones is hidden.
+        step: updates made so far; events of an earlier session after it are hidden.
     """
 
     def __init__(self, folder: Path, *, step: int = 0):
@@ -42,10 +42,7 @@ class Board:
         self._write(Event(step=step, summary=image_summary(name, picture, dataformats="HWC")))
 
     def flush(self) -> None:
-        """Makes what was written so far visible to readers.
-
-        Without waiting for the disk, as the writer's own `flush` would at every logged step.
-        """
+        """Makes what was written visible to readers, without the writer's own wait for the disk."""
         with naming(self.folder):
             self.writer._py_recordio_writer._writer.flush()
 

@@ -2,17 +2,17 @@
 
 from src.runtime.errors import RunError
 from src.training.run_log import RunLog
-from src.training.step import StepReport
+from src.training.step_report import StepReport
 
 
 class Guard:
-    """Logs updates that were skipped, and ends a run that makes no others.
+    """Logs updates that were skipped, and ends a run that makes only such ones.
 
-    An update that a lower loss scale may mend is skipped too, but does not count as bad.
+    A skipped update that a lower loss scale may fix does not count as bad.
 
     Args:
         log: gets a line and a record of each.
-        max_bad_steps: in a row, that end the run.
+        max_bad_steps: bad updates in a row that end the run.
     """
 
     def __init__(self, log: RunLog, *, max_bad_steps: int):
@@ -22,21 +22,28 @@ class Guard:
         self.bad_in_a_row = 0
 
     def state(self) -> dict:
-        """What a checkpoint has to hold; `load` takes it."""
+        """State for a checkpoint; `load` takes it."""
         return {"skipped": self.skipped, "bad_in_a_row": self.bad_in_a_row}
 
     def load(self, state: dict) -> None:
         self.skipped, self.bad_in_a_row = state["skipped"], state["bad_in_a_row"]
 
     def check(self, report: StepReport, image_ids: list[int], *, epoch: int, step: int) -> None:
-        """Takes note of an update; RunError where it was the last that could be borne."""
+        """Counts an update; RunError at `max_bad_steps` bad ones in a row."""
         if report.updated:
             self.bad_in_a_row = 0
             return
         self.skipped += 1
         what = f"loss {report.loss:.4g}, gradient norm {report.gradient_norm:.4g}"
-        numbers = {name: value for name, value in vars(report).items() if name != "news"}
-        self.log.record("skipped", epoch=epoch, step=step, image_ids=image_ids, **numbers)
+        self.log.record(
+            "skipped",
+            epoch=epoch,
+            step=step,
+            image_ids=image_ids,
+            **report.numbers(),
+            updated=report.updated,
+            overflow=report.overflow,
+        )
         if report.overflow:
             what += f" at loss scale {report.loss_scale:g}, which is halved"
         self.log.line(f"step {step}: {what}; the update is skipped; images {image_ids}")

@@ -9,11 +9,10 @@ from tqdm import tqdm
 
 from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
 from src.training.run_log import RunLog
-from src.training.step import StepReport
+from src.training.step_report import StepReport
 
 BAR = "{desc}  {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"  # speed and time left are ours
-DATA_BOUND = 0.2  # share of the time in waiting for data from which on that is what to mend
-CURVES = ("loss", "class_loss", "box_loss", "gradient_norm", "loss_scale")
+DATA_BOUND = 0.2  # from this share of the time in waiting for data, data is the bottleneck
 
 
 class Mean:
@@ -28,7 +27,7 @@ class Mean:
         self.count += 1
 
     def take(self) -> Optional[float]:
-        """The mean, or None of nothing; starts anew."""
+        """The mean, or None of nothing; resets it."""
         mean = self.total / self.count if self.count else None
         self.total, self.count = 0.0, 0
         return mean
@@ -62,8 +61,8 @@ class Pace:
 class Progress:
     """Loss, images/s and time left: a bar on a terminal, plain lines elsewhere.
 
-    The first update of a session is slower than the others, and evaluations and checkpoints come
-    in between: they do not count in images/s. The time left allows for the evaluations to come.
+    The first update of a session, which is slower than the others, evaluations and checkpoints do
+    not count in images/s. The time left includes the evaluations to come.
 
     Args:
         log: where the lines and records go.
@@ -84,7 +83,7 @@ class Progress:
         self.total_steps = total_steps
         self.images_per_step = images_per_step
         self.log_interval = log_interval
-        # a terminal that does not tell its width would get an empty bar
+        # a terminal of unknown width would get an empty bar
         self.on_terminal = sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns > 0
         self.bar: Optional[tqdm] = None
         self.is_first = True  # whether the next update is the session's first
@@ -99,12 +98,12 @@ class Progress:
         )
 
     def restart(self) -> None:
-        """Counts times anew."""
+        """Resets the times."""
         for pace in (self.session, self.epoch, self.interval):
             pace.restart()
 
     def state(self) -> dict:
-        """The sums of an interval and an epoch under way, which a checkpoint holds."""
+        """Sums of the current interval and epoch, for a checkpoint; `load` takes it."""
         return {name: vars(getattr(self, name)) for name in ("interval_loss", "epoch_loss")}
 
     def load(self, state: dict) -> None:
@@ -121,19 +120,19 @@ class Progress:
         clock: Stopwatch,
         evaluations_left: int = 0,
     ) -> None:
-        """Takes note of one update, and of the time that telling of the one before took.
+        """Counts an update, logs it when due, and shows the progress.
 
         Args:
             epoch: from 1; step: from 1, over the whole run.
-            clock: has the seconds that the update took, by part.
-            evaluations_left: that will come before the end.
+            clock: has the seconds since the last call, by part.
+            evaluations_left: before the end of the run.
         """
         parts = clock.lap()
         with clock(HOOKS):
-            self._take(parts, report)
-            self._tell(epoch, step, lr, report, evaluations_left)
+            self._count(parts, report)
+            self._show(epoch, step, lr, report, evaluations_left)
 
-    def _take(self, parts: dict[str, float], report: StepReport) -> None:
+    def _count(self, parts: dict[str, float], report: StepReport) -> None:
         if self.is_first:
             self.is_first = False
             self.log.line(f"made the first update in {sum(parts.values()):.1f} s")
@@ -144,7 +143,7 @@ class Progress:
             self.interval_loss.add(report.loss)
             self.epoch_loss.add(report.loss)
 
-    def _tell(
+    def _show(
         self, epoch: int, step: int, lr: float, report: StepReport, evaluations_left: int
     ) -> None:
         left = self._seconds_left(step, evaluations_left)
@@ -156,7 +155,7 @@ class Progress:
             self.interval.restart()
 
     def _describe(self, pace: Pace, seconds_left: float) -> str:
-        """A pace and the time left as text; nothing where no update was timed yet."""
+        """A pace and the time left as text; "" where no update was timed yet."""
         if not pace.updates:
             return ""
         return (
@@ -174,7 +173,7 @@ class Progress:
         }
 
     def waits_for(self) -> str:
-        """What the run waits for, in a sentence; nothing where no update was timed."""
+        """What the run waits for, in a sentence; "" where no update was timed."""
         if not self.session.updates:
             return ""
         share = self.session.data_share()
@@ -184,7 +183,7 @@ class Progress:
         return f"{share:.0%} of the time passes in waiting for data: the run waits for {what}"
 
     def evaluated(self, seconds: float) -> None:
-        """Takes note of what an evaluation takes."""
+        """Counts the time of an evaluation."""
         self.evaluation_seconds.add(seconds)
 
     def end_epoch(self, epoch: int, step: int, skipped: int) -> None:
@@ -216,14 +215,22 @@ class Progress:
             console=not self.on_terminal,
         )
         measured = self._measured(self.interval)
-        numbers = {name: v for name, v in vars(report).items() if name not in ("updated", "news")}
+        numbers = report.numbers()
         self.log.record(
-            "step", epoch=epoch, step=step, lr=lr, mean_loss=mean, **measured, **numbers
+            "step",
+            epoch=epoch,
+            step=step,
+            lr=lr,
+            mean_loss=mean,
+            **measured,
+            **numbers,
+            overflow=report.overflow,
         )
         if self.log.board:
-            curves = {f"train/{name}": getattr(report, name) for name in CURVES}
+            positives = numbers.pop("positives")
+            curves = {f"train/{name}": value for name, value in numbers.items()}
             curves["train/lr"] = lr
-            curves["train/positives_per_image"] = report.positives / self.images_per_step
+            curves["train/positives_per_image"] = positives / self.images_per_step
             if self.interval.updates:
                 curves.update({f"time/{name}": value for name, value in measured.items()})
             self.log.board.scalars(step, curves)

@@ -1,8 +1,11 @@
 """The graphs of one update: gradients, their norm and sum, and the update itself.
 
-Gradients and update are graphs of their own, so that what happens between them (adding up batches,
-averaging over ranks, looking whether they are finite) is plain Python. On CPU that takes as long as
-one graph, and less memory (docs/architecture.md).
+Gradients and update are separate graphs, so that what happens between them (summing over batches
+and ranks, checking that numbers are finite) is plain Python. On CPU that takes as long as one
+graph, and less memory (docs/architecture.md).
+
+MindSpore treats tensors in a tuple argument as constants, and compiles again for each call. So a
+cell takes a variable number of tensors as *tensors, never as one tuple.
 """
 
 from collections.abc import Sequence
@@ -11,6 +14,7 @@ from typing import Optional
 import mindspore as ms
 from mindspore import nn, ops
 
+from src.losses.detection_loss import DetectionLoss
 from src.runtime.tuples import copy_into, scale
 
 half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
@@ -34,12 +38,13 @@ def _weighted_sum(weight, other_weight, gradient, other):
 
 
 class LossNetwork(nn.Cell):
-    """The detector and its loss: from a batch to the losses of `losses.DetectionLoss`."""
+    """The detector and its loss: from a batch to what `DetectionLoss` gives, of `term_names`."""
 
-    def __init__(self, network: nn.Cell, loss: nn.Cell):
+    def __init__(self, network: nn.Cell, loss: DetectionLoss):
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss = loss
+        self.term_names = loss.term_names
 
     def construct(self, images, assigned, boxes, labels):
         deltas, logits = self.network(images)
@@ -50,8 +55,8 @@ class Gradients(nn.Cell):
     """Forward and backward pass.
 
     Args:
-        loss_network: gives (total, class loss, box loss, positives).
-        weights: what is trained.
+        loss_network: gives (total, terms.., positives), scalars.
+        weights: that are trained.
     """
 
     def __init__(self, loss_network: nn.Cell, weights: Sequence[ms.Parameter]):
@@ -64,23 +69,21 @@ class Gradients(nn.Cell):
         """A forward and backward pass.
 
         Returns:
-            The four losses (4,); what the first three were divided by, a scalar; and the gradients
-            of loss_scale x total, one a weight.
+            Total, terms and positives, (L,); what total and terms were divided by, a scalar; the
+            gradients of loss_scale x total, one a weight.
         """
         batch = (images, assigned, boxes, labels)
-        total, class_loss, box_loss, positives = self.loss_network(*batch)
-        zero = ops.zeros_like(total)
-        sens = (loss_scale, zero, zero, zero)
-        gradients = self.gradient(self.loss_network, self.weights)(*batch, sens)
-        losses = ops.stack([total, class_loss, box_loss, positives])
-        return losses, ops.maximum(positives, 1.0), gradients
+        losses = self.loss_network(*batch)
+        zeros = (ops.zeros_like(losses[0]),) * (len(losses) - 1)
+        gradients = self.gradient(self.loss_network, self.weights)(*batch, (loss_scale, *zeros))
+        return ops.stack(losses), ops.maximum(losses[-1], 1.0), gradients
 
 
 class GlobalNorm(nn.Cell):
     """L2 norm of all gradients together.
 
-    By L2Loss on a CPU, where it is the fastest kernel for that. On a GPU it adds up one element
-    after the other: 64 ms for a ResNet50 on an H200, of an update of 225 (docs/gpu.md).
+    L2Loss is the fastest kernel for that on a CPU. On a GPU it adds up one element after the other:
+    64 ms for a ResNet50 on an H200, of an update of 225 (docs/gpu.md).
     """
 
     def __init__(self):
@@ -97,7 +100,7 @@ class GlobalNorm(nn.Cell):
 
 
 class Readout(nn.Cell):
-    """What the host reads of an update, in one tensor: so it reads once."""
+    """All that the host reads of an update, in one tensor, so that it reads once."""
 
     def __init__(self):
         super().__init__()
@@ -109,24 +112,20 @@ class Readout(nn.Cell):
 
 
 class Join(nn.Cell):
-    """Tensors (k,), one after the other.
-
-    A cell of its own, since MindSpore takes tensors in a tuple for constants, and compiles anew for
-    each call.
-    """
+    """Concatenates tensors (k,)."""
 
     def construct(self, *tensors):
         return ops.concat(tensors)
 
 
 class Totals(nn.Cell):
-    """Losses of several batches, summed over the boxes rather than their means, and news."""
+    """Losses of several batches, summed over the anchors with an object, and news."""
 
     def construct(self, news, *losses):
-        """News (1,) and the losses (4,) of each batch -> three losses, positives, news (5,)."""
-        losses = ops.stack(losses)  # (batches, 4)
-        positives = losses[:, 3:]  # (batches, 1)
-        sums = losses[:, :3] * ops.maximum(positives, 1.0)  # (batches, 3)
+        """News (1,) and `Gradients`' numbers (L,) of each batch -> their sums and news (L + 1,)."""
+        losses = ops.stack(losses)  # (batches, L)
+        positives = losses[:, -1:]  # (batches, 1)
+        sums = losses[:, :-1] * ops.maximum(positives, 1.0)  # (batches, L - 1)
         return ops.concat((sums.sum(0), positives.sum(0), news))
 
 

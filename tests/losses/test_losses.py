@@ -3,10 +3,15 @@ import math
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import ops
+from mindspore import nn, ops
 
+from src.config.configuration import load_keys
 from src.detection.assign import BACKGROUND, IGNORED
-from src.losses.detection_loss import DetectionLoss, focal_loss, smooth_l1, softplus
+from src.detection.box_coder import BoxCoder
+from src.detection.boxes import decode
+from src.losses.box_losses import BOX_LOSSES, SmoothL1, smooth_l1
+from src.losses.class_losses import CLASS_LOSSES, FocalLoss, focal_loss, softplus
+from src.losses.detection_loss import DetectionLoss
 from tests.references import slow_encode
 
 
@@ -74,13 +79,63 @@ def batch(seed, assigned):
 )
 def test_equals_plain_python(assigned):
     anchors, deltas, logits, assigned, boxes, labels = batch(0, assigned)
-    loss = DetectionLoss(anchors, alpha=0.25, gamma=2.0, beta=0.5, box_weight=3.0)
+    box_losses = {"box_loss": SmoothL1(BoxCoder(anchors), beta=0.5)}
+    loss = DetectionLoss(FocalLoss(alpha=0.25, gamma=2.0), box_losses, box_weight=3.0)
+    assert loss.term_names == ("class_loss", "box_loss")
     total, class_loss, box_loss, positives = (
         float(value) for value in loss(*map(ms.Tensor, (deltas, logits, assigned, boxes, labels)))
     )
     expected = slow_losses(deltas, logits, assigned, boxes, labels, anchors, 0.5, 3.0)
     assert (class_loss, box_loss, positives) == pytest.approx(expected, rel=1e-5, abs=1e-7)
     assert total == pytest.approx(class_loss + box_loss)
+
+
+class Distance(nn.Cell):
+    """A box loss, of the distance of one edge in pixels."""
+
+    def __init__(self, coder, edge):
+        super().__init__()
+        self.coder, self.edge = coder, edge
+
+    def construct(self, deltas, boxes):
+        return ops.abs(self.coder.decode(deltas) - boxes)[..., self.edge]
+
+
+class Quality(nn.Cell):
+    """A class loss whose target depends on the predicted box, without a gradient in it."""
+
+    def __init__(self, coder):
+        super().__init__()
+        self.coder = coder
+
+    def construct(self, logits, labels, deltas, boxes):
+        width = ops.stop_gradient(self.coder.decode(deltas)[..., 2] - boxes[..., 0])  # (N,A)
+        return ops.cast(labels >= 0, ms.float32) * width * logits.sum(-1)
+
+
+def test_other_losses_with_any_number_of_terms():
+    assigned = [[0, BACKGROUND, IGNORED, 2, BACKGROUND, 1], [IGNORED, 1, 1, BACKGROUND, 0, 0]]
+    anchors, deltas, logits, assigned, boxes, labels = batch(1, assigned)
+    coder = BoxCoder(anchors)
+    box_losses = {"left_loss": Distance(coder, 0), "bottom_loss": Distance(coder, 3)}
+    loss = DetectionLoss(Quality(coder), box_losses, box_weight=2.0)
+    assert loss.term_names == ("class_loss", "left_loss", "bottom_loss")
+    inputs = tuple(map(ms.Tensor, (deltas, logits, assigned, boxes, labels)))
+    total, *terms, positives = (float(value) for value in loss(*inputs))
+    decoded = decode(deltas, anchors)
+    sums = np.zeros(3)
+    for n, a in np.argwhere(assigned >= 0):
+        box = boxes[n, assigned[n, a]]
+        sums[0] += (decoded[n, a, 2] - box[0]) * logits[n, a].sum()
+        sums[1:] += 2 * np.abs(decoded[n, a] - box)[[0, 3]]
+    assert positives == 7
+    assert terms == pytest.approx(sums / 7, rel=1e-4)
+    assert total == pytest.approx(sum(terms), rel=1e-5)
+
+    def class_loss_of(deltas, *others):
+        return loss(deltas, *others)[1]
+
+    assert not ops.grad(class_loss_of)(*inputs).asnumpy().any()
 
 
 def test_focal_loss_literal_numbers():
@@ -124,3 +179,9 @@ def test_smooth_l1_literal_numbers():
 def test_softplus_far_out():
     found = softplus(tensor([-100.0, 0.0, 100.0])).asnumpy()
     np.testing.assert_allclose(found, [0, math.log(2), 100], atol=1e-30, rtol=1e-6)
+
+
+def test_the_configuration_names_every_loss():
+    keys = load_keys()
+    assert set(keys["class_loss"].choices) == set(CLASS_LOSSES)
+    assert set(keys["box_loss"].choices) == set(BOX_LOSSES)

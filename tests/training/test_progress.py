@@ -11,7 +11,7 @@ from src.runtime.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
 from src.training.board import Board
 from src.training.progress import Progress, clock
 from src.training.run_log import RunLog
-from src.training.step import StepReport
+from src.training.step_report import StepReport
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,7 @@ def test_clock(seconds, text):
 def report(loss, **changes):
     values = {
         "loss": loss,
-        "class_loss": 0.25 * loss,
-        "box_loss": 0.75 * loss,
+        "terms": {"class_loss": 0.25 * loss, "box_loss": 0.75 * loss},
         "positives": 12.0,
         "gradient_norm": 5.0,
         "loss_scale": 1.0,
@@ -90,6 +89,9 @@ def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, ca
     (record,) = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert (record["mean_loss"], record["loss"], record["images_per_second"]) == (2.0, 1.0, 3.0)
     assert record["data_share"] == 0.25
+    assert list(record)[-7:] == [
+        "loss", "class_loss", "box_loss", "positives", "gradient_norm", "loss_scale", "overflow",
+    ]  # fmt: skip
     values = [
         e.summary.value[0] for e in read_events(tmp_path / "tensorboard") if e.HasField("summary")
     ]

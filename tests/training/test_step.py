@@ -6,6 +6,9 @@ import pytest
 from mindspore import nn, ops
 
 from src.data.loader import TrainBatch
+from src.detection.box_coder import BoxCoder
+from src.losses.box_losses import SmoothL1
+from src.losses.class_losses import FocalLoss
 from src.losses.detection_loss import DetectionLoss
 from src.models.layers import freeze, norm, use_float16
 from src.training.ema import MovingAverages, ema_decay
@@ -20,14 +23,17 @@ LR = 0.1
 class Linear(nn.Cell):
     """loss = weight . a + bias . b, so the gradients are a and b themselves."""
 
+    term_names = ("of_weight", "of_bias", "none")
+
     def __init__(self):
         super().__init__()
         self.weight = ms.Parameter(ms.Tensor(np.full((1, 2, 1, 1), 2.0, np.float32)), name="weight")
         self.bias = ms.Parameter(ms.Tensor(np.array([3.0], np.float32)), name="bias")
 
     def construct(self, a, b, _boxes, _labels):
-        loss = (self.weight * a).sum() + (self.bias * b).sum()
-        return loss, loss, loss, ops.ones_like(loss)
+        of_weight, of_bias = (self.weight * a).sum(), (self.bias * b).sum()
+        one = ops.ones_like(of_bias)
+        return of_weight + of_bias, of_weight, of_bias, one * 0, one
 
 
 def batch(a, b):
@@ -95,6 +101,22 @@ def test_adamw_decays_convolution_weights_alone():
     np.testing.assert_allclose(bias, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+def test_reports_name_the_terms_of_the_loss(batches):
+    network = Linear()
+    step = TrainStep(network, sgd(network.trainable_params()), loss_scale=LossScale(4.0))
+    report = step([batch((3.0, 0.5), -1.0)] * batches, LR)
+    assert report.numbers() == {
+        "loss": 4.0,
+        "of_weight": 7.0,
+        "of_bias": -3.0,
+        "none": 0.0,
+        "positives": batches,
+        "gradient_norm": pytest.approx((3.0**2 + 0.5**2 + 1) ** 0.5),
+        "loss_scale": 4.0,
+    }
+
+
 @pytest.mark.parametrize("scale", [1.0, 64.0])
 def test_clipping_by_the_global_norm(scale):
     gradients = [((3.0, 0.0), 4.0), ((0.3, 0.0), 0.4)]
@@ -115,7 +137,7 @@ def test_dynamic_loss_scale_follows_its_rule():
     scale = LossScale(8.0, dynamic=True, window=3)
     finite = [True, True, True, False, True, True, False, True, True, True]
     helped, values = zip(*[(scale.after(finite=f), scale.value) for f in finite])
-    # doubled after three in a row, halved at once, and the count starts anew with each
+    # doubled after three in a row, halved at once, and the count starts at 0 again with each
     assert values == (8, 8, 16, 8, 8, 8, 4, 4, 4, 8)
     assert [i for i, h in enumerate(helped) if h] == [3, 6]
     again = LossScale(1.0, dynamic=True, window=3)
@@ -192,7 +214,8 @@ def detector_step(network=None, *, frozen=True, **options):
     if frozen:
         freeze([network], norms_only=True)
     anchors = np.array([[0, 0, 2, 2], [2, 0, 4, 2], [0, 2, 2, 4], [2, 2, 4, 4]], np.float32)
-    loss = DetectionLoss(anchors, alpha=0.25, gamma=2.0, beta=1.0, box_weight=1.0)
+    box_losses = {"box_loss": SmoothL1(BoxCoder(anchors), beta=1.0)}
+    loss = DetectionLoss(FocalLoss(alpha=0.25, gamma=2.0), box_losses, box_weight=1.0)
     optimizer = momentum(network.trainable_params())
     return network, TrainStep(LossNetwork(network, loss), optimizer, **options)
 
@@ -234,7 +257,8 @@ def test_accumulated_batches_equal_one_large_batch(scale):
         report = step_of_one([joined(batches)], LR)
         accumulated = step_of_other(batches, LR)
     for name in ("loss", "class_loss", "box_loss", "positives", "gradient_norm"):
-        assert getattr(accumulated, name) == pytest.approx(getattr(report, name), rel=1e-5)
+        found, expected = accumulated.numbers()[name], report.numbers()[name]
+        assert found == pytest.approx(expected, rel=1e-5)
     for name, value in values(one).items():
         np.testing.assert_allclose(values(other)[name], value, rtol=1e-5, atol=1e-7)
     start = values(TinyDetector())
@@ -246,8 +270,8 @@ def test_batch_without_any_object_trains():
     before = values(network)
     report = step([detector_batch(1, objects=False)], LR)
     assert report.updated
-    assert (report.positives, report.box_loss) == (0, 0)
-    assert report.class_loss > 0
+    assert (report.positives, report.terms["box_loss"]) == (0, 0)
+    assert report.terms["class_loss"] > 0
     assert not np.array_equal(values(network)["conv.weight"], before["conv.weight"])
 
 
@@ -330,8 +354,8 @@ def test_float16_network_trains_as_a_float32_one_up_to_rounding():
         _, step = detector_step(network, frozen=False, loss_scale=LossScale(256.0))
         reports.append([step([detector_batch(seed)], LR) for seed in range(3)][-1])
     for name in ("loss", "class_loss", "box_loss", "gradient_norm"):
-        expected = getattr(reports[0], name)
-        assert getattr(reports[1], name) == pytest.approx(expected, rel=1e-2)
+        expected = reports[0].numbers()[name]
+        assert reports[1].numbers()[name] == pytest.approx(expected, rel=1e-2)
     start = values(TinyDetector())["conv.weight"]
     one, other = (values(network)["conv.weight"] - start for network in (whole, halved))
     assert not np.array_equal(one, other)

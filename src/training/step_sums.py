@@ -1,0 +1,127 @@
+"""Losses of an update summed over its batches and ranks, and the norm of its gradients.
+
+A batch's losses are L numbers: total and terms, each a mean over the anchors with an object, and
+how many of these there are. The losses are summed over the anchors, not averaged over the batches,
+so that the update is that of one large batch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mindspore as ms
+import numpy as np
+
+from src.distributed.ranks import Ranks
+from src.runtime.stopwatch import COMPUTE, REDUCE, WAIT, Stopwatch
+from src.training.update_graphs import Join, Readout, Totals
+
+Tensors = Sequence[ms.Tensor]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """All that the host reads of an update.
+
+    Attributes:
+        losses: (L - 1,) float64, total and terms, summed over the anchors with an object.
+        positives: how many these are.
+        weight: of the gradients; weight x gradients are those of the summed total.
+        norm: of the gradients.
+        news: whether a rank has any.
+    """
+
+    losses: np.ndarray
+    positives: float
+    weight: float
+    norm: float
+    news: bool
+
+
+class OwnSums:
+    """The sums of a process on its own, which adds up its batches on the host.
+
+    Args:
+        size: L.
+        clock: gets the times.
+    """
+
+    def __init__(self, size: int, clock: Stopwatch):
+        self.size = size
+        self.clock = clock
+        self.join = Join()
+        self.readout = Readout()
+
+    def compile(self, losses: Tensors, gradients: Tensors) -> None:
+        """Compiles the graphs that a call with tensors of these shapes runs."""
+        if len(losses) > 1:
+            self.join.compile(*losses)
+        self.readout.compile(zeros(self.size * len(losses)), *gradients)
+
+    def __call__(
+        self, losses: Tensors, _weight: ms.Tensor, gradients: Tensors, has_news: Callable[[], bool]
+    ) -> tuple[Sums, Tensors]:
+        """`RankSums.__call__`; reads the device once."""
+        with self.clock(COMPUTE):
+            numbers = losses[0] if len(losses) == 1 else self.join(*losses)
+            *numbers, norm = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
+        numbers = np.reshape(numbers, (-1, self.size))  # (batches, L)
+        normalisers = np.maximum(numbers[:, -1:], 1.0)  # (batches, 1)
+        weight = float(normalisers[0, 0]) if len(losses) == 1 else 1.0
+        summed = (numbers[:, :-1] * normalisers).sum(0)  # (L - 1,)
+        positives = float(numbers[:, -1].sum())
+        return Sums(summed, positives, weight, float(norm), bool(has_news())), gradients
+
+
+class RankSums:
+    """The sums over all ranks of a job.
+
+    Args:
+        ranks: of the job, more than one.
+        sum_over_ranks: adds up L + 1 numbers and the gradients, see `Ranks.make_sum`.
+        size: L.
+        clock: gets the times.
+    """
+
+    def __init__(self, ranks: Ranks, sum_over_ranks: Callable, size: int, clock: Stopwatch):
+        self.ranks = ranks
+        self.sum_over_ranks = sum_over_ranks
+        self.size = size
+        self.clock = clock
+        self.totals = Totals()
+        self.readout = Readout()
+
+    def compile(self, losses: Tensors, gradients: Tensors) -> None:
+        """Compiles the graphs that a call with tensors of these shapes runs."""
+        self.totals.compile(zeros(1), *losses)
+        self.sum_over_ranks.compile()
+        self.readout.compile(zeros(self.size + 1), *gradients)
+
+    def __call__(
+        self, losses: Tensors, weight: ms.Tensor, gradients: Tensors, has_news: Callable[[], bool]
+    ) -> tuple[Sums, Tensors]:
+        """Sums, and the gradients that they are of.
+
+        Args:
+            losses: (L,) of each batch.
+            weight: of this rank's gradients in their sum, a float32 scalar.
+            gradients: one a weight of the network.
+            has_news: whether this rank has something to tell the others.
+        """
+        with self.clock(WAIT):
+            if not self.ranks.is_in_graphs:  # which would wait in MPI, and take a core for it
+                losses[-1].asnumpy()
+            self.ranks.meet()
+        with self.clock(REDUCE):
+            news = ms.Tensor(np.array([has_news()], np.float32))
+            numbers, gradients = self.sum_over_ranks(self.totals(news, *losses), gradients, weight)
+            if self.clock.precise:
+                numbers.asnumpy()
+        with self.clock(COMPUTE):
+            read = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
+        *summed, positives, news, norm = read.tolist()
+        return Sums(np.array(summed), positives, 1.0, self.ranks.same(norm), news > 0), gradients
+
+
+def zeros(size: int) -> ms.Tensor:
+    """(size,) float32."""
+    return ms.Tensor(np.zeros(size, np.float32))
