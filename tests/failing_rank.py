@@ -30,26 +30,36 @@ def fail(trainer, how: str) -> None:
         time.sleep(DAWDLE)
 
 
-def run_and_fail(trainer, run, how: str, step: int) -> None:
-    """A run whose trainer fails after an update."""
-    sound = trainer._step
+def with_fault(trainer, how: str, step: int):
+    """The trainer, which fails after an update."""
+    sound = trainer.record
 
     def failing(*args):
         sound(*args)
         if trainer.step == step:
             fail(trainer, how)
 
-    trainer._step = failing
-    run(trainer)
+    trainer.record = failing
+    return trainer
+
+
+def train_and_fail(how: str, step: int, interruption: Interruption) -> None:
+    """train.py, whose trainer fails after an update."""
+    from src.training import setup
+
+    sound = setup.prepare
+    setup.prepare = lambda *args: with_fault(sound(*args), how, step)
+    train.main(interruption=interruption)
 
 
 def main() -> None:
     how, rank, step = sys.argv[1], sys.argv[2], int(sys.argv[3])
     sys.argv = ["train.py", *sys.argv[4:]]
-    if os.environ.get("OMPI_COMM_WORLD_RANK") == rank:
-        train.run = partial(run_and_fail, run=train.run, how=how, step=step)
     interruption = Interruption()
-    run_command(partial(train.main, interruption=interruption), interruption)
+    work = partial(train.main, interruption=interruption)
+    if os.environ.get("OMPI_COMM_WORLD_RANK") == rank:
+        work = partial(train_and_fail, how, step, interruption)
+    run_command(work, interruption)
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     """
     import mindspore as ms
     import numpy as np
-    from src.training.build import build_step
 
     from src.deploy.export_cells import Suppression
     from src.detection.anchors import build_anchors
     from src.models.ssd import build_ssd
     from src.prediction.inference import build_model
+    from src.training.setup import build_step
 
     generator = build_anchors(cfg)
     anchors = generator.boxes(cfg.image_size)
@@ -41,7 +41,7 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     averaged = build_ssd(cfg, generator.anchors_per_cell) if cfg.ema_decay else None
     step = build_step(cfg, network, anchors, averaged=averaged, ranks=ranks)
     if ranks.size > 1:
-        step.sum_over_ranks.compile()
+        step.sums.sum_over_ranks.compile()
         record("sum")
         return
     n = cfg.batch_size

@@ -51,12 +51,12 @@ def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     from src.distributed.ranks import Ranks
     from src.evaluation.detect import detect_with
     from src.training.run_log import RunLog
-    from src.training.trainer import Trainer
+    from src.training.setup import build_trainer, compile_graphs
 
     log = RunLog(folder, ranks.rank)
     log.open()
-    trainer = Trainer(cfg, build_annotations(cfg, training=True), log=log, ranks=ranks)
-    trainer.compile()
+    trainer = build_trainer(cfg, build_annotations(cfg, training=True), log=log, ranks=ranks)
+    compile_graphs(cfg, trainer)
     trainer.run()
     split = build_annotations(cfg, training=False)
     shared = detect_with(trainer.network, cfg, split, ranks=ranks).rows.tolist()

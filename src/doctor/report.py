@@ -108,12 +108,11 @@ def hide_folder(path: str) -> str:
 
 def system() -> dict[str, str]:
     """Versions, the operating system and the processor."""
-    from src.training.environment import git_commit, processor
+    from src.runtime.environment import git_commit, processor
 
     release = {}
-    if hasattr(platform, "freedesktop_os_release"):  # from Python 3.10 on
-        with suppress(OSError):
-            release = platform.freedesktop_os_release()
+    with suppress(OSError):
+        release = platform.freedesktop_os_release()
     return {
         "commit": git_commit() or "unknown",
         "python": platform.python_version(),

@@ -115,7 +115,7 @@ def make_step(cfg: Config, ranks=None):
     """The update of a configuration, with freshly drawn weights."""
     from src.detection.anchors import build_anchors
     from src.models.ssd import build_ssd
-    from src.training.build import build_step
+    from src.training.setup import build_step
 
     anchors = build_anchors(cfg)
     network = build_ssd(cfg, anchors.anchors_per_cell)
@@ -227,7 +227,7 @@ def together(request: Request, launch) -> dict:
     answer["wrong_sums"] = ranks.gather(wrong_sums(ranks))
     answer["sum_seconds"] = time_sum(ranks)
     step = make_step(cfg, ranks)
-    step.synchronise()
+    step.sync()
     # all ranks with one batch make the update of one process with it
     answer["updates"] = [update(cfg, step)]
     answer["differing"] = differing(ranks, cfg, step)

@@ -5,28 +5,39 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Optional
 
 import mindspore as ms
+from mindspore import nn
 
+from src.distributed.ranks import Ranks
 from src.runtime.errors import RunError
-from src.weights.checkpoint_file import RUN_PREFIX, flush_to_disk, write_entries
+from src.weights.checkpoint_file import EMA_PREFIX, RUN_PREFIX, flush_to_disk, write_entries
 
 CONFIG, STATE = RUN_PREFIX + "config", RUN_PREFIX + "state"
+Parameters = Mapping[str, ms.Parameter]
 
 
 class Checkpoints:
     """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when whole.
 
+    All ranks call a method together, and the main one writes.
+
     Args:
         folder: made when something is saved.
         keep: newest epoch_NN.ckpt that stay.
         config: of the run, as YAML; stored in every file.
+        ranks: of the run; by default this process alone.
+
+    Raises:
+        RunError: by each method: a file cannot be written, since the disk is full, say.
     """
 
-    def __init__(self, folder: Path, *, keep: int, config: str):
+    def __init__(self, folder: Path, *, keep: int, config: str, ranks: Optional[Ranks] = None):
         self.folder = folder
         self.keep = keep
         self.config = config
+        self.ranks = ranks or Ranks()
 
     @property
     def last(self) -> Path:
@@ -36,26 +47,41 @@ class Checkpoints:
     def best(self) -> Path:
         return self.folder / "best.ckpt"
 
-    def save(self, path: Path, parameters: Mapping[str, ms.Parameter], state: dict) -> None:
-        """Saves as `last` all that the run needs to go on, as `best` the weights evaluated."""
-        write_checkpoint(path, parameters, self.config, state)
-
-    def keep_epoch(self, epoch: int) -> None:
-        """Keeps last.ckpt as that of `epoch` too, and deletes the oldest beyond `keep`.
-
-        Raises:
-            RunError: the disk is full, say.
-        """
-        if self.keep:
-            copy_by_link(self.last, self.folder / f"epoch_{epoch:02d}.ckpt")
-        for _, path in numbered(self.folder)[self.keep :]:
-            path.unlink()
-
-    def set_later_aside(self, chosen: Path, epoch: int, aside: Path) -> None:
-        """Moves what lies after the checkpoint that a run goes back to into another folder.
+    def save(self, parameters: Parameters, state: dict, *, alone: bool = False) -> None:
+        """Saves all that the run needs to continue as last.ckpt.
 
         Args:
-            chosen: that checkpoint; `epoch` had ended by then.
+            alone: whether only the main rank calls it; others may be gone.
+        """
+        if alone:
+            write_checkpoint(self.last, parameters, self.config, state)
+        else:
+            self._write(self.last, parameters, state)
+
+    def save_best(self, network: nn.Cell, state: dict) -> None:
+        """Saves the weights that were evaluated as best.ckpt; averages lose their prefix."""
+        weights = {p.name.removeprefix(EMA_PREFIX): p for p in network.get_parameters()}
+        self._write(self.best, weights, state)
+
+    def _write(self, path: Path, parameters: Parameters, state: dict) -> None:
+        self.ranks.main_does(lambda: write_checkpoint(path, parameters, self.config, state))
+
+    def keep_epoch(self, epoch: int) -> None:
+        """Keeps last.ckpt as that of `epoch` too, and deletes the oldest beyond `keep`."""
+
+        def work() -> None:
+            if self.keep:
+                copy_by_link(self.last, self.folder / f"epoch_{epoch:02d}.ckpt")
+            for _, path in numbered(self.folder)[self.keep :]:
+                path.unlink()
+
+        self.ranks.main_does(work)
+
+    def set_later_aside(self, chosen: Path, epoch: int, aside: Path) -> None:
+        """Moves checkpoints later than the one that a run resumes from into another folder.
+
+        Args:
+            chosen: that checkpoint, made when `epoch` had ended.
             aside: made when needed.
         """
         later = [path for number, path in numbered(self.folder) if number > epoch]
@@ -71,9 +97,7 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(n), path) for n, path in found if n.isdecimal()), reverse=True)
 
 
-def write_checkpoint(
-    path: Path, parameters: Mapping[str, ms.Parameter], config: str, state: dict
-) -> None:
+def write_checkpoint(path: Path, parameters: Parameters, config: str, state: dict) -> None:
     """Writes a checkpoint beside `path` and moves it there, so `path` is never half-written.
 
     Args:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
+from src.data.loader import TrainBatch
 from src.runtime.stopwatch import PARTS
 from src.training.progress import Pace
 from src.training.trainer import Trainer
@@ -20,12 +21,10 @@ def profile(trainer: Trainer) -> str:
     trainer.progress.total_steps = WARM_UP_STEPS + TIMED_STEPS
     trainer.progress.start(0)
     try:
-        with closing(updates(trainer)) as made:
-            for _ in islice(made, WARM_UP_STEPS):
-                pass
+        with closing(all_updates(trainer)) as updates:
+            make_updates(trainer, islice(updates, WARM_UP_STEPS))
             trainer.progress.restart()
-            for _ in islice(made, TIMED_STEPS):  # logging counts with the next
-                pass
+            make_updates(trainer, islice(updates, TIMED_STEPS))  # logging counts with the next
     finally:
         trainer.ranks.rest()
         trainer.progress.close()
@@ -33,11 +32,18 @@ def profile(trainer: Trainer) -> str:
     return table(trainer.progress.session)
 
 
-def updates(trainer: Trainer) -> Iterator[None]:
-    """Makes updates, one epoch after the other."""
+def all_updates(trainer: Trainer) -> Iterator[list[TrainBatch]]:
+    """The batches of updates, epoch after epoch."""
     while True:
-        with closing(trainer.steps(trainer.epoch_end())) as steps:
-            yield from steps
+        with closing(trainer.updates()) as updates:
+            yield from updates
+
+
+def make_updates(trainer: Trainer, updates: Iterator[list[TrainBatch]]) -> None:
+    """Makes and records updates as `Trainer.run` does."""
+    for batches in updates:
+        lr = trainer.schedule(trainer.step)
+        trainer.record(trainer.train_step(batches, lr), batches, lr)
 
 
 def table(pace: Pace) -> str:

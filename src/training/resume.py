@@ -1,37 +1,29 @@
-"""Checkpoints to go on from: checked when they are read, and found again."""
+"""Resuming a run: its checkpoint found and checked, the trainer and the folder set back to it."""
+
+from __future__ import annotations
 
 import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import mindspore as ms
 import numpy as np
 
 from src.config.configuration import Config
 from src.config.consistency import as_lists
+from src.config.keys import keys_of_scope
 from src.config.open_keys import settled
+from src.distributed.ranks import Ranks
 from src.runtime.errors import InputError
 from src.training.checkpoints import CONFIG, STATE, numbered
-from src.training.run_log import Place
+from src.training.run_folder import new_aside, newest_aside
+from src.training.run_log import Place, RunLog
 from src.weights.checkpoint_file import RUN_PREFIX, has_checksum, load_entries, saved_config
 
-# keys that may change between the sessions of a run: where things are and what the weights came
-# from, how they are shown and stored, and what decides when the run ends, not what it computes
-FREE_ON_RESUME = (
-    "coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path", "val_split", "num_workers",
-    "num_classes", "pretrained", "finetune", "max_steps", "max_bad_steps", "eval_interval",
-    "eval_start_epoch", "patience", "eval_batch_size", "checkpoint_path", "score_threshold",
-    "protocol", "suppression", "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k",
-    "max_detections", "tta_flip", "tta_scales", "drawn_score", "report", "pictures", "input",
-    "output", "model", "file_format", "file_name", "nms", "export_batch", "fold_norms",
-    "export_image", "output_path", "resume", "resume_from", "profile", "compile_cache",
-    "conv_algorithm", "tf32", "loss_scale", "dynamic_loss_scale", "loss_scale_window", "device_id",
-    "cpu_threads", "run_distribute", "device_num", "rank_timeout", "log_interval", "save_interval",
-    "save_minutes", "keep_checkpoints",
-)  # fmt: skip
-BATCH = ("batch_size", "accumulate")  # may change with the number of ranks, see check_config
+if TYPE_CHECKING:
+    from src.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class SavedRun:
     state: dict
     config: dict
 
-    def without_arrays(self) -> "SavedRun":
+    def without_arrays(self) -> SavedRun:
         """What the ranks need that do not read the checkpoint themselves."""
         return replace(self, arrays={})
 
@@ -65,7 +57,7 @@ class SavedRun:
         """
         cfg = settled(cfg, self.config)
         same_images = self.state["images_per_step"] == cfg.batch_size * cfg.accumulate * ranks
-        free = (*FREE_ON_RESUME, *BATCH) if same_images else FREE_ON_RESUME
+        free = keys_of_scope("session", *(["batch"] if same_images else []))
         differences = [
             f"{key}: {as_lists(self.config[key])} in the checkpoint, {as_lists(cfg[key])} now"
             for key in cfg
@@ -102,6 +94,20 @@ def read_run(path: Path) -> SavedRun:
         if isinstance(entry, ms.Tensor) and not name.startswith(RUN_PREFIX)
     }
     return SavedRun(path, arrays, state, saved_config(entries, str(path)))
+
+
+def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> Optional[SavedRun]:
+    """The checkpoint to go on from, its arrays on the main rank alone; None to start anew."""
+    if not cfg.resume:
+        return None
+    folder = log.folder
+    saved = find_run(folder / "ckpt", cfg, ranks.size) if ranks.is_main else None
+    if ranks.is_main and saved is None:
+        aside = newest_aside(folder)
+        instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
+        log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
+    told = ranks.from_main(saved and saved.without_arrays())
+    return saved or told
 
 
 def find_run(folder: Path, cfg: Config, ranks: int = 1) -> Optional[SavedRun]:
@@ -171,3 +177,59 @@ def renumbered(step: int, before: int, now: int) -> int:
     """
     epochs, rest = divmod(step, before)
     return epochs * now + rest * now // before
+
+
+def take_up(trainer: Trainer, saved: SavedRun) -> None:
+    """Takes a run up where its checkpoint was made.
+
+    Args:
+        trainer: new, and made for a checkpoint.
+        saved: fits the configuration; its arrays are needed on the main rank alone.
+
+    Raises:
+        InputError: the training split is not the one that the run was trained on.
+    """
+    state = saved.state
+    if state["data"] != trainer.identity["data"]:
+        raise InputError(
+            f"{saved.path}: the run was trained on other annotations: the training split has "
+            "changed since; start another run with --finetune"
+        )
+    if trainer.ranks.is_main:
+        trainer.train_step.load(saved.arrays, updates=state["updates"])
+
+    def number(step: int) -> int:
+        return renumbered(step, state["steps_per_epoch"], trainer.plan.steps_per_epoch)
+
+    trainer.step, trainer.ended_epochs = number(state["step"]), state["ended_epochs"]
+    for name, part in trainer.parts().items():
+        part.load(state[name])
+    trainer.evaluator.renumber(number)
+
+
+def go_back(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False) -> None:
+    """Leaves in the run's folder only what comes before the checkpoint it resumes from.
+
+    Args:
+        set_aside: whether checkpoints that are later than it are moved to another folder.
+    """
+    log, state, plan = trainer.log, saved.state, trainer.plan
+    log.rewind(*saved.places())
+    log.line(f"resumed from {saved.path} (step {trainer.step} of {plan.total_steps})")
+    if state["images_per_step"] != plan.images_per_step:
+        log.line(
+            f"an update has {plan.images_per_step} images now and had "
+            f"{state['images_per_step']}, so steps are numbered anew: {state['step']} then is "
+            f"{trainer.step} now"
+        )
+    # a run that was killed may have saved last.ckpt, and not yet kept it as that of its epoch
+    checkpoints, epoch, last = trainer.checkpoints, trainer.ended_epochs, trainer.checkpoints.last
+    if plan.is_kept(epoch, trainer.step):
+        is_last = trainer.ranks.is_main and last.exists() and saved.path.samefile(last)
+        if trainer.ranks.from_main(is_last):
+            checkpoints.keep_epoch(epoch)
+    if set_aside and trainer.ranks.is_main:
+        checkpoints.set_later_aside(saved.path, epoch, new_aside(log.folder) / "ckpt")
+    # what best.ckpt holds may be of a later step than the checkpoint
+    on_disk = trainer.ranks.main_does(lambda: best_on_disk(checkpoints.best, plan.steps_per_epoch))
+    trainer.evaluator.take_over(on_disk)

@@ -1,12 +1,19 @@
 """The folder of a run: one run at a time, and earlier ones kept apart."""
 
+from __future__ import annotations
+
 import fcntl
 import shutil
 import time
 from pathlib import Path
-from typing import IO, Optional
+from typing import IO, TYPE_CHECKING, Optional
 
+from src.runtime.environment import add_session
 from src.runtime.errors import InputError
+from src.runtime.files import write_atomically
+
+if TYPE_CHECKING:
+    from src.training.run_log import RunLog
 
 LEFT_BY_A_RUN = (
     "ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json", "ranks",
@@ -14,7 +21,7 @@ LEFT_BY_A_RUN = (
 LOCK = ".lock"
 
 
-def lock(folder: Path) -> Optional[IO]:
+def lock_folder(folder: Path) -> Optional[IO]:
     """Keeps other runs out of the folder for as long as the file that is returned stays open.
 
     None where the file system has no locks. InputError where another run is at work there.
@@ -66,3 +73,22 @@ def newest_aside(folder: Path) -> Optional[Path]:
     """The folder of the run that was set aside last in the folder, if one can be resumed."""
     found = sorted(folder.glob("earlier_*/ckpt/last.ckpt"))
     return found[-1].parents[1] if found else None
+
+
+def take_folder(log: RunLog, config: str, facts: dict, *, is_new: bool, keep: bool) -> None:
+    """Makes the log's folder this run's own, and starts to write there.
+
+    Args:
+        config: of the run, as YAML.
+        facts: of this session, see `environment`.
+        is_new: whether the run starts from its beginning.
+        keep: whether files of an earlier run are set aside; otherwise they are deleted.
+    """
+    folder = log.folder
+    if not keep:
+        clear(folder)
+    elif is_new and (aside := set_aside(folder)):
+        log.line(f"an earlier run in {folder} was moved to {aside}")
+    log.open()
+    write_atomically(folder / "config.yaml", config)
+    log.line(add_session(folder / "run.json", facts))

@@ -4,12 +4,16 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from traceback import format_exception
 from typing import Optional, TextIO
 
 from tqdm import tqdm
 
+from src.runtime.errors import InputError, RunError
 from src.runtime.files import naming, to_json, write_atomically
+from src.runtime.signals import Interrupted
 from src.training.board import Board
 
 # (epoch, updates) of a run; the epoch comes first, since updates are numbered anew where a run goes
@@ -93,6 +97,18 @@ class RunLog:
 
     def _open_metrics(self) -> None:
         self.metrics = (self.folder / "metrics.jsonl").open("a", buffering=1, encoding="utf-8")
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """Closes the files; of a run that failed, writes why to log.txt."""
+        if isinstance(error, Exception) and not isinstance(error, Interrupted):
+            known = isinstance(error, (InputError, RunError))
+            why = f"error: {error}" if known else "".join(format_exception(kind, error, trace))
+            with suppress(OSError):
+                self.line(why, console=False)
+        self.close()
 
     def close(self) -> None:
         for file in (self.text, self.metrics, self.board):

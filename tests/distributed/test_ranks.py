@@ -10,7 +10,7 @@ import pytest
 from src.config.command_line import parse_args
 from src.data.dataset import build_annotations
 from src.training.run_log import RunLog
-from src.training.trainer import Trainer
+from src.training.setup import build_trainer
 from tests.conftest import small_keys, write_recipe
 from tests.jobs import mpirun, run
 from tests.runs import assert_close, records
@@ -128,7 +128,7 @@ def train_here(cfg, folder: Path) -> None:
     folder.mkdir()
     log = RunLog(folder)
     log.open()
-    trainer = Trainer(cfg, build_annotations(cfg, training=True), log=log)
+    trainer = build_trainer(cfg, build_annotations(cfg, training=True), log=log)
     trainer.run()
     log.close()
 

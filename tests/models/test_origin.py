@@ -3,7 +3,6 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from src.training.starting import starting_point
 
 from src.config.configuration import make_config
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, contradictions, settled
@@ -11,6 +10,7 @@ from src.models.resnet import resnet
 from src.models.ssd import SSD
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
+from src.training.setup import starting_point
 from src.weights.checkpoint_file import Origin, read_origin, write_backbone
 from src.weights.loading import load_backbone
 from tests.networks import excite

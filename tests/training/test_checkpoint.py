@@ -23,7 +23,7 @@ SIZES = {"steps_per_epoch": 10, "images_per_step": 16}
 
 def save(checkpoints: Checkpoints, epoch: int) -> None:
     state = {"epoch": epoch, "step": 10 * epoch, "updates": 10 * epoch, **SIZES}
-    checkpoints.save(checkpoints.last, parameters(epoch), state)
+    checkpoints.save(parameters(epoch), state)
     checkpoints.keep_epoch(epoch)
     checkpoints.keep_epoch(epoch)  # as a resumed run does; nothing is left beside
 
@@ -146,7 +146,7 @@ def test_folder_without_checkpoints_has_no_run(tmp_path):
 def test_weights_alone_are_no_run(checkpoints):
     best = {"AP": 0.5, "epoch": 4, "step": 40}
     state = {"epoch": 4, "step": 40, "steps_per_epoch": 10, "best": best}
-    checkpoints.save(checkpoints.best, parameters(9), state)
+    checkpoints._write(checkpoints.best, parameters(9), state)
     with pytest.raises(InputError, match="holds weights alone"):
         find(checkpoints, resume_from=str(checkpoints.best))
     assert best_on_disk(checkpoints.best, 10) == best
@@ -177,6 +177,17 @@ def test_another_configuration_is_refused_with_the_keys(checkpoints):
     ]
     # one of the own configuration is offered
     assert "epoch_04.ckpt is sound (epoch 4, step 40)" in lines[-1]
+
+
+def test_a_run_of_an_older_version_is_resumed(checkpoints):
+    text = config(focal_alpha=0.4).to_yaml()
+    for new, old in (("focal_alpha", "alpha"), ("pre_nms_top_k", "candidates")):
+        assert f"\n{new}: " in text
+        text = text.replace(f"\n{new}: ", f"\n{old}: ")
+    save(Checkpoints(checkpoints.folder, keep=3, config=text), 5)
+    assert find(checkpoints, focal_alpha=0.4, pre_nms_top_k=7).state["step"] == 50
+    with pytest.raises(InputError, match="focal_alpha: 0.4 in the checkpoint, 0.25 now"):
+        find(checkpoints)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from src.runtime.errors import InputError
-from src.training.run_folder import clear, lock, newest_aside, set_aside
+from src.training.run_folder import clear, lock_folder, newest_aside, set_aside
 
 
 def test_earlier_run_is_moved_into_a_folder_of_its_own(tmp_path):
@@ -37,8 +37,8 @@ def test_twice_within_a_second(tmp_path):
 
 
 def test_two_runs_in_one_folder(tmp_path):
-    held = lock(tmp_path)
+    held = lock_folder(tmp_path)
     with pytest.raises(InputError, match="another run is writing there"):
-        lock(tmp_path)
+        lock_folder(tmp_path)
     held.close()
-    lock(tmp_path).close()
+    lock_folder(tmp_path).close()

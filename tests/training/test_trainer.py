@@ -8,7 +8,6 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore.nn import cell as cell_module
-from src.training.continuation import go_back, take_up
 
 from src.config.configuration import make_config
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
@@ -22,9 +21,9 @@ from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted
 from src.training import evaluator
 from src.training.profile import profile
-from src.training.resume import best_on_disk, find_run
+from src.training.resume import best_on_disk, find_run, go_back, take_up
 from src.training.run_log import RunLog
-from src.training.trainer import Trainer
+from src.training.setup import build_trainer, compile_graphs
 from src.weights.checkpoint_file import read_checkpoint
 from tests.conftest import small_keys
 
@@ -35,7 +34,7 @@ def train(cfg, *, val=None):
     folder.mkdir(parents=True)
     log = RunLog(folder)
     log.open()
-    best = Trainer(cfg, build_annotations(cfg, training=True), val, log=log).run()
+    best = build_trainer(cfg, build_annotations(cfg, training=True), val, log=log).run()
     log.close()
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return best, [r for r in records if r["kind"] == "step"]
@@ -139,7 +138,7 @@ def make_trainer(cfg, *, val=False, resume=False):
     if val:
         splits[1] = build_annotations(cfg, training=False)
     saved = find_run(folder / "ckpt", cfg) if resume else None
-    trainer = Trainer(cfg, *splits, log=RunLog(folder), is_new=saved is None)
+    trainer = build_trainer(cfg, *splits, log=RunLog(folder), is_new=saved is None)
     if saved:
         take_up(trainer, saved)
     trainer.log.open()
@@ -187,7 +186,7 @@ def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch)
     cfg = small.replace(epoch_size=3, eval_interval=1, ema_decay=0.5, keep_checkpoints=3)
     trainer = make_trainer(cfg, val=True)
     compiled = count_compilations(monkeypatch)
-    trainer.compile()
+    compile_graphs(cfg, trainer)
     assert compiled == GRAPHS
     trainer.run()
     assert compiled == GRAPHS
@@ -207,12 +206,12 @@ def test_patience_ends_the_run(small, monkeypatch):
     trainer = make_trainer(cfg, val=True)
     assert trainer.network.training  # though it is the one that is evaluated
     compiled = count_compilations(monkeypatch)
-    trainer.compile()
+    compile_graphs(cfg, trainer)
     best = trainer.run()
     assert compiled == GRAPHS  # without averages the network itself is evaluated, in turn
     # nothing is learnt, so the first evaluation stays the best
     assert best["epoch"] == 1
-    assert trainer.step == 3 * trainer.steps_per_epoch
+    assert trainer.step == 3 * trainer.plan.steps_per_epoch
     log = Path(cfg.output_path) / "log.txt"
     assert "no better AP in 2 evaluations" in log.read_text()
     # resumed, it has no patience left, unless it is given more

@@ -1,0 +1,66 @@
+"""What happens to a run that is asked to stop, or that loses a worker or a rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from src.runtime.errors import RankLost, WorkerDied
+from src.runtime.signals import Interrupted
+
+if TYPE_CHECKING:
+    from src.training.trainer import Trainer
+
+SIGNAL_DELAY = 1.0  # seconds by which a signal may reach this process later than its workers
+
+
+@contextmanager
+def rescued(trainer: Trainer) -> Iterator[None]:
+    """Saves the run where a signal, a dead worker or a lost rank ends it, and closes its parts.
+
+    Raises:
+        Interrupted: the run was asked to stop, and was saved.
+        WorkerDied, RankLost: with the name of the checkpoint, where one was saved.
+    """
+    try:
+        yield
+    except Interrupted as interrupted:
+        save_and_report(trainer, interrupted)
+        raise
+    except (WorkerDied, RankLost) as death:
+        # schedulers signal the workers too, which end at once
+        if isinstance(death, WorkerDied) and trainer.interruption.is_asked(SIGNAL_DELAY):
+            interrupted = Interrupted(trainer.interruption.asked)
+            save_and_report(trainer, interrupted)
+            raise interrupted from None
+        if trainer.step and trainer.save(alone=True):
+            raise type(death)(f"{death}; saved {trainer.checkpoints.last}") from None
+        raise
+    finally:
+        trainer.ranks.rest()
+        trainer.interruption.deferred = False
+        trainer.progress.close()
+        trainer.loader.close()
+        if trainer.agreement.unreadable.messages:
+            trainer.log.line(f"replaced by others: {trainer.agreement.unreadable}")
+
+
+def save_and_report(trainer: Trainer, interrupted: Interrupted) -> None:
+    """Saves on the main rank, and logs how the run can be resumed."""
+    trainer.progress.close()
+    trainer.ranks.rest()
+    if not trainer.ranks.is_main:
+        return
+    last, step = trainer.checkpoints.last, trainer.step
+    if trainer.save(alone=True):
+        trainer.log.line(
+            f"{interrupted}: saved {last} (epoch {trainer.plan.epoch_of(step)}, step {step}); the "
+            "same command with --resume=True goes on"
+        )
+    else:
+        trainer.log.line(
+            f"{interrupted}: not saved, since the last {trainer.guard.bad_in_a_row} updates were "
+            f"skipped; --resume=True goes on from {last}, or from the beginning if that is not "
+            "there"
+        )

@@ -1,0 +1,296 @@
+"""From a configuration to a trainer that is ready to run."""
+
+import time
+from pathlib import Path
+from typing import Optional
+
+import mindspore as ms
+import numpy as np
+
+from src.config.configuration import Config
+from src.config.keys import keys_of_scope
+from src.config.open_keys import contradictions, settled, treatment
+from src.data.annotations import Annotations
+from src.data.loader import build_loader
+from src.data.problems import Unreadable
+from src.data.summary import build_summary
+from src.detection.anchors import build_anchors
+from src.distributed.ranks import Ranks
+from src.losses.detection_loss import build_loss
+from src.models.card_memory import memory_warning
+from src.models.ssd import SSD, build_ssd
+from src.runtime.environment import environment
+from src.runtime.errors import InputError
+from src.runtime.graph_cache import GraphCache
+from src.runtime.signals import Interruption
+from src.runtime.stopwatch import Stopwatch
+from src.runtime.text import count
+from src.training.agreement import Agreement, check_alike
+from src.training.checkpoints import Checkpoints
+from src.training.ema import MovingAverages
+from src.training.evaluator import Evaluator
+from src.training.guard import Guard
+from src.training.loss_scale import build_loss_scale
+from src.training.optimizer import build_optimizer
+from src.training.progress import Progress
+from src.training.resume import SavedRun, find_saved, go_back, take_up
+from src.training.run_folder import take_folder
+from src.training.run_log import RunLog
+from src.training.schedule import build_schedule
+from src.training.step import TrainStep
+from src.training.trainer import Plan, Trainer
+from src.training.update_graphs import LossNetwork
+from src.weights.checkpoint_file import check_run, read_origin, run_config
+from src.weights.loading import load_backbone, load_for_finetuning
+
+MINUTE = 60.0
+GRAPHS = ".graphs"  # folder beside output_path, so that runs share it; can be deleted any time
+
+
+def prepare(
+    cfg: Config, splits: list[Annotations], log: RunLog, ranks: Ranks, interruption: Interruption
+) -> Trainer:
+    """The trainer, after all that can go wrong; until then the run's folder stays as it was.
+
+    Args:
+        splits: to train on and, if there is one, to evaluate on.
+        log: not yet open.
+
+    Raises:
+        InputError: weights, checkpoint or data that cannot be used, or ranks that differ in them.
+    """
+    if ranks.size > 1:
+        names = ("the training split", "the evaluation split")
+        seen = {name: split.fingerprint() for name, split in zip(names, splits)}
+        check_alike(ranks, {**seen, **cfg})
+    saved = find_saved(cfg, log, ranks)
+    cfg = settle(cfg, saved, log, ranks)
+    log.line(splits[0].summary())
+    if ranks.is_main:
+        log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
+    for split in splits[1:]:
+        log.line(split.summary())
+    trainer = build_trainer(
+        cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
+    )
+    if saved:
+        take_up(trainer, saved)
+    log.line(describe(cfg, trainer))
+    if warning := memory_warning(cfg, trainer.network):
+        log.line(warning)
+    compile_graphs(cfg, trainer)
+    text, facts = of_the_run(cfg).to_yaml(), environment(cfg.device_target, ranks.size)
+    keep = not cfg.profile
+    ranks.main_does(lambda: take_folder(log, text, facts, is_new=saved is None, keep=keep))
+    if not ranks.is_main:
+        log.open()
+    if saved:
+        go_back(trainer, saved, set_aside=bool(cfg.resume_from))
+    log.start_board(trainer.step)
+    return trainer
+
+
+def settle(cfg: Config, saved: Optional[SavedRun], log: RunLog, ranks: Ranks) -> Config:
+    """The configuration with the keys that it leaves open as the weights want them."""
+    if saved:  # its weights are in the checkpoint, wherever they came from
+        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
+    told = ranks.from_main(starting_point(cfg, saved) if ranks.is_main else None)
+    cfg = settled(cfg, told)
+    if "padding" in told and not saved:
+        wanted = treatment(cfg.padding, cfg.image_mean, cfg.image_std)
+        log.line(f"{cfg.finetune or cfg.pretrained}: wants {wanted}")
+    return cfg
+
+
+def starting_point(cfg: Config, saved: Optional[SavedRun]) -> dict:
+    """What is known of how the weights that the run starts from were trained.
+
+    Raises:
+        InputError: they are of another backbone, or contradict the configuration.
+    """
+    if saved:
+        return saved.config
+    source = cfg.finetune or cfg.pretrained
+    if not source:
+        return {}
+    told = read_origin(source)
+    wrong = contradictions(cfg, told)
+    if told.get("backbone", cfg.backbone) != cfg.backbone:
+        wrong.append(f"backbone: {told['backbone']} for the weights, {cfg.backbone} in the config")
+    if wrong:
+        advice = "leave these keys out, or set them as the weights were trained"
+        raise InputError("\n  ".join([f"{source}: was trained otherwise; {advice}", *wrong]))
+    return told
+
+
+def build_trainer(
+    cfg: Config,
+    annotations: Annotations,
+    val_annotations: Optional[Annotations] = None,
+    *,
+    log: RunLog,
+    is_new: bool = True,
+    interruption: Optional[Interruption] = None,
+    ranks: Optional[Ranks] = None,
+) -> Trainer:
+    """The trainer that the configuration asks for.
+
+    Args:
+        annotations: the training split.
+        val_annotations: the split to evaluate on; None never evaluates.
+        is_new: whether it starts from the weights of the configuration, not a checkpoint's.
+        interruption: says when to stop early.
+        ranks: that train together; by default this process alone.
+
+    Raises:
+        InputError: fewer images than an update takes, or unusable weights.
+    """
+    interruption, ranks = interruption or Interruption(), ranks or Ranks()
+    clock = Stopwatch(precise=cfg.profile)
+    anchors = build_anchors(cfg)
+    network = build_network(cfg, anchors.anchors_per_cell, log, start=is_new and ranks.is_main)
+    averaged = build_ssd(cfg, anchors.anchors_per_cell) if cfg.ema_decay else None
+    boxes = anchors.boxes(cfg.image_size)
+    loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
+    plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
+    unreadable = Unreadable(annotations.source, len(annotations))
+    config = of_the_run(cfg).to_yaml()
+    return Trainer(
+        network=network,
+        train_step=build_step(cfg, network, boxes, averaged=averaged, clock=clock, ranks=ranks),
+        loader=loader,
+        schedule=build_schedule(cfg, plan.steps_per_epoch, plan.images_per_step),
+        plan=plan,
+        evaluator=Evaluator(cfg, val_annotations, averaged or network, log, ranks),
+        checkpoints=Checkpoints(
+            log.folder / "ckpt", keep=cfg.keep_checkpoints, config=config, ranks=ranks
+        ),
+        agreement=Agreement(
+            ranks, interruption, unreadable, save_seconds=cfg.save_minutes * MINUTE
+        ),
+        guard=Guard(log, max_bad_steps=cfg.max_bad_steps),
+        progress=Progress(
+            log,
+            total_steps=plan.stop_at,
+            images_per_step=plan.images_per_step,
+            log_interval=cfg.log_interval,
+        ),
+        log=log,
+        clock=clock,
+        ranks=ranks,
+        interruption=interruption,
+        identity={"seed": cfg.seed, "data": annotations.fingerprint()},
+    )
+
+
+def build_plan(cfg: Config, steps_per_epoch: int, ranks: int) -> Plan:
+    """How long the configured run is."""
+    total_steps = cfg.epoch_size * steps_per_epoch
+    return Plan(
+        epochs=cfg.epoch_size,
+        steps_per_epoch=steps_per_epoch,
+        stop_at=min(cfg.max_steps or total_steps, total_steps),
+        images_per_step=cfg.batch_size * cfg.accumulate * ranks,
+        accumulate=cfg.accumulate,
+        save_interval=cfg.save_interval,
+    )
+
+
+def build_network(cfg: Config, anchors_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
+    """The detector, with the weights to `start` from where the configuration names some."""
+    network = build_ssd(cfg, anchors_per_cell)
+    if not start:
+        return network
+    if cfg.pretrained and not cfg.finetune:
+        log.line(load_backbone(network, cfg.pretrained))
+    if cfg.finetune:
+        log.line(load_for_finetuning(network, cfg.finetune))
+        check_run(cfg.finetune, run_config(cfg.finetune), cfg, finetuning=True)
+    return network
+
+
+def build_step(
+    cfg: Config,
+    network: SSD,
+    anchors: np.ndarray,
+    *,
+    averaged: Optional[SSD] = None,
+    clock: Optional[Stopwatch] = None,
+    ranks: Optional[Ranks] = None,
+) -> TrainStep:
+    """The update of a configuration.
+
+    Args:
+        anchors: (A,4).
+        averaged: takes the averages of the network's weights, if there are any.
+        clock: gets the times of its parts.
+        ranks: of the job; by default this process alone.
+    """
+    return TrainStep(
+        LossNetwork(network, build_loss(cfg, anchors)),
+        build_optimizer(cfg, network.trainable_params()),
+        clip_norm=cfg.clip_norm,
+        loss_scale=build_loss_scale(cfg),
+        averages=None if averaged is None else MovingAverages(network, averaged),
+        ema_decay=cfg.ema_decay,
+        clock=clock,
+        ranks=ranks,
+    )
+
+
+def compile_graphs(cfg: Config, trainer: Trainer) -> None:
+    """Gives all ranks the same weights, and compiles the run's graphs or loads them from GRAPHS.
+
+    Where the ranks' graphs are the same, the main rank compiles them for all.
+    """
+    step, evaluator, ranks = trainer.train_step, trainer.evaluator, trainer.ranks
+    layout = trainer.loader.samples.layout(cfg.batch_size)
+    step.sync()
+
+    def work() -> None:
+        step.compile(layout, batches=cfg.accumulate)
+        if evaluator.is_on:
+            evaluator.compile()
+
+    def compile_here() -> bool:
+        if not cfg.compile_cache:
+            work()
+            return False
+        root = Path(cfg.output_path).absolute().parent / GRAPHS
+        decisive = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
+        evaluated = evaluator.model.graph_facts() if evaluator.is_on else None
+        # ranks that add up on the host have graphs of the same kind, whatever their number
+        own = ranks.size if ranks.is_in_graphs else ranks.size > 1
+        if ranks.is_in_graphs:  # each rank has its own
+            root = root / f"rank_{ranks.rank}"
+        return GraphCache(root, [ms.__version__, decisive, layout, evaluated, own]).compile(work)
+
+    started = time.perf_counter()
+    if ranks.is_in_graphs or not cfg.compile_cache:
+        found = compile_here()
+    else:
+        found = ranks.main_does(compile_here)
+        if not ranks.is_main:
+            found = compile_here()
+    how = "compiled graphs loaded" if found else "compiled"
+    trainer.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
+
+
+def of_the_run(cfg: Config) -> Config:
+    """The configuration without the keys that concern one session of a run."""
+    return cfg.replace(
+        resume=False, resume_from="", profile=False, run_distribute=False, device_num=0
+    )
+
+
+def describe(cfg: Config, trainer: Trainer) -> str:
+    """The images of an update and its learning rate, and how the ranks communicate."""
+    ranks, schedule = trainer.ranks, trainer.schedule
+    text = f"{count(trainer.plan.images_per_step, 'image')} an update"
+    if ranks.size > 1:
+        text += f" over {ranks.size} ranks ({ranks.describe()})"
+    warmup = count(schedule.warmup_steps, "update")
+    text += f", lr {schedule.base_lr:.4g} after {warmup} of warm-up"
+    if cfg.auto_scale_lr:
+        text += f" (lr {cfg.lr:g} is scaled: it is meant for {cfg.lr_batch_size} images)"
+    return text
