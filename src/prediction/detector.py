@@ -7,6 +7,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from src.config.configuration import Config, make_config
+from src.config.keys import note_new_names
 from src.data.images import read_image
 from src.data.transforms import fit_image
 from src.deploy.formats import CLASSES, USE_KEYS, check_detector, format_of, read_description
@@ -64,6 +65,7 @@ class Detector:
         """
         path = str(path)
         which = "model" if format_of(path) else "checkpoint_path"
+        note_new_names(keys, "Detector.load(): ")
         given = {"eval_batch_size": 1, **keys, which: path}
         cfg = make_config([(described(path), path), (given, "Detector.load()")])
         set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)

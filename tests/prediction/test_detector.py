@@ -1,9 +1,11 @@
 """The detector as a library, from a checkpoint and from exported files."""
 
+import shutil
 from dataclasses import replace
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -21,6 +23,7 @@ from src.prediction.detector import Detector, described
 from src.prediction.inference import load_network
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
+from src.weights.checkpoint_file import run_config
 from tests.conftest import DEMO_RECIPE, small_keys
 from tests.networks import excite
 
@@ -110,7 +113,7 @@ def test_bad_files(trained, tmp_path):
     lonely.write_bytes((folder / "detector.mindir").read_bytes())
     with pytest.raises(InputError, match=r"lonely\.mindir\.yaml: cannot be read"):
         Detector.load(lonely)
-    for text, words in (("[1, 2]", "key: value"), ("a: [", "not YAML"), ("nms: 1", "not tell nam")):
+    for text, words in (("[1, 2]", "key: value"), ("a: [", "not YAML"), ("nms: 1", "lacks nam")):
         description_path(lonely).write_text(text)
         with pytest.raises(InputError, match=words):
             Detector.load(lonely)
@@ -133,6 +136,54 @@ def test_bad_files(trained, tmp_path):
     assert Detector.load(cfg.checkpoint_path).detect([]) == []
     with pytest.raises(InputError, match="not an image"):
         Detector.load(cfg.checkpoint_path)(tmp_path / "bad.ckpt")
+
+
+def rename_in_file(path, new, old):
+    """Makes an exported file describe itself by the old name of a key."""
+    if path.suffix == ".onnx":
+        model = onnx.load(str(path))
+        (entry,) = (entry for entry in model.metadata_props if entry.key == new)
+        entry.key = old
+        onnx.save(model, str(path))
+    else:
+        beside = description_path(path)
+        assert f"{new}: " in beside.read_text()
+        beside.write_text(beside.read_text().replace(f"{new}: ", f"{old}: "))
+
+
+@pytest.mark.parametrize("name", ["detector.onnx", "detector.mindir"])
+def test_exported_files_of_older_versions(trained, tmp_path, capsys, name):
+    cfg, folder = trained
+    path = tmp_path / name
+    for made in folder.glob(f"{name}*"):
+        shutil.copy(made, tmp_path)
+    rename_in_file(path, "pre_nms_top_k", "candidates")
+    assert described(str(path)) == described(str(folder / name))
+    assert described(str(path))["pre_nms_top_k"] == cfg.pre_nms_top_k
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    found, expected = Detector.load(path)(image), Detector.load(folder / name)(image)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert len(found.scores) > 0
+    assert capsys.readouterr().err == ""
+    with pytest.raises(InputError, match="pre_nms_top_k: .*, not 2000"):
+        Detector.load(path, candidates=2000)
+    assert capsys.readouterr().err == "Detector.load(): candidates is now pre_nms_top_k\n"
+
+
+def test_checkpoints_of_older_versions(trained, tmp_path, capsys):
+    cfg, _ = trained
+    network, path = load_network(cfg), tmp_path / "old.ckpt"
+    stored = cfg.replace(pre_nms_top_k=77).to_yaml()
+    for new, old in (("pre_nms_top_k", "candidates"), ("ssd_min_scale", "min_scale")):
+        assert f"\n{new}: " in stored
+        stored = stored.replace(f"\n{new}: ", f"\n{old}: ")
+    write_checkpoint(path, network.parameters_dict(), stored, {"epoch": 1, "step": 6})
+    assert run_config(str(path))["pre_nms_top_k"] == 77
+    assert Detector.load(path).inference.postprocess.candidates == 77
+    assert Detector.load(path, candidates=5).inference.postprocess.candidates == 5
+    assert capsys.readouterr().err == "Detector.load(): candidates is now pre_nms_top_k\n"
+    with pytest.raises(InputError, match=r"ssd_min_scale: 0\.2 in the checkpoint, 0\.3 in the con"):
+        Detector.load(path, ssd_min_scale=0.3)
 
 
 def test_what_a_file_no_longer_can_do(trained):
