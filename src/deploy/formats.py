@@ -1,7 +1,7 @@
-"""Exported files: suffixes, names of what goes in and out, and what describes them.
+"""Exported files: suffixes, names of inputs and outputs, and descriptions.
 
-An ONNX file holds its description as metadata, one JSON value a key; beside a MINDIR or AIR file it
-lies as FILE.yaml. Keys are those of the configuration, except that NAMES are the classes by label.
+An ONNX file holds its description as metadata, one JSON value per key; a MINDIR or AIR file has it
+in FILE.yaml. Keys are those of the configuration; NAMES are the classes without background.
 """
 
 import json
@@ -17,11 +17,11 @@ from src.runtime.errors import InputError
 from src.runtime.files import write_atomically
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
-RUNNABLE = ("MINDIR", "ONNX")  # here; AIR needs Ascend's own tools
+RUNNABLE = ("MINDIR", "ONNX")  # by this program; AIR needs Ascend's own tools
 INPUT = "images"
 OUTPUTS = ("boxes", "scores", "labels")
 NAMES, CLASSES = "names", "classes"
-USE_KEYS = (  # of checkpoints too
+USE_KEYS = (  # also read from checkpoints
     "image_size", "resize", "score_threshold", "suppression", "nms_iou", "soft_sigma",
     "class_agnostic", "pre_nms_top_k", "max_detections",
 )  # fmt: skip
@@ -33,14 +33,14 @@ def check_detector(path: str) -> None:
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file")
     if format_of(path) not in ("", *RUNNABLE):
-        raise InputError(f"{path}: {format_of(path)} files can be run by Ascend's own tools alone")
+        raise InputError(f"{path}: {format_of(path)} files need Ascend's own tools")
 
 
 def chosen_detector(given: Mapping[str, Any]) -> str:
     """The exported file or checkpoint that recipe and flags name, `model` or `checkpoint_path`.
 
     Raises:
-        InputError: it is not there, is of the wrong kind, or both or none are named.
+        InputError: it is missing or of the wrong kind, or both or none are named.
     """
     model, checkpoint = (str(given.get(key) or "") for key in ("model", "checkpoint_path"))
     if model and checkpoint:
@@ -49,9 +49,9 @@ def chosen_detector(given: Mapping[str, Any]) -> str:
         raise InputError("--checkpoint_path is needed, or --model with an exported detector")
     if model and not format_of(model):
         expected = " or ".join(SUFFIXES[name] for name in RUNNABLE)
-        raise InputError(f"{model}: expected {expected}; a checkpoint goes to --checkpoint_path")
+        raise InputError(f"{model}: expected {expected}; give a checkpoint as --checkpoint_path")
     if format_of(checkpoint):
-        raise InputError(f"{checkpoint}: is an exported detector, which goes to --model")
+        raise InputError(f"{checkpoint}: is an exported detector; give it as --model")
     check_detector(model or checkpoint)
     return model or checkpoint
 
@@ -62,12 +62,12 @@ def format_of(path: str) -> str:
 
 
 def description_path(path: Path) -> Path:
-    """The file beside an exported one that says what it does not."""
+    """The file of the description beside an exported MINDIR or AIR file."""
     return path.with_name(path.name + ".yaml")
 
 
 def describe(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """What a program has to know to use a detector that is exported by this configuration."""
+    """The description of a detector exported with this configuration."""
     described = {NAMES: list(cfg[CLASSES][1:])}
     for key in DESCRIPTION_KEYS:
         described[key] = list(cfg[key]) if isinstance(cfg[key], tuple) else cfg[key]
@@ -86,7 +86,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """The description of an exported file, as keys of the configuration.
 
     Raises:
-        InputError: it is not there or damaged.
+        InputError: it is missing or damaged.
     """
     if format_of(str(path)) == "ONNX":
         described, where = read_metadata(path), path
@@ -95,7 +95,7 @@ def read_description(path: Path) -> dict[str, Any]:
     described = with_new_names(described, str(where))
     missing = [key for key in (NAMES, *DESCRIPTION_KEYS) if key not in described]
     if missing:
-        raise InputError(f"{where}: does not tell {', '.join(missing)}; was it made by export.py?")
+        raise InputError(f"{where}: lacks {', '.join(missing)}; was it made by export.py?")
     if not isinstance(described[NAMES], list):
         raise InputError(f"{where}: {NAMES} is {described[NAMES]!r}; expected a list")
     names = described.pop(NAMES)
@@ -103,7 +103,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of an ONNX file, values decoded; InputError where it is none."""
+    """The decoded metadata of an ONNX file; InputError where the file is something else."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -119,18 +119,18 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         return {key: json.loads(value) for key, value in found.items()}
     except ValueError as error:
-        raise InputError(f"{path}: its metadata are not those of export.py: {error}") from error
+        raise InputError(f"{path}: its metadata are not from export.py: {error}") from error
 
 
 def read_beside(path: Path) -> dict[str, Any]:
-    """What lies beside a file as its description; InputError where it cannot be read."""
+    """The description in the file beside; InputError where it cannot be read."""
     beside = description_path(path)
     try:
         described = yaml.safe_load(beside.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
-            f"{beside}: cannot be read: {error.strerror}; export.py writes it beside the file, it "
-            "holds the names of the classes"
+            f"{beside}: cannot be read: {error.strerror}; export.py writes it beside the file, "
+            "with the names of the classes"
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{beside}: not YAML: {' '.join(str(error).split())}") from error

@@ -89,7 +89,7 @@ def has_checksum(path: Path) -> bool:
 
 
 def run_config(path: str) -> dict:
-    """The configuration of the run that left the checkpoint; empty where there is none."""
+    """The configuration of the checkpoint's run; empty where it has none."""
     return saved_config(load_entries(path), path)
 
 
@@ -101,10 +101,10 @@ def saved_config(entries: Mapping[str, Any], path: str) -> dict:
 def check_run(
     path: str, saved: Mapping[str, Any], cfg: Config, *, finetuning: bool = False
 ) -> None:
-    """InputError where the run that left the checkpoint had another network than the config.
+    """InputError where the checkpoint's run had another network than the config.
 
-    Names and shapes cannot show SILENT_KEYS. A checkpoint that does not tell of its run passes; in
-    `finetuning` FREE_IN_FINETUNING may differ.
+    Names and shapes of weights do not show SILENT_KEYS. A checkpoint without a configuration
+    passes; in `finetuning` FREE_IN_FINETUNING may differ.
 
     Args:
         saved: `run_config` of the checkpoint.
