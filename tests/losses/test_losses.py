@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
-from src.config.configuration import load_keys
+from src.config.keys import load_keys
 from src.detection.assign import BACKGROUND, IGNORED
 from src.detection.box_coder import BoxCoder
 from src.detection.boxes import decode
