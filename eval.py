@@ -40,7 +40,7 @@ def main(argv=None) -> None:
     if ranks.is_main:
         seconds = time.perf_counter() - started
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
-    ranks.main_does(lambda: report(cfg, title, annotations, found, folder))
+    ranks.on_main(lambda: report(cfg, title, annotations, found, folder))
 
 
 def exported_layer(given):

@@ -21,7 +21,7 @@ def exchange(ranks) -> dict:
         "gather": ranks.gather({"rank": ranks.rank, "text": "x" * 3**ranks.rank}),
         "gather_to_main": ranks.gather_to_main([ranks.rank]),
         "from_main": ranks.from_main(["of rank", ranks.rank]),
-        "main_does": ranks.main_does(lambda: f"done by {ranks.rank}"),
+        "on_main": ranks.on_main(lambda: f"done by {ranks.rank}"),
     }
 
 

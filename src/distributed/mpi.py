@@ -14,21 +14,21 @@ from src.distributed.ranks import MAIN, MARGIN, SeveralRanks, check_size
 from src.runtime.errors import RankLost
 
 SIGNAL_GRACE = 0.3  # seconds; mpirun ends a job with a signal, and 1 s later with SIGKILL
-# Seconds between two looks, more of them the longer the wait; waiting in MPI itself takes a core.
-# Ranks of cards, which are alike, meet within SPIN, in which looks follow one another at once.
+# Seconds between two polls, longer the longer the wait; blocking in MPI would occupy a core. Ranks
+# of equal cards arrive within SPIN, during which polls follow each other without a pause.
 SPIN, POLL, POLLED_SHARE, LONGEST_POLL = 0.0003, 0.0005, 0.02, 0.05
 
 
 class MpiRanks(SeveralRanks):
-    """Ranks that mpirun started: they talk by mpi4py.
+    """Ranks that mpirun started, which communicate by mpi4py.
 
     Args:
-        device: CPU, GPU or Ascend. On the latter two MindSpore adds up the gradients.
+        device: CPU, GPU or Ascend. On GPU and Ascend MindSpore sums the gradients.
     """
 
     def __init__(self, launch: Launch, device: str, **options: Any):
         super().__init__(launch, **options)
-        from mpi4py import MPI  # begins what only mpirun's processes can
+        from mpi4py import MPI  # initialises MPI, which works under mpirun alone
 
         self.sum_in_place = MPI.IN_PLACE
         self.comm = MPI.COMM_WORLD
@@ -52,9 +52,9 @@ class MpiRanks(SeveralRanks):
         self._wait()
         return self.comm.bcast(value, root=MAIN)
 
-    def same(self, number: float) -> float:
-        # kernels of the CPU are the same on all ranks, those of cards may add up in any order; the
-        # ranks have just met in a sum, so nothing is waited for first
+    def agreed(self, number: float) -> float:
+        # CPU kernels give all ranks the same; those of cards may sum in any order. The ranks have
+        # just been synchronised by a sum, so no wait comes first
         return self.comm.bcast(number, root=MAIN) if self.is_in_graphs else number
 
     def broadcast(self, parameters: Sequence[ms.Parameter]) -> None:
@@ -73,13 +73,13 @@ class MpiRanks(SeveralRanks):
         """Replaces an array by its sum over the ranks."""
         self.comm.Allreduce(self.sum_in_place, flat)
 
-    def _meet(self, patience: float) -> None:
-        """Waits gently: a call of MPI that blocks would take a core from those it waits for."""
+    def _sync(self, patience: float) -> None:
+        """Polls: a blocking call of MPI would take a core from the ranks it waits for."""
         started = time.monotonic()
         request = self.comm.Ibarrier()
         while not request.Test():
             waited = time.monotonic() - started
-            # were another one to leave, which has nothing to save, a late one would wait in MPI
+            # only the main rank, which saves, may leave here: a late rank would wait in MPI
             if self.is_main and waited > SIGNAL_GRACE + self.watchdog.slowest_lap():
                 self.interruption.check()
             if waited > patience:

@@ -53,7 +53,7 @@ class ClusterRanks(SeveralRanks):
             parameter.set_data(ms.Tensor(part.reshape(parameter.shape)))
             start += parameter.size
 
-    def same(self, number: float) -> float:
+    def agreed(self, number: float) -> float:
         # see MpiRanks
         return float(self._gather_row(np.array([number]).view(np.int32)).view(np.float64)[MAIN, 0])
 
@@ -64,7 +64,7 @@ class ClusterRanks(SeveralRanks):
         """The ranks' rows (L,) int32, as (size, L)."""
         return self.all_gather(ms.Tensor(row)).asnumpy().reshape(self.size, -1)
 
-    def _meet(self, patience: float) -> None:
+    def _sync(self, patience: float) -> None:
         self._gather_row(np.zeros(1, np.int32))
 
 

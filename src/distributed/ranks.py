@@ -1,8 +1,8 @@
-"""How the ranks of a job talk to each other: the only file that knows.
+"""The ranks of a job: the processes that train one network together, each on its own images.
 
-Ranks are the processes that train one network together, each with images of its own. Under mpirun
-they talk by mpi4py, and on CPU add up gradients with it too; on GPU and Ascend MindSpore adds them
-up inside a graph, by NCCL or HCCL. Under msrun MindSpore does all of it (on CPU by its "mccl").
+Under mpirun they communicate by mpi4py, and on CPU sum gradients with it too; on GPU and Ascend
+MindSpore sums gradients inside a graph, by NCCL or HCCL. Under msrun MindSpore does all of it (on
+CPU by its "mccl").
 """
 
 import os
@@ -20,14 +20,14 @@ from src.runtime.errors import RunError
 from src.runtime.signals import Interruption
 
 MAIN = 0  # the rank that writes and prints
-MARGIN = 5.0  # seconds; a rank that hangs says so itself before the others give it up
+MARGIN = 5.0  # seconds; a rank that hangs reports it before the others give up on it
 
 
 class Ranks:
-    """One process on its own, to which all this costs nothing; and the interface of several.
+    """The interface of all ranks, and its implementation for a single process.
 
     Attributes:
-        rank, size, local_rank: which of how many processes, and which of this machine's.
+        rank: number of this process, of `size`; local_rank: its number on this machine.
         is_in_graphs: whether compiled graphs depend on them.
     """
 
@@ -40,67 +40,67 @@ class Ranks:
         return self.rank == MAIN
 
     def describe(self) -> str:
-        """How the ranks talk, for the log."""
+        """How the ranks communicate, for the log."""
         return "one process"
 
-    def alive(self, kind: str) -> None:
-        """Says that this rank begins an update or a batch, of a kind of its own; see Watchdog."""
+    def heartbeat(self, kind: str) -> None:
+        """Tells the watchdog that an update or a batch (its `kind`) begins."""
 
-    def rest(self) -> None:
-        """Begins something that takes as long as it takes: no call of `alive` is expected."""
+    def idle(self) -> None:
+        """Tells the watchdog to expect no heartbeat until the next one."""
 
-    def share_pace(self) -> None:
-        """Lets all ranks be as patient as the slowest needs them to be."""
+    def sync_pace(self) -> None:
+        """Gives all watchdogs the limits of the slowest rank."""
 
-    def same(self, number: float) -> float:
-        """A number that graphs gave to each rank alike, but perhaps for its last bit."""
+    def agreed(self, number: float) -> float:
+        """The main rank's value of a number that graphs computed on each rank, to the last bit."""
         return number
 
-    def meet(self) -> None:
-        """Waits for all ranks in an update; RankLost where one takes longer than its limit."""
+    def sync(self) -> None:
+        """Waits for all ranks in an update; RankLost if one takes longer than its limit."""
 
     def gather(self, value: Any) -> list:
-        """What each rank gave, in their order; a value is anything that can be pickled."""
+        """The values of all ranks, in their order; any value that can be pickled."""
         return [value]
 
     def gather_to_main(self, value: Any) -> list:
-        """`gather` for the main rank; nothing for the others."""
+        """`gather` on the main rank; an empty list on the others."""
         return [value]
 
     def from_main(self, value: Any) -> Any:
         """The main rank's value."""
         return value
 
-    def main_does(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives to the main rank, which does it while the others wait."""
-        self.rest()
+    def on_main(self, work: Callable[[], Any]) -> Any:
+        """The result of `work` on all ranks; the main rank runs it while the others wait."""
+        self.idle()
         return self.from_main(work() if self.is_main else None)
 
     def broadcast(self, parameters: Sequence[ms.Parameter]) -> None:
-        """Gives float32 parameters the main rank's values."""
+        """Sets float32 parameters to the main rank's values."""
 
     def make_sum(
         self, weights: Sequence[ms.Parameter], statistics: Sequence[ms.Parameter], numbers: int
     ) -> Union[HostSum, GraphSum, None]:
-        """What adds up the gradients of `weights`; None where there is nothing to add up.
+        """The sum of the gradients of `weights` over the ranks; None for a single process.
 
         Args:
             statistics: of batch norms, which become the means over the ranks.
-            numbers: how many numbers are added up with the gradients.
+            numbers: how many numbers are summed with the gradients.
         """
         return None
 
     def cores(self) -> int:
-        """Cores of this rank: those it may use, shared with the ranks that may use them too."""
+        """Cores of this rank: each that it may use counts 1 / ranks that may use it."""
         own = os.sched_getaffinity(0)
         host = socket.gethostname()
         here = [cores for where, cores in self.gather((host, own)) if where == host]
         shares = [1 / sum(core in cores for cores in here) for core in own]
-        return max(1, round(sum(shares) - 0.49))  # rounded down, but for what floats leave
+        return max(1, round(sum(shares) - 0.49))  # rounded down, with a margin for float error
 
 
 class SeveralRanks(Ranks, ABC):
-    """What all transports have in common.
+    """What ranks of all launchers have in common.
 
     Args:
         launch: which rank this is.
@@ -113,31 +113,31 @@ class SeveralRanks(Ranks, ABC):
         self.watchdog = Watchdog(timeout)
         self.interruption = interruption
 
-    def alive(self, kind: str) -> None:
-        self.watchdog.lap(kind)
+    def heartbeat(self, kind: str) -> None:
+        self.watchdog.heartbeat(kind)
 
-    def share_pace(self) -> None:
+    def sync_pace(self) -> None:
         paces = self.gather(self.watchdog.slowest)
         self.watchdog.slowest = {
             kind: max(pace[kind] for pace in paces if kind in pace)
             for kind in self.watchdog.slowest
         }
 
-    def rest(self) -> None:
-        self.watchdog.rest()
+    def idle(self) -> None:
+        self.watchdog.idle()
 
-    def meet(self) -> None:
+    def sync(self) -> None:
         self._wait(self.watchdog.limit() + MARGIN if self.watchdog.is_on else LONGEST_WAIT)
 
     def _wait(self, patience: float = LONGEST_WAIT) -> None:
-        """Waits so many seconds at most for all ranks, which is no fault of this one."""
+        """Waits for all ranks, at most so many seconds, with the watchdog paused."""
         paused = self.watchdog.pause()
-        self._meet(patience)
-        self.watchdog.go_on(paused)
+        self._sync(patience)
+        self.watchdog.resume(paused)
 
     @abstractmethod
-    def _meet(self, patience: float) -> None:
-        """Returns when all ranks have called it; RankLost after so many seconds."""
+    def _sync(self, patience: float) -> None:
+        """Returns when all ranks have called it; RankLost after `patience` seconds."""
 
 
 def check_size(found: tuple[int, int], launch: Launch, library: str) -> None:

@@ -92,13 +92,13 @@ def detect_split(
     annotations = samples.annotations
     found = Found(Unreadable(annotations.source, len(annotations)))
     share: Share = ({}, {})
-    ranks.rest()
+    ranks.idle()
     batches = eval_batches(
         samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
     )
     with closing(batches), Follower(BATCHES_BEHIND) as host:
         while True:
-            ranks.alive("batch")
+            ranks.heartbeat("batch")
             if check is not None:
                 check()
             with stopwatch(READ):
@@ -110,10 +110,10 @@ def detect_split(
                 outputs = inference.forward(batch.images)
             with stopwatch(THIN):
                 call = (detect_batch, inference, batch, outputs, annotations.category_ids)
-                add(share, host.ask(*call))
+                add(share, host.submit(*call))
         with stopwatch(THIN):
-            add(share, host.rest())
-    ranks.rest()
+            add(share, host.drain())
+    ranks.idle()
     collect(found, ranks.gather_to_main((*share, found.unreadable.messages)), annotations)
     return found
 

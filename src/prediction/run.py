@@ -36,9 +36,9 @@ def predict(detector: Detector, frames: Iterable[Frame], use: Use) -> Iterator[F
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]
             seen = detector.look([frame.image for frame in read]) if read else ([], np.zeros(0))
-            for done in host.ask(finish, detector, batch, *seen, use):
+            for done in host.submit(finish, detector, batch, *seen, use):
                 yield from done
-        for done in host.rest():
+        for done in host.drain():
             yield from done
 
 

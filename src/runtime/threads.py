@@ -1,4 +1,4 @@
-"""Work that goes on while the main thread waits for something else."""
+"""Work in threads beside the main one."""
 
 import queue
 import threading
@@ -55,9 +55,9 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
 
 
 class Follower:
-    """A thread that makes calls one after the other, a little behind the one that asks for them.
+    """A thread that makes calls in order, a little behind the thread that submits them.
 
-    Leaving the context waits for what it is at.
+    Leaving the context waits for the current call.
 
     Args:
         limit: calls that may wait or run; the next one waits for the first of them.
@@ -74,12 +74,12 @@ class Follower:
     def __exit__(self, *error) -> None:
         self.pool.shutdown(cancel_futures=True)
 
-    def ask(self, call: Callable[..., Any], *arguments: Any) -> list:
-        """Asks for a call; gives the results that there was no room to leave waiting."""
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> list:
+        """Submits a call; returns the results of calls that had to finish to make room."""
         self.calls.append(self.pool.submit(call, *arguments))
         return [self.calls.popleft().result()] if len(self.calls) == self.limit else []
 
-    def rest(self) -> Iterator:
-        """The results that were not given yet. What a call raises is raised where it is given."""
+    def drain(self) -> Iterator:
+        """The results that were not returned yet. What a call raises is raised here."""
         while self.calls:
             yield self.calls.popleft().result()

@@ -64,7 +64,7 @@ class Checkpoints:
         self._write(self.best, weights, state)
 
     def _write(self, path: Path, parameters: Parameters, state: dict) -> None:
-        self.ranks.main_does(lambda: write_checkpoint(path, parameters, self.config, state))
+        self.ranks.on_main(lambda: write_checkpoint(path, parameters, self.config, state))
 
     def keep_epoch(self, epoch: int) -> None:
         """Keeps last.ckpt as that of `epoch` too, and deletes the oldest beyond `keep`."""
@@ -75,7 +75,7 @@ class Checkpoints:
             for _, path in numbered(self.folder)[self.keep :]:
                 path.unlink()
 
-        self.ranks.main_does(work)
+        self.ranks.on_main(work)
 
     def set_later_aside(self, chosen: Path, epoch: int, aside: Path) -> None:
         """Moves checkpoints later than the one that a run resumes from into another folder.

@@ -133,7 +133,7 @@ class Evaluator:
             self._show(found.rows, metrics, step)
             return metrics.overall["AP"]
 
-        ap = self.ranks.main_does(judge)
+        ap = self.ranks.on_main(judge)
         ap = -1.0 if math.isnan(ap) else ap  # no object to find
         self.evaluated_step = step
         better = self.best is None or ap > self.best["AP"]

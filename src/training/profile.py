@@ -26,7 +26,7 @@ def profile(trainer: Trainer) -> str:
             trainer.progress.restart()
             make_updates(trainer, islice(updates, TIMED_STEPS))  # logging counts with the next
     finally:
-        trainer.ranks.rest()
+        trainer.ranks.idle()
         trainer.progress.close()
         trainer.loader.close()
     return table(trainer.progress.session)

@@ -38,7 +38,7 @@ def rescued(trainer: Trainer) -> Iterator[None]:
             raise type(death)(f"{death}; saved {trainer.checkpoints.last}") from None
         raise
     finally:
-        trainer.ranks.rest()
+        trainer.ranks.idle()
         trainer.interruption.deferred = False
         trainer.progress.close()
         trainer.loader.close()
@@ -49,7 +49,7 @@ def rescued(trainer: Trainer) -> Iterator[None]:
 def save_and_report(trainer: Trainer, interrupted: Interrupted) -> None:
     """Saves on the main rank, and logs how the run can be resumed."""
     trainer.progress.close()
-    trainer.ranks.rest()
+    trainer.ranks.idle()
     if not trainer.ranks.is_main:
         return
     last, step = trainer.checkpoints.last, trainer.step

@@ -231,5 +231,5 @@ def go_back(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False) -> No
     if set_aside and trainer.ranks.is_main:
         checkpoints.set_later_aside(saved.path, epoch, new_aside(log.folder) / "ckpt")
     # what best.ckpt holds may be of a later step than the checkpoint
-    on_disk = trainer.ranks.main_does(lambda: best_on_disk(checkpoints.best, plan.steps_per_epoch))
+    on_disk = trainer.ranks.on_main(lambda: best_on_disk(checkpoints.best, plan.steps_per_epoch))
     trainer.evaluator.take_over(on_disk)

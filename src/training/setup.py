@@ -81,7 +81,7 @@ def prepare(
     compile_graphs(cfg, trainer)
     text, facts = of_the_run(cfg).to_yaml(), environment(cfg.device_target, ranks.size)
     keep = not cfg.profile
-    ranks.main_does(lambda: take_folder(log, text, facts, is_new=saved is None, keep=keep))
+    ranks.on_main(lambda: take_folder(log, text, facts, is_new=saved is None, keep=keep))
     if not ranks.is_main:
         log.open()
     if saved:
@@ -269,7 +269,7 @@ def compile_graphs(cfg: Config, trainer: Trainer) -> None:
     if ranks.is_in_graphs or not cfg.compile_cache:
         found = compile_here()
     else:
-        found = ranks.main_does(compile_here)
+        found = ranks.on_main(compile_here)
         if not ranks.is_main:
             found = compile_here()
     how = "compiled graphs loaded" if found else "compiled"

@@ -110,7 +110,7 @@ class RankSums:
         with self.clock(WAIT):
             if not self.ranks.is_in_graphs:  # which would wait in MPI, and take a core for it
                 losses[-1].asnumpy()
-            self.ranks.meet()
+            self.ranks.sync()
         with self.clock(REDUCE):
             news = ms.Tensor(np.array([has_news()], np.float32))
             numbers, gradients = self.sum_over_ranks(self.totals(news, *losses), gradients, weight)
@@ -119,7 +119,7 @@ class RankSums:
         with self.clock(COMPUTE):
             read = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
         *summed, positives, news, norm = read.tolist()
-        return Sums(np.array(summed), positives, 1.0, self.ranks.same(norm), news > 0), gradients
+        return Sums(np.array(summed), positives, 1.0, self.ranks.agreed(norm), news > 0), gradients
 
 
 def zeros(size: int) -> ms.Tensor:

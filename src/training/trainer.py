@@ -129,7 +129,7 @@ class Trainer:
                     update = list(islice(batches, plan.accumulate))
                 if not update:
                     return
-                self.ranks.alive("update")
+                self.ranks.heartbeat("update")
                 for batch in update:
                     self.agreement.unread += batch.unread
                 yield update
@@ -160,7 +160,7 @@ class Trainer:
         epoch, rest = divmod(self.step, plan.steps_per_epoch)
         if not rest and epoch > self.ended_epochs:
             check_same(self.ranks, self.train_step.parameters())
-            self.ranks.share_pace()
+            self.ranks.sync_pace()
             if due := self.evaluator.is_due(epoch, last=self.step == plan.total_steps):
                 self.evaluate(epoch)
             self.progress.end_epoch(epoch, self.step, self.guard.skipped)

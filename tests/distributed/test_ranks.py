@@ -63,7 +63,7 @@ def test_messages_arrive(found):
         assert found[rank]["gather"] == everyone
         assert found[rank]["gather_to_main"] == ([[0], [1], [2]] if rank == 0 else [])
         assert found[rank]["from_main"] == ["of rank", 0]
-        assert found[rank]["main_does"] == "done by 0"
+        assert found[rank]["on_main"] == "done by 0"
 
 
 def test_gradients_are_added_up_and_statistics_averaged(job):

@@ -16,9 +16,9 @@ from src.distributed.watchdog import Watchdog
 def hang_here():
     time.sleep(60)
 dog = Watchdog(0.2)
-dog.lap("update")
+dog.heartbeat("update")
 time.sleep(0.01)
-dog.lap("update")
+dog.heartbeat("update")
 hang_here()
 """
 
@@ -43,12 +43,12 @@ def test_limit_follows_the_slowest_lap(time_and_limits):
     now, limits = time_and_limits
     dog = Watchdog(40)
     for now[0] in (0, 30, 33, 38, 39):  # laps of 30, 3, 5 and 1 s
-        dog.lap("update")
+        dog.heartbeat("update")
     # the first one sets up kernels: the second may take twice as long, the others ten times
     # the slowest but the first
     assert limits == [LONGEST_WAIT, 60, 60, 60, 60]
     for now[0] in (50, 51):  # of 11 and 1 s
-        dog.lap("update")
+        dog.heartbeat("update")
     assert limits[-2:] == [110, 110]
 
 
@@ -56,28 +56,28 @@ def test_short_laps_have_the_timeout(time_and_limits):
     now, limits = time_and_limits
     dog = Watchdog(40)
     for now[0] in (0, 1, 2):
-        dog.lap("update")
+        dog.heartbeat("update")
     assert limits == [LONGEST_WAIT, 40, 40]
 
 
 def test_waiting_and_rest_are_no_laps(time_and_limits):
     now, limits = time_and_limits
     dog = Watchdog(4)
-    dog.lap("update")
+    dog.heartbeat("update")
     now[0] = 1
     paused = dog.pause()
     now[0] = 500
-    dog.go_on(paused)
+    dog.resume(paused)
     now[0] = 501
-    dog.lap("update")
+    dog.heartbeat("update")
     assert dog.first == {"update": 2}
-    dog.rest()
+    dog.idle()
     assert not dog.is_on
-    dog.go_on(dog.pause())  # nothing is under way
+    dog.resume(dog.pause())  # nothing is under way
     now[0] = 900
-    dog.lap("update")
+    dog.heartbeat("update")
     now[0] = 901
-    dog.lap("update")
+    dog.heartbeat("update")
     assert dog.slowest == {"update": 1}
     assert limits == [LONGEST_WAIT, None, LONGEST_WAIT, 4, None, None, 4, 10]
 
@@ -87,9 +87,9 @@ def test_rest_ends_a_lap(time_and_limits):
     dog = Watchdog(4)
     for start in (0, 100, 200):  # as where each update is saved
         now[0] = start
-        dog.lap("update")
+        dog.heartbeat("update")
         now[0] = start + 7
-        dog.rest()
+        dog.idle()
     assert (dog.first, dog.slowest) == ({"update": 7}, {"update": 7})
 
 
@@ -97,12 +97,12 @@ def test_kinds_of_laps_have_limits_of_their_own(time_and_limits):
     now, limits = time_and_limits
     dog = Watchdog(4)
     for now[0] in (0, 1, 2):
-        dog.lap("update")
-    dog.rest()
+        dog.heartbeat("update")
+    dog.idle()
     for now[0] in (10, 60, 160):
-        dog.lap("batch")  # larger than an update's: 50 and 100 s
+        dog.heartbeat("batch")  # larger than an update's: 50 and 100 s
     assert limits[-3:] == [LONGEST_WAIT, 100, 1000]
-    dog.lap("update")
+    dog.heartbeat("update")
     assert limits[-1] == 10
 
 

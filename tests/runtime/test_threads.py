@@ -49,10 +49,10 @@ def test_no_thread_is_left_by_one_who_leaves_early():
 
 def test_follower_gives_results_in_order_and_no_later_than_its_limit():
     with Follower(3) as follower:
-        given = [follower.ask(lambda n=n: n * n) for n in range(5)]
+        given = [follower.submit(lambda n=n: n * n) for n in range(5)]
         assert given == [[], [], [0], [1], [4]]
-        assert list(follower.rest()) == [9, 16]
-    assert list(follower.rest()) == []
+        assert list(follower.drain()) == [9, 16]
+    assert list(follower.drain()) == []
 
 
 def test_follower_works_while_the_other_waits():
@@ -63,24 +63,24 @@ def test_follower_works_while_the_other_waits():
         return go_on.wait(10)
 
     with Follower(2) as follower:
-        assert follower.ask(call) == []
+        assert follower.submit(call) == []
         assert started.wait(10)
         go_on.set()
-        assert list(follower.rest()) == [True]
+        assert list(follower.drain()) == [True]
 
 
 def test_follower_raises_what_a_call_raises():
     with Follower(2) as follower:
-        assert follower.ask(int, "no number") == []
+        assert follower.submit(int, "no number") == []
         with pytest.raises(ValueError, match="no number"):
-            list(follower.rest())
+            list(follower.drain())
 
 
 def test_follower_leaves_no_thread_and_drops_what_nobody_waits_for():
     made, go_on = [], threading.Event()
     with pytest.raises(KeyboardInterrupt), Follower(9) as follower:
-        follower.ask(go_on.wait, 10)
-        follower.ask(made.append, 1)
+        follower.submit(go_on.wait, 10)
+        follower.submit(made.append, 1)
         threading.Timer(0.2, go_on.set).start()
         raise KeyboardInterrupt
     assert made == []

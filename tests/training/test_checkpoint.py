@@ -9,7 +9,7 @@ import pytest
 
 from src.config.configuration import make_config
 from src.runtime.errors import InputError, RunError
-from src.training.checkpoints import Checkpoints, numbered
+from src.training.checkpoints import Checkpoints, numbered, write_checkpoint
 from src.training.resume import best_on_disk, find_run, read_run, renumbered
 from src.weights.checkpoint_file import has_checksum, read_checkpoint
 
@@ -146,7 +146,7 @@ def test_folder_without_checkpoints_has_no_run(tmp_path):
 def test_weights_alone_are_no_run(checkpoints):
     best = {"AP": 0.5, "epoch": 4, "step": 40}
     state = {"epoch": 4, "step": 40, "steps_per_epoch": 10, "best": best}
-    checkpoints._write(checkpoints.best, parameters(9), state)
+    write_checkpoint(checkpoints.best, parameters(9), checkpoints.config, state)
     with pytest.raises(InputError, match="holds weights alone"):
         find(checkpoints, resume_from=str(checkpoints.best))
     assert best_on_disk(checkpoints.best, 10) == best
