@@ -1,4 +1,4 @@
-"""One rank of test_parallel.py: tries what ranks do together, and writes down what it found.
+"""One rank of test_ranks.py: tries what ranks do together, and writes down what it found.
 
 python rank.py OUTPUT_FOLDER [flags of train.py]
 """

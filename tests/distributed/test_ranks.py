@@ -15,6 +15,8 @@ from tests.conftest import small_keys, write_recipe
 from tests.jobs import mpirun, run
 from tests.runs import assert_close, records
 
+pytestmark = pytest.mark.mpi
+
 RANKS = 3
 UPDATES = 50
 COMPARED_UPDATES = 5
