@@ -1,11 +1,11 @@
-"""What evaluation.py evaluates: generated splits, and a network that detects."""
+"""What evaluation.py and inference.py run on: generated splits, and a network that detects."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.input_pipeline import OBJECTS
+from benchmarks.updates import OBJECTS
 
 CLASSES = 80
 SIDE = 640  # pixels of the generated images

@@ -4,26 +4,29 @@
 
 Prints a JSON line for each batch size: milliseconds and CPU milliseconds an image from pixels to
 detections, suppression included, and peak memory. Each way runs in a process of its own, and they
-look at the images turn about. Scores are spread so that about 1,000 predictions of an image pass
-the threshold, in the peer's network too; both have 80 classes and random weights otherwise.
+alternate. Scores are spread so that about 1,000 predictions of an image pass the threshold, in the
+peer's network too; both have 80 classes and random weights otherwise. Flags of train.py change our
+network.
 
-mindspore: the network in graph mode, and post-processing in NumPy as eval.py does it. mindir, onnx:
-files with suppression inside and batch norms folded; onnx_plain: with the norms left as they are.
-torchvision: retinanet_resnet50_fpn; torchvision_onnx: what torch.onnx.export makes of it, run by
-the same ONNX Runtime as our files.
+mindspore: the network in graph mode, and post-processing in NumPy as in eval.py. mindir, onnx:
+files with suppression inside and batch norms folded; onnx_plain: with norms not folded.
+torchvision: retinanet_resnet50_fpn; torchvision_onnx: its torch.onnx.export, run by the same ONNX
+Runtime as our files.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.turns import serve, take_turns
+from benchmarks.common import MEGA, MILLI, make_parser, parse, print_row
+from benchmarks.processes import alternate, serve
 
 CLASSES = 80
 CANDIDATES = 1000  # of an image, that pass the threshold
@@ -35,16 +38,15 @@ FILES = {
     "mindir": "folded.mindir", "onnx": "folded.onnx", "onnx_plain": "plain.onnx",
     "torchvision_onnx": "peer.onnx",
 }  # fmt: skip
-MILLI = 1e3
 
 
-def prepare(folder: Path, image_size: int, batch: int) -> None:
+def prepare(folder: Path, image_size: int, batch: int, flags: Sequence[str]) -> None:
     """Writes images.npy, a checkpoint of the base network, and its exported files."""
     import numpy as np
 
     from benchmarks.evaluation import make_evaluation
     from src.data.loader import EvalSamples, eval_batches
-    from src.deploy.export import Exporter, look_at
+    from src.deploy.export import Exporter, run_network
     from src.deploy.formats import describe
     from src.detection.anchors import build_anchors
     from src.models.folding import fold_norms
@@ -53,14 +55,15 @@ def prepare(folder: Path, image_size: int, batch: int) -> None:
 
     keys = {"image_size": [image_size, image_size], "export_batch": batch}
     (folder / "pictures").mkdir()
-    cfg, annotations, network = make_evaluation(folder / "pictures", max(batch, COMPARED), **keys)
+    count = max(batch, COMPARED)
+    cfg, annotations, network = make_evaluation(folder / "pictures", count, flags, **keys)
     samples = EvalSamples(annotations, sizes=[cfg.image_size], keep_aspect=False)
-    images = next(eval_batches(samples, batch_size=max(batch, COMPARED), workers=0)).images[0]
+    images = next(eval_batches(samples, batch_size=count, workers=0)).images[0]
     np.save(folder / "images.npy", images[:batch])
     path = folder / "network.ckpt"
     write_checkpoint(path, network.parameters_dict(), cfg.to_yaml(), {"epoch": 1, "step": 1})
     cfg = cfg.replace(checkpoint_path=str(path))
-    truth = look_at(network, images[: max(COMPARED, batch)], "network.ckpt")
+    truth = run_network(network, images, "network.ckpt")
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     for name in (FILES[role] for role in OURS if role in FILES):
         fold = fold_norms if name.startswith("folded") else lambda network: network
@@ -109,7 +112,7 @@ def build_mindir(path: Path, threads: int):
     images = np.load(path.parent / "images.npy")
     set_up_device("CPU", cpu_threads=threads)
     model = load_exported(path, read_description(path))
-    return lambda: model.forward(images), {"file_mb": round(path.stat().st_size / 1e6)}
+    return lambda: model.forward(images), {"file_mb": round(path.stat().st_size / MEGA)}
 
 
 def prepare_peer(folder: Path, image_size: int) -> None:
@@ -191,11 +194,11 @@ def build_onnx(path: Path, threads: int):
     if path.name == FILES["torchvision_onnx"]:  # an input for each image
         floats = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
         feed = {value.name: image for value, image in zip(session.get_inputs(), floats)}
-    return lambda: session.run(None, feed), {"file_mb": round(path.stat().st_size / 1e6)}
+    return lambda: session.run(None, feed), {"file_mb": round(path.stat().st_size / MEGA)}
 
 
 def build(role: str, folder: Path, image_size: int, threads: int):
-    """A function that looks at the images once, and facts, for `serve`."""
+    """A function that detects in the images once, and facts, for `serve`."""
     if role == "mindspore":
         return build_network(folder, threads)
     if role == "torchvision":
@@ -208,7 +211,8 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
     """A row: all ways to detect in a batch of that size."""
     with tempfile.TemporaryDirectory() as name:
         numbers = [name, str(args.image_size), str(batch)]
-        subprocess.run([sys.executable, __file__, "--prepare", "ours", *numbers], check=True)
+        prepare_ours = [sys.executable, __file__, "--prepare", "ours", *numbers, *args.flags]
+        subprocess.run(prepare_ours, check=True)
         pythons = dict.fromkeys(OURS, sys.executable)
         if args.peer:
             subprocess.run([args.peer, __file__, "--prepare", "peer", *numbers], check=True)
@@ -218,8 +222,8 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
             role: [python, __file__, "--serve", role, *numbers, *more]
             for role, python in pythons.items()
         }
-        found = take_turns(commands, args.turns)
-    row = {"benchmark": "inference", "image_size": args.image_size, "batch": batch}
+        found = alternate(commands, args.rounds)
+    row = {"image_size": args.image_size, "batch": batch}
     for role, times in found.items():
         row[role] = {
             "ms_an_image": round(times["seconds"] / batch * MILLI),
@@ -232,29 +236,27 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
     return row
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("--image_size", type=int, default=640)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--turns", type=int, default=7, help="timed, after the first")
+    parser.add_argument("--rounds", type=int, default=7, help="timed, after the first")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--peer", metavar="PYTHON", help="interpreter that has torchvision")
     parser.add_argument("--prepare", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parse(parser, argv)
     os.environ.setdefault("GLOG_v", "3")
     role, folder, *numbers = args.prepare or args.serve or ["", ""]
     if args.prepare and role == "ours":
-        prepare(Path(folder), *map(int, numbers))
+        prepare(Path(folder), *map(int, numbers), args.flags)
     elif args.prepare:
         prepare_peer(Path(folder), int(numbers[0]))
     elif args.serve:
         serve(lambda: build(role, Path(folder), int(numbers[0]), args.threads))
     else:
         for batch in args.batches:
-            print(json.dumps(compare(args, batch)), flush=True)
+            print_row("inference", compare(args, batch))
 
 
 if __name__ == "__main__":

@@ -2,43 +2,46 @@
 
     python benchmarks/input_pipeline.py [--peer VENV/bin/python]
 
-Prints one JSON line. The images are JPEGs of 640 x 480 and about 100 kB that it draws itself, with
-seven objects each; the input is the base recipe's, 640 x 640 and 51,150 anchors. Speeds of
-one core are images per second of CPU time, in one process. What a second core adds is the speed of
-two worker processes over that of one, in wall time. With --peer, torchvision's SSD preset
-(photometric distortion, zoom-out, IoU crop, flip, as in its reference scripts) and a resize to 640
-run turn about on the same files, without assignment; `ssd_expand` is our preset with zoom-out.
+Prints a JSON line. The images are JPEGs of 640 x 480 and about 100 kB that the script draws, with
+seven objects each; the input is the base recipe's, 640 x 640 and 51,150 anchors. Speeds of one core
+are images per second of CPU time, in one process. `second_core` is the speed of two worker
+processes over that of one, in wall time. With --peer, torchvision's SSD preset (photometric
+distortion, zoom-out, IoU crop, flip, as in its reference scripts) and a resize to 640 alternate
+with ours on the same files, without assignment; `ssd_expand` is our preset with zoom-out.
 """
 
 import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.common import MILLI, configure, make_parser, print_row
+from benchmarks.processes import Worker, serve
+from benchmarks.updates import OBJECTS
 
 SIZE = 640
 WIDTH, HEIGHT = 640, 480  # of the files
 FILES = 64
-RECORDS = 512  # images of the split; each file is listed several times
-OBJECTS = 7  # a typical COCO image
+IMAGES = 512  # of the split; each file is listed several times
 BATCH = 8
 JPEG_QUALITY = 85
-MILLI = 1e3
 
 
-def write_images(folder: Path) -> float:
-    """Draws the files; returns their mean size in bytes."""
+def write_images(folder: Path, images: int = IMAGES) -> float:
+    """Draws the files of so many images; returns their mean size in bytes."""
     import cv2
     import numpy as np
 
     rng = np.random.default_rng(0)
-    for number in range(FILES):
+    for number in range(min(images, FILES)):
         coarse = rng.integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
         image = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
         image = np.clip(image + rng.uniform(-12, 12, image.shape), 0, 255).astype(np.uint8)
@@ -47,7 +50,7 @@ def write_images(folder: Path) -> float:
     return statistics.mean(path.stat().st_size for path in folder.iterdir())
 
 
-def make_annotations(folder: Path, images: int = RECORDS):
+def make_annotations(folder: Path, images: int):
     """A split of so many images, OBJECTS boxes each, of 20 to 200 pixels a side."""
     import numpy as np
 
@@ -70,13 +73,11 @@ def make_annotations(folder: Path, images: int = RECORDS):
     )
 
 
-def make_samples(annotations, preset: str):
-    """The base recipe's samples with a preset."""
-    from src.config.configuration import make_config
+def make_samples(cfg, annotations, preset: str):
+    """The configuration's samples with an augmentation preset."""
     from src.data.loader import TrainSamples
     from src.detection.assign import build_assigner
 
-    cfg = make_config([({"image_size": [SIZE, SIZE]}, "benchmark")])
     return TrainSamples(
         annotations,
         image_size=cfg.image_size,
@@ -108,14 +109,15 @@ def time_stages(samples, repeats: int) -> dict[str, float]:
         times.setdefault(name, []).append((time.process_time() - started) * MILLI)
         return result
 
-    target = np.empty((SIZE, SIZE, 3), np.uint8)
+    size = samples.image_size
+    target = np.empty((*size, 3), np.uint8)
     for index in range(repeats):
         rng = np.random.default_rng(index)
         record = samples.annotations[index]
         image = timed("read_and_decode", record.read)
         sample = Sample(image, record.boxes, record.labels, record.crowd)
         sample = timed("min_iou_crop", transforms.min_iou_crop, sample, rng)
-        sample = timed("resize", transforms.fit, sample, (SIZE, SIZE), keep_aspect=False)
+        sample = timed("resize", transforms.fit, sample, size, keep_aspect=False)
         sample = timed("flip", transforms.flip, sample, rng)
         sample = timed("photometric", transforms.photometric, sample, rng)
         timed("assign_7_objects", samples.assigner, record.boxes, record.crowd)
@@ -124,8 +126,9 @@ def time_stages(samples, repeats: int) -> dict[str, float]:
     return {name: round(statistics.median(values), 3) for name, values in times.items()}
 
 
-def serve_peer(folder: str, boxes_file: str) -> None:
-    """Passes over all files with torchvision, one for every line on standard input."""
+def build_peer(folder: Path, boxes_file: Path, size: int):
+    """A function that passes over all files with torchvision, and facts."""
+    os.environ["OMP_NUM_THREADS"] = "1"
     import torch
     from PIL import Image
     from torchvision import tv_tensors
@@ -138,94 +141,80 @@ def serve_peer(folder: str, boxes_file: str) -> None:
             v2.RandomZoomOut(fill={tv_tensors.Image: (123, 117, 104), "others": 0}),
             v2.RandomIoUCrop(),
             v2.RandomHorizontalFlip(p=0.5),
-            v2.Resize((SIZE, SIZE), antialias=False),
+            v2.Resize((size, size), antialias=False),
             v2.SanitizeBoundingBoxes(),
         ]
     )
-    records = json.loads(Path(boxes_file).read_text())
-    for _ in sys.stdin:
-        started = time.process_time()
+    records = json.loads(boxes_file.read_text())
+
+    def work():
         for name, boxes, labels in records:
-            with Image.open(Path(folder) / name) as image:
+            with Image.open(folder / name) as image:
                 pixels = v2.functional.pil_to_tensor(image.convert("RGB"))
-            target = {
-                "boxes": tv_tensors.BoundingBoxes(
-                    boxes, format="XYXY", canvas_size=(HEIGHT, WIDTH)
-                ),
-                "labels": torch.tensor(labels),
-            }
-            transform(tv_tensors.Image(pixels), target)
-        print((time.process_time() - started) / len(records), flush=True)
+            boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(HEIGHT, WIDTH))
+            transform(tv_tensors.Image(pixels), {"boxes": boxes, "labels": torch.tensor(labels)})
+
+    return work, {"images": len(records)}
 
 
-class Peer:
-    """torchvision's preset in a process of another interpreter."""
-
-    def __init__(self, python: str, folder: Path, annotations):
-        boxes = folder.parent / "boxes.json"
-        records = [annotations[i] for i in range(FILES)]
-        rows = [(r.path.name, r.boxes.tolist(), r.labels.tolist()) for r in records]
-        boxes.write_text(json.dumps(rows))
-        self.process = subprocess.Popen(
-            [python, __file__, "--serve", str(folder), str(boxes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-
-    def seconds_per_image(self) -> float:
-        """CPU seconds an image of one pass."""
-        self.process.stdin.write("pass\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the peer ended with status {self.process.wait()}")
-        return float(line)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
+def start_peer(python: str, folder: Path, annotations, size: int) -> Worker:
+    """torchvision's preset on each file once, in a process of another interpreter."""
+    boxes = folder.parent / "boxes.json"
+    records = [annotations[i] for i in range(min(FILES, len(annotations)))]
+    rows = [(r.path.name, r.boxes.tolist(), r.labels.tolist()) for r in records]
+    boxes.write_text(json.dumps(rows))
+    return Worker([python, __file__, "--serve", folder, boxes, size])
 
 
-def measure(folder: Path, peer_python: str, repeats: int) -> dict:
-    """All figures; each repeat runs every variant once, so that noise meets them alike."""
-    import cv2
+def time_loaders(samples: dict, peer: Optional[Worker], repeats: int) -> dict[str, list[float]]:
+    """Seconds an image; each repeat runs every variant once, so that noise meets them alike.
 
+    CPU seconds of this process, or of the peer's; wall time of loaders with worker processes.
+    """
     from src.data.loader import TrainLoader
-    from src.data.workers import layout_bytes
 
-    cv2.setNumThreads(1)
-    file_bytes = write_images(folder)
-    annotations = make_annotations(folder)
-    samples = {preset: make_samples(annotations, preset) for preset in ("ssd", "ssd_expand")}
+    variants = (
+        ("ssd", "ssd", 0),
+        ("ssd_expand", "ssd_expand", 0),
+        ("one worker", "ssd", 1),
+        ("two workers", "ssd", 2),
+    )
     loaders = {
         name: TrainLoader(samples[preset], batch_size=BATCH, workers=workers)
-        for name, preset, workers in (
-            ("ssd", "ssd", 0),
-            ("ssd_expand", "ssd_expand", 0),
-            ("one worker", "ssd", 1),
-            ("two workers", "ssd", 2),
-        )
+        for name, preset, workers in variants
     }
-    peer = Peer(peer_python, folder, annotations) if peer_python else None
     seconds: dict[str, list[float]] = {name: [] for name in (*loaders, "peer")}
     for repeat in range(repeats + 1):  # the first starts the workers and warms up
         for name, loader in loaders.items():
             wall, cpu = time_epoch(loader, repeat)
             seconds[name].append(wall if "worker" in name else cpu)
         if peer:
-            seconds["peer"].append(peer.seconds_per_image())
+            answer = peer.work()
+            seconds["peer"].append(answer["cpu"] / answer["facts"]["images"])
     for closable in (*loaders.values(), *([peer] if peer else [])):
         closable.close()
-    speed = {name: 1 / statistics.median(v[1:]) for name, v in seconds.items() if v}
-    pairs = list(zip(seconds["one worker"], seconds["two workers"]))[1:]
-    scaling = [one / two for one, two in pairs]
+    return {name: values[1:] for name, values in seconds.items() if values}
+
+
+def measure_pipeline(cfg, folder: Path, args: argparse.Namespace) -> dict:
+    """All figures."""
+    import cv2
+
+    from src.data.workers import layout_bytes
+
+    cv2.setNumThreads(1)
+    file_bytes = write_images(folder, args.images)
+    annotations = make_annotations(folder, args.images)
+    samples = {name: make_samples(cfg, annotations, name) for name in ("ssd", "ssd_expand")}
+    peer = start_peer(args.peer, folder, annotations, args.image_size) if args.peer else None
+    seconds = time_loaders(samples, peer, args.repeats)
+    speed = {name: 1 / statistics.median(values) for name, values in seconds.items()}
+    scaling = [a / b for a, b in zip(seconds["one worker"], seconds["two workers"])]
     figures = {
         "mean_file_bytes": round(file_bytes),
         "images_per_core_second": round(speed["ssd"], 1),
         "images_per_core_second_ssd_expand": round(speed["ssd_expand"], 1),
-        "stage_milliseconds": time_stages(samples["ssd"], RECORDS // 2),
+        "stage_milliseconds": time_stages(samples["ssd"], args.images // 2),
         "bytes_shipped_per_image": layout_bytes(samples["ssd"].layout(BATCH)) // BATCH,
         "images_per_second_one_worker": round(speed["one worker"], 1),
         "images_per_second_two_workers": round(speed["two workers"], 1),
@@ -239,22 +228,24 @@ def measure(folder: Path, peer_python: str, repeats: int) -> dict:
     return figures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--images", type=int, default=IMAGES, help="of an epoch")
+    parser.add_argument("--image_size", type=int, default=SIZE, help="of the input")
     parser.add_argument("--peer", metavar="PYTHON", help="interpreter that has torchvision")
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
     if args.serve:
-        serve_peer(*args.serve)
+        folder, boxes, size = args.serve
+        serve(lambda: build_peer(Path(folder), Path(boxes), int(size)))
         return
+    cfg = configure([], image_size=[args.image_size] * 2)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "images"
         folder.mkdir()
-        figures = measure(folder, args.peer, args.repeats)
-    print(json.dumps({"benchmark": "input_pipeline", "repeats": args.repeats, **figures}))
+        figures = measure_pipeline(cfg, folder, args)
+    print_row("input_pipeline", {"repeats": args.repeats, **figures})
 
 
 if __name__ == "__main__":

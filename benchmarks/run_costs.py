@@ -1,4 +1,4 @@
-"""What a training run costs beside its bare steps: rows of train_step.py, each in its own process.
+"""What a training run adds to its bare updates: rows of train_step.py, each in its own process.
 
 overhead: clipping, moving averages, guard, logging and TensorBoard over the bare step. memory:
 resident memory over many steps with all of that. save: how long a checkpoint holds up the loop.
@@ -6,62 +6,63 @@ resident memory over many steps with all of that. save: how long a checkpoint ho
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Optional
 
-GIGA = 1e9
+from benchmarks.common import GIGA, MEGA, measure, median_seconds, resident_bytes
+from benchmarks.updates import configure_update
+
 EMA_DECAY = 0.9998
-CLIP_NORM = 10.0
 IMAGES = 24  # drawn; the same ones come again in each epoch
 REPEATS = 7  # of what takes well under a second
 
 
-def make_trainer(folder: Path, image_size: int, batch_size: int, **changes):
-    """A trainer of the base network on drawn images, as train.py makes it."""
-    from src.config.configuration import make_config
+@contextmanager
+def running_trainer(
+    image_size: int, batch_size: int, flags: Sequence[str], *, inside: Optional[str] = None, **keys
+) -> Iterator:
+    """A trainer of the base network on drawn images, as train.py makes it.
+
+    Args:
+        inside: folder of its files; by default that of temporary files.
+        keys: of the configuration.
+    """
     from src.data.dataset import build_annotations
     from src.data.synthetic import CLASSES, write_dataset
     from src.distributed.join import build_device
     from src.training.run_log import RunLog
-    from src.training.trainer import Trainer
+    from src.training.setup import build_trainer
 
+    scratch = tempfile.TemporaryDirectory(dir=inside)
+    folder = Path(scratch.name)
     write_dataset(folder / "data", train=IMAGES, val=1, seed=1)
-    keys = {
-        "coco_root": str(folder / "data"),
+    run = {
+        "coco_root": folder / "data",
         "classes": ["background", *CLASSES],
-        "output_path": str(folder),
-        "image_size": [image_size, image_size],
-        "batch_size": batch_size,
-        "clip_norm": CLIP_NORM,
+        "output_path": folder,
         "ema_decay": EMA_DECAY,
         "log_interval": 1,  # a line and a record each step: more than a real run writes
         "eval_interval": 0,
         "compile_cache": False,
         "epoch_size": 1000,
-        **changes,
     }
-    cfg = make_config([(keys, "benchmark")])
+    cfg = configure_update(flags, image_size, batch_size, **run, **keys)
     build_device(cfg)
     log = RunLog(folder)
     log.open()
     log.start_board(0)
-    trainer = Trainer(cfg, build_annotations(cfg, training=True), log=log)
+    trainer = build_trainer(cfg, build_annotations(cfg, training=True), log=log)
     trainer.progress.start(0)
-    return trainer
-
-
-def measure(work: Callable[[], None]) -> tuple[float, float]:
-    """Seconds and CPU-seconds of all threads that a call takes."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def median_seconds(work: Callable[[], None]) -> float:
-    """Median over REPEATS calls, after one that is not timed."""
-    work()
-    return statistics.median(measure(work)[0] for _ in range(REPEATS))
+    try:
+        yield trainer
+    finally:
+        trainer.progress.close()
+        trainer.loader.close()
+        log.close()
+        scratch.cleanup()
 
 
 def make_bare_update(optimizer):
@@ -69,8 +70,6 @@ def make_bare_update(optimizer):
     from mindspore import nn, ops
 
     class BareUpdate(nn.Cell):
-        """The optimizer, with the gradients as they are."""
-
         def __init__(self, optimizer):
             super().__init__(auto_prefix=False)
             self.optimizer = optimizer
@@ -81,46 +80,48 @@ def make_bare_update(optimizer):
     return BareUpdate(optimizer)
 
 
-def overhead(image_size: int, batch_size: int, steps: int) -> dict:
-    """Seconds that a whole step adds to a bare one: part by part, and both as a whole in turn."""
+def overhead(image_size: int, batch_size: int, steps: int, flags: Sequence[str] = ()) -> dict:
+    """Seconds that a whole step adds to a bare one: of each part, and of alternating steps."""
+    with running_trainer(image_size, batch_size, flags, profile=True) as trainer:
+        found = compare_with_bare(trainer, steps)
+    return {"image_size": image_size, "batch_size": batch_size, **found}
+
+
+def compare_with_bare(trainer, steps: int) -> dict:
+    """`overhead` of a trainer that profiles."""
     import mindspore as ms
 
     from src.runtime.stopwatch import HOOKS
+    from src.training.profile import make_updates
 
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(Path(folder), image_size, batch_size, profile=True)
-        step = trainer.train_step
-        batch = next(trainer.loader.epoch(0))
-        arrays = [batch.images, batch.assigned, batch.boxes, batch.labels]
-        one, none = ms.Tensor(1, ms.float32), ms.Tensor(0, ms.float32)
-        bare_update = make_bare_update(step.update.optimizer)
+    step, batch = trainer.train_step, next(trainer.loader.epoch(0))
+    arrays = [batch.images, batch.assigned, batch.boxes, batch.labels]
+    one, none = ms.Tensor(1, ms.float32), ms.Tensor(0, ms.float32)
+    bare_update = make_bare_update(step.update.optimizer)
 
-        def gradients():
-            losses, _, found = step.gradients(*map(ms.Tensor, arrays), one)
-            losses.asnumpy()
-            return found
+    def gradients():
+        losses, _, found = step.gradients(*map(ms.Tensor, arrays), one)
+        losses.asnumpy()
+        return found
 
-        def bare():
-            bare_update(none, *gradients()).asnumpy()
+    def bare():
+        bare_update(none, *gradients()).asnumpy()
 
-        def whole():
-            trainer._step(1, [batch])
+    def whole():
+        make_updates(trainer, iter([[batch]]))
 
-        bare()
-        whole()
-        trainer.progress.restart()
-        whole()
-        pairs = [(measure(bare), measure(whole)) for _ in range(steps)]
-        found = gradients()
-        norm = median_seconds(lambda: step.readout(one.reshape(1), *found).asnumpy())
-        full = median_seconds(lambda: step.update(none, one, one, *found).asnumpy())
-        plain = median_seconds(lambda: bare_update(none, *found).asnumpy())
-        hooks = trainer.progress.session.parts[HOOKS] / trainer.progress.session.updates
-        trainer.loader.close()
+    bare()
+    whole()
+    trainer.progress.restart()
+    whole()
+    pairs = [(measure(bare), measure(whole)) for _ in range(steps)]
+    found = gradients()
+    norm = warm_median(lambda: step.sums.readout(one.reshape(1), *found).asnumpy())
+    full = warm_median(lambda: step.update(none, one, one, *found).asnumpy())
+    plain = warm_median(lambda: bare_update(none, *found).asnumpy())
+    hooks = trainer.progress.session.parts[HOOKS] / trainer.progress.session.updates
     bare_seconds = statistics.median(b[0] for b, _ in pairs)
     return {
-        "image_size": image_size,
-        "batch_size": batch_size,
         "bare_step_seconds": round(bare_seconds, 3),
         "norm_seconds": round(norm, 4),
         "scaling_averages_and_backup_seconds": round(full - plain, 4),
@@ -131,54 +132,57 @@ def overhead(image_size: int, batch_size: int, steps: int) -> dict:
     }
 
 
+def warm_median(work: Callable[[], object]) -> float:
+    """Median seconds over REPEATS calls, after one that is not timed."""
+    work()
+    return median_seconds(work, REPEATS)
+
+
 def ratio(pairs: list, column: int) -> float:
     """What the second of each pair takes beyond the first, as a share; median of all pairs."""
     return round(statistics.median(w[column] / b[column] for b, w in pairs) - 1, 4)
 
 
-def memory(image_size: int, batch_size: int, steps: int) -> dict:
+def memory(image_size: int, batch_size: int, steps: int, flags: Sequence[str] = ()) -> dict:
     """Resident memory after a tenth of the steps and after all of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(Path(folder), image_size, batch_size)
-        resident = {}
-        while trainer.step < steps:
-            for _ in trainer.steps(min(trainer.epoch_end(), steps)):
-                resident[trainer.step] = resident_bytes()
-        trainer.loader.close()
-    early, late = resident[steps // 10], resident[steps]
+    with running_trainer(image_size, batch_size, flags) as trainer:
+        found = watch_memory(trainer, steps)
+    return {"image_size": image_size, "batch_size": batch_size, "steps": steps, **found}
+
+
+def watch_memory(trainer, steps: int) -> dict:
+    """`memory` of a trainer, over its next steps."""
+    from src.training.profile import all_updates, make_updates
+
+    resident = []
+    with closing(all_updates(trainer)) as updates:
+        for batches in islice(updates, steps):
+            make_updates(trainer, iter([batches]))
+            resident.append(resident_bytes())
+    early = max(steps // 10, 1)
+    growth = resident[-1] - resident[early - 1]
     return {
-        "image_size": image_size,
-        "batch_size": batch_size,
-        "steps": steps,
-        "early_gb": round(early / GIGA, 3),
-        "late_gb": round(late / GIGA, 3),
-        "growth_mb_per_100_steps": round((late - early) / 1e6 / (steps - steps // 10) * 100, 2),
+        "early_gb": round(resident[early - 1] / GIGA, 3),
+        "late_gb": round(resident[-1] / GIGA, 3),
+        "growth_mb_per_100_steps": round(growth / MEGA / max(steps - early, 1) * 100, 2),
     }
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
-    import psutil
-
-    return psutil.Process().memory_info().rss
-
-
-def save(image_size: int, batch_size: int) -> dict:
+def save(image_size: int, batch_size: int, flags: Sequence[str] = ()) -> dict:
     """Seconds that saving holds up the loop, for the weights alone and for all that is saved."""
-    with tempfile.TemporaryDirectory(dir=".") as folder:  # on the disk that runs are on
-        trainer = make_trainer(Path(folder), image_size, batch_size)
-        checkpoints, state = trainer.checkpoints, trainer.contents()[1]
-        weights = {p.name: p for p in trainer.network.get_parameters()}
-        seconds = {
-            "weights": median_seconds(lambda: checkpoints.save(checkpoints.best, weights, state)),
-            "all": median_seconds(
-                lambda: checkpoints.save(checkpoints.last, trainer.train_step.parameters(), state)
-            ),
-        }
-        sizes = {"weights": checkpoints.best, "all": checkpoints.last}
-        megabytes = {name: path.stat().st_size / 1e6 for name, path in sizes.items()}
-        trainer.loader.close()
-    return {
-        name: {"megabytes": round(megabytes[name], 1), "seconds": round(seconds[name], 3)}
-        for name in sizes
-    }
+    with running_trainer(image_size, batch_size, flags, inside=".") as trainer:  # runs' disk
+        return time_saving(trainer)
+
+
+def time_saving(trainer) -> dict:
+    """`save` of a trainer."""
+    checkpoints, network, state = trainer.checkpoints, trainer.network, trainer.state()
+    parameters = trainer.train_step.parameters()
+    row = {}
+    for name, path, work in (
+        ("weights", checkpoints.best, lambda: checkpoints.save_best(network, state)),
+        ("all", checkpoints.last, lambda: checkpoints.save(parameters, state)),
+    ):
+        seconds = round(warm_median(work), 3)
+        row[name] = {"megabytes": round(path.stat().st_size / MEGA, 1), "seconds": seconds}
+    return row

@@ -2,21 +2,21 @@
 
     python benchmarks/scaling.py --image_size 640 --batch_size 2
 
-Prints a JSON line for each of --rows; mpirun has to be on the path, or beside the interpreter.
+Prints a JSON line for each of --rows; mpirun is found on PATH or beside the interpreter.
 
 ranks: images per second of whole updates, with two threads and --batch_size images in all: one rank
     with both threads, two ranks with one each under mpirun (gradients added up by mpi4py in host
-    buffers) and under msrun (by MindSpore, inside a graph). Besides, of an update, the milliseconds
-    in which a rank waits for the other one and adds up gradients, the latter's share, and
-    CPU-seconds an image, since a shared machine disturbs them less. Medians over --rounds.
+    buffers) and under msrun (by MindSpore, inside a graph). Also the milliseconds of an update in
+    which a rank waits for the other one and adds up gradients, the latter's share, and CPU-seconds
+    an image, since a shared machine disturbs them less. Medians over --rounds.
 reduce: milliseconds to add up the gradients of the base network over two ranks, beside the bare
     transport and a copy of as many bytes; see scaling_sums.py.
 prediction: efficiency at 8, 64 and 512 ranks of a cluster; see scaling_prediction.py.
 
-The three jobs of a round run one after the other, so a change in the machine's speed meets all
-three. Each round starts them anew, and without the cache of graphs. That costs a compilation a job;
-but at 640 px one rank alone takes 8 GB, and a job that waits for its turn would not leave the
-machine to the others.
+The jobs of a round run one after the other, so that a change in the machine's speed meets all of
+them. Each round starts them again, without the cache of graphs: each job compiles, but at 640 px
+one rank alone takes 8 GB, so waiting jobs would not leave the machine to the others.
+Flags of train.py change the network.
 """
 
 import argparse
@@ -27,10 +27,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-import scaling_prediction
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import scaling_prediction
+from benchmarks.common import MILLI, make_parser, parse, print_row
 
 ROWS = ("ranks", "reduce", "prediction")
 RANKS = 2
@@ -55,20 +60,20 @@ class Job:
         """Ranks x threads of each, and the launcher, for the JSON line."""
         return f"{self.ranks} x {THREADS // self.ranks} {self.launcher}".strip()
 
-    def run(self, work: str, **flags: int) -> dict[str, float]:
+    def run(self, work: str, flags: Sequence[str], **options: int) -> dict[str, float]:
         """What scaling_rank.py measured, means over the ranks.
 
         Args:
-            work, flags: see scaling_rank.py.
+            work, flags, options: see scaling_rank.py.
 
         Raises:
             RuntimeError: the job failed.
         """
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "measured.json"
-            options = {**flags, "threads": THREADS // self.ranks, "output": output}
-            shown = [f"--{name}={value}" for name, value in options.items()]
-            command = [*self._starter(folder), str(RANK_SCRIPT), work, *shown]
+            options.update(threads=THREADS // self.ranks, output=output)
+            own = [f"--{name}={value}" for name, value in options.items()]
+            command = [*self._starter(folder), str(RANK_SCRIPT), work, *own, *flags]
             # msrun takes the first python of PATH; MindSpore leaves folders where it runs
             path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
             environ = {**os.environ, "PATH": path}
@@ -92,11 +97,11 @@ class Job:
 
 
 ALONE = Job("", 1)
-TOGETHER = (Job("mpirun", RANKS), Job("msrun", RANKS))
+LAUNCHERS = ("mpirun", "msrun")
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """A free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -107,16 +112,17 @@ def compare_ranks(args: argparse.Namespace) -> dict:
     rounds = []
     for _ in range(args.rounds):
         measured = {}
-        for job in (ALONE, *TOGETHER):
+        for job in (ALONE, *(Job(launcher, RANKS) for launcher in args.launchers)):
             own = job.run(
                 "updates",
+                args.flags,
                 image_size=args.image_size,
                 batch_size=args.batch_size // job.ranks,
                 steps=args.steps,
             )
             measured[job.name] = {
                 "images_per_second": args.batch_size / own["update_seconds"],
-                "reduce_share": own["reduce_ms"] / own["update_seconds"] / 1000,
+                "reduce_share": own["reduce_ms"] / own["update_seconds"] / MILLI,
                 **own,
             }
         alone = measured[ALONE.name]["images_per_second"]
@@ -129,7 +135,8 @@ def compare_ranks(args: argparse.Namespace) -> dict:
 
 def compare_sums(args: argparse.Namespace) -> dict:
     """The sum of gradients alone, by each transport."""
-    return {"ranks": RANKS, **{job.launcher: rounded(job.run("reduce")) for job in TOGETHER}}
+    found = {name: Job(name, RANKS).run("reduce", args.flags) for name in args.launchers}
+    return {"ranks": RANKS, **{name: rounded(numbers) for name, numbers in found.items()}}
 
 
 def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -138,29 +145,28 @@ def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 def rounded(numbers: dict[str, float]) -> dict[str, float]:
-    """The numbers with as many digits as are worth printing; counts stay whole."""
+    """The numbers with DIGITS significant digits; whole ones as integers."""
     return {
         key: int(value) if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
         for key, value in numbers.items()
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW")
     parser.add_argument("--image_size", type=int, default=640)
     parser.add_argument("--batch_size", type=int, default=2, help="of all ranks together")
     parser.add_argument("--steps", type=int, default=3, help="timed updates of a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--launchers", nargs="+", choices=LAUNCHERS, default=LAUNCHERS)
     scaling_prediction.add_arguments(parser)
-    args = parser.parse_args()
+    args = parse(parser, argv)
     if args.batch_size % RANKS:
         parser.error(f"--batch_size is {args.batch_size}; expected a multiple of {RANKS}")
     rows = {"ranks": compare_ranks, "reduce": compare_sums, "prediction": scaling_prediction.row}
     for row in args.rows:
-        print(json.dumps({"benchmark": f"scaling: {row}", **rows[row](args)}), flush=True)
+        print_row(f"scaling: {row}", rows[row](args))
 
 
 if __name__ == "__main__":

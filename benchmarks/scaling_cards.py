@@ -6,13 +6,13 @@ An update of 16 images of 640 px takes
 
 T_compute, forward and backward, is by FORMULA 8.64 TFLOP (90 G multiply-adds an image, forward and
 twice that backward) at 35 to 50 % of the tensor cores' peak, and norms and activations at the
-memory's speed, rounded up; for a V100 in float32, which has no tensor cores for that, from the
-0.8 s on that were published for eight of them. Float16 has norms in float32, with changes of type
-and layout around them. T_weights is the update of the weights. The rest is counted: bytes of a
-batch at the speed of pageable memory, calls of NCCL, bytes of the sum between a machine's cards,
-work of the host between graphs. The norm of the gradients is in no term; it was not timed anew.
+memory's speed, rounded up. A V100 has no tensor cores for float32; its range starts at the 0.8 s
+published for eight of them. Float16 has norms in float32, with changes of type and layout around
+them. T_weights is the update of the weights. The rest is counted: bytes of a batch at the speed of
+pageable memory, calls of NCCL, bytes of the sum between a machine's cards, work of the host between
+graphs. No term contains the norm of the gradients, which was not timed since it changed.
 
-MEASURED is one H200, whose tensor cores are those of an H100 (docs/gpu.md). Its forward and
+MEASURED is one H200, which has the tensor cores of an H100 (docs/measured.md). Its forward and
 backward pass, with the upload, took 1.5 to 1.7 times what FORMULA gave in TF32, and 1.2 to 1.5
 times in float16 with norms in float16 as well. So the worse end of each estimate in COMPUTE is
 FORMULA's times TF32_MISS or FLOAT16_MISS.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 FORMULA = (
     "T_update = T_compute + T_upload + T_messages + T_bytes + T_weights + T_host; "
     "T_compute = 8.64 TFLOP / (35 to 50 % of the peak) + norms and activations, "
-    "its worse end times 1.7 in TF32, 1.5 in float16, by which it was too low on an H200"
+    "its worse end times 1.7 in TF32, 1.5 in float16, as an H200 took"
 )
 IMAGES = 16  # of an update on a card
 DIGITS = 3
@@ -55,7 +55,7 @@ class Host:
 
 # a sum for each tensor, results read three times, a copied batch; guessed in `between`
 BEFORE = Host(copy=6e-3, messages=478, between=(6e-3, 10e-3))
-# one message, results read once, no copy. 2 ms were left on one H200; 5 with other ranks is a guess
+# one message, results read once, no copy. 2 ms remained on one H200; 5 with other ranks is a guess
 NOW = Host(copy=0.0, messages=1, between=(2e-3, 5e-3))
 COMPUTE = {  # estimated seconds, by card and type of the convolutions
     "V100 float32": (0.80, 0.95),
@@ -70,7 +70,7 @@ COMPUTE = {  # estimated seconds, by card and type of the convolutions
 # of the gradients by a kernel that has been replaced
 MEASURED = {
     "H200 TF32": {"compute": 0.149, "weights": 0.010, "replaced_norm": 0.064, "update": 0.225},
-    "H200 float16, norms in float16, as they no longer are": {
+    "H200 float16, norms in float16 (since changed to float32)": {
         "compute": 0.073,
         "weights": 0.008,
         "replaced_norm": 0.064,
@@ -95,9 +95,9 @@ def update_seconds(card: str, host: Host = NOW, link: str = "nvlink") -> Range:
 
 
 def row(link: str) -> dict:
-    """The estimates for all cards, with the overhead as it was and as it is; and MEASURED."""
+    """The estimates for all cards, with the overhead before and now; and MEASURED."""
     return {
-        "is": "an estimate, not measured, but for the row 'measured'",
+        "is": "an estimate, not measured, except in 'measured'",
         "formula": FORMULA,
         "link": link,
         "images": IMAGES,

@@ -5,21 +5,21 @@ src/distributed/gradient_sum.py does it. Over n ranks it takes
 
     T_reduce(n) = 2 (n-1)/n * bytes / bandwidth + 2 (n-1) * latency
 
-and of n ranks' images per second remains efficiency(n) = T_step / (T_step + T_reduce(n)). By
-default T_step is the published 0.8 s. Seconds of an update on each kind of card, and what of them
-is overhead, are estimated in scaling_cards.py, and printed with the efficiency that follows. What
-one H200 took is printed there too.
+so efficiency(n) = T_step / (T_step + T_reduce(n)). T_step is by default the published 0.8 s. The
+row also has the seconds of an update on each kind of card and their overhead, estimated in
+scaling_cards.py, with the efficiency that follows, and what one H200 took.
 
-Known to be off. Too high: T_step of 8 GPUs already holds their own all-reduce; ranks also wait for
-the slowest of them, and for their data. Too low: a host's ranks get equal shares of its network,
-while in a ring ordered by hosts one of them uses all of it; up to 8 ranks are taken to be hosts
-apart, while they fit into one; and a library of the device may use trees, whose latency is lower.
+Known errors. The efficiency is too high, since ranks also wait for the slowest of them and for
+their data. It is too low, since T_step of 8 GPUs contains their own all-reduce; a host's ranks get
+equal shares of its network, while in a ring ordered by hosts one of them uses all of it; 8 ranks
+count as 8 hosts, although they fit into one; and a library may use trees, whose latency is lower.
 """
 
 import argparse
 from pathlib import Path
 
-import scaling_cards
+from benchmarks import scaling_cards
+from benchmarks.common import GIGA, MEGA, MILLI
 
 FORMULA = (
     "T_reduce(n) = 2 (n-1)/n * bytes / bandwidth + 2 (n-1) * latency; "
@@ -33,7 +33,7 @@ GBITS_OF_GBYTE = 8
 STEP_SECONDS = 0.8  # published for the base recipe on 8 cards of V100's class, 16 images each
 MBYTES = 133.4  # float32 gradients, statistics and numbers of the base network; row reduce counts
 LATENCY_US = 20.0  # a message between two machines, with what the library adds
-GIGA, MEGA, MICRO, MILLI = 1e9, 1e6, 1e-6, 1e3
+MICRO = 1e-6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,13 @@
-"""Times the sum of gradients over ranks, and what it is held against: a part of scaling_rank.py."""
+"""Times the sum of gradients over ranks, and what it is compared with: part of scaling_rank.py."""
 
 import statistics
 import time
 from collections.abc import Callable
 
-from run_costs import REPEATS, measure
+from benchmarks.common import MEGA, MILLI, measure
 
-MILLI, MEGA = 1e3, 1e6
+REPEATS = 7  # rounds
+NUMBERS = 5  # losses, positives and news that an update adds up with the gradients
 
 
 def time_sums(cfg, ranks) -> dict[str, float]:
@@ -19,7 +20,7 @@ def time_sums(cfg, ranks) -> dict[str, float]:
     copy: from one array to another, by NumPy.
     arrays: of gradients as a graph leaves them; far below a copy where they are views.
     gradients_norm, sums_norm: a graph that reads the gradients, and one that reads the sums; as
-    long as one another unless the sums are copied on the way.
+    long as each other unless the sums are copied on the way.
     fill_in_copies, all_but_allreduce_in_copies: of the call's parts, as multiples of copy.
     """
     import numpy as np
@@ -27,14 +28,13 @@ def time_sums(cfg, ranks) -> dict[str, float]:
     from src.detection.anchors import build_anchors
     from src.models.layers import statistics as norm_statistics
     from src.models.ssd import build_ssd
-    from src.training.step import SUMMED_NUMBERS
 
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     weights, means = network.trainable_params(), norm_statistics(network)
-    sum_over_ranks = ranks.make_sum(weights, means, SUMMED_NUMBERS)
+    sum_over_ranks = ranks.make_sum(weights, means, NUMBERS)
     sum_over_ranks.compile()
-    array = np.ones(SUMMED_NUMBERS + sum(p.size for p in [*weights, *means]), np.float32)
-    call = build_call(sum_over_ranks, SUMMED_NUMBERS)
+    array = np.ones(NUMBERS + sum(p.size for p in [*weights, *means]), np.float32)
+    call = build_call(sum_over_ranks, NUMBERS)
     make_gradients, others = build_gradients(weights), build_others(ranks, array)
     rows = [time_round(ranks, call, make_gradients, others) for _ in range(1 + REPEATS)]
     found = {key: statistics.median(row[key] for row in rows[1:]) for key in rows[0]}
@@ -62,7 +62,7 @@ def build_gradients(weights) -> Callable[[], tuple]:
 def build_others(ranks, array) -> dict[str, Callable]:
     """What is timed beside the call, one after the other, each a function on (gradients, sums).
 
-    The transport adds up what was just written, as in the call. Nor do the ranks meet in between:
+    The transport adds up what was just written, as in the call. The ranks do not meet in between:
     in a trial of mpi4py alone that made it take half as long again.
 
     Args:
@@ -144,14 +144,14 @@ def time_round(
     allreduce; read, statistics out of the buffer, and an array of each sum.
     """
     gradients = make_gradients()
-    ranks.meet()
+    ranks.sync()
     sums, seconds = call(gradients)
     row = {"call_ms": MILLI * sum(seconds)}
     if len(seconds) > 1:
         names = ("fill_ms", "allreduce_ms", "read_ms")
         row.update({name: MILLI * part for name, part in zip(names, seconds)})
-    gradients = make_gradients()  # which nobody has read
-    ranks.meet()
+    gradients = make_gradients()  # not yet read
+    ranks.sync()
     for name, work in others.items():
         row[name] = MILLI * measure(lambda work=work: work(gradients, sums))[0]
     if len(seconds) > 1:

@@ -2,20 +2,24 @@
 
     python benchmarks/start.py [--config_path RECIPE] [--pairs 3]
 
-Prints one JSON line: seconds from the start of the process to the first update, medians of several
-pairs of runs, each pair in a folder of its own. By default the demo's recipe, on its drawn images.
+Prints a JSON line: seconds from the start of the process to the first update, medians of several
+pairs of runs, each pair in a folder of its own. By default the demo's recipe, on its drawn images;
+flags of train.py are passed on.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
-REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.common import REPOSITORY, make_parser, parse, print_row
+
 FIRST_UPDATE = "made the first update"
 
 
@@ -33,31 +37,29 @@ def first_update_seconds(*flags: str) -> float:
     return seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("--config_path", default="config/ssd_resnet50_fpn_demo.yaml")
     parser.add_argument("--pairs", type=int, default=3)
-    args = parser.parse_args()
+    parser.add_argument("--images", type=int, default=1080, help="drawn for training")
+    args = parse(parser, argv)
     times = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        command = [sys.executable, "-m", "src.data.synthetic", str(data)]
+        command = [sys.executable, "-m", "src.data.synthetic", str(data), f"--train={args.images}"]
         subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
         for pair in range(args.pairs):
             output = Path(folder) / str(pair) / "run"
-            flags = (f"--config_path={args.config_path}", f"--coco_root={data}")
+            flags = [f"--config_path={args.config_path}", f"--coco_root={data}", *args.flags]
             times.append([first_update_seconds(*flags, f"--output_path={output}") for _ in "12"])
     first, second = (statistics.median(column) for column in zip(*times))
     line = {
-        "benchmark": "start",
         "config_path": args.config_path,
         "first_seconds": round(first, 1),
         "second_seconds": round(second, 1),
         "ratio": round(statistics.median(a / b for a, b in times), 2),
     }
-    print(json.dumps(line))
+    print_row("start", line)
 
 
 if __name__ == "__main__":

@@ -2,73 +2,56 @@
 
     python benchmarks/train_step.py --image_size 640 --batch_size 2 [--peer VENV/bin/python]
 
-Prints a JSON line for each of --rows: step, what an update does besides computing (traffic; see
-update_parts.py), and what a run costs beside it (overhead, memory, save; see run_costs.py). Each
-network runs in a process of its own; with --peer they make their steps turn about, so a change in
-the machine's speed meets both. A step is everything from a batch of images and boxes to updated
-weights: assignment of anchors, forward, backward, clipping, SGD with momentum.
-`first_step_seconds` counts from the start of the process.
+Prints a JSON line for each of --rows: step; traffic, what an update does besides computing (see
+update_parts.py); overhead, memory and save, what a run adds to its updates (see run_costs.py). Each
+row runs in a process of its own. With --peer the two networks alternate step by step, so that a
+change in the machine's speed meets both. A step is everything from a batch of images and boxes to
+updated weights: assignment of anchors, forward, backward, clipping, SGD with momentum.
+`first_step_seconds` counts from the start of the process. Flags of train.py change our network.
 """
 
 import argparse
+import contextlib
 import json
 import os
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.turns import GIGA, serve, take_turns
+from benchmarks import run_costs, update_parts
+from benchmarks.common import GIGA, make_parser, parse, print_row
+from benchmarks.processes import alternate, result, serve, start
+from benchmarks.updates import CLIP_NORM, LR, OBJECTS, build_update, configure_update, make_boxes
 
-OBJECTS = 7  # a typical COCO image
 CLASSES = 80
 ROWS = ("step", "traffic", "overhead", "memory", "save")
-CLIP_NORM = 10.0
+COMPARED = ("step_seconds", "cpu_seconds_per_image", "peak_memory_gb", "first_step_seconds")
 
 
-def make_boxes(image_size: int):
-    """OBJECTS boxes of sizes from a tenth to two thirds of the image."""
-    import numpy as np
-
-    sides = np.linspace(0.1, 0.66, OBJECTS) * image_size
-    starts = np.linspace(0.3, 0.0, OBJECTS) * image_size
-    corners = np.stack([starts, starts[::-1]], axis=1)
-    return np.concatenate([corners, corners + sides[:, None]], axis=1).astype(np.float32)
-
-
-def build_ours(image_size: int, batch_size: int, threads: int):
+def build_ours(image_size: int, batch_size: int, threads: int, flags: Sequence[str]):
     """A function that makes one update, and the facts of the network."""
-    import numpy as np
-    from src.training.build import build_step
+    import dataclasses
 
-    from src.config.configuration import make_config
-    from src.data.loader import TrainBatch
-    from src.detection.anchors import build_anchors
-    from src.detection.assign import MaxIoUAssigner
+    import numpy as np
+
+    from src.detection.assign import build_assigner
     from src.models.complexity import count_costs
-    from src.models.ssd import build_ssd
     from src.runtime.device import set_up_device
 
-    changes = {"image_size": [image_size, image_size], "clip_norm": CLIP_NORM}
-    cfg = make_config([(changes, "benchmark")])
+    cfg = configure_update(flags, image_size, batch_size)
     set_up_device("CPU", cpu_threads=threads)
-    generator = build_anchors(cfg)
-    anchors = generator.boxes(cfg.image_size)
-    network = build_ssd(cfg, generator.anchors_per_cell)
-    update = build_step(cfg, network, anchors)
-    assigner = MaxIoUAssigner(anchors, positive_iou=cfg.positive_iou)
-    boxes, crowd = make_boxes(image_size), np.zeros(OBJECTS, bool)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (batch_size, image_size, image_size, 3), dtype=np.uint8)
-    batch_boxes = np.repeat(boxes[None], batch_size, axis=0)
-    labels = np.tile(np.arange(OBJECTS, dtype=np.int32), (batch_size, 1))
+    update, (batch,) = build_update(cfg)
+    assign = build_assigner(cfg)
+    crowd = np.zeros(OBJECTS, bool)
 
     def step():
-        assigned = np.stack([assigner(boxes, crowd).astype(np.int32) for _ in range(batch_size)])
-        batch = TrainBatch(images, assigned, batch_boxes, labels, np.arange(batch_size), [])
-        update([batch], 0.01)
+        assigned = np.stack([assign(boxes, crowd) for boxes in batch.boxes]).astype(np.int32)
+        update([dataclasses.replace(batch, assigned=assigned)], LR)
 
+    network = update.network.network
     cost = count_costs(network, cfg.image_size)["total"]
     facts = {
         "classes": network.num_classes,
@@ -91,9 +74,9 @@ def build_peer(image_size: int, batch_size: int, threads: int):
         min_size=image_size,
         max_size=image_size,
     ).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=4e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, weight_decay=4e-4)
     images = [torch.rand(3, image_size, image_size) for _ in range(batch_size)]
-    boxes = torch.tensor(make_boxes(image_size))
+    boxes = torch.tensor(make_boxes(image_size, image_size))
     targets = [{"boxes": boxes, "labels": torch.arange(OBJECTS)} for _ in range(batch_size)]
 
     def step():
@@ -106,12 +89,25 @@ def build_peer(image_size: int, batch_size: int, threads: int):
     return step, {"parameters": sum(p.numel() for p in model.parameters())}
 
 
-def command(python: str, role: str, image_size: int, batch_size: int, threads: int) -> list[str]:
-    """What starts a process of that role, "ours" or "peer"."""
-    return [python, __file__, "--serve", role, *map(str, (image_size, batch_size, threads))]
+def compare_steps(args: argparse.Namespace) -> dict:
+    """Times of whole steps, beside the peer's if there is one."""
+    sizes = (args.image_size, args.batch_size, args.threads)
+    commands = {"ours": [sys.executable, __file__, "--serve", "ours", *sizes, *args.flags]}
+    if args.peer:
+        commands["peer"] = [args.peer, __file__, "--serve", "peer", *sizes]
+    found = alternate(commands, args.steps)
+    rows = {name: times_row(times, args.batch_size) for name, times in found.items()}
+    names = ("image_size", "batch_size", "steps", "threads", "peer")
+    line = {**{name: getattr(args, name) for name in names}, **rows["ours"]}
+    if args.peer:
+        line["peer"] = {"model": "torchvision retinanet_resnet50_fpn", **rows["peer"]}
+        line["ratio_to_peer"] = {
+            key: round(rows["ours"][key] / rows["peer"][key], 3) for key in COMPARED
+        }
+    return line
 
 
-def shown(found: dict, batch_size: int) -> dict:
+def times_row(found: dict, batch_size: int) -> dict:
     """A worker's times as they are printed."""
     return {
         "step_seconds": round(found["seconds"], 3),
@@ -122,10 +118,19 @@ def shown(found: dict, batch_size: int) -> dict:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def measure_row(row: str, args: argparse.Namespace) -> dict:
+    """A row other than `step`, in this process."""
+    if row == "traffic":
+        return update_parts.traffic(configure_update(args.flags, args.image_size, args.batch_size))
+    if row == "overhead":
+        return run_costs.overhead(args.image_size, args.batch_size, args.steps, args.flags)
+    if row == "memory":
+        return run_costs.memory(args.memory_size, args.batch_size, args.memory_steps, args.flags)
+    return run_costs.save(args.memory_size, args.batch_size, args.flags)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument("--image_size", type=int, default=640)
     parser.add_argument("--batch_size", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5, help="timed steps, after the first")
@@ -136,57 +141,20 @@ def main() -> None:
     parser.add_argument("--memory_size", type=int, default=128, help="pixels; 640 takes an hour")
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parse(parser, argv)
     if args.serve:
-        role, *numbers = args.serve
-        build = {"ours": build_ours, "peer": build_peer}[role]
-        serve(lambda: build(*map(int, numbers)))
+        role, *sizes = args.serve[0], *map(int, args.serve[1:])
+        serve(lambda: build_peer(*sizes) if role == "peer" else build_ours(*sizes, args.flags))
     elif args.row:
-        print_row(args)
+        with contextlib.redirect_stdout(sys.stderr):  # what the run logs
+            row = measure_row(args.row, args)
+        print(json.dumps(row))
     else:
+        given = sys.argv[1:] if argv is None else argv
         for row in args.rows:
-            if row == "step":
-                compare_steps(args)
-            else:  # each in a process of its own
-                command = [sys.executable, __file__, *sys.argv[1:], "--row", row]
-                subprocess.run(command, check=True)
-
-
-def print_row(args: argparse.Namespace) -> None:
-    """Prints a row of run_costs.py as a JSON line."""
-    import run_costs
-    import update_parts
-
-    size = {"image_size": [args.image_size] * 2, "batch_size": args.batch_size}
-    output = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the run logs
-    row = {
-        "traffic": lambda: update_parts.traffic(size),
-        "overhead": lambda: run_costs.overhead(args.image_size, args.batch_size, args.steps),
-        "memory": lambda: run_costs.memory(args.memory_size, args.batch_size, args.memory_steps),
-        "save": lambda: run_costs.save(args.memory_size, args.batch_size),
-    }[args.row]()
-    output.write(json.dumps({"benchmark": f"train_step: {args.row}", **row}) + "\n")
-
-
-def compare_steps(args: argparse.Namespace) -> None:
-    """Prints the times of whole steps, beside the peer's where there is one."""
-    sizes = (args.image_size, args.batch_size, args.threads)
-    commands = {"ours": command(sys.executable, "ours", *sizes)}
-    if args.peer:
-        commands["peer"] = command(args.peer, "peer", *sizes)
-    found = take_turns(commands, args.steps)
-    results = {name: shown(times, args.batch_size) for name, times in found.items()}
-    names = ("image_size", "batch_size", "steps", "threads", "peer")
-    asked = {name: getattr(args, name) for name in names}
-    line = {"benchmark": "train_step", **asked, **results["ours"]}
-    if args.peer:
-        line["peer"] = {"model": "torchvision retinanet_resnet50_fpn", **results["peer"]}
-        keys = ("step_seconds", "cpu_seconds_per_image", "peak_memory_gb", "first_step_seconds")
-        line["ratio_to_peer"] = {
-            key: round(results["ours"][key] / results["peer"][key], 3) for key in keys
-        }
-    print(json.dumps(line))
+            own = row == "step"
+            found = compare_steps(args) if own else result(start(__file__, *given, "--row", row))
+            print_row("train_step" if own else f"train_step: {row}", found)
 
 
 if __name__ == "__main__":

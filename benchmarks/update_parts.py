@@ -2,74 +2,41 @@
 
     python benchmarks/update_parts.py [--steps N] [flags of train.py, --device_target=GPU say]
 
-Prints a JSON line. The first part is also a row of train_step.py: `traffic`. Batches are made
+Prints a JSON line. The counts are also a row of train_step.py: `traffic`. Batches are made
 beforehand, so that the input pipeline has no part in it.
 """
 
-import argparse
-import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-OBJECTS = 20  # G of a batch
+from benchmarks.common import (
+    GIGA,
+    MEGA,
+    configure,
+    make_parser,
+    measure,
+    median_seconds,
+    parse,
+    print_row,
+)
+from benchmarks.updates import LR, build_update
+
 REPEATS = 8  # of the parts
-MEGA, GIGA = 1e6, 1e9
-RATE = 0.01
+WARM_UP = 3  # updates
 
 
-def traffic(keys: dict) -> dict:
-    """Counts of one update; see `count_traffic`."""
-    step, batches = build(keys)
-    step(batches, RATE)
-    return count_traffic(step, batches)
-
-
-def build(keys: dict):
-    """A step of the configuration with these keys, from scratch, and batches for an update."""
-    from src.config.configuration import make_config
+def traffic(cfg) -> dict:
+    """Counts of one update, the second; see `count_traffic`."""
     from src.distributed.join import build_device
 
-    cfg = make_config([({"pretrained": "", **keys}, "benchmark")])
     build_device(cfg)
-    return build_from(cfg)
-
-
-def build_from(cfg):
-    """`build` on the device that is set up already."""
-    from src.training.build import build_step
-
-    from src.detection.anchors import build_anchors
-    from src.models.ssd import build_ssd
-
-    generator = build_anchors(cfg)
-    anchors = generator.boxes(cfg.image_size)
-    network = build_ssd(cfg, generator.anchors_per_cell)
-    step = build_step(cfg, network, anchors)
-    return step, [make_batch(cfg, anchors, seed) for seed in range(cfg.accumulate)]
-
-
-def make_batch(cfg, anchors, seed: int):
-    """A TrainBatch of noise with OBJECTS boxes in each image."""
-    import numpy as np
-
-    from src.data.loader import TrainBatch
-    from src.detection.assign import build_assigner
-
-    rng, n, size = np.random.default_rng(seed), cfg.batch_size, min(cfg.image_size)
-    images = rng.integers(0, 256, (n, *cfg.image_size, 3), dtype=np.uint8)
-    centres = rng.uniform(0.1, 0.9, (n, OBJECTS, 2)) * size
-    halves = rng.uniform(0.03, 0.2, (n, OBJECTS, 2)) * size
-    corners = np.concatenate([centres - halves, centres + halves], axis=-1)
-    boxes = np.clip(corners, 0, size).astype(np.float32)
-    assigner = build_assigner(cfg)
-    assigned = np.stack([assigner(b, np.zeros(OBJECTS, bool)) for b in boxes]).astype(np.int32)
-    labels = rng.integers(0, len(cfg.classes) - 1, (n, OBJECTS)).astype(np.int32)
-    return TrainBatch(images, assigned, boxes, labels, np.arange(n), [])
+    step, batches = build_update(cfg)
+    step(batches, LR)
+    return count_traffic(step, batches)
 
 
 def count_traffic(step, batches) -> dict:
@@ -96,7 +63,7 @@ def count_traffic(step, batches) -> dict:
 
     ms.Tensor.__init__, ms.Tensor.asnumpy = counting_construct, counting_read
     try:
-        step(batches, RATE)
+        step(batches, LR)
     finally:
         ms.Tensor.__init__, ms.Tensor.asnumpy = construct, read
     return {
@@ -126,31 +93,18 @@ def time_parts(step, batches, steps: int) -> dict[str, float]:
     import mindspore as ms
 
     one, none = ms.Tensor(1, ms.float32), ms.Tensor(0, ms.float32)
-    for _ in range(3):
-        step(batches, RATE)
-    whole = [seconds(lambda: step(batches, RATE)) for _ in range(steps)]
+    for _ in range(WARM_UP):
+        step(batches, LR)
+    whole = median_seconds(lambda: step(batches, LR), steps)
     losses, _, gradients = step._gradients(batches)
     losses[-1].asnumpy()
     parts = {
         "gradients_called": lambda: step._gradients(batches),
         "gradients": lambda: step._gradients(batches)[0][-1].asnumpy(),
-        "readout": lambda: step.readout(losses[0], *gradients).asnumpy(),
+        "readout": lambda: step.sums.readout(losses[0], *gradients).asnumpy(),
         "update": lambda: step.update(none, one, one, *gradients).asnumpy(),
     }
-    row = {name: median(work) for name, work in parts.items()}
-    return {"whole": statistics.median(whole), **row}
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of a call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def median(work: Callable[[], object]) -> float:
-    """Median wall time of REPEATS calls."""
-    return statistics.median(seconds(work) for _ in range(REPEATS))
+    return {"whole": whole, **{n: median_seconds(work, REPEATS) for n, work in parts.items()}}
 
 
 def time_evaluation(cfg, network) -> dict[str, float]:
@@ -169,29 +123,33 @@ def time_evaluation(cfg, network) -> dict[str, float]:
     }
     row = {}
     for name, model in models.items():
-        model.forward(images)
-        row[name] = median(lambda model=model: model.forward(images))
+        model.forward(images)  # compiles
+        row[name] = median_seconds(lambda model=model: model.forward(images), REPEATS)
     return row
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--steps", type=int, default=24, help="timed updates")
-    args, flags = parser.parse_known_args()
-    from src.config.command_line import parse_args
-    from src.distributed.join import build_device
-
-    cfg = parse_args(__doc__, ["--pretrained=", *flags])
-    build_device(cfg)
+def card_gigabytes(target: str) -> float:
+    """Most memory of a card that was ever allocated; 0 on a CPU."""
     import mindspore as ms
 
-    step, batches = build_from(cfg)
-    first = seconds(lambda: step(batches, RATE))
-    row = {"flags": flags, "first_update": first, **time_parts(step, batches, args.steps)}
-    row["peak_gb"] = ms.runtime.max_memory_allocated() / GIGA if cfg.device_target != "CPU" else 0
+    return ms.runtime.max_memory_allocated() / GIGA if target != "CPU" else 0
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--steps", type=int, default=24, help="timed updates")
+    args = parse(parser, argv)
+    from src.distributed.join import build_device
+
+    cfg = configure(args.flags, pretrained="")
+    build_device(cfg)
+    step, batches = build_update(cfg)
+    row = {"flags": args.flags, "first_update": measure(lambda: step(batches, LR))[0]}
+    row.update(time_parts(step, batches, args.steps))
+    row["peak_gb"] = card_gigabytes(cfg.device_target)
     row.update(count_traffic(step, batches))
     row["evaluation"] = time_evaluation(cfg, step.network.network)
-    print(json.dumps({"benchmark": "update_parts", **row}))
+    print_row("update_parts", row)
 
 
 if __name__ == "__main__":

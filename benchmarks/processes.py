@@ -1,7 +1,4 @@
-"""Work of several kinds, each in a process of its own, done turn about.
-
-So a change in the machine's speed meets all of them, and each has a peak memory of its own.
-"""
+"""Work in processes of its own: each has a peak memory of its own, and several can alternate."""
 
 import json
 import os
@@ -10,11 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-GIGA = 1e9
+from benchmarks.common import GIGA, measure, peak_bytes
 
-Make = Callable[[], tuple[Callable[[], None], dict]]  # gives one piece of work, and facts about it
+Make = Callable[[], tuple[Callable[[], object], dict]]  # gives a piece of work, and facts about it
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen:
+    """Starts a script that prints a JSON line last."""
+    command = [sys.executable, script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def result(process: subprocess.Popen) -> dict:
+    """The JSON line that the process printed last; RuntimeError if it failed."""
+    output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{process.args[1:]} ended with status {process.returncode}")
+    return json.loads(output.splitlines()[-1])
 
 
 def serve(make: Make) -> None:
@@ -23,13 +33,9 @@ def serve(make: Make) -> None:
     os.dup2(2, 1)  # what the libraries print must not mix with the answers
     work, facts = make()
     for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        times = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-        # ru_maxrss can hold the parent's peak from before exec, VmHWM cannot
-        status = Path("/proc/self/status").read_text()
-        peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
-        answers.write(json.dumps({**times, "peak_bytes": peak, "facts": facts}) + "\n")
+        wall, cpu = measure(work)
+        answer = {"wall": wall, "cpu": cpu, "peak_bytes": peak_bytes(), "facts": facts}
+        answers.write(json.dumps(answer) + "\n")
 
 
 class Worker:
@@ -39,16 +45,19 @@ class Worker:
         command: that starts it.
     """
 
-    def __init__(self, command: Sequence[str]):
+    def __init__(self, command: Sequence[object]):
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
-            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.answers: list[dict] = []
         self.first_seconds = 0.0
 
-    def work(self) -> None:
-        """Lets the process work once; RuntimeError if it has died."""
+    def work(self) -> dict:
+        """Lets the process work once; the times of that. RuntimeError if it has died."""
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -57,11 +66,13 @@ class Worker:
         self.answers.append(json.loads(line))
         if len(self.answers) == 1:
             self.first_seconds = time.perf_counter() - self.started
+        return self.answers[-1]
 
     def close(self) -> dict:
         """Ends the process; gives medians over all times but the first, and the peak memory."""
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
         timed = self.answers[1:]
         return {
             "seconds": statistics.median(answer["wall"] for answer in timed),
@@ -72,10 +83,11 @@ class Worker:
         }
 
 
-def take_turns(commands: dict[str, Sequence[str]], times: int) -> dict[str, dict]:
-    """Starts each and lets it work once, then all of them turn about; what `close` says of each.
+def alternate(commands: dict[str, Sequence[object]], times: int) -> dict[str, dict]:
+    """What `close` gives for each command, after `times` rounds in which each works once.
 
-    The first time one after the other, so that each has the machine to itself when it starts.
+    Alternating, they meet the same changes of the machine's speed. Each works once more before, as
+    soon as it is started, so that it has the machine to itself while it compiles.
     """
     workers: dict[str, Worker] = {}
     for name, command in commands.items():
