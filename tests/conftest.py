@@ -17,6 +17,7 @@ sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's ca
 LONGEST = (
     "test_distributed.py", "test_trainer.py", "test_ranks.py", "test_train_command.py",
     "test_export.py", "test_resume.py", "test_eval_command.py", "test_gpu.py",
+    "test_benchmarks.py", "test_scaling.py",
 )  # fmt: skip
 DEMO_RECIPE = REPOSITORY / "config" / "ssd_resnet50_fpn_demo.yaml"
 

@@ -1,0 +1,290 @@
+"""Every script and row of benchmarks/ at toy size: what it prints, and relations that must hold.
+
+Those of scaling.py are in test_scaling.py.
+
+The peers' own code, torchvision's, is not run: PyTorch is not among the requirements. In its place
+`peer` answers as it would, so that what our side does with a peer's answers is tested.
+"""
+
+import json
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from benchmarks import (
+    annotations,
+    assign,
+    evaluation,
+    inference,
+    input_pipeline,
+    postprocess,
+    run_costs,
+    start,
+    train_step,
+    update_parts,
+)
+from benchmarks.updates import build_update, make_boxes
+from src.models.layers import statistics
+from tests.conftest import REPOSITORY
+from tests.printed_rows import NETWORK, read_rows
+
+SIZE = "--image_size=[64,64]"
+ANCHORS = 516  # at 64 px: six at each cell of the levels of 8, 4, 2, 1 and 1 cells a side
+PEER = """#!{python}
+import shutil, sys
+sys.path.insert(0, {repository!r})
+from benchmarks.processes import serve
+if "--prepare" in sys.argv:
+    shutil.copy({network!r}, sys.argv[sys.argv.index("peer") + 1] + "/peer.onnx")
+else:
+    serve(lambda: (lambda: sum(range(10**6)), {{"parameters": 34, "images": 8}}))
+"""
+
+
+@pytest.fixture
+def peer(tmp_path) -> str:
+    """An interpreter that answers as one with torchvision does, whatever it is to run."""
+    image = helper.make_tensor_value_info("image0", TensorProto.FLOAT, [3, 64, 64])
+    output = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [3, 64, 64])
+    node = helper.make_node("Identity", ["image0"], ["boxes"])
+    graph = helper.make_graph([node], "peer", [image], [output])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "peer.onnx")
+    path = tmp_path / "python"
+    network = str(tmp_path / "peer.onnx")
+    path.write_text(PEER.format(python=sys.executable, repository=str(REPOSITORY), network=network))
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def run(capsys):
+    """A function that runs a script's main here and gives the rows that it prints."""
+
+    def run(script, *arguments: str) -> dict[str, dict]:
+        capsys.readouterr()
+        script.main(list(arguments))
+        return read_rows(capsys.readouterr().out)
+
+    return run
+
+
+def test_annotations(run, tmp_path):
+    folder = f"--folder={tmp_path / 'data'}"
+    row = run(annotations, folder, "--images=50", "--boxes=200")["annotations"]
+    assert (row["first"]["parsed"], row["cached"]["parsed"]) == (1, 0)
+    assert (row["ranks"]["number"], row["ranks"]["parsed"]) == (4, 1)
+    assert {row[name]["images"] for name in ("first", "cached", "pycocotools")} == {50}
+    assert min(row["first"]["resident_mb"], row["first"]["peak_mb"], row["json_mb"]) >= 0
+    assert row["ranks"]["seconds"] > 0
+    written = json.loads((tmp_path / "data/annotations/instances_train2017.json").read_text())
+    assert (len(written["annotations"]), len(written["categories"])) == (200, 80)
+
+
+def test_assign(run):
+    row = run(assign, "--image_size=64", "--repeats=3")["assign"]
+    assert (row["anchors"], row["objects"]) == (ANCHORS, 7)
+    assert 7 <= row["positives"] < ANCHORS
+    assert 0 < row["min_ms"] <= row["median_ms"] <= row["max_ms"]
+
+
+def test_input_pipeline(run, peer):
+    row = run(input_pipeline, "--repeats=1", "--images=16", "--image_size=64", f"--peer={peer}")
+    row = row["input_pipeline"]
+    # an image, its anchors' objects, and boxes and labels of 7 objects
+    assert row["bytes_shipped_per_image"] == pytest.approx(64 * 64 * 3 + 4 * ANCHORS, rel=0.02)
+    assert 80_000 < row["mean_file_bytes"] < 120_000
+    assert {"read_and_decode", "min_iou_crop", "resize", "photometric", "assign_7_objects"} <= set(
+        row["stage_milliseconds"]
+    )
+    speeds = ("images_per_core_second", "images_per_core_second_ssd_expand",
+              "images_per_second_one_worker", "images_per_second_two_workers",
+              "peer_images_per_core_second")  # fmt: skip
+    assert min(row[speed] for speed in speeds) > 0
+    low, high = row["second_core_range"]
+    assert low <= row["second_core"] <= high
+    ratio = row["images_per_core_second"] / row["peer_images_per_core_second"]
+    assert row["ssd_over_peer"] == pytest.approx(ratio, rel=0.05, abs=0.01)
+
+
+def test_postprocess(run):
+    rows = run(postprocess, "--repeats=1", "--cases=3", "--image_size=64")
+    times, found = (rows["postprocess"][key] for key in ("median_and_max_ms", "detections"))
+    kinds = ("nothing", "300 above", "1,000 above", "10,000 above", "all above", "equal")
+    assert list(times) == [f"{how}, {kind}" for how in ("hard", "soft") for kind in kinds]
+    assert all(0 < median <= largest for median, largest in times.values())
+    assert {name: count for name, count in found.items() if count != 100} == {
+        "hard, nothing": 0,
+        "soft, nothing": 0,
+    }
+    row = rows["postprocess suppression"]
+    assert (row["boxes"], row["cases"], row["that_differ"]) == (1000, 3, 0)
+    assert set(row["median_ms"]) == {"opencv", "all kept", "100 kept"}
+
+
+def test_evaluation_metric(run):
+    row = run(evaluation, "--rows", "metric", "--rounds=1", "--metric_images=20")
+    row = row["evaluation metric"]
+    assert (row["images"], row["detections"]) == (20, 2000)
+    assert 0.05 < row["faster"]["AP"] < 0.95
+    assert row["faster"]["AP"] == pytest.approx(row["pycocotools"]["AP"], abs=1e-12)
+    assert min(row[name]["peak_gb"] for name in ("faster", "pycocotools")) > 0.01
+
+
+@pytest.mark.slow
+def test_evaluation_detection(run):
+    rows = run(evaluation, "--rows", "whole", "tta", "--rounds=1", "--images=4", SIZE,
+               "--num_workers=1", *NETWORK)  # fmt: skip
+    row = rows["evaluation whole"]
+    assert row["images_per_s"] > 0
+    assert set(row["waited_for_percent"]) == {"reading", "network", "post-processing"}
+    assert 0 < sum(row["waited_for_percent"].values()) <= 100.5
+    assert set(row["cpu_ms_an_image"]) == {"all", "reading", "post-processing"}
+    assert row["cpu_not_network_percent"] > 0
+    row = rows["evaluation tta"]
+    assert row["times_as_long"]["none"] == 1
+    for name in ("flip", "scales"):
+        ratio = row["images_per_s"]["none"] / row["images_per_s"][name]
+        assert row["times_as_long"][name] == pytest.approx(ratio, rel=0.02, abs=0.01)
+
+
+@pytest.mark.slow
+def test_evaluation_memory(run):
+    row = run(evaluation, "--rows", "memory", "--memory_images", "2", "6")["evaluation memory"]
+    few, many = row["peak_mb"]["2"], row["peak_mb"]["6"]
+    assert min(few, many) > 100
+    assert row["kb_an_image"] == pytest.approx((many - few) / 4 * 1000, abs=0.1)
+
+
+@pytest.mark.slow
+def test_inference(run, peer):
+    row = run(inference, "--image_size=64", "--batches=1", "--rounds=1", f"--peer={peer}",
+              *NETWORK)["inference"]  # fmt: skip
+    assert (row["image_size"], row["batch"]) == (64, 1)
+    for role in (*inference.OURS, *inference.PEERS):
+        assert row[role]["ms_an_image"] >= 0
+        assert row[role]["peak_gb"] > 0
+    for role in ("mindir", "onnx", "onnx_plain"):
+        assert row[role]["file_mb"] > 30  # the weights of a ResNet18
+    assert min(row["onnx_to_torchvision"], row["onnx_to_torchvision_onnx"]) > 0
+
+
+@pytest.mark.slow
+def test_start(run):
+    flags = ["--pairs=1", "--images=8", SIZE, "--batch_size=2", "--eval_batch_size=2",
+             "--anchor_size=2", "--num_workers=1", *NETWORK]  # fmt: skip
+    row = run(start, *flags)["start"]
+    assert row["first_seconds"] > row["second_seconds"] > 0  # which does not compile
+    assert row["ratio"] == pytest.approx(row["first_seconds"] / row["second_seconds"], rel=0.1)
+
+
+@pytest.mark.slow
+def test_train_step(run, peer):
+    row = run(train_step, "--rows", "step", "--image_size=64", "--batch_size=1", "--steps=1",
+              f"--peer={peer}", *NETWORK)["train_step"]  # fmt: skip
+    assert (row["image_size"], row["batch_size"], row["classes"]) == (64, 1, 80)
+    assert 11e6 < row["parameters"] < 12e6  # a ResNet18's, nearly
+    assert row["forward_gflops_per_image"] > 0
+    assert row["first_step_seconds"] > row["step_seconds"] > 0  # it compiles
+    assert row["peer"]["parameters"] == 34
+    assert row["ratio_to_peer"]["peak_memory_gb"] == pytest.approx(
+        row["peak_memory_gb"] / row["peer"]["peak_memory_gb"], rel=0.01
+    )
+
+
+def test_boxes_of_a_training_image():
+    boxes = make_boxes(64, 128)
+    assert boxes.shape == (7, 4)
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= [128, 64]).all()
+    sides = boxes[:, 2:] - boxes[:, :2]
+    np.testing.assert_allclose(sides[[0, -1]], [[12.8, 6.4], [84.48, 42.24]], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_costs_of_a_run(shapes):
+    flags = [*NETWORK, "--num_workers=1", "--anchor_size=2"]
+    with run_costs.running_trainer(64, 1, flags, profile=True) as trainer:
+        overhead = run_costs.compare_with_bare(trainer, steps=2)
+        done = trainer.step
+        memory = run_costs.watch_memory(trainer, steps=3)
+        assert (done, trainer.step) == (4, 7)  # two to warm up
+        saving = run_costs.time_saving(trainer)
+    assert overhead["bare_step_seconds"] > 0
+    assert min(overhead["norm_seconds"], overhead["hooks_seconds"]) > 0
+    added = sum(overhead[key] for key in ("norm_seconds", "scaling_averages_and_backup_seconds",
+                                          "hooks_seconds"))  # fmt: skip
+    ratio = added / overhead["bare_step_seconds"]
+    assert overhead["overhead"] == pytest.approx(ratio, rel=0.1, abs=0.01)
+    assert memory["early_gb"] > 0.1 and memory["late_gb"] > 0.1
+    growth = 1000 * (memory["late_gb"] - memory["early_gb"]) / 2 * 100
+    assert memory["growth_mb_per_100_steps"] == pytest.approx(growth, abs=51)
+    assert saving["weights"]["seconds"] > 0 and saving["all"]["seconds"] > 0
+    # beside the weights their averages and the momentum of each
+    ratio = saving["all"]["megabytes"] / saving["weights"]["megabytes"]
+    assert ratio == pytest.approx(3, abs=0.05)
+
+
+@pytest.mark.slow
+def test_rows_in_processes_of_their_own(run):
+    rows = run(train_step, "--rows", "save", "traffic", "--memory_size=64", "--image_size=64",
+               "--batch_size=1", "--num_workers=1", *NETWORK)  # fmt: skip
+    assert set(rows["train_step: save"]) == {"weights", "all"}
+    row = rows["train_step: traffic"]
+    assert (row["copied_mb"], row["waits"], row["messages"]) == (0, 1, 1)
+    assert row["summed_tensors"] > 100  # gradients and statistics of norms
+
+
+@pytest.mark.parametrize("row, function", [
+    ("overhead", "compare_with_bare"), ("memory", "watch_memory"), ("save", "time_saving"),
+])  # fmt: skip
+def test_rows_of_a_trainer(row, function, capsys, monkeypatch):
+    """How rows get their arguments; test_costs_of_a_run has their figures."""
+    trainers = []
+
+    @contextmanager
+    def running_trainer(*arguments, **_):
+        trainers.append(arguments)
+        print("a line of the log")
+        yield "trainer"
+
+    monkeypatch.setattr(run_costs, "running_trainer", running_trainer)
+    monkeypatch.setattr(run_costs, function, lambda trainer, *steps: {"found": [trainer, *steps]})
+    sizes = ["--image_size=64", "--memory_size=96", "--batch_size=3"]
+    train_step.main(["--row", row, *sizes, "--steps=4", "--memory_steps=5", "--lr=1"])
+    printed = json.loads(capsys.readouterr().out)
+    assert trainers == [(64 if row == "overhead" else 96, 3, ["--lr=1"])]
+    steps = {"overhead": [4], "memory": [5], "save": []}
+    assert printed["found"] == ["trainer", *steps[row]]
+
+
+@pytest.mark.slow
+def test_update_parts(run, monkeypatch):
+    """An update reads once and copies no batch."""
+    steps = []
+
+    def remember(cfg):
+        step, batches = build_update(cfg)
+        steps.append(step)
+        return step, batches
+
+    monkeypatch.setattr(update_parts, "build_update", remember)
+    flags = [SIZE, "--batch_size=2", "--accumulate=2", "--candidates=50", *NETWORK]
+    row = run(update_parts, "--steps=1", *flags)["update_parts"]
+    assert row["flags"] == flags
+    assert (row["copied_mb"], row["waits"], row["messages"]) == (0, 1, 1)
+    weights = steps[0].update.optimizer.parameters
+    assert row["summed_tensors"] == 1 + len(weights) + len(statistics(steps[0].network))
+    assert row["peak_gb"] == 0  # of a card
+    assert row["first_update"] > row["whole"] > 0
+    assert min(row[part] for part in ("gradients_called", "gradients", "readout", "update")) > 0
+    assert min(row["evaluation"][name] for name in ("candidates", "all_outputs")) > 0
+
+
+def test_memory_of_a_card(monkeypatch):
+    monkeypatch.setattr("mindspore.runtime.max_memory_allocated", lambda: 17_900_000_000)
+    assert update_parts.card_gigabytes("GPU") == 17.9
+    assert update_parts.card_gigabytes("CPU") == 0
