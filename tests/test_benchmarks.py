@@ -7,6 +7,7 @@ The peers' own code, torchvision's, is not run: PyTorch is not among the require
 """
 
 import json
+import subprocess
 import sys
 from contextlib import contextmanager
 
@@ -32,6 +33,9 @@ from src.models.layers import statistics
 from tests.conftest import REPOSITORY
 from tests.printed_rows import NETWORK, read_rows
 
+SCRIPTS = sorted(
+    path.name for path in (REPOSITORY / "benchmarks").glob("*.py") if "__main__" in path.read_text()
+)
 SIZE = "--image_size=[64,64]"
 ANCHORS = 516  # at 64 px: six at each cell of the levels of 8, 4, 2, 1 and 1 cells a side
 PEER = """#!{python}
@@ -71,6 +75,15 @@ def run(capsys):
         return read_rows(capsys.readouterr().out)
 
     return run
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_of_a_script(name):
+    """As a user starts it, without the repository in the path."""
+    command = [sys.executable, f"benchmarks/{name}", "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    first_line = (REPOSITORY / "benchmarks" / name).read_text().split("\n")[0]
+    assert first_line.strip('"') in done.stdout
 
 
 def test_annotations(run, tmp_path):
