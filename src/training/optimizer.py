@@ -1,8 +1,8 @@
 """Optimizers as cells that take the learning rate with each update.
 
-MindSpore's nn.Momentum and nn.AdamWeightDecay are marked for removal and keep the whole schedule
-among their parameters; the latter also leaves out Adam's bias correction. These are thin cells over
-fused kernels.
+MindSpore's nn.Momentum and nn.AdamWeightDecay are deprecated and keep the whole schedule among
+their parameters; the latter also lacks Adam's bias correction. These are thin cells over fused
+kernels.
 """
 
 from collections.abc import Sequence
@@ -57,14 +57,14 @@ def _adamw_update(
 
 def is_decayed(parameter: ms.Parameter) -> bool:
     """Whether weight decay applies: to convolution weights, not to norms and biases."""
-    return parameter.ndim == 4
+    return parameter.ndim > 1
 
 
 class Momentum(nn.Cell):
     """SGD with momentum: v = momentum * v + g + decay * p; p = p - lr * v.
 
     Args:
-        parameters: what is trained.
+        parameters: to train.
         momentum: share of the old velocity that stays.
         weight_decay: L2 coefficient of the convolution weights.
     """
@@ -80,7 +80,7 @@ class Momentum(nn.Cell):
         self.map = ops.HyperMap()
 
     def construct(self, gradients, lr):
-        """One update with gradients as the parameters and lr a float32 scalar."""
+        """One update; gradients in the order of the parameters, lr a float32 scalar."""
         # decay first, for all: MindSpore's GPU pass joins the updates into one kernel, and finds a
         # cycle where a parameter is read between two of them
         decay = ops.partial(add_decay, self.weight_decay)
@@ -93,9 +93,9 @@ class AdamW(nn.Cell):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019), bias correction included.
 
     Args:
-        parameters: what is trained.
-        betas: decay of the first and the second moment; in a run of a few hundred updates a second
-            one of 0.999 remembers the large gradients of the start for too long.
+        parameters: to train.
+        betas: decay of the first and the second moment; in a run of a few hundred updates 0.999 for
+            the second keeps the large gradients of the start for too long.
         weight_decay: coefficient of the convolution weights, applied as lr * decay * p.
     """
 
@@ -120,7 +120,7 @@ class AdamW(nn.Cell):
         self.map = ops.HyperMap()
 
     def construct(self, gradients, lr):
-        """One update with gradients as the parameters and lr a float32 scalar."""
+        """One update; gradients in the order of the parameters, lr a float32 scalar."""
         power1 = self.beta_powers[0] * self.betas[0]
         power2 = self.beta_powers[1] * self.betas[1]
         update = ops.partial(
