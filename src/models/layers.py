@@ -15,16 +15,18 @@ def conv(
     kernel: int,
     *,
     stride: int = 1,
+    groups: int = 1,
     padding: str = "same",
     bias: bool = False,
 ) -> nn.Conv2d:
     """Convolution whose output side is ceil(input side / stride) under both paddings.
 
     Args:
+        groups: of channels that are convolved apart; in_channels for a depthwise convolution.
         padding: "same" pads as TensorFlow does (the odd pixel goes right and below), "symmetric"
             pads kernel // 2 on every side as PyTorch does. They differ only where stride > 1.
 
-    Weights start at zero: the network's `initialize` draws them.
+    Weights start at zero: `ssd.initialize` draws them.
     """
     if padding not in ("same", "symmetric"):
         raise ValueError(f"padding is {padding!r}; expected 'same' or 'symmetric'")
@@ -36,6 +38,7 @@ def conv(
         out_channels,
         kernel,
         stride=stride,
+        group=groups,
         has_bias=bias,
         weight_init="zeros",
         bias_init="zeros",
@@ -48,6 +51,16 @@ def norm(channels: int, momentum: float) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=NORM_EPSILON, momentum=momentum)
 
 
+def is_norm(cell: nn.Cell) -> bool:
+    """Whether a cell normalises: float32 in every network, and what `freeze_norms` freezes."""
+    return isinstance(cell, (nn.BatchNorm2d, nn.GroupNorm))
+
+
+def has_statistics(cell: nn.Cell) -> bool:
+    """Whether a norm keeps moving averages, so that it is a constant scale and shift in use."""
+    return isinstance(cell, nn.BatchNorm2d)
+
+
 class ConvNorm(nn.Cell):
     """Convolution without bias, batch normalisation and, where given, an activation."""
 
@@ -58,11 +71,15 @@ class ConvNorm(nn.Cell):
         kernel: int,
         *,
         stride: int = 1,
+        groups: int = 1,
+        padding: str = "same",
         norm_momentum: float,
         activation: Optional[nn.Cell] = None,
     ):
         super().__init__()
-        self.conv = conv(in_channels, out_channels, kernel, stride=stride)
+        self.conv = conv(
+            in_channels, out_channels, kernel, stride=stride, groups=groups, padding=padding
+        )
         self.norm = norm(out_channels, norm_momentum)
         self.activation = activation
 
@@ -85,37 +102,36 @@ def freeze(cells: Iterable[nn.Cell], *, norms_only: bool = False) -> None:
     """Keeps cells as they are: no parameter is trained, norms use and keep their statistics.
 
     Args:
-        cells: with all that is in them.
-        norms_only: whether only the batch norms among them are meant.
+        cells: with all cells inside them.
+        norms_only: freeze only the norms among them.
     """
     for cell in cells:
         for _, inner in cell.cells_and_names():
-            is_norm = isinstance(inner, nn.BatchNorm2d)
-            if is_norm:
+            if has_statistics(inner):
                 inner.use_batch_statistics = False
-            if is_norm or not norms_only:
+            if is_norm(inner) or not norms_only:
                 for parameter in inner.get_parameters(expand=False):
                     parameter.requires_grad = False
 
 
 def statistics(network: nn.Cell) -> list[ms.Parameter]:
     """Moving means and variances of the batch norms that are not frozen."""
-    norms = [cell for _, cell in network.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
+    norms = [cell for _, cell in network.cells_and_names() if has_statistics(cell)]
     live = [cell for cell in norms if cell.use_batch_statistics is not False]
     return [p for cell in live for p in (cell.moving_mean, cell.moving_variance)]
 
 
 def use_float16(network: nn.Cell) -> None:
-    """Lets a network calculate in float16; batch norms and stored weights stay in float32.
+    """Lets a network calculate in float16; norms and stored weights stay in float32.
 
-    Cells without parts are told to; what others do follows from their inputs. A cell that is told
-    so also has its constants cast, but not the tensors that they meet.
+    Only cells without inner cells are set: what others compute follows from their inputs, and
+    `to_float` on them would also cast their constants, but not the tensors these are used with.
 
     MindSpore's GPU kernels take norms in float16 too, with fewer changes of layout, but on an H200
     with cuDNN 8.9 their backward pass gave gradients 8 to 50 times too large (docs/gpu.md).
     """
     for _, cell in network.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d):
+        if is_norm(cell):
             cell.to_float(ms.float32)
         elif not cell.cells():
             cell.to_float(ms.float16)

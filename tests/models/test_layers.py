@@ -5,8 +5,9 @@ import math
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import nn
 
-from src.models.layers import conv, upsample2x
+from src.models.layers import conv, freeze, norm, statistics, upsample2x, use_float16
 from src.models.resnet import MaxPool3x3
 
 
@@ -68,3 +69,14 @@ def test_upsampling_repeats_pixels():
     image = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
     found = upsample2x(ms.Tensor(image)).asnumpy()
     np.testing.assert_array_equal(found, image.repeat(2, axis=2).repeat(2, axis=3))
+
+
+def test_group_norms_are_frozen_as_norms_and_stay_in_float32():
+    cells = nn.SequentialCell([conv(3, 4, 1), nn.GroupNorm(2, 4), conv(4, 4, 1), norm(4, 0.9)])
+    assert statistics(cells) == [cells[3].moving_mean, cells[3].moving_variance]
+    freeze([cells], norms_only=True)
+    trained = [parameter.name for parameter in cells.trainable_params()]
+    assert trained == [cells[0].weight.name, cells[2].weight.name]
+    assert statistics(cells) == []
+    use_float16(cells)
+    assert [cell.get_flags()["fp16"] for cell in cells] == [True, False, True, False]
