@@ -22,12 +22,15 @@ def needed(card: int, keys: Mapping) -> dict:
     """Bytes that an update takes by estimate, and flags that lower it where the card is smaller."""
     from src.config.configuration import make_config
     from src.detection.anchors import build_anchors
-    from src.models.card_memory import estimate_training_memory, options_of, way_on
+    from src.models.card_memory import estimate_training_memory, options_of, smaller_update
+    from src.models.ssd import build_ssd
 
     cfg = make_config([(keys, "src.doctor.memory")])
-    options = options_of(cfg, build_anchors(cfg).anchors_per_cell)
-    total = sum(estimate_training_memory(**options).values())
-    return {"bytes": total, "way_on": way_on(card, **options) if total > card else ""}
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
+    options = options_of(cfg)
+    total = sum(estimate_training_memory(network, **options).values())
+    way_on = smaller_update(card, network, **options) if total > card else ""
+    return {"bytes": total, "way_on": way_on}
 
 
 def check_memory(card: int, found: Optional[Mapping]) -> Finding:

@@ -1,9 +1,10 @@
 """Feature pyramid (Lin et al., 2017) with two further levels, as RetinaNet and TF's SSD use it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mindspore import nn
 
+from src.models.costs import LayerCost, Size, conv_cost, tensor_cost
 from src.models.layers import ConvNorm, upsample2x
 
 
@@ -16,7 +17,7 @@ class FPN(nn.Cell):
 
     Args:
         in_channels: channels of C3, C4 and C5.
-        channels: channels of every level that comes out.
+        channels: channels of P3..P7.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
     """
 
@@ -37,7 +38,7 @@ class FPN(nn.Cell):
         self.relu = nn.ReLU()
 
     def construct(self, c3, c4, c5):
-        """C levels of sides S/8, S/16, S/32 -> P3..P7 of sides S/8 .. ceil(S/128)."""
+        """C3 (N,c3,H/8,W/8) .. C5 -> P3 (N,C,H/8,W/8) .. P7 (N,C,ceil(H/128),ceil(W/128))."""
         m5 = self.laterals[2](c5)
         m4 = self.laterals[1](c4) + upsample2x(m5)
         m3 = self.laterals[0](c3) + upsample2x(m4)
@@ -45,3 +46,17 @@ class FPN(nn.Cell):
         p6 = self.extras[0](self.relu(p5))
         p7 = self.extras[1](self.relu(p6))
         return self.outputs[0](m3), self.outputs[1](m4), p5, p6, p7
+
+    def costs(self, sizes: Sequence[Size]) -> Iterator[LayerCost]:
+        """Costs of the layers on C3..C5 of these sizes.
+
+        A level and the sum before it are kept as inputs of convolutions.
+        """
+        for lateral, output, size in zip(self.laterals, self.outputs, sizes):
+            yield conv_cost(lateral.conv, size, kept=1)[0]
+            yield conv_cost(output.conv, size, kept=1)[0]
+        size = sizes[-1]
+        for extra in self.extras:
+            yield tensor_cost(extra.conv.in_channels, size)  # ReLU of the level below
+            cost, size = conv_cost(extra.conv, size, kept=1)
+            yield cost

@@ -1,15 +1,18 @@
-"""Prediction heads: one set of convolutions for all levels, batch normalisation of its own each."""
+"""Prediction heads: convolutions shared by all levels, batch norms for each level."""
+
+from collections.abc import Iterator, Sequence
 
 from mindspore import nn, ops
 
+from src.models.costs import RELU6, LayerCost, Size, conv_cost
 from src.models.layers import conv, norm
 
 
 class Head(nn.Cell):
     """A tower of convolutions at each level of the pyramid, and one predictor.
 
-    A subclass gives `tower(level, x)`, (N,C,H,W) to (N,C,H,W), and last of its cells `predictor`:
-    weights are drawn in their order.
+    A subclass has a method `tower(level, x)`, (N,C,H,W) to (N,C,H,W), and a cell `predictor`, which
+    it defines last: weights are drawn in the order of definition.
 
     Args:
         outputs: numbers predicted per anchor.
@@ -24,7 +27,7 @@ class Head(nn.Cell):
         """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the anchors."""
         predictions = ()
         for level, x in enumerate(features):
-            x = self.predictor(self.tower(level, x)).transpose(0, 2, 3, 1)  # (N,H,W,boxes*outputs)
+            x = self.predictor(self.tower(level, x)).transpose(0, 2, 3, 1)  # (N,H,W,B*outputs)
             predictions += (x.reshape(x.shape[0], -1, self.outputs),)
         return ops.concat(predictions, axis=1)  # (N,A,outputs)
 
@@ -32,7 +35,7 @@ class Head(nn.Cell):
 class SharedHead(Head):
     """A tower of 3x3 convolutions and one predictor, their weights shared over the levels.
 
-    Statistics differ from level to level, so each level has batch norms of its own, as in TF's
+    Statistics differ from level to level, so each level has its own batch norms, as in TF's
     weight-shared convolutional box predictor.
 
     Args:
@@ -69,3 +72,10 @@ class SharedHead(Head):
         for index in range(self.depth):
             x = self.relu6(self.norms[level][index](self.convs[index](x)))
         return x
+
+    def costs(self, sizes: Sequence[Size]) -> Iterator[LayerCost]:
+        """Costs of the layers over levels of these sizes."""
+        for size in sizes:
+            for layer in self.convs:
+                yield conv_cost(layer, size, kept=RELU6)[0]
+            yield conv_cost(self.predictor, size, kept=0, has_norm=False)[0]

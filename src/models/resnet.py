@@ -4,16 +4,33 @@ Parameters carry MindSpore's names (`conv1.weight`, `layer1.0.down_sample_layer.
 so its published checkpoints load without renaming.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mindspore import nn, ops
 
+from src.models.backbone import Backbone
+from src.models.costs import PLAIN, RELU, LayerCost, Size, conv_cost, halved, tensor_cost
 from src.models.layers import conv, norm
 
 STAGE_CHANNELS = (64, 128, 256, 512)  # inner width of layer1..layer4
 
 
-class BasicBlock(nn.Cell):
+class ResidualBlock(nn.Cell):
+    """A block whose convolutions are `conv1`, `conv2`, ..., beside `down_sample_layer`."""
+
+    def costs(self, size: Size) -> tuple[list[LayerCost], Size]:
+        """Costs of the layers on an input of (height, width), and the size of the output."""
+        found, side = [], size
+        for name in ("conv1", "conv2", "conv3"):
+            if hasattr(self, name):
+                cost, side = conv_cost(getattr(self, name), side, kept=RELU)
+                found.append(cost)
+        if not isinstance(self.down_sample_layer, nn.Identity):
+            found.append(conv_cost(self.down_sample_layer[0], size, kept=PLAIN)[0])
+        return found, side
+
+
+class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions: the block of ResNet-18 and ResNet-34."""
 
     expansion = 1
@@ -38,7 +55,7 @@ class BasicBlock(nn.Cell):
         return self.relu(y + self.down_sample_layer(x))
 
 
-class BottleneckBlock(nn.Cell):
+class BottleneckBlock(ResidualBlock):
     """1x1, 3x3, 1x1 convolutions: the block of ResNet-50 and deeper."""
 
     expansion = 4
@@ -84,22 +101,24 @@ class MaxPool3x3(nn.Cell):
 
     def construct(self, x):
         if self.symmetric:
-            # the outer pixels once more, which no maximum sees; `ops.pad` has no ONNX counterpart
+            # repeating the outer pixels changes no maximum; `ops.pad` has no ONNX counterpart
             x = ops.concat([x[:, :, :1], x, x[:, :, -1:]], axis=2)
             x = ops.concat([x[..., :1], x, x[..., -1:]], axis=3)
         return self.pool(x)
 
 
-class ResNet(nn.Cell):
-    """Image features at strides 8, 16 and 32 (levels C3, C4, C5).
+class ResNet(Backbone):
+    """ResNet without its classifier; layer2, layer3 and layer4 give C3, C4 and C5.
 
     Args:
         block: BasicBlock or BottleneckBlock.
         depths: blocks in each of the four stages.
         padding: "same" (MindSpore's checkpoints), "symmetric" (torchvision's), or "mixed"
-            (mindcv's: symmetric but for the pooling).
+            (mindcv's).
         norm_momentum: share of the old moving averages that batch normalisation keeps.
     """
+
+    paddings = ("same", "symmetric", "mixed")
 
     def __init__(
         self,
@@ -109,7 +128,7 @@ class ResNet(nn.Cell):
         padding: str = "same",
         norm_momentum: float = 0.9,
     ):
-        super().__init__()
+        super().__init__(padding)
         pool_padding = "symmetric" if padding == "symmetric" else "same"
         padding = "symmetric" if padding == "mixed" else padding
         self.conv1 = conv(3, STAGE_CHANNELS[0], 7, stride=2, padding=padding)
@@ -137,12 +156,21 @@ class ResNet(nn.Cell):
         self.out_channels = tuple(c * block.expansion for c in STAGE_CHANNELS[1:])
 
     def stages(self, count: int) -> list[nn.Cell]:
-        """The first `count` of four stages; the stem belongs to the first."""
         layers = [self.layer1, self.layer2, self.layer3, self.layer4][:count]
         return [self.conv1, self.bn1, *layers] if count else []
 
+    def costs(self, size: Size) -> Iterator[LayerCost]:
+        stem, size = conv_cost(self.conv1, size, kept=RELU)
+        yield stem
+        size = halved(size)
+        yield tensor_cost(self.conv1.out_channels, size)  # of the pooling
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                found, size = block.costs(size)
+                yield from found
+
     def construct(self, x):
-        """(N,3,S,S) float -> C3 (N,c3,S/8,S/8), C4 (N,c4,S/16,S/16), C5 (N,c5,S/32,S/32)."""
+        """See `Backbone`."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         c2 = self.layer1(x)
         c3 = self.layer2(c2)

@@ -1,4 +1,4 @@
-"""The detector: ResNet, feature pyramid and shared heads, from uint8 images to raw outputs."""
+"""The detector: backbone, feature pyramid and shared heads, from uint8 images to raw outputs."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,12 @@ from mindspore import nn, ops
 
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, settled
 from src.detection.anchors import STRIDES
+from src.models.backbone import Backbone
+from src.models.backbones import build_backbone
+from src.models.costs import LayerCost, Size, tensor_cost
 from src.models.fpn import FPN
 from src.models.heads import SharedHead
 from src.models.layers import freeze, use_float16
-from src.models.resnet import ResNet, resnet
 
 PRIOR_PROBABILITY = 0.01  # score of every class at the start, so background does not swamp the loss
 LAST_NORM_GAMMA = 0.3  # of each residual block: near the identity, yet every block learns at once
@@ -20,10 +22,10 @@ HEAD_INIT_STD = 0.01  # with PRIOR_PROBABILITY, the initialisation of the focal 
 
 
 class SSD(nn.Cell):
-    """SSD with a ResNet-FPN backbone and heads shared over the levels.
+    """SSD with a feature pyramid and heads shared over the levels.
 
     Args:
-        backbone: gives C3, C4, C5 and their `out_channels`.
+        backbone: see `models.backbone`.
         num_classes: K, foreground classes.
         anchors_per_cell: anchors at each position of each level.
         fpn_channels: channels of the pyramid and of the heads.
@@ -35,7 +37,7 @@ class SSD(nn.Cell):
     def __init__(
         self,
         *,
-        backbone: ResNet,
+        backbone: Backbone,
         num_classes: int,
         anchors_per_cell: int = 6,
         fpn_channels: int = 256,
@@ -63,15 +65,32 @@ class SSD(nn.Cell):
         self.inverse_std = ms.Tensor(1 / np.array(image_std, np.float32)[:, None, None])
 
     def construct(self, images):
-        """Images (N,S,S,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32."""
-        x = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)  # (N,3,S,S)
+        """Images (N,H,W,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32."""
+        x = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)  # (N,3,H,W)
         features = self.fpn(*self.backbone((x - self.mean) * self.inverse_std))
         deltas, logits = self.box_head(features), self.class_head(features)
         return ops.cast(deltas, ms.float32), ops.cast(logits, ms.float32)
 
+    def costs(self, image_size: Size) -> dict[str, list[LayerCost]]:
+        """Costs of each part's layers for an image of (height, width)."""
+        sizes = level_sizes(image_size)
+        pixels = tensor_cost(3, image_size)  # normalised
+        return {
+            "backbone": [pixels, *self.backbone.costs(image_size)],
+            "fpn": list(self.fpn.costs(sizes[:3])),
+            "box_head": list(self.box_head.costs(sizes)),
+            "class_head": list(self.class_head.costs(sizes)),
+        }
+
+
+def level_sizes(image_size: Size) -> list[Size]:
+    """(height, width) of P3..P7 for an image of (height, width)."""
+    height, width = image_size
+    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
+
 
 def initialize(network: SSD, seed: int) -> None:
-    """Draws the weights of an untrained detector; the same seed gives the same weights.
+    """Draws the weights of an untrained detector; they depend on the seed alone.
 
     He's fan-out normal for the backbone and the pyramid, a small scale for the last norm of each
     residual block (Goyal et al., 2017, start it at zero; docs/recipes.md has what was measured):
@@ -82,7 +101,7 @@ def initialize(network: SSD, seed: int) -> None:
     for name, cell in network.cells_and_names():
         if isinstance(cell, nn.Conv2d):
             out_channels, _, height, width = cell.weight.shape
-            std = math.sqrt(2 / (out_channels * height * width))
+            std = math.sqrt(2 / (out_channels * height * width / cell.group))
             if name.startswith(("box_head", "class_head")):
                 std = HEAD_INIT_STD
             draw = rng.standard_normal(cell.weight.shape, dtype=np.float32)
@@ -99,7 +118,7 @@ def build_ssd(cfg, anchors_per_cell: int) -> SSD:
     """The detector that the configuration asks for, with freshly drawn weights."""
     cfg = settled(cfg, {})
     network = SSD(
-        backbone=resnet(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum),
+        backbone=build_backbone(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum),
         num_classes=len(cfg.classes) - 1,  # classes[0] is the background
         anchors_per_cell=anchors_per_cell,
         fpn_channels=cfg.fpn_channels,

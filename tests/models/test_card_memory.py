@@ -1,13 +1,15 @@
 """The estimate of a card's memory: small cases counted by hand, the network's own weights."""
 
+from functools import lru_cache
 from types import SimpleNamespace
 
 import mindspore as ms
 import pytest
 
 from src.detection.anchors import build_anchors
+from src.models.backbones import build_backbone
 from src.models.card_memory import OVERHEAD, advice, estimate_training_memory, memory_of_card
-from src.models.ssd import build_ssd
+from src.models.ssd import SSD, build_ssd
 
 TINY = {
     "batch_size": 1,
@@ -19,10 +21,22 @@ TINY = {
 }
 BASE = {"batch_size": 16, "image_size": (640, 640), "precision": "float32"}
 GIGA = 1e9
+NETWORK_KEYS = ("backbone", "fpn_channels", "head_depth", "num_classes")
+
+
+@lru_cache
+def make_network(backbone="resnet50", num_classes=80, **keys) -> SSD:
+    return SSD(backbone=build_backbone(backbone), num_classes=num_classes, **keys)
+
+
+def estimate(**keys) -> dict[str, float]:
+    """The estimate of a network of NETWORK_KEYS, by default the base recipe's."""
+    network = {key: keys.pop(key) for key in NETWORK_KEYS if key in keys}
+    return estimate_training_memory(make_network(**network), **keys)
 
 
 def test_tensors_counted_by_hand():
-    found = estimate_training_memory(**TINY)
+    found = estimate(**TINY)
     # pixels, the norm's input and the ReLU's output, the pooling's output
     stem = 3 * 32 * 32 + 2 * 64 * 16 * 16 + 64 * 8 * 8
     # two blocks of two convolutions with their ReLUs; from layer2 on a projection
@@ -36,7 +50,7 @@ def test_tensors_counted_by_hand():
 
 
 def test_norms_of_a_float16_network_are_counted_in_float32():
-    found = estimate_training_memory(**TINY, precision="float16")
+    found = estimate(**TINY, precision="float16")
     inputs_of_norms = 64 * 16 * 16 + (4 * 64) * 64 + (5 * 128) * 16 + (5 * 256) * 4 + (5 * 512) * 1
     others = 3 * 32 * 32 + 64 * 16 * 16 + 64 * 8 * 8  # of the stem
     others += (4 * 64) * 64 + (4 * 128) * 16 + (4 * 256) * 4 + (4 * 512) * 1
@@ -49,19 +63,19 @@ def test_norms_of_a_float16_network_are_counted_in_float32():
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_all_but_weights_grow_with_the_images(precision):
     keys = {**TINY, "precision": precision}
-    one, two = (estimate_training_memory(**{**keys, "batch_size": n}) for n in (1, 2))
+    one, two = (estimate(**{**keys, "batch_size": n}) for n in (1, 2))
     for part in ("backbone", "fpn", "heads", "loss"):
         assert two[part] == 2 * one[part]
     assert two["weights"] == one["weights"]
 
 
 def test_loss_is_in_float32():
-    half = estimate_training_memory(**TINY, precision="float16")
-    assert half["loss"] == estimate_training_memory(**TINY)["loss"]
+    half = estimate(**TINY, precision="float16")
+    assert half["loss"] == estimate(**TINY)["loss"]
 
 
 def weights(**keys) -> float:
-    return estimate_training_memory(**{**TINY, **keys})["weights"]
+    return estimate(**{**TINY, **keys})["weights"]
 
 
 def test_copies_of_the_weights():
@@ -81,17 +95,16 @@ def test_copies_of_the_weights():
 )
 def test_weights_are_the_networks(small, keys):
     cfg = small.replace(**keys)
-    boxes = build_anchors(cfg).anchors_per_cell
-    network = build_ssd(cfg, boxes)
-    classes = len(cfg.classes) - 1
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     own = sum(parameter.size for parameter in network.trainable_params())
-    assert weights(**keys, anchors_per_cell=boxes, num_classes=classes) == 4 * 3 * own
+    found = estimate_training_memory(network, batch_size=1, image_size=cfg.image_size)
+    assert found["weights"] == 4 * 3 * own
 
 
 @pytest.mark.parametrize(("precision", "alive"), [("float32", 17.03), ("float16", 13.58)])
 def test_against_the_compiled_graph(precision, alive):
     # GB alive at the peak of the graph of gradients that was compiled for a GPU, weights aside
-    found = estimate_training_memory(**{**BASE, "precision": precision})
+    found = estimate(**{**BASE, "precision": precision})
     counted = sum(found[part] for part in ("backbone", "fpn", "heads", "loss"))
     assert counted == pytest.approx(alive * GIGA, rel=0.04)
 
@@ -99,28 +112,32 @@ def test_against_the_compiled_graph(precision, alive):
 def test_against_the_pool_of_a_card():
     # GB at the peak of MindSpore's pool on an H200; CUDA's context comes on top
     measured, context = 17.93, 1.0
-    total = sum(estimate_training_memory(**BASE).values())
+    total = sum(estimate(**BASE).values())
     assert total == pytest.approx((measured + context) * GIGA, rel=0.01)
 
 
 def test_small_card_is_told():
-    line = advice(int(16.9 * GIGA), **BASE)
+    line = advice(int(16.9 * GIGA), make_network(), **BASE)
     assert line.startswith("warning: 16 images of 640 x 640 in float32 take about 18.9 GB")
     assert "the card has 16.9 GB" in line
     assert line.endswith("--batch_size=8 --accumulate=2 fits, with as many images to an update")
 
 
 def test_smaller_cards_get_smaller_batches():
-    assert "--batch_size=4 --accumulate=8 fits" in advice(int(8 * GIGA), **BASE, accumulate=2)
-    assert "--precision=float16" in advice(int(GIGA), **BASE)
-    assert "smaller --batch_size" in advice(int(9 * GIGA), **{**BASE, "batch_size": 9})
+    assert "--batch_size=4 --accumulate=8 fits" in advice(
+        int(8 * GIGA), make_network(), **BASE, accumulate=2
+    )
+    assert "--precision=float16" in advice(int(GIGA), make_network(), **BASE)
+    assert "smaller --batch_size" in advice(
+        int(9 * GIGA), make_network(), **{**BASE, "batch_size": 9}
+    )
 
 
 @pytest.mark.parametrize(
     ("card", "precision"), [(24 * GIGA, "float32"), (16.9 * GIGA, "float16"), (None, "float32")]
 )
 def test_card_that_is_large_enough_or_unknown(card, precision):
-    assert advice(card, **{**BASE, "precision": precision}) == ""
+    assert advice(card, make_network(), **{**BASE, "precision": precision}) == ""
 
 
 def test_cpu_is_not_asked():

@@ -100,7 +100,7 @@ def test_parameters_against_a_hand_count(full):
     assert costs["total"].parameters == total
 
 
-def test_outputs_follow_the_default_boxes(small):
+def test_outputs_follow_the_anchors(small):
     from src.detection.anchors import build_anchors
 
     generator = build_anchors(small)
