@@ -1,18 +1,18 @@
-"""Batch norms multiplied into the convolutions before them, for a network that is only used."""
+"""Batch norms multiplied into the convolutions before them, for inference."""
+
+from itertools import pairwise
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
 from src.models.heads import Head, SharedHead
+from src.models.layers import has_statistics
 from src.models.ssd import SSD
-
-# attributes of our cells that hold a convolution, and the norm that follows it
-PAIRS = {"conv1": "bn1", "conv2": "bn2", "conv3": "bn3", "conv": "norm"}
 
 
 class FoldedHead(Head):
-    """A SharedHead without norms: each level gets convolutions of its own, times the level's norms.
+    """A SharedHead without norms: each level has its own convolutions, times the level's norms.
 
     Args:
         head: whose predictor is used as it is.
@@ -35,33 +35,46 @@ class FoldedHead(Head):
 
 
 def fold_norms(network: SSD) -> SSD:
-    """Takes all batch norms out of the network, in place, and lets its outputs be what they were.
+    """Removes all batch norms from the network, in place, with the same outputs in inference.
 
     The convolutions get biases. Heads grow, since their convolutions are shared and their norms
-    are not. Only for a network that has not run yet: a compiled graph stays what it was.
+    are not. Only for a network that has not run yet: a compiled graph does not change.
+
+    Raises:
+        ValueError: a norm that does not follow a convolution.
     """
-    for _, cell in list(network.cells_and_names()):
-        for conv, norm in PAIRS.items():
-            if isinstance(getattr(cell, norm, None), nn.BatchNorm2d):
-                setattr(cell, conv, folded(getattr(cell, conv), getattr(cell, norm)))
-                setattr(cell, norm, nn.Identity())
-        if isinstance(cell, nn.SequentialCell) and isinstance(cell[-1], nn.BatchNorm2d):
-            cell[0], cell[1] = folded(cell[0], cell[1]), nn.Identity()
     network.box_head = FoldedHead(network.box_head)
     network.class_head = FoldedHead(network.class_head)
+    for _, cell in list(network.cells_and_names()):
+        for (conv_name, conv), (norm_name, norm) in pairwise(cell.name_cells().items()):
+            if isinstance(conv, nn.Conv2d) and has_statistics(norm):
+                replace(cell, conv_name, folded(conv, norm))
+                replace(cell, norm_name, nn.Identity())
+    left = [name for name, cell in network.cells_and_names() if has_statistics(cell)]
+    if left:
+        raise ValueError(f"{left[0]}: a norm that is not defined right after a convolution")
     for name, parameter in network.parameters_and_names():
-        parameter.name = name  # new ones are named without what they lie in
+        parameter.name = name  # new ones have names without the path to their cell
     return network.set_train(False)
 
 
+def replace(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
+    """Puts a cell in the place of a parent's own."""
+    if isinstance(parent, nn.SequentialCell):
+        parent[int(name)] = cell
+    else:
+        setattr(parent, name, cell)
+
+
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """One convolution that does what the two do one after the other, in inference."""
+    """One convolution that equals the two in sequence, in inference."""
     gamma, beta, mean, variance = (
         parameter.asnumpy().astype(np.float64)
         for parameter in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
     )
     scale = gamma / np.sqrt(variance + norm.eps)
     weight = conv.weight.asnumpy() * scale[:, None, None, None]
+    bias = conv.bias.asnumpy() if conv.has_bias else 0
     return nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
@@ -69,7 +82,9 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         stride=conv.stride,
         pad_mode=conv.pad_mode,
         padding=conv.padding,
+        dilation=conv.dilation,
+        group=conv.group,
         has_bias=True,
         weight_init=ms.Tensor(weight.astype(np.float32)),
-        bias_init=ms.Tensor((beta - mean * scale).astype(np.float32)),
+        bias_init=ms.Tensor((beta + (bias - mean) * scale).astype(np.float32)),
     )
