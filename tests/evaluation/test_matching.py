@@ -6,7 +6,7 @@ from src.evaluation.coco_metric import evaluate
 from src.evaluation.error_kinds import find_errors
 from src.evaluation.matching import NOTHING, match_split
 from tests.datasets import make_rows, make_split
-from tests.evaluation.test_coco import CLASSES, results_of, split, truth_at  # noqa: F401
+from tests.evaluation.test_coco_metric import CLASSES, results_of, split, truth_at  # noqa: F401
 
 ONE, TWO = (0, 0, 40, 40), (0, 0, 40, 30)  # IoU 0.75
 
