@@ -76,7 +76,7 @@ def watch(detector, frames, use, count: int, interruption: Interruption) -> set:
                 bad.add(frame.path)
             else:
                 bar.update()
-            if interruption.asked is not None:
+            if interruption.signum is not None:
                 break
     return bad
 

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from src.runtime.errors import WorkerDied
-from src.runtime.signals import take_signals_back
+from src.runtime.signals import unblock_signals
 
 SPARE_SLOTS = 2  # finished batches beside those that the workers fill
 ALIGNMENT = 64  # bytes; arrays start at multiples of it, which suits every type
@@ -228,7 +228,7 @@ worker: dict[str, Any] = {}  # in a worker process: its "work" and its "slots"
 def start_worker(data: bytes, sizes: list[int], block: Any, slots: list, layout: Layout) -> None:
     """What a worker does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    take_signals_back()
+    unblock_signals()
     threading.Thread(target=end_with_parent, daemon=True).start()
     cv2.setNumThreads(0)  # the workers are the parallelism
     worker["work"] = unshare(data, sizes, block)

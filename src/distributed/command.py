@@ -24,31 +24,31 @@ from src.runtime.signals import Interrupted, Interruption
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EIO)
-SAVING, RESCUING, TELLING = 60.0, 10.0, 3.0  # seconds; see `head_start`
+SAVING, RESCUING, REPORTING = 60.0, 10.0, 3.0  # seconds; see `head_start`
 
 
 def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = None) -> None:
     """Calls `main` as a command line: watches for signals, and leaves with its status."""
     os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
-    launch = end_with_status(find_launch)
+    launch = exit_with_status(find_launch)
     prepare_environment(launch)
     interruption = interruption or Interruption()
     interruption.is_quiet = not launch.is_main
     interruption.watch()
     if launch.size == 1:
-        end_with_status(main)
+        exit_with_status(main)
     else:
-        end_rank(main, launch)
+        run_rank(main, launch)
 
 
-def end_rank(main: Callable[[], Any], launch: Launch) -> None:
-    """`end_with_status` for one of several ranks.
+def run_rank(main: Callable[[], Any], launch: Launch) -> None:
+    """`exit_with_status` for one of several ranks.
 
     One that fails leaves without waiting for the others, as MPI otherwise would, and so ends the
     job. What all of them meet with is told by the main rank alone.
     """
     try:
-        end_with_status(partial(after_main_rank, main, launch))
+        exit_with_status(partial(after_main_rank, main, launch))
         return
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else EXIT_FAILED * bool(end.code)
@@ -80,10 +80,10 @@ def head_start(error: BaseException) -> float:
     if isinstance(error, Interrupted):
         return SAVING
     # it saves, unless it is the one that is gone
-    return RESCUING if isinstance(error, RankLost) else TELLING
+    return RESCUING if isinstance(error, RankLost) else REPORTING
 
 
-def end_with_status(main: Callable[[], Any]) -> Any:
+def exit_with_status(main: Callable[[], Any]) -> Any:
     """What `main` returns; SystemExit with the status of what it raises, which is told in a line.
 
     An error the user can mend is status 2, a run that cannot go on status 1, Ctrl-C and SIGTERM are

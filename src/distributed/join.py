@@ -30,7 +30,7 @@ def build_device(
     """
     launch = launch or Launch()
     if launch.is_scheduler:
-        serve_as_scheduler(launch)
+        run_scheduler(launch)
     device_id = cfg.device_id
     if launch.size > 1:
         device_id = find_card(cfg.device_target, launch.local_rank)
@@ -80,7 +80,7 @@ def join(launch: Launch, *, device: str, timeout: float, interruption: Interrupt
     return MpiRanks(launch, device, **options)
 
 
-def serve_as_scheduler(launch: Launch) -> None:
+def run_scheduler(launch: Launch) -> None:
     """What msrun's scheduler does: lets the ranks find each other, and ends when they have."""
     if launch.size > 1:
         ms.set_device("CPU")

@@ -14,7 +14,7 @@ from typing import Optional
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
-from src.distributed.command import end_with_status
+from src.distributed.command import exit_with_status
 from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.doctor.visit import Visit, raise_ended
 from src.runtime.errors import InputError
@@ -47,9 +47,9 @@ def main(argv=None) -> None:
     cfg, report = parse(argv)
     launch = find_launch()
     if launch.is_scheduler:
-        from src.distributed.join import serve_as_scheduler
+        from src.distributed.join import run_scheduler
 
-        serve_as_scheduler(launch)
+        run_scheduler(launch)
     prepare_environment(launch)
     if launch.is_main:
         print(headline(cfg, launch), flush=True)
@@ -61,4 +61,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    end_with_status(main)
+    exit_with_status(main)

@@ -17,7 +17,7 @@ from src.prediction.sources import Frame
 from src.runtime.errors import NotFinite
 from src.runtime.files import JsonList
 from src.runtime.text import count
-from src.runtime.threads import Follower, ahead
+from src.runtime.threads import Follower, prefetch
 
 FRAMES_AHEAD = 4  # that are read before they are asked for; a photo can be 40 MB
 BATCHES_BEHIND = 2  # that are drawn and written, one after the other, or wait for that
@@ -31,7 +31,7 @@ def predict(detector: Detector, frames: Iterable[Frame], use: Use) -> Iterator[F
     A thread reads ahead, this one hands batches to the network, and a third thins out what comes
     of them and calls `use`, in the order of the frames.
     """
-    reading = closing(ahead(frames, FRAMES_AHEAD))
+    reading = closing(prefetch(frames, FRAMES_AHEAD))
     with reading as waiting, Follower(BATCHES_BEHIND) as host:
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]

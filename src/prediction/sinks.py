@@ -13,7 +13,7 @@ from src.data.drawing import colour, draw_box
 from src.detection.postprocess import Detections
 from src.prediction.sources import Frame, is_image, is_video
 from src.runtime.errors import InputError
-from src.runtime.files import naming, write_atomically
+from src.runtime.files import path_in_errors, write_atomically
 
 CODEC = "mp4v"  # which OpenCV brings along
 PLAIN_SIDE = 640  # pixels; larger images get larger letters, so that they can be read when shrunk
@@ -134,7 +134,7 @@ class VideoFile:
         self.writer.release()
         try:
             if kind is None:
-                with naming(self.target):
+                with path_in_errors(self.target):
                     os.replace(self.beside, self.target)
         finally:
             self.beside.unlink(missing_ok=True)

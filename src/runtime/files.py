@@ -65,7 +65,7 @@ def write_atomically(path: Path, content: Union[str, bytes]) -> None:
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
-    with naming(path):
+    with path_in_errors(path):
         try:
             beside.write_bytes(data)
             os.replace(beside, path)
@@ -87,20 +87,20 @@ class JsonList:
 
     def __enter__(self) -> "JsonList":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with naming(self.path):
+        with path_in_errors(self.path):
             self.file = self.beside.open("w", encoding="utf-8")
             self.file.write("[")
         return self
 
     def append(self, entry: Any) -> None:
         """Writes one more."""
-        with naming(self.path):
+        with path_in_errors(self.path):
             self.file.write((",\n" if self.count else "\n") + to_json(entry))
         self.count += 1
 
     def __exit__(self, kind, error, traceback) -> None:
         try:
-            with naming(self.path), self.file:
+            with path_in_errors(self.path), self.file:
                 self.file.write("\n]\n")
             if kind is None:
                 os.replace(self.beside, self.path)
@@ -109,7 +109,7 @@ class JsonList:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def path_in_errors(path: Path) -> Iterator[None]:
     """Lets an OSError name the file, which one from writing to an open file does not."""
     try:
         yield

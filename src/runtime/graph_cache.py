@@ -13,7 +13,7 @@ ENABLE, PLACE = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 ABANDONED = 24 * 3600  # seconds after which a half-written folder has no writer any more
 KEPT = 20  # folders, of a few megabytes each
 
-was_used: list[Path] = []  # by this process; see GraphCache
+used_folders: list[Path] = []  # by this process; see GraphCache
 
 
 class GraphCache:
@@ -36,10 +36,10 @@ class GraphCache:
 
     def compile(self, work: Callable[[], None]) -> bool:
         """Calls `work`, which compiles; True where the graphs were there already."""
-        if was_used:
+        if used_folders:
             work()
             return False
-        was_used.append(self.folder)
+        used_folders.append(self.folder)
         if not os.access(self.folder, os.R_OK | os.X_OK):  # unlike is_dir, never raises
             self._write(work)
             return False

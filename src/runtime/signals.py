@@ -31,7 +31,7 @@ class Interrupted(Exception):
 class Interruption:
     """Whether the process was asked to stop.
 
-    Without `watch` nothing ever asks. While `deferred`, the first signal is only noted in `asked`,
+    Without `watch` nothing ever asks. While `deferred`, the first signal is only noted in `signum`,
     for a loop to look at; another one, or the first at any other time, ends the process at once.
 
     Args:
@@ -40,7 +40,7 @@ class Interruption:
 
     def __init__(self, *, is_quiet: bool = False):
         self.is_quiet = is_quiet
-        self.asked: Optional[int] = None
+        self.signum: Optional[int] = None
         self.deferred = False
 
     def watch(self) -> "Interruption":
@@ -52,42 +52,42 @@ class Interruption:
         # one that is ignored, as Ctrl-C is in a shell's background jobs, stays so
         signals = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        threading.Thread(target=self._wait, args=(signals,), daemon=True).start()
+        threading.Thread(target=self._watch, args=(signals,), daemon=True).start()
         return self
 
     def check(self) -> None:
         """Raises Interrupted where a signal was noted."""
-        if self.asked is not None:
-            raise Interrupted(self.asked)
+        if self.signum is not None:
+            raise Interrupted(self.signum)
 
-    def is_asked(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Waits so long at most for a signal to be noted; True where one is."""
         deadline = time.monotonic() + seconds
-        while self.asked is None and time.monotonic() < deadline:
+        while self.signum is None and time.monotonic() < deadline:
             time.sleep(POLL)
-        return self.asked is not None
+        return self.signum is not None
 
-    def _wait(self, signals: Sequence[int]) -> None:
+    def _watch(self, signals: Sequence[int]) -> None:
         noted_at = 0.0
         while True:
             signum = signal.sigwait(signals)
             name = signal.Signals(signum).name
-            if self.asked is not None and time.monotonic() - noted_at < GRACE:
+            if self.signum is not None and time.monotonic() - noted_at < GRACE:
                 continue
             noted_at = time.monotonic()
-            if not self.deferred or self.asked is not None:
-                self._tell(f"\n{name}: leaving at once")
+            if not self.deferred or self.signum is not None:
+                self._print(f"\n{name}: leaving at once")
                 os._exit(Interrupted(signum).exit_status)
-            self.asked = signum
-            self._tell(f"\n{name}: saving what is done and leaving; once more leaves at once")
+            self.signum = signum
+            self._print(f"\n{name}: saving what is done and leaving; once more leaves at once")
 
-    def _tell(self, message: str) -> None:
+    def _print(self, message: str) -> None:
         """Prints to stderr, if that is still there."""
         if not self.is_quiet:
             with contextlib.suppress(OSError):
                 print(message, file=sys.stderr, flush=True)
 
 
-def take_signals_back() -> None:
+def unblock_signals() -> None:
     """For a process that a watching one has started: lets SIGTERM and SIGHUP end it again."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGHUP])

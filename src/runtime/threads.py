@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 POLL = 0.1  # seconds after which a thread that waits for room looks whether it is still wanted
 
 
-def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], count: int) -> Iterator[Item]:
     """Yields the items, which a thread takes out of the iterable up to `count` ahead.
 
     What the iterable raises is raised here, when its turn comes.

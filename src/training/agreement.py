@@ -51,11 +51,11 @@ class Agreement:
 
     def has_news(self) -> bool:
         """Whether this rank has something to tell."""
-        return bool(self.unread) or self.interruption.asked is not None or self._is_time()
+        return bool(self.unread) or self.interruption.signum is not None or self._is_time()
 
-    def hear(self) -> None:
+    def exchange(self) -> None:
         """Lets each rank know what any has to tell; InputError of too many unreadable images."""
-        told = self.ranks.gather((self.unread, self.interruption.asked, self._is_time()))
+        told = self.ranks.gather((self.unread, self.interruption.signum, self._is_time()))
         self.unread = []
         for unread, signum, is_time in told:
             self.unreadable.add(unread)

@@ -10,7 +10,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import image as image_summary
 from tensorboardX.summary import scalar as scalar_summary
 
-from src.runtime.files import naming
+from src.runtime.files import path_in_errors
 
 
 class Board:
@@ -43,7 +43,7 @@ class Board:
 
     def flush(self) -> None:
         """Makes what was written visible to readers, without the writer's own wait for the disk."""
-        with naming(self.folder):
+        with path_in_errors(self.folder):
             self.writer._py_recordio_writer._writer.flush()
 
     def close(self) -> None:
@@ -51,5 +51,5 @@ class Board:
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
-        with naming(self.folder):
+        with path_in_errors(self.folder):
             self.writer.write_event(event)

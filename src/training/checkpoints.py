@@ -77,7 +77,7 @@ class Checkpoints:
 
         self.ranks.on_main(work)
 
-    def set_later_aside(self, chosen: Path, epoch: int, aside: Path) -> None:
+    def move_later(self, chosen: Path, epoch: int, aside: Path) -> None:
         """Moves checkpoints later than the one that a run resumes from into another folder.
 
         Args:

@@ -65,7 +65,7 @@ class Evaluator:
         self.network.set_train(False)
         self.model.compile(self.cfg.image_size)
 
-    def take_over(self, on_disk: Optional[dict]) -> None:
+    def update_best(self, on_disk: Optional[dict]) -> None:
         """Takes an evaluation that best.ckpt is of as the best one, if it is."""
         if on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
             self.best = on_disk
@@ -129,7 +129,7 @@ class Evaluator:
             if found.unreadable.messages:
                 self.log.line(f"without detections: {found.unreadable}")
             metrics = evaluate(self.annotations, self.cfg.classes, found.rows)
-            self._tell(metrics, epoch, step, time.perf_counter() - started)
+            self._log_metrics(metrics, epoch, step, time.perf_counter() - started)
             self._show(found.rows, metrics, step)
             return metrics.overall["AP"]
 
@@ -145,7 +145,7 @@ class Evaluator:
             self.stale += 1
         return better
 
-    def _tell(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:
+    def _log_metrics(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:
         self.log.line(
             f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}  "
             f"(protocol {self.protocol.name}, {len(self.annotations)} images, {seconds:.0f} s)"

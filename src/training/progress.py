@@ -172,7 +172,7 @@ class Progress:
             "data_share": round(pace.data_share(), 4),
         }
 
-    def waits_for(self) -> str:
+    def bottleneck(self) -> str:
         """What the run waits for, in a sentence; "" where no update was timed."""
         if not self.session.updates:
             return ""

@@ -30,8 +30,8 @@ def rescued(trainer: Trainer) -> Iterator[None]:
         raise
     except (WorkerDied, RankLost) as death:
         # schedulers signal the workers too, which end at once
-        if isinstance(death, WorkerDied) and trainer.interruption.is_asked(SIGNAL_DELAY):
-            interrupted = Interrupted(trainer.interruption.asked)
+        if isinstance(death, WorkerDied) and trainer.interruption.wait(SIGNAL_DELAY):
+            interrupted = Interrupted(trainer.interruption.signum)
             save_and_report(trainer, interrupted)
             raise interrupted from None
         if trainer.step and trainer.save(alone=True):

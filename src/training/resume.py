@@ -19,7 +19,7 @@ from src.distributed.ranks import Ranks
 from src.runtime.errors import InputError
 from src.training.checkpoints import CONFIG, STATE, numbered
 from src.training.run_folder import new_aside, newest_aside
-from src.training.run_log import Place, RunLog
+from src.training.run_log import Position, RunLog
 from src.weights.checkpoint_file import RUN_PREFIX, has_checksum, load_entries, saved_config
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SavedRun:
         """What the ranks need that do not read the checkpoint themselves."""
         return replace(self, arrays={})
 
-    def places(self) -> tuple[dict[str, Place], Place]:
+    def positions(self) -> tuple[dict[str, Position], Position]:
         """The last records that the checkpoint contains; see `RunLog.rewind`."""
         state = self.state
         evaluated = state["evaluator"]["evaluated_step"]
@@ -131,19 +131,19 @@ def find_run(folder: Path, cfg: Config, ranks: int = 1) -> Optional[SavedRun]:
             f"--output_path={path.resolve().parents[1]}"
         )
     try:
-        return usable(path, cfg, ranks)
+        return read_checked(path, cfg, ranks)
     except InputError as error:
-        raise InputError(f"{error}\n  {offer(path, folder, cfg, ranks)}") from None
+        raise InputError(f"{error}\n  {suggest_other(path, folder, cfg, ranks)}") from None
 
 
-def usable(path: Path, cfg: Config, ranks: int) -> SavedRun:
+def read_checked(path: Path, cfg: Config, ranks: int) -> SavedRun:
     """A checkpoint that a run of the configuration can go on from; InputError if it is not."""
     saved = read_run(path)
     saved.check_config(cfg, ranks)
     return saved
 
 
-def offer(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
+def suggest_other(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
     """What to do instead: the next older checkpoint that is usable, or last.ckpt."""
     numbers = [number for number, path in numbered(folder) if path.name == refused.name]
     older = [path for number, path in numbered(folder) if not numbers or number < numbers[0]]
@@ -151,7 +151,7 @@ def offer(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
         if path.resolve() == refused.resolve():
             continue
         try:
-            state = usable(path, cfg, ranks).state
+            state = read_checked(path, cfg, ranks).state
         except InputError:
             continue
         where = f"epoch {state['epoch']}, step {state['step']}"
@@ -179,7 +179,7 @@ def renumbered(step: int, before: int, now: int) -> int:
     return epochs * now + rest * now // before
 
 
-def take_up(trainer: Trainer, saved: SavedRun) -> None:
+def restore_run(trainer: Trainer, saved: SavedRun) -> None:
     """Takes a run up where its checkpoint was made.
 
     Args:
@@ -207,14 +207,14 @@ def take_up(trainer: Trainer, saved: SavedRun) -> None:
     trainer.evaluator.renumber(number)
 
 
-def go_back(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False) -> None:
+def rewind_folder(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False) -> None:
     """Leaves in the run's folder only what comes before the checkpoint it resumes from.
 
     Args:
         set_aside: whether checkpoints that are later than it are moved to another folder.
     """
     log, state, plan = trainer.log, saved.state, trainer.plan
-    log.rewind(*saved.places())
+    log.rewind(*saved.positions())
     log.line(f"resumed from {saved.path} (step {trainer.step} of {plan.total_steps})")
     if state["images_per_step"] != plan.images_per_step:
         log.line(
@@ -229,7 +229,7 @@ def go_back(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False) -> No
         if trainer.ranks.from_main(is_last):
             checkpoints.keep_epoch(epoch)
     if set_aside and trainer.ranks.is_main:
-        checkpoints.set_later_aside(saved.path, epoch, new_aside(log.folder) / "ckpt")
+        checkpoints.move_later(saved.path, epoch, new_aside(log.folder) / "ckpt")
     # what best.ckpt holds may be of a later step than the checkpoint
     on_disk = trainer.ranks.on_main(lambda: best_on_disk(checkpoints.best, plan.steps_per_epoch))
-    trainer.evaluator.take_over(on_disk)
+    trainer.evaluator.update_best(on_disk)

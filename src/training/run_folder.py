@@ -15,7 +15,7 @@ from src.runtime.files import write_atomically
 if TYPE_CHECKING:
     from src.training.run_log import RunLog
 
-LEFT_BY_A_RUN = (
+RUN_FILES = (
     "ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json", "ranks",
 )  # fmt: skip
 LOCK = ".lock"
@@ -50,7 +50,7 @@ def new_aside(folder: Path) -> Path:
 
 def set_aside(folder: Path) -> Optional[Path]:
     """Moves what an earlier run left in the folder into one of its own; returns that, if any."""
-    left = [folder / name for name in LEFT_BY_A_RUN if (folder / name).exists()]
+    left = [folder / name for name in RUN_FILES if (folder / name).exists()]
     if not left:
         return None
     aside = new_aside(folder)
@@ -62,7 +62,7 @@ def set_aside(folder: Path) -> Optional[Path]:
 
 def clear(folder: Path) -> None:
     """Deletes what an earlier run left in the folder."""
-    for path in [folder / name for name in LEFT_BY_A_RUN]:
+    for path in [folder / name for name in RUN_FILES]:
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -75,7 +75,7 @@ def newest_aside(folder: Path) -> Optional[Path]:
     return found[-1].parents[1] if found else None
 
 
-def take_folder(log: RunLog, config: str, facts: dict, *, is_new: bool, keep: bool) -> None:
+def prepare_folder(log: RunLog, config: str, facts: dict, *, is_new: bool, keep: bool) -> None:
     """Makes the log's folder this run's own, and starts to write there.
 
     Args:

@@ -12,13 +12,13 @@ from typing import Optional, TextIO
 from tqdm import tqdm
 
 from src.runtime.errors import InputError, RunError
-from src.runtime.files import naming, to_json, write_atomically
+from src.runtime.files import path_in_errors, to_json, write_atomically
 from src.runtime.signals import Interrupted
 from src.training.board import Board
 
 # (epoch, updates) of a run; the epoch comes first, since updates are numbered anew where a run goes
 # on with another number of ranks
-Place = tuple[int, float]
+Position = tuple[int, float]
 
 
 class RunLog:
@@ -49,7 +49,7 @@ class RunLog:
         self.text = self.path.open("a", buffering=1, encoding="utf-8")
         if self.is_main:
             self._open_metrics()
-        with naming(self.path):
+        with path_in_errors(self.path):
             self.text.writelines(self.kept)
 
     def line(self, message: str, *, console: bool = True) -> None:
@@ -58,7 +58,7 @@ class RunLog:
         if self.text is None:
             self.kept.append(timed)
         else:
-            with naming(self.path):
+            with path_in_errors(self.path):
                 self.text.write(timed)
         if console and self.has_console:
             try:
@@ -71,7 +71,7 @@ class RunLog:
         """Appends one JSON object to metrics.jsonl."""
         if not self.is_main:
             return
-        with naming(self.folder / "metrics.jsonl"):
+        with path_in_errors(self.folder / "metrics.jsonl"):
             self.metrics.write(to_json({"kind": kind, **values}) + "\n")
 
     def start_board(self, step: int) -> None:
@@ -79,7 +79,7 @@ class RunLog:
         if self.is_main:
             self.board = Board(self.folder / "tensorboard", step=step)
 
-    def rewind(self, limits: Mapping[str, Place], limit: Place) -> None:
+    def rewind(self, limits: Mapping[str, Position], limit: Position) -> None:
         """Drops records of what a resumed run does again.
 
         Args:
@@ -116,7 +116,7 @@ class RunLog:
                 file.close()
 
 
-def is_kept(line: str, limits: Mapping[str, Place], limit: Place) -> bool:
+def is_kept(line: str, limits: Mapping[str, Position], limit: Position) -> bool:
     """Whether a line of metrics.jsonl tells of what a checkpoint contains; see `rewind`."""
     try:
         record = json.loads(line)

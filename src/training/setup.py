@@ -33,8 +33,8 @@ from src.training.guard import Guard
 from src.training.loss_scale import build_loss_scale
 from src.training.optimizer import build_optimizer
 from src.training.progress import Progress
-from src.training.resume import SavedRun, find_saved, go_back, take_up
-from src.training.run_folder import take_folder
+from src.training.resume import SavedRun, find_saved, restore_run, rewind_folder
+from src.training.run_folder import prepare_folder
 from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
 from src.training.step import TrainStep
@@ -64,7 +64,7 @@ def prepare(
         seen = {name: split.fingerprint() for name, split in zip(names, splits)}
         check_alike(ranks, {**seen, **cfg})
     saved = find_saved(cfg, log, ranks)
-    cfg = settle(cfg, saved, log, ranks)
+    cfg = fill_open_keys(cfg, saved, log, ranks)
     log.line(splits[0].summary())
     if ranks.is_main:
         log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
@@ -74,23 +74,23 @@ def prepare(
         cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
     )
     if saved:
-        take_up(trainer, saved)
+        restore_run(trainer, saved)
     log.line(describe(cfg, trainer))
     if warning := memory_warning(cfg, trainer.network):
         log.line(warning)
     compile_graphs(cfg, trainer)
-    text, facts = of_the_run(cfg).to_yaml(), environment(cfg.device_target, ranks.size)
+    text, facts = without_session_keys(cfg).to_yaml(), environment(cfg.device_target, ranks.size)
     keep = not cfg.profile
-    ranks.on_main(lambda: take_folder(log, text, facts, is_new=saved is None, keep=keep))
+    ranks.on_main(lambda: prepare_folder(log, text, facts, is_new=saved is None, keep=keep))
     if not ranks.is_main:
         log.open()
     if saved:
-        go_back(trainer, saved, set_aside=bool(cfg.resume_from))
+        rewind_folder(trainer, saved, set_aside=bool(cfg.resume_from))
     log.start_board(trainer.step)
     return trainer
 
 
-def settle(cfg: Config, saved: Optional[SavedRun], log: RunLog, ranks: Ranks) -> Config:
+def fill_open_keys(cfg: Config, saved: Optional[SavedRun], log: RunLog, ranks: Ranks) -> Config:
     """The configuration with the keys that it leaves open as the weights want them."""
     if saved:  # its weights are in the checkpoint, wherever they came from
         cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
@@ -154,7 +154,7 @@ def build_trainer(
     loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
     plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
     unreadable = Unreadable(annotations.source, len(annotations))
-    config = of_the_run(cfg).to_yaml()
+    config = without_session_keys(cfg).to_yaml()
     return Trainer(
         network=network,
         train_step=build_step(cfg, network, boxes, averaged=averaged, clock=clock, ranks=ranks),
@@ -276,7 +276,7 @@ def compile_graphs(cfg: Config, trainer: Trainer) -> None:
     trainer.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
 
 
-def of_the_run(cfg: Config) -> Config:
+def without_session_keys(cfg: Config) -> Config:
     """The configuration without the keys that concern one session of a run."""
     return cfg.replace(
         resume=False, resume_from="", profile=False, run_distribute=False, device_num=0

@@ -140,7 +140,7 @@ class Trainer:
         epoch = self.plan.epoch_of(self.step)
         with self.clock(HOOKS):
             if report.news:
-                self.agreement.hear()
+                self.agreement.exchange()
             ids = np.concatenate([batch.image_ids for batch in batches]).tolist()
             if not report.updated:  # whichever rank's image it was
                 ids = [image_id for own in self.ranks.gather(ids) for image_id in own]
@@ -229,8 +229,8 @@ class Trainer:
     def outcome(self) -> list[str]:
         """How the run ended, in lines for the log."""
         plan, best, lines = self.plan, self.evaluator.best, []
-        if waits_for := self.progress.waits_for():
-            lines.append(waits_for)
+        if bottleneck := self.progress.bottleneck():
+            lines.append(bottleneck)
         if bad := self.guard.bad_in_a_row:
             lines.append(f"the last {bad} updates were skipped, so nothing was saved after them")
         if plan.stop_at <= self.step < plan.total_steps:

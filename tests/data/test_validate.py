@@ -8,7 +8,7 @@ from src.data.dataset import find_source
 from src.data.problems import Problems
 from src.data.synthetic import write_dataset
 from src.data.validate import check_images, main, report
-from src.distributed.command import end_with_status
+from src.distributed.command import exit_with_status
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def run(cfg, tmp_path, *flags):
     """Runs the command; returns its exit status."""
     (tmp_path / "config.yaml").write_text(cfg.to_yaml())
     try:
-        end_with_status(partial(main, [f"--config_path={tmp_path / 'config.yaml'}", *flags]))
+        exit_with_status(partial(main, [f"--config_path={tmp_path / 'config.yaml'}", *flags]))
     except SystemExit as end:
         return end.code
     return 0

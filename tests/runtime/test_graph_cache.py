@@ -104,7 +104,7 @@ def test_abandoned_and_long_unused_folders_are_deleted(tmp_path):
 
 
 def test_kill_while_writing_leaves_no_half_of_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(graph_cache, "was_used", [])
+    monkeypatch.setattr(graph_cache, "used_folders", [])
     cache = GraphCache(tmp_path, ["a"])
 
     def dying():

@@ -3,12 +3,12 @@ import time
 
 import pytest
 
-from src.runtime.threads import Follower, ahead
+from src.runtime.threads import Follower, prefetch
 
 
 def test_items_come_in_order():
-    assert list(ahead(range(50), 3)) == list(range(50))
-    assert list(ahead([], 1)) == []
+    assert list(prefetch(range(50), 3)) == list(range(50))
+    assert list(prefetch([], 1)) == []
 
 
 def test_it_works_ahead_but_not_further_than_asked():
@@ -19,7 +19,7 @@ def test_it_works_ahead_but_not_further_than_asked():
             taken.append(number)
             yield number
 
-    waiting = ahead(items(), 4)
+    waiting = prefetch(items(), 4)
     assert next(waiting) == 0
     deadline = time.monotonic() + 10
     while len(taken) < 6 and time.monotonic() < deadline:
@@ -33,7 +33,7 @@ def test_an_error_comes_when_its_turn_does():
         yield 1
         raise ValueError("broken")
 
-    waiting = ahead(items(), 5)
+    waiting = prefetch(items(), 5)
     assert next(waiting) == 1
     with pytest.raises(ValueError, match="broken"):
         next(waiting)
@@ -41,7 +41,7 @@ def test_an_error_comes_when_its_turn_does():
 
 def test_no_thread_is_left_by_one_who_leaves_early():
     before = threading.active_count()
-    waiting = ahead(iter(int, 1), 2)  # without end
+    waiting = prefetch(iter(int, 1), 2)  # without end
     assert next(waiting) == 0
     waiting.close()
     assert threading.active_count() == before

@@ -38,21 +38,21 @@ def agreement(first=NOTHING, third=NOTHING, *, images=1000, save_seconds=0.0):
 def test_nothing_to_tell():
     own = agreement()
     assert not own.has_news()
-    own.hear()
+    own.exchange()
     assert (own.signum, own.is_save_due, own.unreadable.messages) == (None, False, {})
 
 
 def test_signal_of_another_rank_stops_this_one():
     own = agreement(third=([], signal.SIGTERM, False))
-    own.hear()
+    own.exchange()
     assert own.signum == signal.SIGTERM
 
 
 def test_own_signal_is_news():
     own = agreement()
-    own.interruption.asked = signal.SIGINT
+    own.interruption.signum = signal.SIGINT
     assert own.has_news()
-    own.hear()
+    own.exchange()
     assert own.signum == signal.SIGINT
 
 
@@ -60,7 +60,7 @@ def test_unread_images_of_all_ranks_are_counted_once_each():
     own = agreement(first=([(3, "three")], None, False), third=([(5, "five")], None, False))
     own.unread = [(3, "three"), (4, "four")]
     assert own.has_news()
-    own.hear()
+    own.exchange()
     assert own.unreadable.messages == {3: "three", 4: "four", 5: "five"}
     assert not own.has_news()
 
@@ -70,12 +70,12 @@ def test_too_many_unread_images_of_all_ranks_together():
     other = [(index, "broken") for index in range(6, 12)]
     own = agreement(first=(one, None, False), third=(other, None, False))
     with pytest.raises(InputError, match="12 of 1,000 images unreadable"):
-        own.hear()
+        own.exchange()
 
 
 def test_checkpoint_that_is_due_on_one_rank_is_due_on_all():
     own = agreement(first=([], None, True))
-    own.hear()
+    own.exchange()
     assert own.is_save_due
     own.saved()
     assert not own.is_save_due
@@ -89,7 +89,7 @@ def test_checkpoint_is_due_after_some_time(monkeypatch):
     assert not own.has_news()
     now[0] = 160.0
     assert own.has_news()
-    own.hear()
+    own.exchange()
     assert own.is_save_due
 
 

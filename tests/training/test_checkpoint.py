@@ -220,7 +220,7 @@ def test_updates_are_numbered_anew_by_the_epochs_done(step, before, now, expecte
 
 def test_going_back_moves_what_came_later_aside(checkpoints, tmp_path):
     chosen, aside = checkpoints.folder / "epoch_03.ckpt", tmp_path / "aside"
-    checkpoints.set_later_aside(chosen, 3, aside)
+    checkpoints.move_later(chosen, 3, aside)
     left, moved = (sorted(path.name for path in f.iterdir()) for f in (checkpoints.folder, aside))
     assert left == ["epoch_02.ckpt", "epoch_03.ckpt"]
     assert moved == ["epoch_04.ckpt", "last.ckpt"]

@@ -107,7 +107,7 @@ def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, ca
         "time/data_share": 0.25,
     }
     assert "25% of the time passes in waiting for data: the run waits for data" in (
-        progress.waits_for()
+        progress.bottleneck()
     )
 
 

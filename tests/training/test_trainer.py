@@ -21,7 +21,7 @@ from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted
 from src.training import evaluator
 from src.training.profile import profile
-from src.training.resume import best_on_disk, find_run, go_back, take_up
+from src.training.resume import best_on_disk, find_run, restore_run, rewind_folder
 from src.training.run_log import RunLog
 from src.training.setup import build_trainer, compile_graphs
 from src.weights.checkpoint_file import read_checkpoint
@@ -140,10 +140,10 @@ def make_trainer(cfg, *, val=False, resume=False):
     saved = find_run(folder / "ckpt", cfg) if resume else None
     trainer = build_trainer(cfg, *splits, log=RunLog(folder), is_new=saved is None)
     if saved:
-        take_up(trainer, saved)
+        restore_run(trainer, saved)
     trainer.log.open()
     if saved:
-        go_back(trainer, saved)
+        rewind_folder(trainer, saved)
     return trainer
 
 
@@ -281,7 +281,7 @@ def test_interrupted_evaluation_is_made_again_and_told_once(small, monkeypatch):
     original = evaluator.detect_with
 
     def interrupted(*args, check, **kwargs):
-        trainer.interruption.asked = signal.SIGTERM
+        trainer.interruption.signum = signal.SIGTERM
         return original(*args, check=check, **kwargs)
 
     monkeypatch.setattr(evaluator, "detect_with", interrupted)

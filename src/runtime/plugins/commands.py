@@ -15,7 +15,7 @@ from src.runtime.files import REPOSITORY
 
 MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
 # what Open MPI, PMIx and msrun tell their processes; without it a child is a process on its own
-OF_LAUNCHERS = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
+LAUNCHER_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
 KILL_SECONDS = 5  # until a killed process is gone; one that waits in a driver stays
 
 # as Python names one, and as it begins to tell of a crash
@@ -73,12 +73,12 @@ def ask(
             return Answer("not found")
         except OSError as error:
             return Answer(f"cannot be run: {error.strerror}")
-        problem = ending(process, seconds)
+        problem = wait_for(process, seconds)
         output.seek(0)
         return Answer(problem, output.read().decode(errors="replace"))
 
 
-def ending(process: subprocess.Popen, seconds: float) -> str:
+def wait_for(process: subprocess.Popen, seconds: float) -> str:
     """How a process ended that has so many seconds: "" if it did with status 0."""
     try:
         status = process.wait(seconds)
@@ -112,4 +112,6 @@ def ask_python(
 
 def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a child that is no rank."""
-    return {name: value for name, value in environ.items() if not name.startswith(OF_LAUNCHERS)}
+    return {
+        name: value for name, value in environ.items() if not name.startswith(LAUNCHER_PREFIXES)
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from src.runtime.plugins.commands import Answer, ask
-from src.runtime.plugins.cuda_driver import HOPPER, numbers, wanted
+from src.runtime.plugins.cuda_driver import HOPPER, numbers, oldest_driver
 from src.runtime.plugins.findings import Finding, failed, ok, skipped
 from src.runtime.plugins.nvidia_cards import SMI_QUERY, Card, entries_of
 from src.runtime.plugins.software import mindspore_folder
@@ -53,7 +53,7 @@ def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
 
 
 def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
-    """Whether the driver is new enough for each card, see `cuda_driver.wanted`.
+    """Whether the driver is new enough for each card, see `cuda_driver.oldest_driver`.
 
     Args:
         plugin: the CUDA of MindSpore's plugin, "11.1" or "11.6".
@@ -61,7 +61,7 @@ def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
     """
     if not cards:
         return skipped("driver", "nvidia-smi shows no card")
-    wishes = [wanted(card.name, plugin=plugin, ranks=ranks) for card in cards]
+    wishes = [oldest_driver(card.name, plugin=plugin, ranks=ranks) for card in cards]
     oldest, purpose = max(wishes, key=lambda wish: numbers(wish[0]))
     told = f"{cards[0].driver}; {oldest} or newer is wanted {purpose}"
     if numbers(cards[0].driver) >= numbers(oldest):

@@ -18,7 +18,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
-def wanted(card: str, *, plugin: str, ranks: int) -> tuple[str, str]:
+def oldest_driver(card: str, *, plugin: str, ranks: int) -> tuple[str, str]:
     """The oldest driver for a card, and what it is for.
 
     The plugin's kernels have machine code for Pascal to Ada, its NCCL for Pascal alone.

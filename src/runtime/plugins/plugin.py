@@ -54,10 +54,10 @@ def probe(target: str) -> Probe:
     try:
         return Probe(True, int(device.device_count()), "")
     except RuntimeError as error:
-        return Probe(True, 0, saying(str(error)))
+        return Probe(True, 0, without_trace(str(error)))
 
 
-def saying(error: str) -> str:
+def without_trace(error: str) -> str:
     """The lines of MindSpore's error that say something, without its frames and call stack."""
     text = error.partition("C++ Call Stack")[0]
     lines = [line.strip() for line in text.splitlines()]
