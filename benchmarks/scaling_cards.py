@@ -27,7 +27,7 @@ FORMULA = (
 )
 IMAGES = 16  # of an update on a card
 DIGITS = 3
-BATCH_BYTES = IMAGES * 1.43e6  # shipped for 16 images, row pipeline of the README
+BATCH_BYTES = IMAGES * 1.43e6  # shipped for 16 images, docs/measured.md
 PAGEABLE = (6e9, 3e9)  # bytes/s from pageable memory to a card
 CALL = (21e-6, 31e-6)  # seconds of a call of NCCL and its launch
 LINKS = {"nvlink": 2e-3, "pcie": 25e-3}  # seconds for 133 MB over the 8 cards of a machine

@@ -93,7 +93,7 @@ def initialize(network: SSD, seed: int) -> None:
     """Draws the weights of an untrained detector; they depend on the seed alone.
 
     He's fan-out normal for the backbone and the pyramid, a small scale for the last norm of each
-    residual block (Goyal et al., 2017, start it at zero; docs/recipes.md has what was measured):
+    residual block (Goyal et al., 2017, start it at zero; docs/measured.md has trials):
     without both, a ResNet50 hardly learns from scratch in a short run. Heads and class bias as in
     the focal loss paper.
     """

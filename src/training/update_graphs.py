@@ -2,7 +2,7 @@
 
 Gradients and update are separate graphs, so that what happens between them (summing over batches
 and ranks, checking that numbers are finite) is plain Python. On CPU that takes as long as one
-graph, and less memory (docs/architecture.md).
+graph, and less memory (docs/decisions.md).
 
 MindSpore treats tensors in a tuple argument as constants, and compiles again for each call. So a
 cell takes a variable number of tensors as *tensors, never as one tuple.
