@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -155,7 +154,7 @@ def read_all(root: Path, images: int, boxes: int) -> dict:
     return figures
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--folder", type=Path, help="where the data set is kept for another run")
     parser.add_argument("--images", type=int, default=IMAGES)

@@ -10,7 +10,6 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -28,7 +27,7 @@ def random_objects(count: int, image_size: int) -> np.ndarray:
     return np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--image_size", type=int, default=640)
     parser.add_argument("--objects", type=int, default=7)

@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Optional
 
 REPOSITORY = Path(__file__).parents[1]
 MILLI, MEGA, GIGA = 1e3, 1e6, 1e9
@@ -22,7 +21,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     )
 
 
-def parse(parser: argparse.ArgumentParser, argv: Optional[Sequence[str]]) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The arguments, and as `flags` the rest, which are flags of train.py."""
     args, flags = parser.parse_known_args(argv)
     if flags:

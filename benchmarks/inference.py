@@ -21,7 +21,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -236,7 +235,7 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
     return row
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--image_size", type=int, default=640)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])

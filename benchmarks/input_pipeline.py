@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -166,7 +165,7 @@ def start_peer(python: str, folder: Path, annotations, size: int) -> Worker:
     return Worker([python, __file__, "--serve", folder, boxes, size])
 
 
-def time_loaders(samples: dict, peer: Optional[Worker], repeats: int) -> dict[str, list[float]]:
+def time_loaders(samples: dict, peer: Worker | None, repeats: int) -> dict[str, list[float]]:
     """Seconds an image; each repeat runs every variant once, so that noise meets them alike.
 
     CPU seconds of this process, or of the peer's; wall time of loaders with worker processes.
@@ -228,7 +227,7 @@ def measure_pipeline(cfg, folder: Path, args: argparse.Namespace) -> dict:
     return figures
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--images", type=int, default=IMAGES, help="of an epoch")

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -107,7 +106,7 @@ def suppression_row(args: argparse.Namespace) -> dict:
     return {"boxes": CANDIDATES, "cases": args.cases, "that_differ": differ, "median_ms": medians}
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--image_size", type=int, default=640)
     parser.add_argument("--repeats", type=int, default=30)

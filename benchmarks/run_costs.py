@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Optional
 
 from benchmarks.common import GIGA, MEGA, measure, median_seconds, resident_bytes
 from benchmarks.updates import configure_update
@@ -22,7 +21,7 @@ REPEATS = 7  # of what takes well under a second
 
 @contextmanager
 def running_trainer(
-    image_size: int, batch_size: int, flags: Sequence[str], *, inside: Optional[str] = None, **keys
+    image_size: int, batch_size: int, flags: Sequence[str], *, inside: str | None = None, **keys
 ) -> Iterator:
     """A trainer of the base network on drawn images, as train.py makes it.
 

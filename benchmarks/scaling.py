@@ -30,7 +30,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -152,7 +151,7 @@ def rounded(numbers: dict[str, float]) -> dict[str, float]:
     }
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW")
     parser.add_argument("--image_size", type=int, default=640)

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -37,7 +36,7 @@ def first_update_seconds(*flags: str) -> float:
     return seconds
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--config_path", default="config/ssd_resnet50_fpn_demo.yaml")
     parser.add_argument("--pairs", type=int, default=3)

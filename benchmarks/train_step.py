@@ -17,7 +17,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -129,7 +128,7 @@ def measure_row(row: str, args: argparse.Namespace) -> dict:
     return run_costs.save(args.memory_size, args.batch_size, args.flags)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--image_size", type=int, default=640)
     parser.add_argument("--batch_size", type=int, default=2)

@@ -9,7 +9,6 @@ beforehand, so that the input pipeline has no part in it.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -135,7 +134,7 @@ def card_gigabytes(target: str) -> float:
     return ms.runtime.max_memory_allocated() / GIGA if target != "CPU" else 0
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--steps", type=int, default=24, help="timed updates")
     args = parse(parser, argv)

@@ -5,7 +5,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import yaml
 
@@ -19,9 +19,9 @@ WHERE = "command line"  # as errors call it
 
 def parse_args(
     description: str,
-    argv: Optional[Sequence[str]] = None,
+    argv: Sequence[str] | None = None,
     *,
-    beneath: Optional[Callable[[Mapping[str, Any]], Layer]] = None,
+    beneath: Callable[[Mapping[str, Any]], Layer] | None = None,
 ) -> Config:
     """The configuration from the command line (sys.argv where none is given).
 
@@ -84,8 +84,8 @@ def parse_flag(key: Key, text: str) -> Any:
 
 
 def parse_with_report(
-    description: str, argv: Optional[Sequence[str]] = None
-) -> tuple[Config, Optional[Path]]:
+    description: str, argv: Sequence[str] | None = None
+) -> tuple[Config, Path | None]:
     """`parse_args` for a command with a file of its own to write, `--report FILE`; None without."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = raise_input_error

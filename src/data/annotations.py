@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -82,7 +81,7 @@ class Annotations:
     category_ids: tuple[int, ...]
     regions: str = CROWDS
     id_kind: str = "line"
-    truth: Optional[np.ndarray] = None
+    truth: np.ndarray | None = None
     repairs: dict[str, int] = field(default_factory=dict)
     repair_lines: tuple[str, ...] = ()
 

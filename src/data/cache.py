@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -97,7 +96,7 @@ def save(path: Path, annotations: Annotations) -> None:
         beside.unlink()
 
 
-def load(path: Path) -> Optional[Annotations]:
+def load(path: Path) -> Annotations | None:
     """The annotations saved at `path`; None where there are none that can be read."""
     try:
         with np.load(path, allow_pickle=False) as content:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -173,9 +172,7 @@ class TrainLoader:
         self.steps_per_epoch = steps_per_epoch(samples.annotations, batch_size, ranks=ranks)
         self.prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
 
-    def epoch(
-        self, epoch: int, *, first: int = 0, stop: Optional[int] = None
-    ) -> Iterator[TrainBatch]:
+    def epoch(self, epoch: int, *, first: int = 0, stop: int | None = None) -> Iterator[TrainBatch]:
         """The epoch's batches number first..stop-1; all of them by default."""
         order = self.samples.order(epoch)
         stop = self.steps_per_epoch if stop is None else min(stop, self.steps_per_epoch)

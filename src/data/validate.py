@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Optional
 
 from tqdm import tqdm
 
@@ -41,7 +40,7 @@ def check_images(
         progress: show a bar.
     """
 
-    def message(index: int) -> Optional[str]:
+    def message(index: int) -> str | None:
         try:
             annotations[index].read()
         except InputError as error:

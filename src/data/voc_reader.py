@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Optional
 from xml.etree import ElementTree
 
 from src.config.configuration import Config
@@ -110,7 +109,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
         raise InputError(f"{path}: not XML: {error}") from error
 
 
-def image_size(root: ElementTree.Element) -> Optional[tuple[int, int]]:
+def image_size(root: ElementTree.Element) -> tuple[int, int] | None:
     """Width and height in pixels from the annotation; None where it has none."""
     try:
         width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))

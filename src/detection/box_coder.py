@@ -1,7 +1,5 @@
 """`detection.boxes.encode` and `decode` inside MindSpore's graphs."""
 
-from typing import Optional
-
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
@@ -29,7 +27,7 @@ class BoxCoder(nn.Cell):
             [offsets / self.sides / CENTRE_VARIANCE, ops.log(ratios) / SIZE_VARIANCE], axis=-1
         )
 
-    def decode(self, deltas, anchor: Optional[ms.Tensor] = None):
+    def decode(self, deltas, anchor: ms.Tensor | None = None):
         """Deltas (N,P,4) of the anchors with indices (N,P), by default of all -> boxes (N,P,4)."""
         centres, sides = self.centres, self.sides
         if anchor is not None:

@@ -9,7 +9,7 @@ import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Union
+from typing import Any
 
 import mindspore as ms
 
@@ -81,7 +81,7 @@ class Ranks:
 
     def make_sum(
         self, weights: Sequence[ms.Parameter], statistics: Sequence[ms.Parameter], numbers: int
-    ) -> Union[HostSum, GraphSum, None]:
+    ) -> HostSum | GraphSum | None:
         """The sum of the gradients of `weights` over the ranks; None for a single process.
 
         Args:

@@ -2,7 +2,6 @@
 
 import faulthandler
 import time
-from typing import Optional
 
 from src.distributed.launch import LONGEST_WAIT
 
@@ -24,7 +23,7 @@ class Watchdog:
     def __init__(self, timeout: float):
         self.timeout = timeout
         self.kind = ""  # of the current lap
-        self.marked: Optional[float] = None  # its start
+        self.marked: float | None = None  # its start
         self.first: dict[str, float] = {}  # seconds of the first lap of each kind,
         self.slowest: dict[str, float] = {}  # and of the slowest of the others
 

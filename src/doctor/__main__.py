@@ -10,7 +10,6 @@ of it, with versions, variables and the drivers' own words, without names of peo
 
 import signal
 from pathlib import Path
-from typing import Optional
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
@@ -31,7 +30,7 @@ def headline(cfg: Config, launch: Launch) -> str:
     )
 
 
-def parse(argv=None) -> tuple[Config, Optional[Path]]:
+def parse(argv=None) -> tuple[Config, Path | None]:
     """The configuration, and the report's file; InputError where it cannot be written."""
     cfg, report = parse_with_report(__doc__, argv)
     if report:

@@ -5,7 +5,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from src.doctor.trial import (
     GRADIENT_FLOATS,
@@ -35,7 +35,7 @@ LOST_REMEDY = (
 CPU_REMEDY = "unset ONEDNN_MAX_CPU_ISA; pip install -r requirements.txt"
 NUMBERS = ("loss", "norm", "after")
 
-Answers = Optional[dict[str, Any]]
+Answers = dict[str, Any] | None
 
 
 def cases(target: str) -> list[tuple[str, str]]:
@@ -116,7 +116,7 @@ def crash(name: str, answer: Answer) -> Finding:
 
 
 def check_update(
-    name: str, own: Mapping[str, Any], wanted: Optional[Mapping[tuple[str, str], Mapping]]
+    name: str, own: Mapping[str, Any], wanted: Mapping[tuple[str, str], Mapping] | None
 ) -> Finding:
     """An update against the CPU's, or on a CPU against what its gradients say of its loss."""
     if "error" in own:
@@ -129,7 +129,7 @@ def check_update(
 
 
 def check_against(
-    name: str, own: Mapping[str, Any], wanted: Optional[Mapping[str, Any]], told: str
+    name: str, own: Mapping[str, Any], wanted: Mapping[str, Any] | None, told: str
 ) -> Finding:
     """An update on a card against the CPU's; None where that did not end."""
     if wanted is None or "error" in wanted:
@@ -154,7 +154,7 @@ def check_against(
     )
 
 
-def fall(update: Mapping[str, Any]) -> Optional[float]:
+def fall(update: Mapping[str, Any]) -> float | None:
     """What an update took from the loss of its batch; None where that is no number."""
     if not all(is_number(update[key]) for key in NUMBERS):
         return None
@@ -177,19 +177,19 @@ def check_fall(name: str, own: Mapping[str, Any], told: str) -> Finding:
     return ok(name, told) if is_right else failed(name, told, CPU_REMEDY)
 
 
-def difference(own: Optional[float], wanted: Optional[float]) -> float:
+def difference(own: float | None, wanted: float | None) -> float:
     """Relative difference; infinite where one is no number."""
     if not (is_number(own) and is_number(wanted)):
         return math.inf
     return abs(own - wanted) / max(abs(wanted), 1e-12)
 
 
-def is_number(value: Optional[float]) -> bool:
+def is_number(value: float | None) -> bool:
     """Whether it is finite; what is not is None in JSON."""
     return value is not None and math.isfinite(value)
 
 
-def shown(number: Optional[float]) -> str:
+def shown(number: float | None) -> str:
     """A number for people."""
     return f"{number:.4g}" if is_number(number) else "nan or infinite"
 

@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
 
 from src.config.configuration import Config
 from src.config.keys import load_keys
@@ -39,7 +38,7 @@ def gigabytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
-def local_size(launch: Launch, environ: Mapping[str, str], command: Optional[str] = None) -> int:
+def local_size(launch: Launch, environ: Mapping[str, str], command: str | None = None) -> int:
     """Ranks on this machine; all of them where the launcher does not say.
 
     Args:
@@ -135,7 +134,7 @@ def ask_mpi(environ: Mapping[str, str]) -> tuple[Answer, Answer]:
     )
 
 
-def release_of(text: str) -> Optional[str]:
+def release_of(text: str) -> str | None:
     """Open MPI's release in what mpirun or its library prints; None where it is another MPI."""
     match = re.search(r"Open MPI\)?,? v?(\d+\.\d+\.\d+)", text)
     return match and match.group(1)

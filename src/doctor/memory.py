@@ -9,7 +9,6 @@ its own, since it imports MindSpore.
 import json
 import sys
 from collections.abc import Mapping
-from typing import Optional
 
 from src.config.configuration import Config
 from src.runtime.plugins.findings import Finding, failed, ok, skipped
@@ -33,7 +32,7 @@ def needed(card: int, keys: Mapping) -> dict:
     return {"bytes": total, "way_on": way_on}
 
 
-def check_memory(card: int, found: Optional[Mapping]) -> Finding:
+def check_memory(card: int, found: Mapping | None) -> Finding:
     """Whether an update fits.
 
     Args:

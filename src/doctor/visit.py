@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Optional
 
 from src.config.configuration import Config
 from src.distributed.launch import Launch
@@ -37,7 +36,7 @@ class Visit:
         report: file to write, or None.
     """
 
-    def __init__(self, cfg: Config, launch: Launch, report: Optional[Path]):
+    def __init__(self, cfg: Config, launch: Launch, report: Path | None):
         self.cfg = cfg
         self.launch = launch
         self.report = report if launch.is_main else None

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Optional
 
 import numpy as np
 
@@ -73,9 +72,9 @@ def detect_split(
     *,
     batch_size: int,
     workers: int,
-    ranks: Optional[Ranks] = None,
-    check: Optional[Callable[[], None]] = None,
-    stopwatch: Optional[Stopwatch] = None,
+    ranks: Ranks | None = None,
+    check: Callable[[], None] | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> Found:
     """Detections of every image of the split, in its own pixels.
 
@@ -139,14 +138,14 @@ def collect(found: Found, shares: list[tuple], annotations: Annotations) -> None
 
 
 def detect_with(
-    network: Optional[SSD],
+    network: SSD | None,
     cfg: Config,
     annotations: Annotations,
     *,
-    ranks: Optional[Ranks] = None,
-    check: Optional[Callable[[], None]] = None,
-    stopwatch: Optional[Stopwatch] = None,
-    model: Optional[Model] = None,
+    ranks: Ranks | None = None,
+    check: Callable[[], None] | None = None,
+    stopwatch: Stopwatch | None = None,
+    model: Model | None = None,
 ) -> Found:
     """`detect_split` as the configuration asks for it; without a network, with its `model`.
 

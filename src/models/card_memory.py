@@ -19,7 +19,7 @@ were counted; float16 with norms in float32 was not measured.
 """
 
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 import mindspore as ms
 
@@ -73,7 +73,7 @@ def estimate_training_memory(
     return found
 
 
-def advice(card: Optional[int], network: SSD, **keys) -> str:
+def advice(card: int | None, network: SSD, **keys) -> str:
     """A warning in a line if a card is too small for an update, else an empty text.
 
     Args:
@@ -105,7 +105,7 @@ def smaller_update(card: int, network: SSD, **keys) -> str:
     return "use a smaller --batch_size or --image_size, or --precision=float16"
 
 
-def memory_of_card(target: str, device_id: int) -> Optional[int]:
+def memory_of_card(target: str, device_id: int) -> int | None:
     """Bytes of a card's memory; None on CPU, and where MindSpore does not know."""
     if target == "CPU":
         return None

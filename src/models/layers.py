@@ -1,7 +1,6 @@
 """Building blocks shared by the backbone, the pyramid and the heads."""
 
 from collections.abc import Iterable
-from typing import Optional
 
 import mindspore as ms
 from mindspore import nn, ops
@@ -74,7 +73,7 @@ class ConvNorm(nn.Cell):
         groups: int = 1,
         padding: str = "same",
         norm_momentum: float,
-        activation: Optional[nn.Cell] = None,
+        activation: nn.Cell | None = None,
     ):
         super().__init__()
         self.conv = conv(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class Detector:
         self.batch_size = batch_size
 
     @classmethod
-    def load(cls, path: Union[str, Path], **keys) -> "Detector":
+    def load(cls, path: str | Path, **keys) -> "Detector":
         """A detector from a checkpoint of a training run, or an exported .mindir or .onnx file.
 
         Args:
@@ -71,7 +71,7 @@ class Detector:
         set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
         return build_detector(cfg)
 
-    def __call__(self, image: Union[str, Path, np.ndarray]) -> Objects:
+    def __call__(self, image: str | Path | np.ndarray) -> Objects:
         """Objects in an image file, or in an image (H,W,3) uint8 RGB."""
         if isinstance(image, (str, Path)):
             image = read_image(Path(image))

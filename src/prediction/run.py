@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
-from typing import Union
 
 import numpy as np
 
@@ -77,7 +76,7 @@ class Recorder:
         self.least = least
         self.objects: Counter[str] = Counter()
 
-    def into(self, sink: Union[Pictures, VideoFile], rate: float = 0.0) -> Use:
+    def into(self, sink: Pictures | VideoFile, rate: float = 0.0) -> Use:
         """What `predict` is to call: pictures go to the sink; `rate` is that of a video."""
 
         def use(frame: Frame, found: Detections) -> None:

@@ -4,7 +4,6 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 import cv2
 import numpy as np
@@ -112,7 +111,7 @@ class VideoFile:
         self.target = target
         self.beside = target.with_name(f".{target.stem}.part{target.suffix}")
         self.rate = rate
-        self.writer: Optional[cv2.VideoWriter] = None
+        self.writer: cv2.VideoWriter | None = None
 
     def __enter__(self) -> "VideoFile":
         self.target.parent.mkdir(parents=True, exist_ok=True)

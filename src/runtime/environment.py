@@ -8,7 +8,6 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Optional
 
 from src.runtime.files import REPOSITORY, to_json, write_atomically
 from src.runtime.text import count
@@ -38,7 +37,7 @@ def environment(device: str, ranks: int) -> dict:
     }
 
 
-def package_version(name: str) -> Optional[str]:
+def package_version(name: str) -> str | None:
     """None where the package is installed under another name."""
     try:
         return version(name)
@@ -46,7 +45,7 @@ def package_version(name: str) -> Optional[str]:
         return None
 
 
-def processor() -> Optional[str]:
+def processor() -> str | None:
     """The processor's name, where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -56,7 +55,7 @@ def processor() -> Optional[str]:
     return names[0] if names else None
 
 
-def git_commit() -> Optional[str]:
+def git_commit() -> str | None:
     """The commit of these sources, with "-dirty" where files differ from it; None outside git."""
     commit = git("rev-parse", "HEAD")
     if commit and git("status", "--porcelain", "--untracked-files=no"):
@@ -64,7 +63,7 @@ def git_commit() -> Optional[str]:
     return commit
 
 
-def git(*arguments: str) -> Optional[str]:
+def git(*arguments: str) -> str | None:
     """What git prints, or None where it cannot."""
     try:
         command = ["git", "-C", str(REPOSITORY), *arguments]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from src.runtime.errors import InputError
 
@@ -60,7 +60,7 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_atomically(path: Path, content: Union[str, bytes]) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes the content beside `path` and moves it there; makes the folder if need be."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Optional
 
 # SIGHUP comes from a terminal that is closed, SIGUSR1 from schedulers and, to all ranks, by mpirun
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -40,7 +39,7 @@ class Interruption:
 
     def __init__(self, *, is_quiet: bool = False):
         self.is_quiet = is_quiet
-        self.signum: Optional[int] = None
+        self.signum: int | None = None
         self.deferred = False
 
     def watch(self) -> "Interruption":

@@ -3,7 +3,6 @@
 import time
 import zlib
 from collections.abc import Mapping
-from typing import Optional
 
 import mindspore as ms
 import numpy as np
@@ -40,7 +39,7 @@ class Agreement:
         self.unreadable = unreadable
         self.save_seconds = save_seconds
         self.unread: Unread = []  # what the others do not know of yet
-        self.signum: Optional[int] = None  # that a rank was asked to stop by
+        self.signum: int | None = None  # that a rank was asked to stop by
         self.is_save_due = False
         self.saved()
 

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
 
 import mindspore as ms
 from mindspore import nn
@@ -33,7 +32,7 @@ class Checkpoints:
         RunError: by each method: a file cannot be written, since the disk is full, say.
     """
 
-    def __init__(self, folder: Path, *, keep: int, config: str, ranks: Optional[Ranks] = None):
+    def __init__(self, folder: Path, *, keep: int, config: str, ranks: Ranks | None = None):
         self.folder = folder
         self.keep = keep
         self.config = config

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Optional
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class Evaluator:
     def __init__(
         self,
         cfg: Config,
-        annotations: Optional[Annotations],
+        annotations: Annotations | None,
         network: SSD,
         log: RunLog,
         ranks: Ranks,
@@ -56,7 +55,7 @@ class Evaluator:
             candidates=self.protocol.limits().get("candidates", cfg.pre_nms_top_k),
         )
         self.log = log
-        self.best: Optional[dict] = None  # {"AP": , "epoch": , "step": }
+        self.best: dict | None = None  # {"AP": , "epoch": , "step": }
         self.stale = 0  # evaluations in a row that were not better
         self.evaluated_step = 0
 
@@ -65,7 +64,7 @@ class Evaluator:
         self.network.set_train(False)
         self.model.compile(self.cfg.image_size)
 
-    def update_best(self, on_disk: Optional[dict]) -> None:
+    def update_best(self, on_disk: dict | None) -> None:
         """Takes an evaluation that best.ckpt is of as the best one, if it is."""
         if on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
             self.best = on_disk

@@ -3,7 +3,6 @@
 import shutil
 import sys
 from collections import defaultdict
-from typing import Optional
 
 from tqdm import tqdm
 
@@ -26,7 +25,7 @@ class Mean:
         self.total += value
         self.count += 1
 
-    def take(self) -> Optional[float]:
+    def take(self) -> float | None:
         """The mean, or None of nothing; resets it."""
         mean = self.total / self.count if self.count else None
         self.total, self.count = 0.0, 0
@@ -85,7 +84,7 @@ class Progress:
         self.log_interval = log_interval
         # a terminal of unknown width would get an empty bar
         self.on_terminal = sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns > 0
-        self.bar: Optional[tqdm] = None
+        self.bar: tqdm | None = None
         self.is_first = True  # whether the next update is the session's first
         self.session, self.epoch, self.interval = Pace(), Pace(), Pace()
         self.evaluation_seconds = Mean()
@@ -163,7 +162,7 @@ class Progress:
             f"data {pace.data_share():.0%}  {clock(seconds_left)} left"
         )
 
-    def _measured(self, pace: Pace) -> dict[str, Optional[float]]:
+    def _measured(self, pace: Pace) -> dict[str, float | None]:
         """A pace for a record; None where no update was timed."""
         if not pace.updates:
             return {"images_per_second": None, "data_share": None}

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import mindspore as ms
 import numpy as np
@@ -96,7 +96,7 @@ def read_run(path: Path) -> SavedRun:
     return SavedRun(path, arrays, state, saved_config(entries, str(path)))
 
 
-def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> Optional[SavedRun]:
+def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> SavedRun | None:
     """The checkpoint to go on from, its arrays on the main rank alone; None to start anew."""
     if not cfg.resume:
         return None
@@ -110,7 +110,7 @@ def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> Optional[SavedRun]:
     return saved or told
 
 
-def find_run(folder: Path, cfg: Config, ranks: int = 1) -> Optional[SavedRun]:
+def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
     """The checkpoint to resume from, or None where the folder has none.
 
     Args:
@@ -159,7 +159,7 @@ def suggest_other(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
     return "no other checkpoint of the run can be used; without --resume it starts anew"
 
 
-def best_on_disk(path: Path, steps_per_epoch: int) -> Optional[dict]:
+def best_on_disk(path: Path, steps_per_epoch: int) -> dict | None:
     """The evaluation ("AP", "epoch", "step") that best.ckpt is of; None where it is unreadable."""
     try:
         state = json.loads(load_entries(str(path))[STATE])

@@ -6,7 +6,7 @@ import fcntl
 import shutil
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Optional
+from typing import IO, TYPE_CHECKING
 
 from src.runtime.environment import add_session
 from src.runtime.errors import InputError
@@ -21,7 +21,7 @@ RUN_FILES = (
 LOCK = ".lock"
 
 
-def lock_folder(folder: Path) -> Optional[IO]:
+def lock_folder(folder: Path) -> IO | None:
     """Keeps other runs out of the folder for as long as the file that is returned stays open.
 
     None where the file system has no locks. InputError where another run is at work there.
@@ -48,7 +48,7 @@ def new_aside(folder: Path) -> Path:
     return aside
 
 
-def set_aside(folder: Path) -> Optional[Path]:
+def set_aside(folder: Path) -> Path | None:
     """Moves what an earlier run left in the folder into one of its own; returns that, if any."""
     left = [folder / name for name in RUN_FILES if (folder / name).exists()]
     if not left:
@@ -69,7 +69,7 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def newest_aside(folder: Path) -> Optional[Path]:
+def newest_aside(folder: Path) -> Path | None:
     """The folder of the run that was set aside last in the folder, if one can be resumed."""
     found = sorted(folder.glob("earlier_*/ckpt/last.ckpt"))
     return found[-1].parents[1] if found else None

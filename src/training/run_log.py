@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from traceback import format_exception
-from typing import Optional, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -38,9 +38,9 @@ class RunLog:
         self.is_main = rank == 0
         self.path = folder / ("log.txt" if self.is_main else f"ranks/rank_{rank}.txt")
         self.kept: list[str] = []
-        self.text: Optional[TextIO] = None
-        self.metrics: Optional[TextIO] = None
-        self.board: Optional[Board] = None
+        self.text: TextIO | None = None
+        self.metrics: TextIO | None = None
+        self.board: Board | None = None
         self.has_console = self.is_main
 
     def open(self) -> None:

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Optional
 
 import mindspore as ms
 import numpy as np
@@ -90,7 +89,7 @@ def prepare(
     return trainer
 
 
-def fill_open_keys(cfg: Config, saved: Optional[SavedRun], log: RunLog, ranks: Ranks) -> Config:
+def fill_open_keys(cfg: Config, saved: SavedRun | None, log: RunLog, ranks: Ranks) -> Config:
     """The configuration with the keys that it leaves open as the weights want them."""
     if saved:  # its weights are in the checkpoint, wherever they came from
         cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
@@ -102,7 +101,7 @@ def fill_open_keys(cfg: Config, saved: Optional[SavedRun], log: RunLog, ranks: R
     return cfg
 
 
-def starting_point(cfg: Config, saved: Optional[SavedRun]) -> dict:
+def starting_point(cfg: Config, saved: SavedRun | None) -> dict:
     """What is known of how the weights that the run starts from were trained.
 
     Raises:
@@ -126,12 +125,12 @@ def starting_point(cfg: Config, saved: Optional[SavedRun]) -> dict:
 def build_trainer(
     cfg: Config,
     annotations: Annotations,
-    val_annotations: Optional[Annotations] = None,
+    val_annotations: Annotations | None = None,
     *,
     log: RunLog,
     is_new: bool = True,
-    interruption: Optional[Interruption] = None,
-    ranks: Optional[Ranks] = None,
+    interruption: Interruption | None = None,
+    ranks: Ranks | None = None,
 ) -> Trainer:
     """The trainer that the configuration asks for.
 
@@ -214,9 +213,9 @@ def build_step(
     network: SSD,
     anchors: np.ndarray,
     *,
-    averaged: Optional[SSD] = None,
-    clock: Optional[Stopwatch] = None,
-    ranks: Optional[Ranks] = None,
+    averaged: SSD | None = None,
+    clock: Stopwatch | None = None,
+    ranks: Ranks | None = None,
 ) -> TrainStep:
     """The update of a configuration.
 

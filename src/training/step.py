@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Optional
 
 import mindspore as ms
 import numpy as np
@@ -49,11 +48,11 @@ class TrainStep:
         optimizer: nn.Cell,
         *,
         clip_norm: float = 0.0,
-        loss_scale: Optional[LossScale] = None,
-        averages: Optional[MovingAverages] = None,
+        loss_scale: LossScale | None = None,
+        averages: MovingAverages | None = None,
         ema_decay: float = 0.0,
-        clock: Optional[Stopwatch] = None,
-        ranks: Optional[Ranks] = None,
+        clock: Stopwatch | None = None,
+        ranks: Ranks | None = None,
     ):
         self.network = loss_network
         self.clip_norm = clip_norm

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Optional
 
 import numpy as np
 
@@ -92,7 +91,7 @@ class Trainer:
     step: int = 0
     ended_epochs: int = 0
 
-    def run(self) -> Optional[dict]:
+    def run(self) -> dict | None:
         """Trains to the end; returns the best evaluation ("AP", "epoch", "step"), if any.
 
         Raises:

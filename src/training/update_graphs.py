@@ -9,7 +9,6 @@ cell takes a variable number of tensors as *tensors, never as one tuple.
 """
 
 from collections.abc import Sequence
-from typing import Optional
 
 import mindspore as ms
 from mindspore import nn, ops
@@ -173,8 +172,8 @@ class Update(nn.Cell):
         self,
         optimizer: nn.Cell,
         *,
-        averages: Optional[nn.Cell] = None,
-        backup: Optional[nn.Cell] = None,
+        averages: nn.Cell | None = None,
+        backup: nn.Cell | None = None,
     ):
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 from src.runtime.plugins.commands import Answer, ask
 from src.runtime.plugins.findings import Finding, failed, ok
@@ -16,12 +15,12 @@ VERSION_FILES = ("version.cfg", "opp/version.info", "compiler/version.info", "ru
 SOURCE = "source CANN's set_env.sh (by default /usr/local/Ascend/ascend-toolkit/set_env.sh)"
 
 
-def home_of(environ: Mapping[str, str]) -> Optional[Path]:
+def home_of(environ: Mapping[str, str]) -> Path | None:
     """CANN's folder, as its own variables tell it."""
     return next((Path(environ[name]) for name in HOMES if environ.get(name)), None)
 
 
-def check_home(home: Optional[Path]) -> Finding:
+def check_home(home: Path | None) -> Finding:
     """Whether CANN's variables are set and name a folder."""
     if home is None:
         return failed("CANN's folder", f"neither {' nor '.join(HOMES)} is set", SOURCE)
@@ -30,7 +29,7 @@ def check_home(home: Optional[Path]) -> Finding:
     return ok("CANN's folder", str(home))
 
 
-def read_version(home: Path) -> Optional[str]:
+def read_version(home: Path) -> str | None:
     """CANN's version, as a file in its folder tells it; None where none does."""
     for name in VERSION_FILES:
         try:
@@ -42,7 +41,7 @@ def read_version(home: Path) -> Optional[str]:
     return None
 
 
-def check_version(found: Optional[str]) -> Finding:
+def check_version(found: str | None) -> Finding:
     """Whether CANN is one that MindSpore 2.10 takes."""
     wanted = f"MindSpore 2.10 wants {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
     if found is None:
@@ -86,7 +85,7 @@ def memory_of(text: str) -> int:
     return max(map(int, totals), default=0)
 
 
-def plugin_file() -> Optional[Path]:
+def plugin_file() -> Path | None:
     """The plugin's library; None where MindSpore is not installed."""
     folder = mindspore_folder()
     return folder and folder / "lib" / "plugin" / "libmindspore_ascend.so.2"

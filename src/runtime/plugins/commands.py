@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Optional
 
 from src.runtime.files import REPOSITORY
 
@@ -56,7 +55,7 @@ class Answer:
 
 
 def ask(
-    command: Sequence[str], *, seconds: float, environ: Optional[Mapping[str, str]] = None
+    command: Sequence[str], *, seconds: float, environ: Mapping[str, str] | None = None
 ) -> Answer:
     """Runs a program in the repository's folder, and kills it when the seconds are over.
 
@@ -103,7 +102,7 @@ def kill(process: subprocess.Popen) -> bool:
 
 
 def ask_python(
-    module: str, *arguments: str, seconds: float, environ: Optional[Mapping[str, str]] = None
+    module: str, *arguments: str, seconds: float, environ: Mapping[str, str] | None = None
 ) -> Answer:
     """`ask` for a module of this project, in this interpreter."""
     command = [sys.executable, "-X", "faulthandler", "-m", module, *arguments]

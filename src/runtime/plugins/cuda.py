@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 from src.runtime.plugins.commands import Answer, ask
 from src.runtime.plugins.cuda_driver import HOPPER, numbers, oldest_driver
@@ -97,7 +96,7 @@ def check_visible(cards: int, local_ranks: int, environ: Mapping[str, str]) -> F
     )
 
 
-def release_of(environ: Mapping[str, str]) -> tuple[Optional[tuple[int, int]], str]:
+def release_of(environ: Mapping[str, str]) -> tuple[tuple[int, int] | None, str]:
     """The release that nvcc in CUDA_HOME answers, which is what MindSpore asks, or why none."""
     home = environ.get("CUDA_HOME")
     if not home:
@@ -112,7 +111,7 @@ def release_of(environ: Mapping[str, str]) -> tuple[Optional[tuple[int, int]], s
     return (int(match.group(1)), int(match.group(2))), ""
 
 
-def check_nvcc(release: Optional[tuple[int, int]], reason: str, home: str) -> Finding:
+def check_nvcc(release: tuple[int, int] | None, reason: str, home: str) -> Finding:
     """Whether nvcc's release lets MindSpore try its plugin at all."""
     name = "CUDA_HOME, nvcc"
     if release is None:
@@ -127,18 +126,18 @@ def check_nvcc(release: Optional[tuple[int, int]], reason: str, home: str) -> Fi
     )
 
 
-def plugin_for(release: Optional[tuple[int, int]]) -> str:
+def plugin_for(release: tuple[int, int] | None) -> str:
     """Which plugin MindSpore takes for a release of nvcc."""
     return "11.6" if release is None or release >= PLUGIN_11_6 else "11.1"
 
 
-def plugin_file(plugin: str) -> Optional[Path]:
+def plugin_file(plugin: str) -> Path | None:
     """The plugin's library; None where MindSpore is not installed."""
     folder = mindspore_folder()
     return folder and folder / "lib" / "plugin" / f"libmindspore_gpu.so.{plugin}"
 
 
-def linked(library: Path, environ: Mapping[str, str]) -> tuple[dict[str, Optional[str]], str]:
+def linked(library: Path, environ: Mapping[str, str]) -> tuple[dict[str, str | None], str]:
     """The libraries that one is linked to, with where the linker finds each, None for nowhere.
 
     The second value says why nothing could be found out.
@@ -154,7 +153,7 @@ def linked(library: Path, environ: Mapping[str, str]) -> tuple[dict[str, Optiona
 
 
 def check_libraries(
-    libraries: Mapping[str, Optional[str]], problem: str, plugin: str, remedy: str = ""
+    libraries: Mapping[str, str | None], problem: str, plugin: str, remedy: str = ""
 ) -> Finding:
     """Whether the linker finds all that the plugin is linked to."""
     name = "its libraries"
@@ -178,7 +177,7 @@ def ask_cudnn(path: str, environ: Mapping[str, str]) -> Answer:
     return ask([sys.executable, "-c", code], seconds=CUDNN_SECONDS, environ=environ)
 
 
-def check_cudnn(path: Optional[str], answer: Optional[Answer], cards: Sequence[Card]) -> Finding:
+def check_cudnn(path: str | None, answer: Answer | None, cards: Sequence[Card]) -> Finding:
     """Whether cuDNN is of the release that the plugin and the card want.
 
     Args:
@@ -201,7 +200,7 @@ def check_cudnn(path: Optional[str], answer: Optional[Answer], cards: Sequence[C
     return ok("cuDNN", found)
 
 
-def why_no_plugin(plugin_error: str, environ: Optional[Mapping[str, str]] = None) -> str:
+def why_no_plugin(plugin_error: str, environ: Mapping[str, str] | None = None) -> str:
     """In a line, why MindSpore finds no card: what it says itself, or what it wants and lacks.
 
     Args:

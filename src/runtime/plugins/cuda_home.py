@@ -4,16 +4,15 @@ import os
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Optional
 
 
-def own_cuda(prefix: Optional[str] = None) -> Path:
+def own_cuda(prefix: str | None = None) -> Path:
     """Where a Python environment has its CUDA, if it has one; sys.prefix by default."""
     return Path(prefix or sys.prefix) / "cuda"
 
 
 def use_own_cuda(
-    environ: Optional[MutableMapping[str, str]] = None, prefix: Optional[str] = None
+    environ: MutableMapping[str, str] | None = None, prefix: str | None = None
 ) -> None:
     """Sets CUDA_HOME to the environment's own CUDA, if it has one and nothing is set.
 

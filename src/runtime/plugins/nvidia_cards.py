@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 SMI_QUERY = "name,memory.total,memory.used,driver_version,uuid"
 
@@ -40,7 +39,7 @@ def read_cards(text: str) -> list[Card]:
     return cards
 
 
-def entries_of(environ: Mapping[str, str]) -> Optional[list[str]]:
+def entries_of(environ: Mapping[str, str]) -> list[str] | None:
     """The cards that CUDA_VISIBLE_DEVICES names; None where it is not set."""
     value = environ.get("CUDA_VISIBLE_DEVICES")
     return None if value is None else [e.strip() for e in value.split(",") if e.strip()]

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Optional
 
 from src.runtime.plugins import cann, cuda
 from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL, Answer, ask_python, without_launcher
@@ -64,7 +63,7 @@ def without_trace(error: str) -> str:
     return "\n".join(line for line in lines if line.strip("- ") and not line.startswith("- "))
 
 
-def why_none(target: str, error: str, environ: Optional[Mapping[str, str]] = None) -> str:
+def why_none(target: str, error: str, environ: Mapping[str, str] | None = None) -> str:
     """In a line, why MindSpore has no card of a kind.
 
     Args:
@@ -77,7 +76,7 @@ def why_none(target: str, error: str, environ: Optional[Mapping[str, str]] = Non
     return kind.why_no_plugin(error, environ)
 
 
-def check_available(target: str, answer: Answer, found: Optional[Probe]) -> Finding:
+def check_available(target: str, answer: Answer, found: Probe | None) -> Finding:
     """Whether MindSpore has loaded its plugin."""
     name = "MindSpore's plugin"
     if found is None:
@@ -94,7 +93,7 @@ def check_available(target: str, answer: Answer, found: Optional[Probe]) -> Find
     return failed(name, f"not loaded for {target}\n{told}", REMEDIES[target])
 
 
-def check_count(found: Optional[Probe]) -> Finding:
+def check_count(found: Probe | None) -> Finding:
     """Whether it sees cards."""
     name = "cards it sees"
     if found is None or not found.is_available:
@@ -110,7 +109,7 @@ def check_count(found: Optional[Probe]) -> Finding:
     )
 
 
-def ask_mindspore(target: str, environ: Mapping[str, str]) -> tuple[Answer, Optional[Probe]]:
+def ask_mindspore(target: str, environ: Mapping[str, str]) -> tuple[Answer, Probe | None]:
     """`probe` in a process of its own; None where it gives no answer."""
     answer, found = ask_json("src.runtime.plugins.plugin", target, environ=environ)
     try:
@@ -121,7 +120,7 @@ def ask_mindspore(target: str, environ: Mapping[str, str]) -> tuple[Answer, Opti
 
 def ask_json(
     module: str, *arguments: str, environ: Mapping[str, str]
-) -> tuple[Answer, Optional[dict]]:
+) -> tuple[Answer, dict | None]:
     """The json in the last line that a module prints, which imports MindSpore; None for none."""
     environ = {"GLOG_v": MINDSPORE_LOG_LEVEL, **without_launcher(environ)}
     answer = ask_python(module, *arguments, seconds=PROBE_SECONDS, environ=environ)

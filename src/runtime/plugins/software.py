@@ -5,7 +5,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Optional
 
 from src.runtime.plugins.findings import Finding, failed, ok
 
@@ -14,7 +13,7 @@ MINDSPORE = "2.10"  # series that requirements.txt installs
 INSTALL = "pip install -r requirements.txt, in an environment of its own"
 
 
-def installed(package: str) -> Optional[str]:
+def installed(package: str) -> str | None:
     """The version of a package; None where it is not installed."""
     try:
         return version(package)
@@ -22,7 +21,7 @@ def installed(package: str) -> Optional[str]:
         return None
 
 
-def mindspore_folder() -> Optional[Path]:
+def mindspore_folder() -> Path | None:
     """Where MindSpore is, which is not imported; None where it is not installed."""
     spec = find_spec("mindspore")
     return Path(spec.origin).parent if spec and spec.origin else None
@@ -36,7 +35,7 @@ def check_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Findin
     return failed("Python", text, "MindSpore has wheels for Python 3.10 to 3.12; use one of these")
 
 
-def check_mindspore(found: Optional[str]) -> Finding:
+def check_mindspore(found: str | None) -> Finding:
     """Whether the installed MindSpore is the one that this project was tried with."""
     if found is None:
         return failed("MindSpore", "not installed", INSTALL)
@@ -45,7 +44,7 @@ def check_mindspore(found: Optional[str]) -> Finding:
     return failed("MindSpore", f"{found}; expected {MINDSPORE}", INSTALL)
 
 
-def check_numpy(found: Optional[str]) -> Finding:
+def check_numpy(found: str | None) -> Finding:
     """Whether NumPy is below 2, which MindSpore's binaries are built against."""
     if found is None:
         return failed("NumPy", "not installed", INSTALL)
