@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 
 from src.data.loader import TrainBatch
@@ -19,6 +20,7 @@ def profile(trainer: Trainer) -> str:
     The trainer's stopwatch should be a precise one.
     """
     trainer.progress.total_steps = WARM_UP_STEPS + TIMED_STEPS
+    trainer.plan = replace(trainer.plan, stop_at=WARM_UP_STEPS + TIMED_STEPS)
     trainer.progress.start(0)
     try:
         with closing(all_updates(trainer)) as updates:
