@@ -9,6 +9,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from src import __version__
 from src.runtime.files import REPOSITORY, to_json, write_atomically
 from src.runtime.text import count
 
@@ -25,6 +26,7 @@ def environment(device: str, ranks: int) -> dict:
     return {
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": sys.argv,
+        "version": __version__,
         "commit": git_commit(),
         "python": platform.python_version(),
         **{name: package_version(name) for name in PACKAGES},
