@@ -20,7 +20,7 @@ def main(argv=None) -> None:
     path = target_path(cfg)
     images = comparison_images(cfg)
 
-    from src.deploy.export import Exporter, look_at
+    from src.deploy.export import Exporter, run_network
     from src.detection.anchors import build_anchors
     from src.distributed.join import build_device
     from src.models.folding import fold_norms
@@ -28,23 +28,23 @@ def main(argv=None) -> None:
     from src.runtime.device import use_full_float32
 
     build_device(cfg)
-    use_full_float32(cfg.device_target)  # as files are run elsewhere
+    use_full_float32(cfg.device_target)  # as elsewhere
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
-    cfg = cfg.replace(precision="float32")  # whoever runs the file may choose another
-    truth = look_at(load_network(cfg), images, cfg.checkpoint_path)
+    cfg = cfg.replace(precision="float32")  # users of the file may choose another
+    expected = run_network(load_network(cfg), images, cfg.checkpoint_path)
 
     def make_network():
         return fold_norms(load_network(cfg)) if cfg.fold_norms else load_network(cfg)
 
-    outcome = exporter.export(make_network, truth, path, cfg.file_format)
-    print(report(cfg, path, outcome, len(images)))
+    result = exporter.export(make_network, expected, path, cfg.file_format)
+    print(report(cfg, path, result, len(images)))
 
 
-def report(cfg, path: Path, outcome, images: int) -> str:
-    """What was exported, for the user."""
+def report(cfg, path: Path, result, images: int) -> str:
+    """The result as text for the user."""
     from src.deploy.formats import description_path
 
-    batch, rows = cfg.export_batch or "N", outcome.rows
+    batch, rows = cfg.export_batch or "N", result.rows
     height, width = cfg.image_size
     what = "detections" if cfg.nms else "candidates"
     where = "its metadata" if cfg.file_format == "ONNX" else description_path(path).name
@@ -56,19 +56,19 @@ def report(cfg, path: Path, outcome, images: int) -> str:
         f"  scores ({batch},{rows}) float32",
         f"  labels ({batch},{rows}) int32",
     ]
-    found = outcome.comparison
-    if outcome.by_candidates:
+    found = result.comparison
+    if result.by_candidates:
         what = "candidates"
         lines.append(
-            f"on the images it was compared on nothing has a score above {cfg.score_threshold:g}, "
-            "so what comes before suppression was compared; name others with --export_image"
+            f"nothing in the images has a score above {cfg.score_threshold:g}, so the candidates "
+            "for suppression were compared; give other images with --export_image"
         )
     if found is None:
         lines.append("not compared with the network: AIR files cannot be run here")
     else:
         lines.append(
-            f"compared with the network on {images} images: {found.compared} {what} alike, at most "
-            f"{found.boxes:.2g} pixels and {found.scores:.2g} in score apart"
+            f"compared with the network on {images} images: {found.compared} {what} equal, "
+            f"within {found.boxes:.2g} pixels and {found.scores:.2g} in score"
         )
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ import pytest
 
 from src.config.configuration import make_config, read_recipe
 from src.data.dataset import build_annotations
-from src.deploy.export import Exporter, look_at
+from src.deploy.export import Exporter, run_network
 from src.deploy.formats import describe
 from src.detection.anchors import build_anchors
 from src.models.ssd import build_ssd
@@ -51,7 +51,7 @@ def test_the_example_finds_what_the_detector_finds(shapes, tmp_path, python, res
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     exporter.export(
-        lambda: network, look_at(network, images, ""), tmp_path / "detector.onnx", "ONNX"
+        lambda: network, run_network(network, images, ""), tmp_path / "detector.onnx", "ONNX"
     )
     shutil.copy(REPOSITORY / "examples" / "detect_onnx.py", tmp_path)
     paths = [record.path for record in (build_annotations(cfg, training=False)[i] for i in (0, 3))]

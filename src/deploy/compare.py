@@ -1,8 +1,7 @@
-"""Whether an exported file finds what the network does: the same objects, not only near numbers.
+"""Checks that an exported file and the network detect the same objects.
 
-Near numbers can make other detections where a score is next to a threshold, where two scores are
-next to each other, or where an overlap is next to the one that suppression takes for too much.
-Only there may the file differ.
+Rounding may change detections where a score is close to a threshold, two scores are near-tied or an
+IoU is close to the limit of suppression. Only there may the file differ.
 """
 
 from dataclasses import dataclass
@@ -13,27 +12,26 @@ import numpy as np
 from src.detection.boxes import clip, iou
 from src.detection.postprocess import Detections, Postprocessor, best_first
 
-# a hundredth of a pixel, since float32 has steps of 0.00006 at 640, and a difference of scores that
-# no threshold is set to
+# pixels, 160 times the step of float32 at 640; and finer than any score threshold in use
 MAX_BOX_DIFFERENCE, MAX_SCORE_DIFFERENCE = 1e-2, 1e-4
-UNSURE_IOU = 1e-3  # from the limit of suppression, either way
-SPARE = 4  # times as many candidates as the file gives are compared with
-LEAST_SHARE = 0.5  # of what a file gives must have been compared
-SHOWN = 3
+IOU_MARGIN = 1e-3  # around the IoU limit of suppression
+POOL_FACTOR = 4  # network candidates per candidate of the file
+MIN_COMPARED_SHARE = 0.5  # of a file's rows
+SHOWN_ROWS = 3
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the network says of an image.
+    """What the network detects in an image.
 
     Args:
-        sure: detections that the file has to give.
-        possible: all that it may give, each once.
-        cut: scores of about this and below are not looked at; the network may have more of them.
-        limit: rows that the file gives at most.
-        candidates: what entered suppression; None where there is none.
-        max_iou: two candidates that overlap more suppress each other,
-        class_agnostic: of different classes too.
+        sure: detections that the file must return.
+        possible: detections that it may return, each once.
+        cut: scores up to about this are not compared; the network may have more of them.
+        limit: most rows that the file returns.
+        candidates: input of suppression; None without suppression.
+        max_iou: candidates that overlap more suppress each other.
+        class_agnostic: whether candidates of different classes suppress each other.
     """
 
     sure: Detections
@@ -44,15 +42,26 @@ class Reference:
     max_iou: float = 1.0
     class_agnostic: bool = False
 
-    def without_twins(self, extra: Detections, lost: Detections) -> tuple[Detections, Detections]:
-        """Both without candidates of which the other has one that it won or lost to by a hair."""
+    def without_near_ties(
+        self, extra: Detections, lost: Detections
+    ) -> tuple[Detections, Detections]:
+        """Both without near-tied candidates, of which either may have suppressed the other."""
         if self.candidates is None or not (len(extra.scores) and len(lost.scores)):
             return extra, lost
-        twins = iou(extra.boxes, lost.boxes) > self.max_iou - UNSURE_IOU  # (extra,lost)
-        twins &= np.abs(extra.scores[:, None] - lost.scores[None]) <= MAX_SCORE_DIFFERENCE
-        twins &= (extra.labels[:, None] == lost.labels[None]) | self.class_agnostic
-        twins &= (equals(extra, self.candidates) >= 0)[:, None]
-        return extra.take(~twins.any(axis=1)), lost.take(~twins.any(axis=0))
+        near_ties = iou(extra.boxes, lost.boxes) > self.max_iou - IOU_MARGIN  # (extra,lost)
+        near_ties &= np.abs(extra.scores[:, None] - lost.scores[None]) <= MAX_SCORE_DIFFERENCE
+        near_ties &= (extra.labels[:, None] == lost.labels[None]) | self.class_agnostic
+        near_ties &= (equal_indices(extra, self.candidates) >= 0)[:, None]
+        return extra.take(~near_ties.any(axis=1)), lost.take(~near_ties.any(axis=0))
+
+    def differences(self, found: Detections, index: np.ndarray) -> tuple[Detections, Detections]:
+        """What only the file and what only the network finds, given `equal_indices` in possible."""
+        extra = found.take((index < 0) & (found.scores > self.cut + MAX_SCORE_DIFFERENCE))
+        # the file cuts off scores below its last row
+        last = float(found.scores.min()) if len(found.scores) == self.limit else -np.inf
+        floor = max(last, self.cut) + MAX_SCORE_DIFFERENCE
+        is_lost = (equal_indices(self.sure, found) < 0) & (self.sure.scores > floor)
+        return self.without_near_ties(extra, self.sure.take(is_lost))
 
 
 def reference(
@@ -64,41 +73,41 @@ def reference(
     candidates: int,
     suppression: Optional[dict],
 ) -> Reference:
-    """What a file should give for deltas (A,4) and logits (A,K) of an image, by `detection`.
+    """What a file should return for deltas (A,4) and logits (A,K), by the code in `detection`.
 
     Args:
-        candidates: P; all there are where there are fewer.
-        suppression: "score_threshold", "max_iou", "class_agnostic", "max_detections"; None without.
+        candidates: most candidates of the file.
+        suppression: "score_threshold", "max_iou", "class_agnostic", "max_detections"; or None.
 
     Raises:
-        NotFinite: the network's outputs are no numbers.
+        NotFinite: nan or infinite outputs.
     """
     every = Postprocessor(
-        score_threshold=0.0, candidates=SPARE * candidates, nms_iou=1.0, max_detections=0
+        score_threshold=0.0, candidates=POOL_FACTOR * candidates, nms_iou=1.0, max_detections=0
     )
     pool = every.decoded(deltas, logits, anchors)
     pool = Detections(clip(pool.boxes, *image_size[::-1]), pool.scores, pool.labels)
     candidates = min(candidates, logits.size)
     if suppression is None:
-        full = len(pool.scores) == SPARE * candidates
+        full = len(pool.scores) == POOL_FACTOR * candidates
         cut = float(pool.scores[-1]) if full else -np.inf
         return Reference(pool.take(slice(candidates)), pool, cut, candidates)
     last_candidate = pool.scores[min(candidates, len(pool.scores)) - 1]
     threshold, limit = suppression["score_threshold"], suppression["max_detections"]
     pool = pool.take(np.flatnonzero(pool.scores > threshold)[:candidates])
-    sure = possible = suppressed(pool, suppression, 0)
-    for change in (-UNSURE_IOU, UNSURE_IOU):
-        other = suppressed(pool, suppression, change)
-        sure = sure.take(equals(sure, other) >= 0)
-        possible = best_first([possible, other.take(equals(other, possible) < 0)])
+    sure = possible = suppress(pool, suppression, 0)
+    for change in (-IOU_MARGIN, IOU_MARGIN):
+        other = suppress(pool, suppression, change)
+        sure = sure.take(equal_indices(sure, other) >= 0)
+        possible = best_first([possible, other.take(equal_indices(other, possible) < 0)])
     cut = max(threshold, float(last_candidate))
     return Reference(
         sure, possible, cut, limit, pool, suppression["max_iou"], suppression["class_agnostic"]
     )
 
 
-def suppressed(found: Detections, suppression: dict, change: float) -> Detections:
-    """What is left of candidates, if the largest overlap allowed were changed by so much."""
+def suppress(found: Detections, suppression: dict, change: float) -> Detections:
+    """Candidates after suppression with its IoU limit changed by `change`."""
     postprocess = Postprocessor(
         score_threshold=suppression["score_threshold"],
         candidates=0,
@@ -109,11 +118,10 @@ def suppressed(found: Detections, suppression: dict, change: float) -> Detection
     return postprocess([found])
 
 
-def equals(these: Detections, those: Detections) -> np.ndarray:
-    """(n,) for each of `these` the index of one of `those` that it equals; -1 for none.
+def equal_indices(these: Detections, those: Detections) -> np.ndarray:
+    """(n,) index of an equal one in `those` for each of `these`, none twice; -1 without.
 
-    Equal are two of one class whose boxes and scores differ by no more than the limits. None of
-    `those` is given twice.
+    Equal detections are of one class, with boxes and scores within the limits above.
     """
     far = np.abs(these.boxes[:, None] - those.boxes[None]).max(axis=2, initial=0)  # (n,m) pixels
     equal = far <= MAX_BOX_DIFFERENCE
@@ -131,7 +139,7 @@ def equals(these: Detections, those: Detections) -> np.ndarray:
 
 @dataclass
 class Comparison:
-    """Largest differences of what was found on several images, and what was not found again."""
+    """Largest differences of equal detections in several images, and other differences."""
 
     boxes: float = 0.0
     scores: float = 0.0
@@ -139,38 +147,29 @@ class Comparison:
     problems: tuple[str, ...] = ()
 
     def add(self, found: Detections, wanted: Reference, image: int) -> None:
-        """Compares what a file found in one more image with what it should find.
-
-        Args:
-            found: all rows that the file gives, without empty ones.
-        """
+        """Compares all rows of a file for an image, without empty ones, with its reference."""
         if (np.diff(found.scores) > MAX_SCORE_DIFFERENCE).any():
             self.problems += (f"image {image}: the best score does not come first",)
-        back = equals(found, wanted.possible)
-        extra = found.take((back < 0) & (found.scores > wanted.cut + MAX_SCORE_DIFFERENCE))
-        # what comes after the last row is not to be seen
-        last = float(found.scores.min()) if len(found.scores) == wanted.limit else -np.inf
-        floor = max(last, wanted.cut) + MAX_SCORE_DIFFERENCE
-        lost = wanted.sure.take((equals(wanted.sure, found) < 0) & (wanted.sure.scores > floor))
-        extra, lost = wanted.without_twins(extra, lost)
-        self.problems += told(extra, f"image {image}: only the file finds")
-        self.problems += told(lost, f"image {image}: only the network finds")
-        same = back >= 0
-        if same.sum() < LEAST_SHARE * len(found.scores):
+        index = equal_indices(found, wanted.possible)
+        extra, lost = wanted.differences(found, index)
+        self.problems += problem_lines(extra, f"image {image}: only the file finds")
+        self.problems += problem_lines(lost, f"image {image}: only the network finds")
+        same = index >= 0
+        if same.sum() < MIN_COMPARED_SHARE * len(found.scores):
             self.problems += (
-                f"image {image}: {same.sum()} of {len(found.scores)} rows have an equal among the "
-                "network's, and the others' scores are too close together to compare them",
+                f"image {image}: {same.sum()} of {len(found.scores)} rows equal one of the "
+                "network's; the scores of the others are too close together to compare",
             )
         if same.any():
-            one, other = found.take(same), wanted.possible.take(back[same])
+            one, other = found.take(same), wanted.possible.take(index[same])
             self.boxes = max(self.boxes, float(np.abs(one.boxes - other.boxes).max()))
             self.scores = max(self.scores, float(np.abs(one.scores - other.scores).max()))
             self.compared += int(same.sum())
 
 
-def told(found: Detections, what: str) -> tuple[str, ...]:
-    """A line for each of the first detections."""
-    rows = zip(found.boxes[:SHOWN].tolist(), found.scores, found.labels)
+def problem_lines(found: Detections, what: str) -> tuple[str, ...]:
+    """A line for each of the first SHOWN_ROWS detections."""
+    rows = zip(found.boxes[:SHOWN_ROWS].tolist(), found.scores, found.labels)
     return tuple(
         f"{what} label {label}, score {score:.6f}, box {[round(side, 3) for side in box]}"
         for box, score, label in rows

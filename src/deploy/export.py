@@ -1,4 +1,4 @@
-"""A detector written as a file that runs without this repository, and checked before it is kept."""
+"""Exports a detector as a file and checks that it detects what the network does."""
 
 import os
 from collections.abc import Callable
@@ -10,11 +10,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.deploy.compare import Comparison, reference
+from src.deploy.compare import Comparison, Reference, reference
 from src.deploy.export_cells import DeployedDetector, Suppression
 from src.deploy.exported import load_exported
 from src.deploy.formats import CLASSES, INPUT, NAMES, SUFFIXES, description_path, write_description
-from src.deploy.onnx_graph import candidate_names, finish
+from src.deploy.onnx_graph import candidate_names, complete_file
 from src.detection.postprocess import Postprocessor
 from src.models.candidates import Candidates
 from src.runtime.errors import NotFinite, RunError
@@ -24,8 +24,8 @@ SHOWN_PROBLEMS = 12
 
 
 @dataclass(frozen=True)
-class Seen:
-    """An image (S,S,3) uint8, and what the network says of it: deltas (A,4), logits (A,K)."""
+class NetworkOutput:
+    """An image (H,W,3) uint8, and the network's deltas (A,4) and logits (A,K) for it."""
 
     image: np.ndarray
     deltas: np.ndarray
@@ -33,11 +33,13 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What was exported, and how the file compares with the network.
+class ExportResult:
+    """The result of an export.
 
-    rows: of each image; comparison: None for AIR files, which cannot be run here; by_candidates:
-    nothing was detected on the images, so the candidates were compared instead.
+    Attributes:
+        rows: rows per image.
+        comparison: with the network; None for AIR files, which cannot be run here.
+        by_candidates: candidates were compared, because nothing was detected in the images.
     """
 
     rows: int
@@ -45,16 +47,12 @@ class Outcome:
     by_candidates: bool = False
 
 
-MakeNetwork = Callable[[], nn.Cell]
-
-
 class Exporter:
-    """Writes a network as a file of one format.
+    """Exports a network, with hard suppression if the description has "nms".
 
     Args:
         anchors: (A,4).
-        description: of the file, see formats.describe; says what the file does. Suppression, if
-            any, is the hard one.
+        description: of the file, see formats.describe.
     """
 
     def __init__(self, anchors: np.ndarray, description: dict[str, Any]):
@@ -72,56 +70,60 @@ class Exporter:
             }
 
     def export(
-        self, make_network: MakeNetwork, truth: list[Seen], path: Path, file_format: str
-    ) -> Outcome:
-        """Writes the file, and puts it at `path` if it finds the same as the network.
+        self,
+        make_network: Callable[[], nn.Cell],
+        expected: list[NetworkOutput],
+        path: Path,
+        file_format: str,
+    ) -> ExportResult:
+        """Writes the file, and moves it to `path` if it detects what the network does.
 
         Args:
-            make_network: gives the network, set to inference, its batch norms folded or not; a new
-                one each time, since MindSpore may fail to export one again.
-            truth: real images, different ones for each row of a batch; see `look_at`.
+            make_network: returns a new network in inference mode; MindSpore may fail to export
+                the same one twice.
+            expected: outputs for real images, different ones for each row of a batch.
             path: with the suffix of the format.
 
         Raises:
-            RunError: the file cannot be read again, or finds something else; it is not kept.
+            RunError: the file cannot be read or detects something else; it is not kept.
         """
-        beside = path.with_name(f".{path.stem}.part{SUFFIXES[file_format]}")
+        partial = path.with_name(f".{path.stem}.part{SUFFIXES[file_format]}")
         comparison, by_candidates = None, False
         try:
-            rows = self.write(make_network(), beside, file_format)
+            rows = self.write(make_network(), partial, file_format)
             if file_format != "AIR":
-                comparison = self.compare(beside, truth, path)
+                comparison = self.compare(partial, expected, path)
                 by_candidates = self.suppression is not None and not comparison.compared
             if by_candidates:
-                comparison = self.compare_candidates(make_network(), truth, path, file_format)
-            self.put(beside, path, file_format)
+                comparison = self.compare_candidates(make_network(), expected, path, file_format)
+            self.move_into_place(partial, path, file_format)
         finally:
-            beside.unlink(missing_ok=True)
-            description_path(beside).unlink(missing_ok=True)
-        return Outcome(rows, comparison, by_candidates)
+            partial.unlink(missing_ok=True)
+            description_path(partial).unlink(missing_ok=True)
+        return ExportResult(rows, comparison, by_candidates)
 
     def compare_candidates(
-        self, network: nn.Cell, truth: list[Seen], path: Path, file_format: str
+        self, network: nn.Cell, expected: list[NetworkOutput], path: Path, file_format: str
     ) -> Comparison:
-        """`compare` for the same file without suppression, which is not kept."""
+        """`compare` for a temporary file without suppression."""
         plain = Exporter(self.anchors, {**self.description, "nms": False})
         file = path.with_name(f".{path.stem}.candidates{SUFFIXES[file_format]}")
         try:
             plain.write(network, file, file_format)
-            return plain.compare(file, truth, path)
+            return plain.compare(file, expected, path)
         finally:
             file.unlink(missing_ok=True)
 
-    def put(self, beside: Path, path: Path, file_format: str) -> None:
-        """Moves the file to `path`, and with it what describes it."""
-        beside.chmod(FILE_MODE)
+    def move_into_place(self, partial: Path, path: Path, file_format: str) -> None:
+        """Moves the file and its description to `path`."""
+        partial.chmod(FILE_MODE)
         if file_format != "ONNX":
-            write_description(self.description, beside)
-            os.replace(description_path(beside), description_path(path))
-        os.replace(beside, path)
+            write_description(self.description, partial)
+            os.replace(description_path(partial), description_path(path))
+        os.replace(partial, path)
 
     def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
-        """Writes the file, unchecked; gives the rows of an image."""
+        """Writes the file, unchecked; returns its rows per image."""
         candidates = Candidates(
             network, self.anchors, self.image_size, self.description["pre_nms_top_k"]
         )
@@ -143,7 +145,7 @@ class Exporter:
         return rows
 
     def write_onnx(self, candidates: Candidates, images: ms.Tensor, path: Path) -> None:
-        """Lets MindSpore write the candidates' graph, and completes it."""
+        """Exports the candidates' graph with MindSpore, and completes it."""
         suppression = self.suppression
         if suppression:
             suppression = {**suppression, "num_classes": candidates.num_classes}
@@ -154,7 +156,7 @@ class Exporter:
             input_names=[INPUT],
             output_names=candidate_names(nms=bool(suppression)),
         )
-        finish(
+        complete_file(
             path,
             self.description,
             batch=self.batch,
@@ -162,38 +164,28 @@ class Exporter:
             suppression=suppression,
         )
 
-    def compare(self, file: Path, truth: list[Seen], path: Path) -> Comparison:
-        """Runs the file on the images in whole batches, and compares what it finds.
+    def compare(self, file: Path, expected: list[NetworkOutput], path: Path) -> Comparison:
+        """Runs the file on the images in full batches, and compares its detections.
 
-        If it takes any number it gets all at once, and the first alone.
+        A file of any batch size gets all images at once, then the first alone.
 
         Args:
-            path: that the file will have, for errors.
+            path: the final path, for errors.
 
         Raises:
-            RunError: it finds something else.
+            RunError: it detects something else.
         """
         names = self.description[NAMES]
         model = load_exported(file, {**self.description, CLASSES: ["background", *names]})
         every = Postprocessor(score_threshold=0.0, candidates=0, nms_iou=1.0, max_detections=0)
-        wanted = [
-            reference(
-                seen.deltas,
-                seen.logits,
-                self.anchors,
-                self.image_size,
-                candidates=self.description["pre_nms_top_k"],
-                suppression=self.suppression,
-            )
-            for seen in truth
-        ]
-        batch = self.batch or len(truth)
-        runs = [np.arange(-(-len(truth) // batch) * batch) % len(truth)]
+        wanted = [self.reference(one) for one in expected]
+        batch = self.batch or len(expected)
+        runs = [np.arange(-(-len(expected) // batch) * batch) % len(expected)]
         if self.batch == 0:
             runs.append(np.zeros(1, int))
         comparison = Comparison()
         for rows in runs:
-            outputs = model.forward(np.stack([truth[row].image for row in rows]))
+            outputs = model.forward(np.stack([expected[row].image for row in rows]))
             for place, row in enumerate(rows):
                 own = tuple(output[place] for output in outputs)
                 found = model.candidates(own, self.image_size, every)
@@ -205,20 +197,33 @@ class Exporter:
             )
         return comparison
 
+    def reference(self, output: NetworkOutput) -> Reference:
+        """What the file should return for an image."""
+        return reference(
+            output.deltas,
+            output.logits,
+            self.anchors,
+            self.image_size,
+            candidates=self.description["pre_nms_top_k"],
+            suppression=self.suppression,
+        )
 
-def look_at(network: nn.Cell, images: np.ndarray, source: str) -> list[Seen]:
-    """What the network says of each of the images (n,S,S,3).
+
+def run_network(network: nn.Cell, images: np.ndarray, source: str) -> list[NetworkOutput]:
+    """The network's outputs for each of the images (n,H,W,3).
 
     Args:
         source: of its weights, for errors.
 
     Raises:
-        NotFinite: its outputs are no numbers.
+        NotFinite: nan or infinite outputs.
     """
     found = []
     for number, image in enumerate(images, 1):
         deltas, logits = (output.asnumpy()[0] for output in network(ms.Tensor(image[None])))
         if not (np.isfinite(deltas).all() and np.isfinite(logits).all()):
-            raise NotFinite(f"{source}: the network's outputs for image {number} are no numbers")
-        found.append(Seen(image, deltas, logits))
+            raise NotFinite(
+                f"{source}: the network's outputs for image {number} are nan or infinite"
+            )
+        found.append(NetworkOutput(image, deltas, logits))
     return found

@@ -1,4 +1,4 @@
-"""Suppression of overlapping boxes in the graph, and the detector with all of that inside."""
+"""Cells for export: suppression of overlapping boxes, and the detector with it."""
 
 from typing import Optional
 
@@ -12,18 +12,18 @@ NO_OBJECT = -1  # label of a row without a detection; its score and box are 0
 
 
 class Suppression(nn.Cell):
-    """Greedy suppression of candidates of all images at once, equal to `detection.nms`.
+    """Greedy suppression for a batch, equal to `detection.nms`.
 
-    A candidate is kept if none that is better, kept, and of its class overlaps it too much.
-    Starting with all, this is applied until nothing changes: at the latest after as many rounds as
-    the longest chain of boxes that suppress each other has links.
+    A candidate is kept if no better kept one of its class overlaps it too much. Starting with all
+    kept, this is repeated until nothing changes; the number of rounds is at most the length of the
+    longest chain of boxes that suppress one another.
 
     Args:
         candidates: P.
         score_threshold: only higher scores count.
-        max_iou: a box goes if its IoU with one that is kept is above this.
+        max_iou: a box is dropped if its IoU with a kept one is higher.
         class_agnostic: whether boxes of different classes suppress each other.
-        max_detections: D, rows that come out; fewer where P is less.
+        max_detections: the output has D = min(max_detections, P) rows.
     """
 
     def __init__(
@@ -45,10 +45,7 @@ class Suppression(nn.Cell):
         self.rank = ms.Tensor(np.arange(candidates, 0, -1, dtype=np.float32))  # (P,), best highest
 
     def construct(self, boxes, scores, labels):
-        """Candidates, best first -> boxes (N,D,4), scores (N,D), labels (N,D) of what is kept.
-
-        What is left of D rows has NO_OBJECT as label.
-        """
+        """Candidates, best first -> boxes (N,D,4), scores (N,D), labels (N,D); see NO_OBJECT."""
         suppresses = ops.cast(self.overlaps(boxes), ms.float32) * self.is_better  # (N,P,P)
         if not self.class_agnostic:
             same = labels.expand_dims(2) == labels.expand_dims(1)
@@ -71,7 +68,7 @@ class Suppression(nn.Cell):
         return boxes * shown.expand_dims(2), scores, labels
 
     def overlaps(self, boxes):
-        """Boxes (N,P,4) -> (N,P,P), whether the IoU of each two is above `max_iou`."""
+        """Boxes (N,P,4) -> (N,P,P), whether the IoU of each pair is above `max_iou`."""
         shared = self.extent(boxes[..., 0], boxes[..., 2])
         shared = shared * self.extent(boxes[..., 1], boxes[..., 3])
         areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])  # (N,P)
@@ -79,9 +76,9 @@ class Suppression(nn.Cell):
         return shared > union * self.max_iou
 
     def extent(self, low, high):
-        """Lower and upper edges (N,P) of boxes -> (N,P,P), what each two share on that axis.
+        """Lower and upper edges (N,P) of boxes -> (N,P,P), overlap of each pair on that axis.
 
-        Tiled, since MindSpore's minimum and maximum take 13 times as long when they broadcast.
+        Tiled, since MindSpore's minimum and maximum take 13 times as long with broadcasting.
         """
         across, down = (1, 1, self.candidates), (1, self.candidates, 1)
         top = ops.minimum(
@@ -94,7 +91,7 @@ class Suppression(nn.Cell):
 
 
 class DeployedDetector(nn.Cell):
-    """From images to candidates and, unless there is no suppression, to detections."""
+    """Candidates of images or, with suppression, detections."""
 
     def __init__(self, candidates: Candidates, suppression: Optional[Suppression]):
         super().__init__(auto_prefix=False)
@@ -102,6 +99,6 @@ class DeployedDetector(nn.Cell):
         self.suppression = suppression
 
     def construct(self, images):
-        """Images (N,H,W,3) uint8 RGB -> boxes, scores, labels of the one or the other."""
+        """Images (N,H,W,3) uint8 RGB -> boxes, scores, labels."""
         found = self.candidates(images)
         return found if self.suppression is None else self.suppression(*found)

@@ -1,4 +1,4 @@
-"""What is to be exported, and where to: checked before MindSpore is imported."""
+"""Checks of the keys for export, before MindSpore is imported."""
 
 from pathlib import Path
 
@@ -13,19 +13,15 @@ from src.deploy.formats import SUFFIXES, format_of
 from src.runtime.errors import InputError
 from src.runtime.files import check_file, make_output_folder
 
-COMPARED_IMAGES = 4  # on which a file is compared with the network
-MOST_ROWS = 8  # of a batch that get different images; each costs a forward pass
+MAX_COMPARED_IMAGES = 4  # read from the split or folder
+MAX_DISTINCT_ROWS = 8  # different images in a batch; each costs a forward pass
 
 
 def target_path(cfg: Config) -> Path:
-    """Where the file goes, with its suffix; its folder is made.
-
-    Raises:
-        InputError: the file cannot be exported like that.
-    """
+    """Path of the file, with its suffix; creates its folder. InputError for impossible keys."""
     if cfg.file_format == "AIR" and cfg.device_target != "Ascend":
         raise InputError(
-            "file_format is AIR, which MindSpore writes on an Ascend card alone, but device_target "
+            "file_format is AIR, which MindSpore writes only on an Ascend card, but device_target "
             f"is {cfg.device_target}; export MINDIR or ONNX"
         )
     if format_of(cfg.checkpoint_path):
@@ -33,7 +29,7 @@ def target_path(cfg: Config) -> Path:
     if cfg.nms and cfg.suppression != "hard":
         raise InputError(
             f"suppression is {cfg.suppression}, which exported files cannot do; export with "
-            "--suppression=hard, or with --nms=False and let the program do it"
+            "--suppression=hard, or with --nms=False for suppression outside the file"
         )
     path = Path(cfg.file_name)
     if not path.name:
@@ -53,10 +49,9 @@ def target_path(cfg: Config) -> Path:
 
 
 def comparison_images(cfg: Config) -> np.ndarray:
-    """The images (n,S,S,3) uint8 that the exported file is compared on.
+    """The images (n,H,W,3) uint8 that the exported file is compared on.
 
-    There are at least two and, up to MOST_ROWS, as many as the file takes at once, so that no row
-    of a batch can pass for another.
+    At least two and, up to MAX_DISTINCT_ROWS, as many as its batch, so that swapped rows show.
 
     Raises:
         InputError: there is none, or one cannot be read.
@@ -64,20 +59,20 @@ def comparison_images(cfg: Config) -> np.ndarray:
     keep_aspect = cfg.resize == "letterbox"
     images = [
         fit_image(read_image(path), cfg.image_size, keep_aspect=keep_aspect)[0]
-        for path in image_paths(cfg)[:COMPARED_IMAGES]
+        for path in image_paths(cfg)[:MAX_COMPARED_IMAGES]
     ]
-    count = max(len(images), min(max(cfg.export_batch, 2), MOST_ROWS))
-    return np.stack([changed(images[i % len(images)], i // len(images)) for i in range(count)])
+    count = max(len(images), min(max(cfg.export_batch, 2), MAX_DISTINCT_ROWS))
+    return np.stack([shifted(images[i % len(images)], i // len(images)) for i in range(count)])
 
 
-def changed(image: np.ndarray, times: int) -> np.ndarray:
-    """Another image for each number: itself at 0, else moved, every other one mirrored too."""
-    moved = np.roll(image, times * image.shape[1] // (MOST_ROWS + 1), axis=1)
+def shifted(image: np.ndarray, times: int) -> np.ndarray:
+    """The image shifted by `times` steps; mirrored too where that is odd."""
+    moved = np.roll(image, times * image.shape[1] // (MAX_DISTINCT_ROWS + 1), axis=1)
     return moved[:, ::-1] if times % 2 else moved
 
 
 def image_paths(cfg: Config) -> list[Path]:
-    """Images that `export_image` names, or else those of the split for evaluation."""
+    """Images of `export_image`, or else of the evaluation split."""
     given = Path(cfg.export_image)
     if cfg.export_image and given.is_dir():
         found = sorted(p for p in given.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -93,4 +88,4 @@ def image_paths(cfg: Config) -> list[Path]:
         raise InputError(
             f"{error}; or name images to compare the file on with --export_image"
         ) from None
-    return [split[index].path for index in range(min(len(split), COMPARED_IMAGES))]
+    return [split[index].path for index in range(min(len(split), MAX_COMPARED_IMAGES))]

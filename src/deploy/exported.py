@@ -1,4 +1,4 @@
-"""Exported files, run."""
+"""Runs exported files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from src.deploy.formats import INPUT, OUTPUTS, format_of
 from src.detection.postprocess import Detections, Postprocessor
 from src.runtime.errors import InputError
 
-# images (N,S,S,3) uint8 -> boxes (N,R,4), scores (N,R), labels (N,R)
+# images (N,H,W,3) uint8 -> boxes (N,R,4), scores (N,R), labels (N,R)
 Run = Callable[[np.ndarray], list[np.ndarray]]
 
 
@@ -22,7 +22,7 @@ def load_mindir(path: Path, description: Mapping[str, Any], **_: Any) -> Run:
         graph = nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a MINDIR file, or a damaged one") from error
-    if description["export_batch"] == 0:  # compiled once for all sizes of batches
+    if description["export_batch"] == 0:  # compiled once for all batch sizes
         height, width = description["image_size"]
         graph.set_inputs(ms.Tensor(shape=[None, height, width, 3], dtype=ms.uint8))
     return lambda images: [output.asnumpy() for output in graph(ms.Tensor(images))]
@@ -31,10 +31,10 @@ def load_mindir(path: Path, description: Mapping[str, Any], **_: Any) -> Run:
 def load_onnx(
     path: Path, description: Mapping[str, Any], *, threads: int = 0, device: str = "CPU"
 ) -> Run:
-    """The file's graph, run by ONNX Runtime; InputError where it cannot be read, or not there.
+    """The file's graph, run by ONNX Runtime; InputError where it cannot be read or run.
 
     Args:
-        threads: of the CPU's kernels; 0 takes as many as there are cores.
+        threads: CPU threads; 0 for as many as there are cores.
         device: CPU, GPU or Ascend.
     """
     import onnxruntime
@@ -43,13 +43,13 @@ def load_onnx(
     if provider not in onnxruntime.get_available_providers():
         raise InputError(
             f"{path}: the installed ONNX Runtime has no {provider} for device_target {device}; "
-            "install the one that has, or give --device_target=CPU"
+            "install one that has, or set --device_target=CPU"
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    except Exception as error:  # its own classes, of no common base
+    except Exception as error:  # ONNX Runtime's errors have no common base
         raise InputError(f"{path}: not an ONNX file, or a damaged one") from error
     return lambda images: session.run(list(OUTPUTS), {INPUT: images})
 
@@ -65,23 +65,23 @@ LOADERS = {"MINDIR": load_mindir, "ONNX": load_onnx}
 class ExportedModel:
     """An exported file: boxes (n,R,4) in pixels of the input, scores (n,R), labels (n,R).
 
-    The R rows are candidates, or detections where the file suppresses; best first, and at the end
-    those without an object, whose score is 0.
+    Rows are candidates or, with suppression in the file, detections; best first. Unused rows at the
+    end have a score of 0.
 
     Args:
         run: from images (batch_size,H,W,3) uint8 to those three.
-        batch_size: that the file was made for; 0 for any.
+        batch_size: of the file; 0 for any.
     """
 
-    def __init__(self, run: Callable[[np.ndarray], Sequence[np.ndarray]], batch_size: int):
+    def __init__(self, run: Run, batch_size: int):
         self.run = run
         self.batch_size = batch_size
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        parts, at_once = [], self.batch_size or len(images)
-        for start in range(0, len(images), at_once):
-            part = images[start : start + at_once]
-            outputs = self.run(filled_up(part, self.batch_size))
+        parts, count = [], self.batch_size or len(images)
+        for start in range(0, len(images), count):
+            part = images[start : start + count]
+            outputs = self.run(pad_batch(part, self.batch_size))
             parts.append([output[: len(part)] for output in outputs])
         return tuple(np.concatenate(outputs) for outputs in zip(*parts))
 
@@ -92,33 +92,33 @@ class ExportedModel:
 
 
 def load_exported(path: Path, description: Mapping[str, Any], **how: Any) -> ExportedModel:
-    """The exported file as a model, tried on an empty image.
+    """The exported file as a model, tested on an empty image.
 
     Args:
         description: of the file, keys of the configuration.
         how: "threads" and "device", see `load_onnx`.
 
     Raises:
-        InputError: it cannot be read, or is not what the description says.
+        InputError: it cannot be read, or contradicts the description.
     """
     run = LOADERS[format_of(str(path))](path, description, **how)
     shape = (description["export_batch"] or 1, *description["image_size"], 3)
     try:
         boxes, scores, labels = run(np.zeros(shape, np.uint8))
-    except Exception as error:  # of MindSpore or ONNX Runtime, whose classes have no common base
+    except Exception as error:  # errors of MindSpore and ONNX Runtime have no common base
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path}: does not take images {shape}: {reason}") from error
     names = description["classes"][1:]
     if not boxes.shape[:2] == scores.shape == labels.shape or labels.max() >= len(names):
         raise InputError(
-            f"{path}: gives boxes {boxes.shape}, scores {scores.shape} and labels up to "
-            f"{labels.max()} of {len(names)} classes; it is not what its description says"
+            f"{path}: returns boxes {boxes.shape}, scores {scores.shape} and labels up to "
+            f"{labels.max()} for {len(names)} classes, which contradicts its description"
         )
     return ExportedModel(run, description["export_batch"])
 
 
-def filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:
-    """The batch with its first image repeated up to `batch_size`: a new shape is compiled anew."""
+def pad_batch(images: np.ndarray, batch_size: int) -> np.ndarray:
+    """The batch, padded with its first image to `batch_size`: a new shape would be compiled."""
     missing = batch_size - len(images)
     if missing <= 0:
         return np.ascontiguousarray(images)

@@ -1,4 +1,4 @@
-"""What MindSpore's ONNX files lack: suppression, a free batch size, and a description."""
+"""Adds suppression, a free batch size and a description to ONNX files of MindSpore."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from onnx import TensorProto, helper, numpy_helper
 from src.deploy.export_cells import NO_OBJECT
 from src.deploy.formats import OUTPUTS
 
-CANDIDATE = "candidate_"  # before the names of outputs that suppression still has to see
+CANDIDATE = "candidate_"  # prefix of outputs before suppression
 BATCH_AXIS = "batch"
 
 
 class GraphBuilder:
-    """Adds nodes and constants to a graph, each under a name of its own."""
+    """Adds nodes and constants with unique names to a graph."""
 
     def __init__(self, graph: onnx.GraphProto):
         self.graph = graph
 
     def constant(self, value: Any, dtype: type) -> str:
-        """Name of a new constant."""
+        """Adds a constant; returns its name."""
         name = f"suppression.{len(self.graph.initializer)}"
         self.graph.initializer.append(numpy_helper.from_array(np.array(value, dtype), name))
         return name
 
     def add(self, kind: str, *inputs: str, outputs: Sequence[str] = (), **attributes: Any) -> str:
-        """Name of the first output of a new node of that kind."""
+        """Adds a node; returns the name of its first output."""
         name = f"suppression.{kind}.{len(self.graph.node)}"
         outputs = list(outputs) or [name]
         node = helper.make_node(kind, list(inputs), outputs, name=name, **attributes)
@@ -49,18 +49,19 @@ def add_suppression(
 ) -> None:
     """Turns candidates into detections by the standard operator NonMaxSuppression.
 
-    The graph's outputs are boxes (N,P,4), scores (N,P) and labels (N,P) with CANDIDATE before their
-    names; they become (N,D,4), (N,D) and (N,D), the same as those of `cells.Suppression`.
+    The outputs, boxes (N,P,4), scores (N,P) and labels (N,P) with prefix CANDIDATE, become (N,D,4),
+    (N,D) and (N,D), equal to those of `export_cells.Suppression`.
 
     Args:
-        candidates, max_detections: P, and D at most.
+        candidates: P.
         num_classes: K.
+        max_detections: upper limit of D.
     """
     build = GraphBuilder(graph)
     boxes, scores, labels = (CANDIDATE + name for name in OUTPUTS)
     rows = min(max_detections, candidates)
     of_classes = build.add("Unsqueeze", scores, axes=[1])  # (N,1,P)
-    if not class_agnostic:  # (N,K,P), scores of other classes than a candidate's own are 0
+    if not class_agnostic:  # (N,K,P), 0 for other classes than the candidate's
         every = build.constant(np.arange(num_classes)[None, :, None], np.int32)  # (1,K,1)
         own = build.add("Equal", build.add("Unsqueeze", labels, axes=[1]), every)
         of_classes = build.add("Where", own, of_classes, build.constant(0, np.float32))
@@ -84,7 +85,7 @@ def add_suppression(
 
 
 def add_best(build: GraphBuilder, kept: str, rows: int) -> None:
-    """Gives the best `rows` candidates by their scores `kept` (N,P); where that is 0, none."""
+    """Outputs the `rows` best candidates by scores `kept` (N,P); a score of 0 is no object."""
     boxes, _, labels = (CANDIDATE + name for name in OUTPUTS)
     best, row = f"{CANDIDATE}best", f"{CANDIDATE}row"  # (N,D)
     build.add("TopK", kept, build.constant([rows], np.int64), outputs=[best, row], axis=1)
@@ -101,7 +102,7 @@ def add_best(build: GraphBuilder, kept: str, rows: int) -> None:
 
 
 def set_outputs(graph: onnx.GraphProto, rows: int) -> None:
-    """Declares the graph's outputs as OUTPUTS with so many rows an image."""
+    """Declares OUTPUTS, with `rows` per image, as the graph's outputs."""
     batch = graph.input[0].type.tensor_type.shape.dim[0]
     size = batch.dim_param or batch.dim_value
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT32)
@@ -111,9 +112,9 @@ def set_outputs(graph: onnx.GraphProto, rows: int) -> None:
 
 
 def free_batch(graph: onnx.GraphProto) -> None:
-    """Lets a graph that was made for one image take any number.
+    """Makes the batch size of a graph for one image dynamic.
 
-    MindSpore writes the batch size into the shapes that it reshapes to, as their first number.
+    MindSpore writes the batch size into the target shapes of Reshape, as their first number.
     """
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
     shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
@@ -122,12 +123,12 @@ def free_batch(graph: onnx.GraphProto) -> None:
     for name, tensor in constants:
         if name in shapes:
             shape = numpy_helper.to_array(tensor).copy()
-            shape[0] = 0  # as in what is reshaped
+            shape[0] = 0  # copied from the input
             tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
-    del graph.value_info[:]  # may hold shapes of one image
+    del graph.value_info[:]  # may hold the old batch size
 
 
-def finish(
+def complete_file(
     path: Path,
     description: Mapping[str, Any],
     *,
@@ -135,16 +136,16 @@ def finish(
     rows: int,
     suppression: Optional[Mapping[str, Any]],
 ) -> None:
-    """Completes the file at `path`, which MindSpore wrote for candidates, and checks it.
+    """Completes and checks the file at `path`, which MindSpore exported for candidates.
 
     Args:
-        description: goes into the file's metadata, as JSON by key.
-        batch: images at once; 0 any number.
-        rows: P, candidates of an image.
-        suppression: arguments of `add_suppression`, or None without.
+        description: becomes the file's metadata, one JSON value per key.
+        batch: batch size; 0 for any.
+        rows: P, candidates per image.
+        suppression: arguments of `add_suppression`, or None.
 
     Raises:
-        RuntimeError: the outcome is not valid ONNX.
+        RuntimeError: the result is not valid ONNX.
     """
     model = onnx.load(str(path))
     if batch == 0:
@@ -162,5 +163,5 @@ def finish(
 
 
 def candidate_names(*, nms: bool) -> list[str]:
-    """Names of the outputs that MindSpore is to write, before `finish`."""
+    """Output names for MindSpore's export, before `complete_file`."""
     return [CANDIDATE * nms + name for name in OUTPUTS]

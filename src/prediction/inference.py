@@ -11,7 +11,7 @@ from mindspore import nn
 
 from src.config.consistency import SIZE_MULTIPLE
 from src.config.open_keys import settled
-from src.deploy.exported import filled_up
+from src.deploy.exported import pad_batch
 from src.detection.anchors import AnchorGenerator, build_anchors
 from src.detection.postprocess import Detections, Postprocessor
 from src.models.candidates import Candidates, CheckedCandidates
@@ -110,8 +110,8 @@ class CandidateModel(Model):
 
 
 def as_tensor(images: np.ndarray, batch_size: int) -> ms.Tensor:
-    """The batch for the network, `filled_up`; it shares the memory of images that need no more."""
-    return ms.Tensor.from_numpy(filled_up(images, batch_size))
+    """The batch for the network, `pad_batch`; it shares the memory of images that need no more."""
+    return ms.Tensor.from_numpy(pad_batch(images, batch_size))
 
 
 def empty_batch(batch_size: int, size: Size) -> ms.Tensor:

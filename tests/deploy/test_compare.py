@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from src.deploy.compare import Comparison, equals, reference
+from src.deploy.compare import Comparison, equal_indices, reference
 from src.detection.postprocess import Detections, best_first
 from src.runtime.errors import NotFinite
 from tests.references import random_boxes
@@ -108,8 +108,8 @@ def test_a_score_next_to_the_threshold_may_go_either_way():
 def test_equals_of_none():
     nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     one = Detections(np.zeros((1, 4)), np.zeros(1), np.zeros(1, int))
-    assert equals(one, nothing).tolist() == [-1]
-    assert equals(nothing, one).tolist() == []
+    assert equal_indices(one, nothing).tolist() == [-1]
+    assert equal_indices(nothing, one).tolist() == []
 
 
 def test_scores_that_are_all_but_equal_prove_nothing():
@@ -149,8 +149,8 @@ def test_scores_next_to_each_other_may_come_in_either_order():
     assert compare(both.take([0]), wanted).problems == ()
     wanted, both = two(1.000001, 1.0)
     assert compare(both.take([1]), wanted).problems == (
-        "image 1: 0 of 1 rows have an equal among the network's, and the others' scores are too "
-        "close together to compare them",
+        "image 1: 0 of 1 rows equal one of the network's; the scores of the others are too close "
+        "together to compare",
     )
     # with more that can be compared it passes
     more = Detections(

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from src.deploy import export as export_module
-from src.deploy.export import Exporter, look_at
+from src.deploy.export import Exporter, run_network
 from src.deploy.export_request import comparison_images
 from src.deploy.exported import LOADERS, load_exported
 from src.deploy.formats import CLASSES, NAMES, describe, read_description
@@ -56,7 +56,7 @@ def making(cfg):
 @pytest.fixture(scope="module")
 def truth(base):
     """What the network, batch norms and all, makes of three images."""
-    return look_at(network(base), IMAGES, "")
+    return run_network(network(base), IMAGES, "")
 
 
 def exporter(cfg) -> Exporter:
@@ -93,7 +93,7 @@ def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
 @pytest.mark.slow
 def test_a_backbone_that_pads_as_torchvision_does(base, tmp_path):
     cfg = base.replace(export_batch=0, padding="symmetric")
-    truth = look_at(network(cfg), IMAGES[:2], "")
+    truth = run_network(network(cfg), IMAGES[:2], "")
     outcome = exporter(cfg).export(making(cfg), truth, tmp_path / "a.onnx", "ONNX")
     assert outcome.comparison.compared > 100
 
@@ -174,7 +174,7 @@ def test_an_older_network_s_truth_is_a_mismatch(base, truth, tmp_path):
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 def test_candidates_are_compared_where_nothing_is_detected(base, tmp_path, file_format):
     cfg = base.replace(score_threshold=0.99)
-    truth = look_at(network(cfg), IMAGES, "")
+    truth = run_network(network(cfg), IMAGES, "")
     path = tmp_path / f"a.{file_format.lower()}"
     outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
     assert outcome.by_candidates
@@ -193,7 +193,7 @@ def test_a_network_that_gives_no_numbers(base):
     weight = broken.class_head.predictor.weight
     weight.set_data(weight.value() * float("nan"))
     with pytest.raises(NotFinite, match=r"last\.ckpt: the network's outputs for image 1"):
-        look_at(broken, IMAGES, "last.ckpt")
+        run_network(broken, IMAGES, "last.ckpt")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.deploy.compare import equals
+from src.deploy.compare import equal_indices
 from src.detection.boxes import clip
 from src.detection.postprocess import Detections, Postprocessor
 from src.models.candidates import Candidates, CheckedCandidates
@@ -57,7 +57,7 @@ def test_the_best_in_order(kind, count):
         found = Detections(boxes[row], scores[row], labels[row])
         inside = Detections(clip(pool.boxes, SIZE[1], SIZE[0]), pool.scores, pool.labels)
         assert (inside.boxes != pool.boxes).any()
-        assert (equals(found, inside) >= 0).all()
+        assert (equal_indices(found, inside) >= 0).all()
 
 
 @pytest.mark.parametrize("output", [0, 1])
