@@ -15,7 +15,7 @@ from src.config.command_line import parse_with_report
 from src.config.configuration import Config
 from src.distributed.command import exit_with_status
 from src.distributed.launch import Launch, find_launch, prepare_environment
-from src.doctor.visit import Visit, raise_ended
+from src.doctor.checkup import Checkup, raise_job_ended
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
@@ -52,11 +52,11 @@ def main(argv=None) -> None:
     prepare_environment(launch)
     if launch.is_main:
         print(headline(cfg, launch), flush=True)
-    visit = Visit(cfg, launch, report)
+    checkup = Checkup(cfg, launch, report)
     if launch.size > 1:
-        signal.signal(signal.SIGTERM, raise_ended)
-    visit.run()
-    visit.close()
+        signal.signal(signal.SIGTERM, raise_job_ended)
+    checkup.run()
+    checkup.close()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def check_memory(card: int, found: Mapping | None) -> Finding:
     return failed(NAME, told, found["way_on"]) if found["way_on"] else ok(NAME, told)
 
 
-def look_at_memory(cfg: Config, card: int, environ: Mapping[str, str]) -> Finding:
+def check_config_memory(cfg: Config, card: int, environ: Mapping[str, str]) -> Finding:
     """`check_memory` of a configuration."""
     if not card:
         return check_memory(card, None)

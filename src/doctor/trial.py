@@ -187,7 +187,7 @@ def time_sum(ranks) -> float:
     call = add_up(ranks, [part] * GRADIENT_PARTS)
     times = []
     for _ in range(1 + TIMED_SUMS):  # the first one sets up connections
-        ranks.meet()
+        ranks.sync()
         started = time.perf_counter()
         call()[0].asnumpy()
         times.append(time.perf_counter() - started)
@@ -221,7 +221,7 @@ def together(request: Request, launch) -> dict:
     cfg = trial_config(request.target, *request.cases[0])
     ranks = build_device(cfg, launch)
     use_full_float32(request.target)
-    ranks.rest()
+    ranks.idle()
     everyone = ranks.gather(request.about())
     answer = {"ranks": everyone, "transport": ranks.describe()}
     answer["wrong_sums"] = ranks.gather(wrong_sums(ranks))

@@ -17,17 +17,17 @@ HEAD_START = 60  # seconds that the main rank gets to tell what it found before 
 NO_CARDS = "no card was looked at: --device_target=GPU or --device_target=Ascend looks at them"
 
 
-class Ended(Exception):
+class JobEnded(Exception):
     """The launcher ends this job, as another rank failed."""
 
 
-def raise_ended(number, frame) -> None:
+def raise_job_ended(number, frame) -> None:
     """Handler of SIGTERM, with which mpirun ends a job, a second before it kills."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Ended
+    raise JobEnded
 
 
-class Visit:
+class Checkup:
     """All checks, one after the other; the main rank tells them as they come.
 
     Args:
@@ -57,28 +57,28 @@ class Visit:
     def run(self) -> None:
         """Everything; where the launcher ends the job, what was found until then."""
         try:
-            can_run = self.look()
+            can_run = self.check_setup()
             self.write_report()  # should this process be killed in what follows
             if can_run or self.launch.size > 1:
                 self.try_out(can_run)
             else:
                 self.skip_updates("MindSpore has no card to run on")
-        except Ended:
+        except JobEnded:
             remedy = "read what other ranks printed above; run the doctor on their machines alone"
             told = "ended by its launcher, as it is when a rank fails"
             self.add([failed("the job", told, remedy)])
         self.write_report()
 
-    def look(self) -> bool:
+    def check_setup(self) -> bool:
         """What needs no computing; whether there is a device to compute on."""
-        from src.doctor.looks import look_at_cards, look_at_software
+        from src.doctor.device_checks import check_device, check_software
         from src.doctor.machine import check_machine
 
         target = self.cfg.device_target
-        self.add(look_at_software())
+        self.add(check_software())
         can_run = True
         if target != "CPU":
-            can_run = look_at_cards(self, target)
+            can_run = check_device(self, target)
         self.add(check_machine(self.cfg, self.launch, self.environ))
         return can_run
 

@@ -1,4 +1,4 @@
-"""How a visit ends: alone, as a rank that failed, and where the launcher ends the job."""
+"""How a checkup ends: alone, as a rank that failed, and where the launcher ends the job."""
 
 import signal
 
@@ -6,28 +6,28 @@ import pytest
 
 from src.config.configuration import make_config
 from src.distributed.launch import Launch
-from src.doctor import trial, visit
-from src.doctor.visit import Ended, Visit, raise_ended
+from src.doctor import checkup, trial
+from src.doctor.checkup import Checkup, JobEnded, raise_job_ended
 from src.runtime.plugins.commands import Answer
 from src.runtime.plugins.findings import ok
 
 MAIN, OTHER = (Launch("mpirun", rank=rank, size=2) for rank in (0, 1))
 
 
-def visit_of(launch, report=None, **keys):
-    """A visit that has looked at nothing yet."""
-    return Visit(make_config([(keys, "test")]), launch, report)
+def checkup_of(launch, report=None, **keys):
+    """A checkup that has looked at nothing yet."""
+    return Checkup(make_config([(keys, "test")]), launch, report)
 
 
 def test_the_main_rank_tells_what_it_found_until_the_launcher_ends_the_job(
     monkeypatch, capsys, tmp_path
 ):
     def end(can_run):
-        raise Ended
+        raise JobEnded
 
     report = tmp_path / "report.txt"
-    main = visit_of(MAIN, report)
-    monkeypatch.setattr(main, "look", lambda: main.add([ok("Python", "3.11")]))
+    main = checkup_of(MAIN, report)
+    monkeypatch.setattr(main, "check_setup", lambda: main.add([ok("Python", "3.11")]))
     monkeypatch.setattr(main, "try_out", end)
     main.run()
     with pytest.raises(SystemExit) as left:
@@ -40,27 +40,27 @@ def test_the_main_rank_tells_what_it_found_until_the_launcher_ends_the_job(
 
 def test_sigterm_is_heard_once(monkeypatch):
     set_to = []
-    monkeypatch.setattr(visit.signal, "signal", lambda *what: set_to.append(what))
-    with pytest.raises(Ended):
-        raise_ended(signal.SIGTERM, None)
+    monkeypatch.setattr(checkup.signal, "signal", lambda *what: set_to.append(what))
+    with pytest.raises(JobEnded):
+        raise_job_ended(signal.SIGTERM, None)
     assert set_to == [(signal.SIGTERM, signal.SIG_IGN)]
 
 
 def test_another_rank_that_fails_says_why_and_lets_the_main_one_end_the_job(monkeypatch, capsys):
     waits = []
-    monkeypatch.setattr(visit.time, "sleep", waits.append)
-    other = visit_of(OTHER)
+    monkeypatch.setattr(checkup.time, "sleep", waits.append)
+    other = checkup_of(OTHER)
     other.leave(Answer(""))
     assert waits == [] and capsys.readouterr().err == ""
     with pytest.raises(SystemExit) as left:
         other.leave(Answer("ended with status 1", "begun\nRuntimeError: no NCCL\n- frame\n"))
-    assert left.value.code == 1 and waits == [visit.HEAD_START]
+    assert left.value.code == 1 and waits == [checkup.HEAD_START]
     assert capsys.readouterr().err == "rank 1: ended with status 1: RuntimeError: no NCCL\n"
 
 
 @pytest.mark.parametrize(("target", "is_told"), [("CPU", True), ("GPU", False)])
 def test_the_last_line_says_that_no_card_was_looked_at(target, is_told, capsys):
-    own = visit_of(Launch(), device_target=target)
+    own = checkup_of(Launch(), device_target=target)
     own.add([ok("Python", "3.11")])
     own.close()
     last = capsys.readouterr().out.splitlines()[-1]
