@@ -28,12 +28,12 @@ def main(argv=None) -> None:
 
     from src.distributed.join import build_device
     from src.evaluation.detect import detect_with
-    from src.prediction.inference import cost_of_views, load_network
+    from src.prediction.inference import describe_views, load_network
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
         print(split.summary())
-        print(cost_of_views(cfg))
+        print(describe_views(cfg))
     network = None if cfg.model else load_network(cfg)
     started = time.perf_counter()
     found = detect_with(network, cfg, annotations, ranks=ranks)

@@ -13,7 +13,7 @@ from src.runtime.signals import Interruption
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
     from src.prediction.predict_request import detector_layer
-    from src.prediction.sinks import Pictures, VideoFile, plan_targets
+    from src.prediction.sinks import VideoFile, plan_targets, write_picture
     from src.prediction.sources import Video, find_inputs, read_images
     from src.runtime.files import JsonList, make_output_folder
 
@@ -34,51 +34,52 @@ def main(argv=None, *, interruption: Interruption) -> None:
     if not videos:
         cfg = cfg.replace(eval_batch_size=min(cfg.eval_batch_size, len(images)))
     detector = build_detector(cfg)
-    started, bad = time.perf_counter(), set()
-    interruption.deferred = True  # what is done is kept
+    started, failed = time.perf_counter(), set()
+    interruption.deferred = True  # finished predictions are kept
     with JsonList(folder / "predictions.json") as results:
         recorder = Recorder(results, detector.names, max(cfg.drawn_score, cfg.score_threshold))
         if images:
-            use = recorder.into(Pictures(targets))
-            bad |= watch(detector, read_images(images), use, len(images), interruption)
+            use = recorder.callback(partial(write_picture, targets))
+            frames = read_images(images)
+            failed |= predict_with_progress(detector, frames, use, len(images), interruption)
         for path in videos:
             try:
                 video = Video(path)
             except InputError as error:
-                print(f"passed over: {error}", file=sys.stderr)
-                bad.add(path)
+                print(f"skipped: {error}", file=sys.stderr)
+                failed.add(path)
                 continue
             with VideoFile(targets[path], video.rate) as movie:
-                use = recorder.into(movie, video.rate)
-                bad |= watch(detector, video, use, video.frames, interruption)
+                use = recorder.callback(movie.write, video.rate)
+                failed |= predict_with_progress(detector, video, use, video.frames, interruption)
         interruption.deferred = False
-        if bad and not results.count:
+        if failed and not results.count:
             raise RunError(f"none of {len(targets)} files could be read")
     print(recorder.summary(time.perf_counter() - started))
     print(f"pictures and predictions.json: {folder}")
     interruption.check()
-    if bad:
-        raise RunError(f"{len(bad)} of {len(targets)} files could not be read, or not wholly")
+    if failed:
+        raise RunError(f"{len(failed)} of {len(targets)} files could not be read completely")
 
 
-def watch(detector, frames, use, count: int, interruption: Interruption) -> set:
-    """Predicts with a progress bar; returns the files of which something could not be read."""
+def predict_with_progress(detector, frames, use, count: int, interruption: Interruption) -> set:
+    """Predicts with a progress bar; returns the files that could not be read completely."""
     from tqdm import tqdm
 
     from src.prediction.run import predict
 
-    bad = set()
+    failed = set()
     with tqdm(total=count or None, unit="image", file=sys.stderr) as bar:
         for frame in predict(detector, frames, use):
             if frame.error:
-                how = "read in part" if frame.number else "passed over"
+                how = "partly read" if frame.number else "skipped"
                 bar.write(f"{how}: {frame.error}", file=sys.stderr)
-                bad.add(frame.path)
+                failed.add(frame.path)
             else:
                 bar.update()
             if interruption.signum is not None:
                 break
-    return bad
+    return failed
 
 
 if __name__ == "__main__":

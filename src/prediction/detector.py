@@ -1,4 +1,4 @@
-"""A trained detector as other programs use it: an image in, objects out."""
+"""A trained detector for use in other programs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
 from src.weights.checkpoint_file import run_config
 
-# what a checkpoint says of the detector that it holds: how it is used, and what its network is
+# keys of a checkpoint's run that define its detector
 DETECTOR_KEYS = (
     CLASSES, *USE_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
     "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "backbone", "padding", "image_mean",
@@ -27,7 +27,7 @@ DETECTOR_KEYS = (
 
 
 class Objects(NamedTuple):
-    """What is in an image: boxes (D,4) in its pixels, scores (D,), class names; best first."""
+    """Objects in an image: boxes (D,4) in its pixels, scores (D,), class names; best first."""
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -39,9 +39,9 @@ class Detector:
 
     Args:
         inference: makes detections of batches.
-        names: of the classes, by label.
-        keep_aspect: how images get to the input size, see `fit_image`.
-        batch_size: images that go through the network at once, at most.
+        names: class names by label.
+        keep_aspect: see `fit_image`.
+        batch_size: most images per call.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Detector:
         """A detector from a checkpoint of a training run, or an exported .mindir or .onnx file.
 
         Args:
-            keys: of config/default.yaml, for other values than the file's: score_threshold=0.5,
-                device_target="GPU", say.
+            keys: of config/default.yaml, which override the file's: score_threshold=0.5, for
+                example.
 
         Raises:
-            InputError: the file is not there or is none, or does not tell its classes.
+            InputError: the file is missing, invalid or has no class names.
         """
         path = str(path)
         which = "model" if format_of(path) else "checkpoint_path"
         note_new_names(keys, "Detector.load(): ")
         given = {"eval_batch_size": 1, **keys, which: path}
-        cfg = make_config([(described(path), path), (given, "Detector.load()")])
+        cfg = make_config([(detector_config(path), path), (given, "Detector.load()")])
         set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
         return build_detector(cfg)
 
@@ -82,11 +82,11 @@ class Detector:
         """Detections in each of the images (H,W,3) uint8 RGB, at most `batch_size` of them."""
         if not images:
             return []
-        outputs, scales = self.look(images)
-        return [self.thin_out(outputs, scales, row, image) for row, image in enumerate(images)]
+        outputs, scales = self.forward(images)
+        return [self.postprocess(outputs, scales, row, image) for row, image in enumerate(images)]
 
-    def look(self, images: Sequence[np.ndarray]) -> tuple[list[Outputs], np.ndarray]:
-        """The device's part of `detect`: outputs, and scales (n,sizes,2) of each image."""
+    def forward(self, images: Sequence[np.ndarray]) -> tuple[list[Outputs], np.ndarray]:
+        """The network's outputs, and scales (n,sizes,2) of each image."""
         for image in images:
             if not isinstance(image, np.ndarray):
                 raise InputError(f"an image is a {type(image).__name__}; expected an array")
@@ -105,16 +105,16 @@ class Detector:
         scales = np.stack([[scale for _, scale in of_size] for of_size in fitted], axis=1)
         return self.inference.forward(batches), scales
 
-    def thin_out(
+    def postprocess(
         self, outputs: list[Outputs], scales: np.ndarray, row: int, image: np.ndarray
     ) -> Detections:
-        """The host's part of `detect`, for one image of the batch."""
+        """Detections of image `row` of the batch."""
         size = np.array([image.shape[1], image.shape[0]], np.float32)
         return self.inference.detections(outputs, row, scales[row], size)
 
 
-def described(path: str) -> dict:
-    """What a checkpoint or an exported file says of its detector; InputError where it is none."""
+def detector_config(path: str) -> dict:
+    """The detector's keys in a checkpoint or exported file; InputError where it is neither."""
     check_detector(path)
     if format_of(path):
         return read_description(Path(path))
@@ -123,7 +123,7 @@ def described(path: str) -> dict:
 
 
 def build_detector(cfg: Config) -> Detector:
-    """The detector of `model` or else of `checkpoint_path`."""
+    """The detector in `model` or else in `checkpoint_path`."""
     if cfg.model:
         inference = build_exported(cfg)
     else:

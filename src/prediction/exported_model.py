@@ -12,33 +12,33 @@ from src.detection.postprocess import build_postprocessor
 from src.prediction.inference import Inference
 from src.runtime.errors import InputError
 
-# keys that are settled in a file, and in one that suppresses overlapping boxes too
+# keys that an exported file fixes; SUPPRESSION only if it contains suppression
 FIXED = ("classes", "image_size", "resize")
 SUPPRESSION = ("suppression", "nms_iou", "class_agnostic", "pre_nms_top_k")
 
-ALSO = {"score_threshold": " or more", "max_detections": " or less"}  # what can be cut off after it
+TOLERANCE = {"score_threshold": " or more", "max_detections": " or less"}  # values that also work
 
 
 def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inference:
     """Inference with the exported file `model`.
 
-    What a file has suppressed is not suppressed again, unless views are to be joined: in a
-    letterbox boxes are clipped to the image after that, and then overlap differently.
+    A file with suppression is not followed by another one, unless views are merged: boxes in a
+    letterbox are clipped to the image after the file's suppression, and then overlap differently.
 
     Args:
-        threads: of ONNX Runtime, if cpu_threads does not say; 0 takes as many as there are cores.
+        threads: of ONNX Runtime, where cpu_threads is 0; 0 for as many as there are cores.
         limits: of post-processing, see build_postprocessor.
 
     Raises:
-        InputError: the configuration wants something else than what the file does.
+        InputError: the configuration contradicts the file.
     """
     path = Path(cfg.model)
     description = read_description(path)
     if cfg.tta_scales != (1.0,):
         raise InputError(f"{path}: has one input size; tta_scales needs a checkpoint")
     if cfg.protocol == "legacy":
-        raise InputError(f"{path}: has too few candidates for protocol legacy; take a checkpoint")
-    check_wishes(path, description, cfg)
+        raise InputError(f"{path}: has too few candidates for protocol legacy; use a checkpoint")
+    check_compatible(path, description, cfg)
     threads = cfg.cpu_threads or threads
     model = load_exported(path, description, threads=threads, device=cfg.device_target)
     if description["nms"] and not cfg.tta_flip:
@@ -47,23 +47,24 @@ def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inferen
     return Inference(model, postprocess, sizes=[cfg.image_size], mirror=cfg.tta_flip)
 
 
-def check_wishes(path: Path, description: Mapping[str, Any], cfg: Config) -> None:
-    """InputError where the configuration wants what an exported file no longer can do."""
-    wished = {key: as_lists(cfg[key]) for key in description}
-    refused = [key for key in FIXED if wished[key] != description[key]]
-    if wished["pre_nms_top_k"] > description["pre_nms_top_k"] and not description["nms"]:
+def check_compatible(path: Path, description: Mapping[str, Any], cfg: Config) -> None:
+    """InputError where the configuration contradicts what the exported file fixes."""
+    wanted = {key: as_lists(cfg[key]) for key in description}
+    refused = [key for key in FIXED if wanted[key] != description[key]]
+    if wanted["pre_nms_top_k"] > description["pre_nms_top_k"] and not description["nms"]:
         refused.append("pre_nms_top_k")
     if description["nms"]:
-        refused += [key for key in SUPPRESSION if wished[key] != description[key]]
-        if wished["score_threshold"] < description["score_threshold"]:
+        refused += [key for key in SUPPRESSION if wanted[key] != description[key]]
+        if wanted["score_threshold"] < description["score_threshold"]:
             refused.append("score_threshold")
-        if wished["max_detections"] > description["max_detections"]:
+        if wanted["max_detections"] > description["max_detections"]:
             refused.append("max_detections")
     if refused:
         lines = [
-            f"{key}: {description[key]}{ALSO.get(key, '')}, not {wished[key]}" for key in refused
+            f"{key}: {description[key]}{TOLERANCE.get(key, '')}, not {wanted[key]}"
+            for key in refused
         ]
         title = (
-            f"{path}: was exported with other keys than the config has; set them, or export anew"
+            f"{path}: was exported with other keys than the config has; set them, or export again"
         )
         raise InputError("\n  ".join([title, *lines]))

@@ -1,9 +1,9 @@
-"""From images to detections: views of an image, a model that looks at them, what is made of it."""
+"""From images to detections: views of an image, models, and merging of their outputs."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Protocol, Union
+from typing import Protocol
 
 import mindspore as ms
 import numpy as np
@@ -24,29 +24,29 @@ Size = tuple[int, int]  # height and width
 
 
 class Model(Protocol):
-    """What makes predictions for images: the network, or a file that it was exported to."""
+    """Makes predictions for images: the network, or an exported file."""
 
     def forward(self, images: np.ndarray) -> Outputs:
         """Raw outputs for images (n,H,W,3) uint8, n at most the batch size."""
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        """What is worth a look in the outputs (A,...) for one image, in pixels of its `size`."""
+        """Candidates among the outputs (A,...) for one image, in pixels of the input `size`."""
 
 
 class NetworkModel(Model):
     """The network: deltas (n,A,4) and logits (n,A,K).
 
     Args:
-        network: set to inference.
-        anchors: of any input size.
-        batch_size: that each size is compiled for; smaller batches are filled up.
+        network: in inference mode.
+        anchors: for any input size.
+        batch_size: of the graphs; smaller batches are padded.
     """
 
     def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int):
         self.network = network
         self.anchors = anchors
         self.batch_size = batch_size
-        self.boxes: dict[Size, np.ndarray] = {}  # anchors (A,4) of the sizes seen so far
+        self.boxes: dict[Size, np.ndarray] = {}  # anchors (A,4) by input size
 
     def graph_facts(self) -> tuple:
         """What decides its graphs beside the network."""
@@ -67,15 +67,15 @@ class NetworkModel(Model):
 
 
 class CandidateModel(Model):
-    """The network and the choice of its best predictions: boxes (n,P,4), scores (n,P), labels.
+    """The network and selection of its best predictions: boxes (n,P,4), scores (n,P), labels.
 
-    For a card: 1,000 candidates are 24 kB an image, deltas and logits 17 MB at 640 px and 80
-    classes. Of equal scores it may choose others than NetworkModel.
+    For GPU and Ascend: 1,000 candidates are 24 kB per image, deltas and logits 17 MB at 640 px and
+    80 classes. Among equal scores it may select others than NetworkModel.
 
     Args:
-        network: set to inference.
-        anchors: of any input size.
-        batch_size: that each size is compiled for; smaller batches are filled up.
+        network: in inference mode.
+        anchors: for any input size.
+        batch_size: of the graphs; smaller batches are padded.
         count: P.
     """
 
@@ -84,7 +84,7 @@ class CandidateModel(Model):
         self.anchors = anchors
         self.batch_size = batch_size
         self.count = count
-        self.cells: dict[Size, CheckedCandidates] = {}  # of the sizes seen so far
+        self.cells: dict[Size, CheckedCandidates] = {}  # by input size
 
     def graph_facts(self) -> tuple:
         """What decides its graphs beside the network."""
@@ -110,34 +110,33 @@ class CandidateModel(Model):
 
 
 def as_tensor(images: np.ndarray, batch_size: int) -> ms.Tensor:
-    """The batch for the network, `pad_batch`; it shares the memory of images that need no more."""
+    """The padded batch for the network; shares the images' memory where no padding is needed."""
     return ms.Tensor.from_numpy(pad_batch(images, batch_size))
 
 
 def empty_batch(batch_size: int, size: Size) -> ms.Tensor:
-    """Images without content, to compile for."""
+    """Empty images, to compile with."""
     return ms.Tensor(np.zeros((batch_size, *size, 3), np.uint8))
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to show an image to a model: which of its input sizes, and mirrored or not."""
+    """A view of an image: index of the input size, and whether it is mirrored."""
 
     size: int
     mirrored: bool
 
 
 class Inference:
-    """Detections of batches: what a model says of each view of an image, put together.
+    """Detections of batches, merged from all views of an image.
 
-    `forward` is the device's work and `detections` the host's, so that one batch can be thinned
-    out while the next one is looked at.
+    `forward` runs on the device and `detections` on the host, so that batches can overlap.
 
     Args:
         model: makes the predictions.
-        postprocess: thins them out.
-        sizes: (height, width) of the model's input, several to look at images at several scales.
-        mirror: whether to look at mirrored images too.
+        postprocess: merges and filters them.
+        sizes: (height, width) of the input, one per scale.
+        mirror: whether to add mirrored views.
     """
 
     def __init__(
@@ -153,7 +152,7 @@ class Inference:
         ]
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
-        """Outputs of each view for a batch, images (n,H,W,3) uint8 at each of the sizes."""
+        """Outputs of each view for a batch of images (n,H,W,3) uint8 at each of the sizes."""
         return [
             self.model.forward(
                 images[view.size][:, :, ::-1] if view.mirrored else images[view.size]
@@ -167,11 +166,11 @@ class Inference:
         """Detections of image `row` of the batch, in its own pixels.
 
         Args:
-            scales: (sizes, 2) pixels of each input per pixel of the image, in x and y.
+            scales: (sizes,2) pixels of each input per pixel of the image, in x and y.
             size: (2,) the image's own width and height.
 
         Raises:
-            NotFinite: the outputs are not numbers.
+            NotFinite: nan or infinite outputs.
         """
         found = []
         for view, arrays in zip(self.views, outputs):
@@ -184,7 +183,7 @@ class Inference:
 
 
 def input_sizes(image_size: Size, scales: Sequence[float]) -> tuple[Size, ...]:
-    """`image_size` times each scale, to the nearest multiples that the network takes."""
+    """`image_size` times each scale, rounded to multiples of SIZE_MULTIPLE."""
 
     def side(pixels: float) -> int:
         return max(math.floor(pixels / SIZE_MULTIPLE + 0.5), 1) * SIZE_MULTIPLE
@@ -192,8 +191,8 @@ def input_sizes(image_size: Size, scales: Sequence[float]) -> tuple[Size, ...]:
     return tuple((side(image_size[0] * s), side(image_size[1] * s)) for s in scales)
 
 
-def cost_of_views(cfg) -> str:
-    """What is looked at of each image, and how much more that is than one view of its size."""
+def describe_views(cfg) -> str:
+    """The views of each image and their cost relative to one view, as text."""
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
     views = len(sizes) * (2 if cfg.tta_flip else 1)
     pixels = sum(height * width for height, width in sizes) * (2 if cfg.tta_flip else 1)
@@ -218,12 +217,12 @@ def load_network(cfg) -> SSD:
 
 def build_model(
     cfg, network: SSD, *, batch_size: int, candidates: int
-) -> Union[NetworkModel, CandidateModel]:
-    """The network as a model; on a card it chooses its best predictions there.
+) -> NetworkModel | CandidateModel:
+    """The network as a model; on GPU and Ascend it selects candidates there.
 
     Args:
-        batch_size: images of a forward pass.
-        candidates: predictions that post-processing looks at, at most; 0 for all.
+        batch_size: images per forward pass.
+        candidates: most predictions used by post-processing; 0 for all.
     """
     if cfg.device_target == "CPU" or not candidates:
         return NetworkModel(network, build_anchors(cfg), batch_size)
@@ -231,12 +230,12 @@ def build_model(
 
 
 def build_inference(
-    cfg, network: SSD, postprocess: Postprocessor, batch_size: int, model: Optional[Model] = None
+    cfg, network: SSD, postprocess: Postprocessor, batch_size: int, model: Model | None = None
 ) -> Inference:
-    """Inference with a network in memory, as the configuration asks for it.
+    """Inference with a network, as configured.
 
     Args:
-        model: of the network, if it was made before; its graphs are compiled then.
+        model: an existing model of the network, whose compiled graphs are reused.
     """
     network.set_train(False)
     model = model or build_model(

@@ -1,4 +1,4 @@
-"""What is predicted on what with which detector: checked before MindSpore is imported."""
+"""Checks of the keys for prediction, before MindSpore is imported."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ from src.runtime.errors import InputError
 
 
 def detector_layer(given: Mapping[str, Any]) -> Layer:
-    """What the checkpoint or exported file says of its detector, as a layer of the configuration.
+    """The keys in the checkpoint or exported file, as a layer of the configuration.
 
     Args:
         given: keys that recipe and flags set.
 
     Raises:
-        InputError: input or detector is missing, or is not what it should be.
+        InputError: input or detector is missing or invalid.
     """
     if not given.get("input"):
         raise InputError("--input is needed: an image, a folder, a pattern or a video")
@@ -26,6 +26,6 @@ def detector_layer(given: Mapping[str, Any]) -> Layer:
     find_inputs(str(given["input"]), Path(str(output)))
     path = chosen_detector(given)
 
-    from src.prediction.detector import described
+    from src.prediction.detector import detector_config
 
-    return described(path), path
+    return detector_config(path), path

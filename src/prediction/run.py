@@ -1,4 +1,4 @@
-"""Predictions on many frames: read, looked at, drawn and written at the same time."""
+"""Predicts on many frames; reading, inference, drawing and writing overlap."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,49 +11,54 @@ import numpy as np
 from src.detection.postprocess import Detections
 from src.prediction.detector import Detector
 from src.prediction.inference import Outputs
-from src.prediction.sinks import Pictures, VideoFile, draw, entry_of
+from src.prediction.sinks import draw, json_entry
 from src.prediction.sources import Frame
 from src.runtime.errors import NotFinite
 from src.runtime.files import JsonList
 from src.runtime.text import count
 from src.runtime.threads import Follower, prefetch
 
-FRAMES_AHEAD = 4  # that are read before they are asked for; a photo can be 40 MB
-BATCHES_BEHIND = 2  # that are drawn and written, one after the other, or wait for that
+PREFETCHED_FRAMES = 4  # a photo can take 40 MB
+PENDING_BATCHES = 2  # being drawn and written, or waiting
 
-Use = Callable[[Frame, Detections], None]
+Callback = Callable[[Frame, Detections], None]
+Write = Callable[[Frame, np.ndarray], None]  # takes the drawn picture (H,W,3)
 
 
-def predict(detector: Detector, frames: Iterable[Frame], use: Use) -> Iterator[Frame]:
-    """Calls `use` with the detections of each frame that could be read; yields all when done.
+def predict(detector: Detector, frames: Iterable[Frame], callback: Callback) -> Iterator[Frame]:
+    """Calls `callback` for each readable frame, in order; yields every frame when done.
 
-    A thread reads ahead, this one hands batches to the network, and a third thins out what comes
-    of them and calls `use`, in the order of the frames.
+    One thread reads ahead, this one runs the network, and a third post-processes and calls back.
     """
-    reading = closing(prefetch(frames, FRAMES_AHEAD))
-    with reading as waiting, Follower(BATCHES_BEHIND) as host:
+    reading = closing(prefetch(frames, PREFETCHED_FRAMES))
+    with reading as waiting, Follower(PENDING_BATCHES) as host:
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]
-            seen = detector.look([frame.image for frame in read]) if read else ([], np.zeros(0))
-            for done in host.submit(finish, detector, batch, *seen, use):
+            images = [frame.image for frame in read]
+            outputs = detector.forward(images) if read else ([], np.zeros(0))
+            for done in host.submit(postprocess_batch, detector, batch, *outputs, callback):
                 yield from done
         for done in host.drain():
             yield from done
 
 
-def finish(
-    detector: Detector, batch: list[Frame], outputs: list[Outputs], scales: np.ndarray, use: Use
+def postprocess_batch(
+    detector: Detector,
+    batch: list[Frame],
+    outputs: list[Outputs],
+    scales: np.ndarray,
+    callback: Callback,
 ) -> list[Frame]:
-    """The host's part for a batch, which it gives back, with errors where there were some.
+    """Post-processes a batch and calls back; returns its frames, with errors.
 
     Args:
-        outputs, scales: of the frames of it that could be read.
+        outputs, scales: of the readable frames.
     """
     done, row = [], 0
     for frame in batch:
         if not frame.error:
             try:
-                use(frame, detector.thin_out(outputs, scales, row, frame.image))
+                callback(frame, detector.postprocess(outputs, scales, row, frame.image))
             except NotFinite as error:
                 frame = replace(frame, error=f"{frame.path}: the network's outputs: {error}")
             row += 1
@@ -65,34 +70,34 @@ class Recorder:
     """Draws, writes and counts what was detected in frames.
 
     Args:
-        results: gets an entry for each frame.
-        names: of the classes, by label.
-        least: detections of a lower score are neither drawn nor counted.
+        results: list to which an entry per frame is added.
+        names: class names by label.
+        min_score: detections of a lower score are neither drawn nor counted.
     """
 
-    def __init__(self, results: JsonList, names: tuple[str, ...], least: float):
+    def __init__(self, results: JsonList, names: tuple[str, ...], min_score: float):
         self.results = results
         self.names = names
-        self.least = least
+        self.min_score = min_score
         self.objects: Counter[str] = Counter()
 
-    def into(self, sink: Pictures | VideoFile, rate: float = 0.0) -> Use:
-        """What `predict` is to call: pictures go to the sink; `rate` is that of a video."""
+    def callback(self, write: Write, rate: float = 0.0) -> Callback:
+        """The callback for `predict`; `write` gets each picture, `rate` is a video's frame rate."""
 
-        def use(frame: Frame, found: Detections) -> None:
-            sink.write(frame, draw(frame.image, found, self.names, self.least))
-            self.results.append(entry_of(frame, found, self.names, rate))
-            labels = found.labels[found.scores >= self.least]
+        def record(frame: Frame, found: Detections) -> None:
+            write(frame, draw(frame.image, found, self.names, self.min_score))
+            self.results.append(json_entry(frame, found, self.names, rate))
+            labels = found.labels[found.scores >= self.min_score]
             self.objects.update(self.names[label] for label in labels)
 
-        return use
+        return record
 
     def summary(self, seconds: float) -> str:
-        """What was found in that time, for the user."""
+        """Counts and speed, for the user."""
         counts = ", ".join(f"{number:,} {name}" for name, number in self.objects.most_common())
         found, images = sum(self.objects.values()), self.results.count
         return (
             f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second, the "
             f"first one's compilation included\n{count(found, 'object')} with a score of at least "
-            f"{self.least:g}" + (f": {counts}" if counts else "")
+            f"{self.min_score:g}" + (f": {counts}" if counts else "")
         )

@@ -1,4 +1,4 @@
-"""What predictions leave: annotated pictures, annotated videos, and entries of a json list."""
+"""Output of predictions: annotated pictures, annotated videos, and entries of a JSON list."""
 
 import errno
 import os
@@ -14,24 +14,26 @@ from src.prediction.sources import Frame, is_image, is_video
 from src.runtime.errors import InputError
 from src.runtime.files import path_in_errors, write_atomically
 
-CODEC = "mp4v"  # which OpenCV brings along
-PLAIN_SIDE = 640  # pixels; larger images get larger letters, so that they can be read when shrunk
+CODEC = "mp4v"  # part of OpenCV
+BASE_SIDE = 640  # pixels; text and lines grow with larger images
 BOX_DECIMALS, SCORE_DECIMALS = 2, 4
 
 
-def draw(image: np.ndarray, found: Detections, names: Sequence[str], least: float) -> np.ndarray:
-    """A copy of the image (H,W,3) with the detections of at least that score, the best on top."""
+def draw(
+    image: np.ndarray, found: Detections, names: Sequence[str], min_score: float
+) -> np.ndarray:
+    """A copy of the image (H,W,3) with the detections from `min_score` up, the best on top."""
     picture = image.copy()
-    scale = max(max(image.shape) / PLAIN_SIDE, 1.0)
-    for row in np.flatnonzero(found.scores >= least)[::-1]:
+    scale = max(max(image.shape) / BASE_SIDE, 1.0)
+    for row in np.flatnonzero(found.scores >= min_score)[::-1]:
         label = int(found.labels[row])
         text = f"{names[label]} {found.scores[row]:.2f}"
         draw_box(picture, found.boxes[row], text, colour(label), scale)
     return picture
 
 
-def entry_of(frame: Frame, found: Detections, names: Sequence[str], rate: float) -> dict:
-    """A frame's entry in the json list; with its number and time in a video of that `rate`."""
+def json_entry(frame: Frame, found: Detections, names: Sequence[str], rate: float) -> dict:
+    """A frame's entry in the JSON list; with number and time if a video `rate` is given."""
     height, width = frame.image.shape[:2]
     objects = [
         {
@@ -47,13 +49,13 @@ def entry_of(frame: Frame, found: Detections, names: Sequence[str], rate: float)
 
 
 def plan_targets(folder: Path, text: str, paths: Sequence[Path]) -> dict[Path, Path]:
-    """Where the annotated copy of each image and video goes: to the same folders below `folder`.
+    """Path of each annotated copy below `folder`, with the subfolders of the inputs.
 
     Args:
-        text: what the user asked for; if that is a folder, its own folders are kept.
+        text: the user's --input; if it is a folder, subfolders are relative to it.
 
     Raises:
-        InputError: a copy would overwrite an input, or another copy.
+        InputError: a copy would overwrite an input or another copy.
     """
     own = [path.absolute() for path in paths]
     base = Path(text).absolute()
@@ -79,37 +81,31 @@ def plan_targets(folder: Path, text: str, paths: Sequence[Path]) -> dict[Path, P
 
 
 def with_suffix(path: Path, suffix: str) -> Path:
-    """The path with another suffix added, unless it has that one."""
+    """The path with the suffix appended, unless it already has it."""
     return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
 
 
-class Pictures:
-    """Annotated copies of images at their `targets`."""
-
-    def __init__(self, targets: Mapping[Path, Path]):
-        self.targets = targets
-
-    def write(self, frame: Frame, picture: np.ndarray) -> None:
-        """Writes the picture of a frame."""
-        target = self.targets[frame.path]
-        done, data = cv2.imencode(target.suffix, picture[..., ::-1])
-        if not done:  # more pixels than the format allows
-            raise OSError(errno.EIO, "cannot be written as an image", str(target))
-        write_atomically(target, data.tobytes())
+def write_picture(targets: Mapping[Path, Path], frame: Frame, picture: np.ndarray) -> None:
+    """Writes a frame's picture (H,W,3) RGB to its target."""
+    target = targets[frame.path]
+    done, data = cv2.imencode(target.suffix, picture[..., ::-1])
+    if not done:  # more pixels than the format allows
+        raise OSError(errno.EIO, "cannot be written as an image", str(target))
+    write_atomically(target, data.tobytes())
 
 
 class VideoFile:
-    """An annotated copy of a video, written beside `target` and moved there at the end.
+    """An annotated video, written beside `target` and moved there at the end.
 
-    What an exception interrupts leaves nothing.
+    An exception leaves no file.
 
     Args:
-        rate: frames a second.
+        rate: frames per second.
     """
 
     def __init__(self, target: Path, rate: float):
         self.target = target
-        self.beside = target.with_name(f".{target.stem}.part{target.suffix}")
+        self.partial = target.with_name(f".{target.stem}.part{target.suffix}")
         self.rate = rate
         self.writer: cv2.VideoWriter | None = None
 
@@ -122,7 +118,7 @@ class VideoFile:
         if self.writer is None:
             height, width = picture.shape[:2]
             codec = cv2.VideoWriter_fourcc(*CODEC)
-            self.writer = cv2.VideoWriter(str(self.beside), codec, self.rate, (width, height))
+            self.writer = cv2.VideoWriter(str(self.partial), codec, self.rate, (width, height))
             if not self.writer.isOpened():
                 raise OSError(errno.EIO, "cannot be written as a video", str(self.target))
         self.writer.write(np.ascontiguousarray(picture[..., ::-1]))
@@ -134,6 +130,6 @@ class VideoFile:
         try:
             if kind is None:
                 with path_in_errors(self.target):
-                    os.replace(self.beside, self.target)
+                    os.replace(self.partial, self.target)
         finally:
-            self.beside.unlink(missing_ok=True)
+            self.partial.unlink(missing_ok=True)

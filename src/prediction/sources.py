@@ -1,4 +1,4 @@
-"""What to predict on: images and videos, found and read."""
+"""Finds and reads images and videos to predict on."""
 
 import glob
 import os
@@ -13,8 +13,8 @@ from src.data.images import SUFFIXES, read_image
 from src.runtime.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-FRAMES_EXPECTED = 0.95  # of those that a video says it has: some say a few too many
-FALLBACK_RATE = 25.0  # frames a second, of a video that does not say
+FRAMES_EXPECTED = 0.95  # of the frame count in the header, which may be a little too high
+FALLBACK_RATE = 25.0  # frames per second, where the header has none
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Frame:
     Attributes:
         path: of the image or the video.
         number: of the frame in a video, from 0.
-        error: why it cannot be read; empty where it was.
+        error: why it cannot be read, or empty.
     """
 
     path: Path
@@ -34,14 +34,13 @@ class Frame:
 
 
 def find_inputs(text: str, output: Path) -> tuple[list[Path], list[Path]]:
-    """Images and videos that `text` names: a file, a folder with all below it, or a glob pattern.
+    """Images and videos of a file, a folder with its subfolders, or a glob pattern.
 
     Args:
-        output: folder whose content was predicted earlier; what a folder or a pattern has of it is
-            left out.
+        output: folder of earlier output, whose files a folder or pattern does not include.
 
     Raises:
-        InputError: there are none.
+        InputError: nothing was found.
     """
     if os.path.isfile(text):
         found = [Path(text)]
@@ -71,7 +70,7 @@ def is_video(path: Path) -> bool:
 
 
 def read_images(paths: Sequence[Path]) -> Iterator[Frame]:
-    """Each image, or why it cannot be read."""
+    """A frame per image."""
     for path in paths:
         try:
             yield Frame(path, read_image(path))
@@ -83,8 +82,8 @@ class Video:
     """A video's frames in order.
 
     Attributes:
-        rate: frames a second.
-        frames: how many it says it has; 0 where it does not.
+        rate: frames per second.
+        frames: frame count in the header; 0 where it has none.
 
     Raises:
         InputError: it cannot be opened.
@@ -94,7 +93,7 @@ class Video:
         self.path = path
         self.capture = cv2.VideoCapture(str(path))
         if not self.capture.isOpened():
-            raise InputError(f"{path}: not a video that can be read; damaged, or cut off?")
+            raise InputError(f"{path}: not a readable video; damaged or truncated?")
         self.rate = self.capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
         self.frames = max(int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
 

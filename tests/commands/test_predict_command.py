@@ -41,10 +41,10 @@ def test_predict(trained, pile, tmp_path):
         "--drawn_score=0",
     )
     assert process.returncode == 1, process.stderr
-    assert process.stderr.endswith("error: 3 of 8 files could not be read, or not wholly\n")
+    assert process.stderr.endswith("error: 3 of 8 files could not be read completely\n")
     assert "objects with a score of at least 0: " in process.stdout
     for name in ("empty.jpg", "none.png", "none.mp4"):
-        assert f"passed over: {pile / name}: " in process.stderr
+        assert f"skipped: {pile / name}: " in process.stderr
     assert "Traceback" not in process.stderr
     assert process.stdout.startswith("9 images in ")
     assert " a second" in process.stdout
@@ -78,7 +78,7 @@ def test_predict_stops_when_asked_and_keeps_what_is_done(trained, pile, tmp_path
     process.send_signal(signal.SIGTERM)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors
-    assert "SIGTERM: saving what is done and leaving" in errors
+    assert "SIGTERM: saving and exiting" in errors
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert 0 < len(entries) < 2000
     assert out.startswith(f"{len(entries):,} images in ")
@@ -106,7 +106,7 @@ def test_predict_with_an_exported_file(trained, pile, tmp_path):
     ):
         process = run("predict.py", flag, *flags, f"--output={tmp_path / name}")
         assert process.returncode == 1  # one is empty
-        assert "passed over" in process.stderr
+        assert "skipped" in process.stderr
     one, other = (
         json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("onnx", "ckpt")
     )

@@ -19,7 +19,7 @@ from src.detection.anchors import build_anchors
 from src.evaluation.coco_metric import evaluate
 from src.evaluation.detect import detect_with
 from src.models.ssd import build_ssd
-from src.prediction.detector import Detector, described
+from src.prediction.detector import Detector, detector_config
 from src.prediction.inference import load_network
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
@@ -158,8 +158,8 @@ def test_exported_files_of_older_versions(trained, tmp_path, capsys, name):
     for made in folder.glob(f"{name}*"):
         shutil.copy(made, tmp_path)
     rename_in_file(path, "pre_nms_top_k", "candidates")
-    assert described(str(path)) == described(str(folder / name))
-    assert described(str(path))["pre_nms_top_k"] == cfg.pre_nms_top_k
+    assert detector_config(str(path)) == detector_config(str(folder / name))
+    assert detector_config(str(path))["pre_nms_top_k"] == cfg.pre_nms_top_k
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     found, expected = Detector.load(path)(image), Detector.load(folder / name)(image)
     np.testing.assert_array_equal(found.scores, expected.scores)
@@ -262,7 +262,7 @@ def test_an_exported_file_scores_the_same(trained, file_format):
 
 def test_what_a_checkpoint_says_is_its_detector_not_its_machine(trained):
     cfg, _ = trained
-    says = described(cfg.checkpoint_path)
+    says = detector_config(cfg.checkpoint_path)
     assert says["classes"] == list(cfg.classes)
     assert says["backbone"] == "resnet18"
     assert "device_target" not in says

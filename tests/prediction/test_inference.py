@@ -18,7 +18,7 @@ from src.prediction.inference import (
     NetworkModel,
     build_inference,
     build_model,
-    cost_of_views,
+    describe_views,
     input_sizes,
 )
 from src.runtime.errors import NotFinite
@@ -83,11 +83,11 @@ def test_input_sizes():
 
 def test_what_views_cost(small):
     cfg = small.replace(image_size=[64, 96])
-    assert cost_of_views(cfg) == "one view of each image, at 64 x 96"
-    assert cost_of_views(cfg.replace(tta_scales=[0.5])) == (
+    assert describe_views(cfg) == "one view of each image, at 64 x 96"
+    assert describe_views(cfg.replace(tta_scales=[0.5])) == (
         "one view of each image, at 32 x 64: 0.3 times the work"
     )
-    assert cost_of_views(cfg.replace(tta_scales=[1.0, 2.0], tta_flip=True)) == (
+    assert describe_views(cfg.replace(tta_scales=[1.0, 2.0], tta_flip=True)) == (
         "4 views of each image, at 64 x 96, 128 x 192, each mirrored too: 10.0 times the work"
     )
 

@@ -22,11 +22,11 @@ class Counts:
     def __init__(self):
         self.batches = []
 
-    def look(self, images):
+    def forward(self, images):
         self.batches.append(len(images))
         return [np.array([int(image[0, 0, 0]) for image in images])], np.ones((len(images), 1, 2))
 
-    def thin_out(self, outputs, scales, row, image):
+    def postprocess(self, outputs, scales, row, image):
         count = int(outputs[0][row])
         if count == 99:
             raise NotFinite("nan among the scores")
@@ -71,17 +71,16 @@ def test_what_goes_wrong_with_a_result_ends_it():
 def test_recorder(tmp_path):
     written = []
 
-    class Sink:
-        def write(self, frame, picture):
-            written.append((frame.path.stem, bool(picture.any())))
+    def write(frame, picture):
+        written.append((frame.path.stem, bool(picture.any())))
 
     with JsonList(tmp_path / "p.json") as results:
-        recorder = Recorder(results, ("cat", "dog"), least=0.5)
-        use = recorder.into(Sink())
+        recorder = Recorder(results, ("cat", "dog"), min_score=0.5)
+        use = recorder.callback(write)
         detector = Counts()
         for frame in frames(0, 3):
-            outputs, scales = detector.look([frame.image])
-            use(frame, detector.thin_out(outputs, scales, 0, frame.image))
+            outputs, scales = detector.forward([frame.image])
+            use(frame, detector.postprocess(outputs, scales, 0, frame.image))
     assert written == [("0", False), ("1", True)]
     assert results.count == 2
     # scores 0.9, 0.55 and 0.2

@@ -6,7 +6,7 @@ import pytest
 
 from src.data.drawing import colour
 from src.detection.postprocess import Detections
-from src.prediction.sinks import Pictures, VideoFile, draw, entry_of, plan_targets
+from src.prediction.sinks import VideoFile, draw, json_entry, plan_targets, write_picture
 from src.prediction.sources import Frame, Video
 from src.runtime.errors import InputError
 
@@ -20,22 +20,22 @@ NAMES = ("cat", "hot dog")
 
 def test_draw_shows_what_scores_enough_and_leaves_the_image():
     image = np.zeros((80, 100, 3), np.uint8)
-    picture = draw(image, FOUND, NAMES, least=0.3)
+    picture = draw(image, FOUND, NAMES, min_score=0.3)
     assert picture[49, 30].tolist() == list(colour(1))
     assert not picture[39, 60:90].any()  # the other box's lower edge
-    assert draw(image, FOUND, NAMES, least=0.2)[39, 70].tolist() == list(colour(0))
+    assert draw(image, FOUND, NAMES, min_score=0.2)[39, 70].tolist() == list(colour(0))
     assert not image.any()
 
 
 def test_lines_grow_with_the_image():
     found = Detections(np.array([[500, 500, 1500, 1500.0]]), np.array([0.9]), np.array([0]))
-    picture = draw(np.zeros((2000, 2560, 3), np.uint8), found, NAMES, least=0.3)
+    picture = draw(np.zeros((2000, 2560, 3), np.uint8), found, NAMES, min_score=0.3)
     assert (picture[1000, 495:506].any(axis=1)).sum() > 6
 
 
 def test_entry():
     frame = Frame(Path("a/b.jpg"), np.zeros((80, 100, 3), np.uint8))
-    assert entry_of(frame, FOUND, NAMES, 0) == {
+    assert json_entry(frame, FOUND, NAMES, 0) == {
         "file": "a/b.jpg",
         "width": 100,
         "height": 80,
@@ -44,7 +44,7 @@ def test_entry():
             {"box": [60, 5, 90.13, 40], "score": 0.25, "class": "cat"},
         ],
     }
-    of_video = entry_of(Frame(Path("v.mp4"), frame.image, 15), FOUND, NAMES, 10)
+    of_video = json_entry(Frame(Path("v.mp4"), frame.image, 15), FOUND, NAMES, 10)
     assert (of_video["frame"], of_video["seconds"]) == (15, 1.5)
 
 
@@ -83,11 +83,11 @@ def test_nothing_is_overwritten(tmp_path):
 def test_pictures(tmp_path):
     path, target = tmp_path / "a.png", tmp_path / "new" / "a.png"
     picture = np.full((20, 30, 3), (10, 20, 200), np.uint8)
-    Pictures({path: target}).write(Frame(path, picture), picture)
+    write_picture({path: target}, Frame(path, picture), picture)
     assert cv2.imread(str(target))[0, 0].tolist() == [200, 20, 10]
     wide = np.zeros((1, 70_000, 3), np.uint8)  # more than a JPEG can be
     with pytest.raises(OSError, match=r"cannot be written as an image.*b\.jpg"):
-        Pictures({path: tmp_path / "b.jpg"}).write(Frame(path, wide), wide)
+        write_picture({path: tmp_path / "b.jpg"}, Frame(path, wide), wide)
     assert not (tmp_path / "b.jpg").exists()
 
 

@@ -96,5 +96,5 @@ def test_video(folder):
 
 def test_what_is_no_video(folder):
     (folder / "bad.mp4").write_bytes(b"no video")
-    with pytest.raises(InputError, match=r"bad\.mp4: not a video"):
+    with pytest.raises(InputError, match=r"bad\.mp4: not a readable video"):
         Video(folder / "bad.mp4")
