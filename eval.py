@@ -44,7 +44,7 @@ def main(argv=None) -> None:
 
 
 def exported_layer(given):
-    """What an exported file that recipe or flags name says of itself, beneath them."""
+    """The description of an exported file, as a layer below recipe and flags."""
     from src.deploy.formats import chosen_detector, read_description
 
     if not given.get("model"):
@@ -54,7 +54,7 @@ def exported_layer(given):
 
 
 def report(cfg, title: str, annotations, found, folder: Path) -> None:
-    """Works out the metric, and writes and prints what the detections amount to."""
+    """Computes the metrics; prints and writes them with the detections."""
     from src.evaluation.coco_metric import evaluate, ground_truth
     from src.evaluation.protocol import SETTINGS
     from src.evaluation.report.page import clear_report, write_report
@@ -62,11 +62,11 @@ def report(cfg, title: str, annotations, found, folder: Path) -> None:
     from src.evaluation.results import write_results
     from src.runtime.files import to_json, write_atomically
 
-    found.check()  # raises where the number would not be the split's
+    found.check()  # raises where a metric would be wrong
     clear_report(folder / "report")  # of an earlier evaluation
     write_results(folder / "detections.json", found.rows)
-    truth = ground_truth(annotations, cfg.classes)  # what they are compared with
-    write_atomically(folder / "ground_truth.json", to_json(truth))
+    truth = to_json(ground_truth(annotations, cfg.classes))
+    write_atomically(folder / "ground_truth.json", truth)
     metrics = evaluate(annotations, cfg.classes, found.rows)
     print(metrics_table(metrics, title))
     if found.unreadable.messages:

@@ -1,4 +1,4 @@
-"""COCO's metric, by faster-coco-eval: pycocotools' digits in a seventh of the time."""
+"""COCO's metric by faster-coco-eval, with the results of pycocotools in a seventh of the time."""
 
 import contextlib
 import io
@@ -19,18 +19,18 @@ METRICS = (
     "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
 SIZES = ("all", "small", "medium", "large")
-SMALL_AREA, LARGE_AREA = 32**2, 96**2  # square pixels of the image, between the sizes
+SMALL_AREA, LARGE_AREA = 32**2, 96**2  # square pixels, limits between the sizes
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The numbers of an evaluation; nan where nothing counts.
+    """The metrics of an evaluation; nan where no object counts.
 
     Attributes:
-        overall: COCO's twelve numbers by name; of Pascal VOC's data its own two as well.
-        by_class: for each number that is worked out by class, "AP" say, its values by class name.
-        objects: how many of each of SIZES.
-        precision: (10,101,K,4) at IoU 0.5 to 0.95, recalls 0 to 1, by class and SIZES; -1 where no
+        overall: METRICS by name; for Pascal VOC data also VOC50 and VOC07.
+        by_class: by metric, such as "AP", and class name.
+        objects: count by SIZES.
+        precision: (10,101,K,4) at IoU 0.5 to 0.95, recall 0 to 1, by class and SIZES; -1 where no
             object counts.
     """
 
@@ -44,7 +44,7 @@ class Metrics:
         return self.by_class["AP"]
 
     def numbers(self) -> dict[str, dict]:
-        """All but the curves."""
+        """All metrics without curves."""
         return {"overall": self.overall, "by_class": self.by_class, "objects": self.objects}
 
 
@@ -52,7 +52,7 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
     """COCO's metric over the images of `annotations`, crowds handled as COCOeval does.
 
     Args:
-        annotations: the split, or the images of it that a protocol counts.
+        annotations: the split, or the images that a protocol counts.
         classes: names, 'background' first.
         rows: (R,7) detections in COCO's array form.
     """
@@ -69,7 +69,7 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
         metric.evaluate()
         metric.accumulate()
         metric.summarize()
-    # (IoU thresholds, recalls, classes, sizes, limits on detections), classes by ascending id
+    # axes: IoU thresholds, recalls, classes by ascending id, sizes, detection limits
     columns = np.searchsorted(sorted(annotations.category_ids), annotations.category_ids)
     precision = np.asarray(metric.eval["precision"])[..., -1][:, :, columns]
     overall = dict(zip(METRICS, (as_number(v) for v in metric.stats)))
@@ -85,7 +85,7 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
 
 
 def count_sizes(truth) -> dict[str, int]:
-    """Objects, without crowds, in all and of each size."""
+    """Objects without crowds by SIZES."""
     areas = np.array(
         [entry["area"] for entry in truth.dataset["annotations"] if not entry["iscrowd"]]
     )
@@ -95,7 +95,7 @@ def count_sizes(truth) -> dict[str, int]:
 
 
 def indexed(library, content: dict):
-    """The content of a COCO json as an object of a library with pycocotools' interface."""
+    """A COCO object of the library, pycocotools or faster_coco_eval, for the content of a JSON."""
     coco = library.COCO()
     coco.dataset = content
     coco.createIndex()
@@ -103,7 +103,7 @@ def indexed(library, content: dict):
 
 
 def as_annotations(rows: np.ndarray) -> list[dict]:
-    """Detections (R,7) with what the metric wants to know beside COCO's result format."""
+    """Detections (R,7) as COCO annotations: results with id, area and iscrowd."""
     areas = rows[:, BOX][:, 2] * rows[:, BOX][:, 3]
     return [
         {**entry, "id": number, "area": area, "iscrowd": 0}
@@ -112,10 +112,10 @@ def as_annotations(rows: np.ndarray) -> list[dict]:
 
 
 class DifficultEval(COCOeval):
-    """COCOeval in which a "crowd" is one difficult object of Pascal VOC.
+    """COCOeval in which a "crowd" is a difficult object of Pascal VOC.
 
-    Like a crowd it is neither found nor missed, however many detections lie on it; but these are
-    compared with it by plain IoU, not by the share of them that lies inside.
+    Like a crowd it is neither found nor missed and may have several detections, but these are
+    matched by plain IoU.
     """
 
     def computeIoU(self, imgId, catId):
@@ -130,10 +130,10 @@ class DifficultEval(COCOeval):
 
 
 def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
-    """The images, objects and categories of `annotations` as the content of a COCO json.
+    """The images, objects and categories of `annotations` as the content of a COCO JSON.
 
-    Objects of COCO's format are those of the file, unrepaired, so that AP is what pycocotools finds
-    for the same detections. They are numbered from 1: COCOeval takes the id 0 for "not matched".
+    Objects in COCO's format are as in the file, not repaired, so that AP equals pycocotools'. Ids
+    start at 1: COCOeval uses 0 for "not matched".
     """
     objects = annotations.objects()
     rows = zip(
@@ -178,5 +178,5 @@ def per_class(precision: np.ndarray, classes: tuple[str, ...]) -> dict[str, floa
 
 
 def as_number(value: float) -> float:
-    """pycocotools writes -1 where no object counts; nan says so."""
+    """nan for the -1 by which pycocotools says that no object counts."""
     return float("nan") if value < 0 else float(value)

@@ -21,18 +21,18 @@ from src.runtime.errors import NotFinite
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.threads import Follower
 
-READ, NETWORK, THIN = "reading", "network", "post-processing"  # waited for by the main thread
-BATCHES_BEHIND = 2  # that are post-processed or wait for it; their outputs take memory
+READ, NETWORK, POSTPROCESS = "reading", "network", "post-processing"  # parts in the stopwatch
+PENDING_BATCHES = 2  # in post-processing or waiting; their outputs take memory
 
 
 @dataclass
-class Found:
-    """What was detected in a split.
+class SplitDetections:
+    """Detections in a split.
 
     Attributes:
+        unreadable: images that could not be read; they have no detections.
         rows: (R,7) float64 in COCO's array form, in the order of the split.
-        unreadable: images that could not be read, and so have no detections.
-        not_finite: images for which the network's outputs were no numbers, and why.
+        not_finite: images with nan or infinite outputs, and the reason.
     """
 
     unreadable: Unreadable
@@ -40,19 +40,19 @@ class Found:
     not_finite: list[str] = field(default_factory=list)
 
     def check(self) -> None:
-        """InputError or NotFinite where a number worked out from it would not be the split's."""
+        """InputError or NotFinite where a metric would be wrong for the split."""
         self.unreadable.check()
         if self.not_finite:
             raise NotFinite("the network's outputs\n  " + "\n  ".join(first_lines(self.not_finite)))
 
 
-Share = tuple[dict[int, np.ndarray], dict[int, str]]  # rows, and errors, by image id
+Share = tuple[dict[int, np.ndarray], dict[int, str]]  # rows and errors by image id
 
 
 def detect_batch(
     inference: Inference, batch: EvalBatch, outputs: list[Outputs], category_ids: tuple[int, ...]
 ) -> Share:
-    """Result rows of the images of a batch that were read, and what was wrong with outputs."""
+    """Result rows of the readable images of a batch, and errors in outputs."""
     rows: dict[int, np.ndarray] = {}
     errors: dict[int, str] = {}
     for row in np.flatnonzero(batch.readable):
@@ -75,27 +75,26 @@ def detect_split(
     ranks: Ranks | None = None,
     check: Callable[[], None] | None = None,
     stopwatch: Stopwatch | None = None,
-) -> Found:
-    """Detections of every image of the split, in its own pixels.
+) -> SplitDetections:
+    """Detections of all images of the split, in pixels of the image.
 
-    Workers read, this thread hands batches to the network, and another one thins out what comes of
-    them. Each of the ranks takes its share of the images; the main rank gets the detections of
-    all, and the others none.
+    Workers read, this thread runs the network, and another one post-processes. Images are divided
+    among the ranks; the main rank gets all detections, the others none.
 
     Args:
-        check: called before each batch; may raise to end the work.
-        stopwatch: gets the time that this thread spends on READ, NETWORK and THIN.
+        check: called before each batch; may raise to stop.
+        stopwatch: gets the time that this thread spends on READ, NETWORK and POSTPROCESS.
     """
     ranks = ranks or Ranks()
     stopwatch = stopwatch or Stopwatch()
     annotations = samples.annotations
-    found = Found(Unreadable(annotations.source, len(annotations)))
+    found = SplitDetections(Unreadable(annotations.source, len(annotations)))
     share: Share = ({}, {})
     ranks.idle()
     batches = eval_batches(
         samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
     )
-    with closing(batches), Follower(BATCHES_BEHIND) as host:
+    with closing(batches), Follower(PENDING_BATCHES) as host:
         while True:
             ranks.heartbeat("batch")
             if check is not None:
@@ -107,10 +106,10 @@ def detect_split(
             found.unreadable.add(batch.unread)
             with stopwatch(NETWORK):
                 outputs = inference.forward(batch.images)
-            with stopwatch(THIN):
+            with stopwatch(POSTPROCESS):
                 call = (detect_batch, inference, batch, outputs, annotations.category_ids)
                 add(share, host.submit(*call))
-        with stopwatch(THIN):
+        with stopwatch(POSTPROCESS):
             add(share, host.drain())
     ranks.idle()
     collect(found, ranks.gather_to_main((*share, found.unreadable.messages)), annotations)
@@ -118,14 +117,14 @@ def detect_split(
 
 
 def add(share: Share, more: Iterable[Share]) -> None:
-    """Adds the rows and errors of other images to a share."""
+    """Adds rows and errors of other images to a share."""
     for rows, errors in more:
         share[0].update(rows)
         share[1].update(errors)
 
 
-def collect(found: Found, shares: list[tuple], annotations: Annotations) -> None:
-    """Fills in what the ranks found, in the order of the split."""
+def collect(found: SplitDetections, shares: list[tuple], annotations: Annotations) -> None:
+    """Collects the shares of all ranks in the order of the split."""
     rows: dict[int, np.ndarray] = {}
     errors: dict[int, str] = {}
     for own_rows, own_errors, messages in shares:
@@ -146,11 +145,11 @@ def detect_with(
     check: Callable[[], None] | None = None,
     stopwatch: Stopwatch | None = None,
     model: Model | None = None,
-) -> Found:
-    """`detect_split` as the configuration asks for it; without a network, with its `model`.
+) -> SplitDetections:
+    """`detect_split` as configured; without a network, with the exported file `cfg.model`.
 
     Args:
-        model: of the network, if it was made before.
+        model: an existing model of the network.
     """
     limits = build_protocol(cfg).limits()
     if network is None:

@@ -1,4 +1,4 @@
-"""What detections at IoU 0.5 show beyond AP: confusions, trust in scores, choice of a threshold."""
+"""Diagnosis at IoU 0.5: confusion matrix, calibration of scores, choice of a threshold."""
 
 from dataclasses import dataclass
 
@@ -12,26 +12,25 @@ BINS = 10  # of scores from 0 to 1
 THRESHOLDS = np.linspace(0, 1, 101)
 
 
-def confusion_matrix(annotations: Annotations, matches: Matches, least: float) -> np.ndarray:
-    """Objects (K+1, K+1) by true class, in rows, and detected class; the last one is background.
+def confusion_matrix(annotations: Annotations, matches: Matches, min_score: float) -> np.ndarray:
+    """Counts (K+1,K+1) by true class (rows) and detected class (columns); the last is background.
 
-    A detection that found no object of its class but lies on one of another class that nobody
-    found confuses the two, the best such detection of each object; what is left of the detections
-    are false ones on the background, and what is left of the objects was missed. Detections on
-    crowd regions are left out.
+    A false detection on an unfound object of another class confuses the two classes, the best such
+    detection per object. Other false detections are background, other unfound objects are missed.
+    Detections on crowd regions do not count.
 
     Args:
-        least: detections of a lower score do not exist.
+        min_score: detections of a lower score are ignored.
     """
     count = len(annotations.category_ids)
     matrix = np.zeros((count + 1, count + 1), np.int64)
-    seen = matches.score >= least
-    hits = np.flatnonzero(seen & (matches.found != NOTHING))
+    shown = matches.score >= min_score
+    hits = np.flatnonzero(shown & (matches.found != NOTHING))
     np.add.at(matrix, (matches.label[hits], matches.label[hits]), 1)
     taken = annotations.crowd.copy()
     taken[matches.found[hits]] = True
 
-    rest = np.flatnonzero(seen & matches.is_wrong)
+    rest = np.flatnonzero(shown & matches.is_wrong)
     for row in rest[np.argsort(-matches.score[rest], kind="stable")]:
         label = matches.label[row]
         confused = free_object(annotations, matches, row, taken)
@@ -45,7 +44,7 @@ def confusion_matrix(annotations: Annotations, matches: Matches, least: float) -
 
 
 def free_object(annotations: Annotations, matches: Matches, row: int, taken: np.ndarray) -> int:
-    """The object of another class, none of those `taken` (B,), that detection `row` is on."""
+    """The object of another class, not `taken` (B,), that detection `row` overlaps, or NOTHING."""
     if matches.other_iou[row] < MATCH_IOU:
         return NOTHING
     image = matches.image[row]
@@ -60,13 +59,13 @@ def free_object(annotations: Annotations, matches: Matches, row: int, taken: np.
 
 @dataclass(frozen=True)
 class Calibration:
-    """How often detections of a score are right, in BINS of the score.
+    """Precision in BINS of the score.
 
     Attributes:
         count: (BINS,) detections.
-        score: (BINS,) their mean score, nan where there are none.
-        right: (BINS,) share of them that found an object.
-        error: mean of |score - right| over the detections.
+        score: (BINS,) mean score; nan without detections.
+        right: (BINS,) share that found an object.
+        error: expected calibration error, mean of |score - right| over the detections.
     """
 
     count: np.ndarray
@@ -76,7 +75,7 @@ class Calibration:
 
 
 def calibrate(matches: Matches) -> Calibration:
-    """Compares scores with how often they are right; Guo et al., 2017, for the error."""
+    """Compares scores with precision (Guo et al., 2017)."""
     counted = ~matches.ignored
     scores, right = matches.score[counted], matches.found[counted] != NOTHING
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
@@ -91,10 +90,10 @@ def calibrate(matches: Matches) -> Calibration:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Precision, recall and F1 (101,) over all classes together, if scores below THRESHOLDS go.
+    """Precision, recall and F1 (101,) at THRESHOLDS of the score, all classes together.
 
     Attributes:
-        lowest: score of a detection; below it the curves are flat because nothing was kept.
+        lowest: lowest score of a detection; the curves are flat below it.
     """
 
     precision: np.ndarray
@@ -108,7 +107,7 @@ class Tradeoff:
 
 
 def trade_off(annotations: Annotations, matches: Matches) -> Tradeoff:
-    """What each score threshold would give."""
+    """Precision, recall and F1 at each score threshold."""
     counted = ~matches.ignored
     objects = int((~annotations.crowd).sum())
 

@@ -1,7 +1,7 @@
-"""What kinds of error a detector makes, and the AP that each costs.
+"""Kinds of detection errors and their cost in AP, after TIDE (Bolya et al., 2020).
 
-After TIDE (Bolya et al., 2020): every false detection and every missed object gets one kind, and a
-kind costs what AP50 would rise by if all errors of that kind, and they alone, were mended.
+Each false detection and each missed object has one kind. The cost of a kind is the rise of AP50 if
+only its errors were fixed.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from src.data.annotations import Annotations
 from src.evaluation.curves import mean, recall_and_precision, sampled_ap
 from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
 
-BACKGROUND_IOU = 0.1  # up to which a detection has nothing to do with an object
+BACKGROUND_IOU = 0.1  # up to this a detection is unrelated to an object
 CLASS, LOCALISATION, BOTH = "class", "localisation", "both"
 DUPLICATE, BACKGROUND, MISSED = "duplicate", "background", "missed"
 KINDS = (CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND, MISSED)
@@ -20,9 +20,9 @@ MEANINGS = {
     CLASS: "right place, wrong class",
     LOCALISATION: "right class, IoU 0.1 to 0.5 with an object",
     BOTH: "wrong class, and IoU 0.1 to 0.5 with an object",
-    DUPLICATE: "on an object that a better detection had found",
+    DUPLICATE: "on an object that a better detection found",
     BACKGROUND: "IoU at most 0.1 with any object",
-    MISSED: "object that none of the above came near to",
+    MISSED: "object with none of the above errors",
 }
 
 
@@ -31,11 +31,11 @@ class Errors:
     """Errors by kind.
 
     Attributes:
-        kind: (R,) of each detection, an index into KINDS, or NOTHING.
+        kind: (R,) index into KINDS, or NOTHING.
         missed: (B,) bool, objects of the kind MISSED.
-        counts: how many of each kind.
-        cost: AP50 that each kind costs.
-        ap50: what is measured against.
+        counts: errors of each kind.
+        cost: in AP50, of each kind.
+        ap50: as measured.
     """
 
     kind: np.ndarray
@@ -48,7 +48,7 @@ class Errors:
 def find_errors(annotations: Annotations, matches: Matches) -> Errors:
     """Sorts the false detections and the missed objects of a split into KINDS."""
     kind = kinds_of(matches)
-    goals = mendable(matches, kind)
+    goals = fixable(matches, kind)
     missed = ~matches.object_found & ~annotations.crowd
     missed[goals[goals != NOTHING]] = False
     counts = {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
@@ -60,25 +60,25 @@ def find_errors(annotations: Annotations, matches: Matches) -> Errors:
     ap50 = mean_ap(matches.score, matches.label, correct, counted, objects)
 
     def without(name: str) -> float:
-        """AP50 with the errors of a kind mended, or gone where they cannot be."""
+        """AP50 with the errors of a kind fixed, or removed where they cannot be."""
         if name == MISSED:
             left = objects - np.bincount(annotations.labels[missed], minlength=classes)
             return mean_ap(matches.score, matches.label, correct, counted, left)
         of_kind = kind == KINDS.index(name)
-        mended = of_kind & (goals != NOTHING)
-        right = correct | mended
+        fixed = of_kind & (goals != NOTHING)
+        right = correct | fixed
         label = matches.label.copy()
-        label[mended] = annotations.labels[goals[mended]]
+        label[fixed] = annotations.labels[goals[fixed]]
         kept = counted & (right | ~of_kind)
         return mean_ap(matches.score, label, right, kept, objects)
 
-    # sampling precision at fixed recalls can make it a little less
+    # can be slightly negative, since precision is sampled at fixed recalls
     cost = {name: max(without(name) - ap50, 0.0) for name in KINDS}
     return Errors(kind, missed, counts, cost, ap50)
 
 
 def kinds_of(matches: Matches) -> np.ndarray:
-    """(R,) the kind of each false detection, an index into KINDS; NOTHING for the others."""
+    """(R,) index into KINDS of each false detection; NOTHING for the others."""
     kind = np.full(len(matches.score), NOTHING)
     rules = {  # the first that holds
         LOCALISATION: (matches.own_iou >= BACKGROUND_IOU) & (matches.own_iou < MATCH_IOU),
@@ -92,11 +92,11 @@ def kinds_of(matches: Matches) -> np.ndarray:
     return kind
 
 
-def mendable(matches: Matches, kind: np.ndarray) -> np.ndarray:
+def fixable(matches: Matches, kind: np.ndarray) -> np.ndarray:
     """(R,) object that a detection would find without its error, or NOTHING.
 
-    It is one for which no detection is right; of several on it, of the kinds CLASS and
-    LOCALISATION, the best one is mended. The others would be duplicates.
+    Only unfound objects count, and only the best detection of kind CLASS or LOCALISATION on each;
+    the others would be duplicates.
     """
     goals = np.full(len(kind), NOTHING)
     for name, nearest in ((CLASS, matches.other), (LOCALISATION, matches.own)):
@@ -105,9 +105,9 @@ def mendable(matches: Matches, kind: np.ndarray) -> np.ndarray:
     near = near[~matches.object_found[goals[near]]]
     near = near[np.argsort(-matches.score[near], kind="stable")]
     _, first = np.unique(goals[near], return_index=True)
-    mended = np.full(len(kind), NOTHING)
-    mended[near[first]] = goals[near[first]]
-    return mended
+    fixed = np.full(len(kind), NOTHING)
+    fixed[near[first]] = goals[near[first]]
+    return fixed
 
 
 def mean_ap(
@@ -117,16 +117,15 @@ def mean_ap(
     counted: np.ndarray,
     objects: np.ndarray,
 ) -> float:
-    """Mean over the classes that have objects of AP as COCO samples it; nan without any.
+    """Mean AP, sampled as COCO does, over the classes with objects; nan without any.
 
     Args:
-        score, label, correct, counted: (R,) of each detection: its score and class, whether it is
-            right, and whether it counts.
-        objects: (K,) of each class.
+        score, label, correct, counted: (R,); `correct`: it found an object, `counted`: it counts.
+        objects: (K,) objects of each class.
     """
     order = np.argsort(-score, kind="stable")
     order = order[counted[order]]
-    order = order[np.argsort(label[order], kind="stable")]  # by class, and best first
+    order = order[np.argsort(label[order], kind="stable")]  # by class, best first
     starts = np.searchsorted(label[order], np.arange(len(objects) + 1))
     values = []
     for number in np.flatnonzero(objects > 0):

@@ -1,4 +1,4 @@
-"""Which detection found which object, and what the others came near to, at one IoU."""
+"""Matches detections with objects at one IoU."""
 
 from dataclasses import dataclass
 
@@ -8,26 +8,25 @@ from src.data.annotations import DIFFICULT, Annotations
 from src.detection.boxes import area, intersection, iou
 from src.evaluation.results import BOX, CATEGORY, IMAGE, SCORE
 
-MATCH_IOU = 0.5  # from which on a detection has found an object
+MATCH_IOU = 0.5  # least IoU of a match
 NOTHING = -1
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Detections of a split, best score first within an image, compared with its objects.
+    """The R detections of a split, best score first within an image, and its B annotated boxes.
 
-    R detections and B boxes of the annotations. An object is an index into those boxes.
+    Objects are indices into the boxes.
 
     Attributes:
         image: (R,) index of the image.
         label: (R,) 0..K-1.
         score: (R,).
-        corners: (R,4) box.
-        found: (R,) object that the detection found, or NOTHING: each object is found once, by the
-            best detection of its class.
-        ignored: (R,) not found, but on a crowd region or a difficult object of its class.
-        own, own_iou: (R,) object of the same class with the highest IoU, and that.
-        other, other_iou: (R,) the same among the objects of other classes.
+        corners: (R,4) x1 y1 x2 y2 in pixels.
+        found: (R,) object found, or NOTHING; each is found once, by the best of its class.
+        ignored: (R,) found nothing, but is on a crowd region or difficult object of its class.
+        own, own_iou: (R,) object of the same class with the highest IoU, and the IoU.
+        other, other_iou: (R,) the same among objects of other classes.
         object_found: (B,) bool.
     """
 
@@ -45,7 +44,7 @@ class Matches:
 
     @property
     def is_wrong(self) -> np.ndarray:
-        """(R,) detections that count as false."""
+        """(R,) whether a detection counts as false."""
         return (self.found == NOTHING) & ~self.ignored
 
 
@@ -54,7 +53,7 @@ def match_split(annotations: Annotations, rows: np.ndarray) -> Matches:
     index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
     label_of = {category: label for label, category in enumerate(annotations.category_ids)}
     image = np.array([index_of[int(i)] for i in rows[:, IMAGE]], np.int64)
-    order = np.lexsort([-rows[:, SCORE], image])  # stable: equal scores stay as they are
+    order = np.lexsort([-rows[:, SCORE], image])  # stable: equal scores keep their order
     rows, image = rows[order], image[order]
     corners = rows[:, BOX].copy()
     corners[:, 2:] += corners[:, :2]
@@ -95,7 +94,7 @@ def match_image(matches: Matches, mine: slice, annotations: Annotations, index: 
             if own[row, best] >= MATCH_IOU:
                 matches.found[mine.start + row] = objects[best]
                 matches.object_found[objects[best]] = True
-                own[:, best] = 0  # nobody else finds it
+                own[:, best] = 0  # found once
     if len(regions):
         places = annotations.boxes[regions].astype(np.float64)
         if annotations.regions == DIFFICULT:
@@ -109,7 +108,7 @@ def match_image(matches: Matches, mine: slice, annotations: Annotations, index: 
 
 
 def nearest(overlap: np.ndarray, objects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the objects (G,) the one with the highest overlap (R,G), or NOTHING, and that, (R,)."""
+    """(R,) the object of (G,) with the highest overlap (R,G), or NOTHING; and that overlap."""
     best = overlap.argmax(axis=1)
     highest = overlap.max(axis=1)
     return np.where(highest > 0, objects[best], NOTHING), highest

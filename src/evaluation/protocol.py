@@ -1,4 +1,4 @@
-"""What a published AP was measured on, by name: a number means nothing without it."""
+"""Evaluation protocols by name: which images and detections an AP counts."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from src.config.keys import load_keys
 from src.data.annotations import Annotations
 from src.runtime.errors import InputError
 
-MOST_DETECTIONS = 100  # of a class in an image that COCO's metric looks at
-LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation that 0.374 was published with
-LEGACY_CANDIDATES = 10_000  # more than a trained network has; an untrained one would take minutes
-LARGEST_ID = 2**53  # that COCO's array form, of floats, can hold
+MAX_DETECTIONS = 100  # per image and class, as in COCO's metric
+LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation behind the published 0.374
+LEGACY_CANDIDATES = 10_000  # more than a trained network has; bounds the time of an untrained one
+MAX_IMAGE_ID = 2**53  # largest exact integer in float64, the type of COCO's array form
 
-# what else than the protocol and the network decides what is detected
+# keys that change detections, besides the protocol and the network
 SETTINGS = (
     "suppression", "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k", "tta_flip",
     "tta_scales",
@@ -24,14 +24,14 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which images of a split count, and which detections.
+    """Which images and detections of a split count.
 
     Attributes:
         name: "coco" or "legacy".
         score_threshold: only detections with a higher score.
-        max_detections: best ones of an image; 0 for all.
-        max_per_class: best ones of a class in an image; 0 for all.
-        plain_only: leaves out images without objects and those with a crowd region.
+        max_detections: per image; 0 for all.
+        max_per_class: per image and class; 0 for all.
+        plain_only: excludes images without objects or with a crowd region.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Protocol:
         return f"protocol {self.name} ({', '.join(parts)})"
 
     def limits(self) -> dict[str, float]:
-        """What it says of a Postprocessor."""
+        """Arguments for build_postprocessor."""
         limits = {
             "score_threshold": self.score_threshold,
             "max_detections": self.max_detections,
@@ -60,36 +60,36 @@ class Protocol:
         return limits if self.max_detections else {**limits, "candidates": LEGACY_CANDIDATES}
 
     def images_of(self, annotations: Annotations) -> Annotations:
-        """The images of the split that count; InputError where none does, or an id is too large."""
+        """The images that count; InputError where none does or an id is too large."""
         largest = int(np.abs(annotations.image_ids).max())
-        if largest > LARGEST_ID:
+        if largest > MAX_IMAGE_ID:
             raise InputError(
-                f"{annotations.source}: image id {largest}; results hold ids up to 2^53, number "
-                "the images anew"
+                f"{annotations.source}: image id {largest}; results hold ids up to 2^53, "
+                "renumber the images"
             )
         if not self.plain_only:
             return annotations
         crowds = np.bincount(annotations.owners()[annotations.crowd], minlength=len(annotations))
         plain = np.flatnonzero((annotations.object_counts() > 0) & (crowds == 0))
         if len(plain) == 0:
-            raise InputError(f"{annotations.source}: no image of it counts in {self}")
+            raise InputError(f"{annotations.source}: no image counts in {self}")
         return annotations.take(plain)
 
 
 def build_protocol(cfg: Config) -> Protocol:
-    """The protocol that the configuration names; InputError where other keys contradict it."""
+    """The configured protocol; InputError where other keys contradict it."""
     if cfg.protocol == "legacy":
         for key in ("score_threshold", "max_detections"):
             if cfg[key] != load_keys()[key].default:
                 raise InputError(
-                    f"{key} is {cfg[key]}, but protocol legacy has limits of its own; leave it out"
+                    f"{key} is {cfg[key]}, but protocol legacy has its own limits; leave it out"
                 )
         return Protocol("legacy", LEGACY_SCORE, max_per_class=LEGACY_PER_CLASS, plain_only=True)
-    return Protocol("coco", cfg.score_threshold, min(cfg.max_detections, MOST_DETECTIONS))
+    return Protocol("coco", cfg.score_threshold, min(cfg.max_detections, MAX_DETECTIONS))
 
 
 def unusual_settings(cfg: Config) -> str:
-    """The SETTINGS that are not the defaults, as ", key=value ..."; "" where all are."""
+    """SETTINGS that differ from the defaults, as ", key=value"; "" without any."""
     keys = load_keys()
     return "".join(
         f", {name}={as_lists(cfg[name])}"

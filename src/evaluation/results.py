@@ -1,4 +1,4 @@
-"""Detections of a split in COCO's result format: one array, and the json file."""
+"""Detections of a split in COCO's result format: array and JSON file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +10,15 @@ from src.runtime.files import JsonList
 
 # columns of COCO's array form: IMAGE, x, y, width, height, SCORE, CATEGORY
 IMAGE, BOX, SCORE, CATEGORY = 0, slice(1, 5), 5, 6
-BOX_DECIMALS, SCORE_DECIMALS = 3, 6  # that the file holds, and so all that is computed from
-ROWS_AT_ONCE = 10_000  # that are turned into text; a COCO of 5,000 images has 500,000
+BOX_DECIMALS, SCORE_DECIMALS = 3, 6  # in the file and in all metrics
+CHUNK_ROWS = 10_000  # converted at a time; COCO's 5,000 images give 500,000 rows
 
 
 def result_rows(image_id: int, detections: Detections, category_ids: tuple[int, ...]) -> np.ndarray:
-    """One image's detections, in its own pixels, as rows (D,7) of COCO's array form.
+    """One image's detections, in its pixels, as rows (D,7) of COCO's array form.
 
     Args:
-        category_ids: the file's id of each label.
+        category_ids: by label.
     """
     rows = np.empty((len(detections.scores), 7))
     boxes = detections.boxes.astype(np.float64)
@@ -32,16 +32,15 @@ def result_rows(image_id: int, detections: Detections, category_ids: tuple[int, 
 
 
 def no_rows() -> np.ndarray:
-    """The rows of nothing."""
+    """An empty array of rows."""
     return np.zeros((0, 7))
 
 
 def as_dicts(rows: np.ndarray) -> Iterator[dict]:
-    """Each row (R,7) as an entry of COCO's result json."""
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        for image_id, x, y, width, height, score, category in rows[
-            start : start + ROWS_AT_ONCE
-        ].tolist():
+    """Rows (R,7) as entries of COCO's result JSON."""
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chunk = rows[start : start + CHUNK_ROWS].tolist()
+        for image_id, x, y, width, height, score, category in chunk:
             yield {
                 "image_id": int(image_id),
                 "category_id": int(category),
@@ -51,7 +50,7 @@ def as_dicts(rows: np.ndarray) -> Iterator[dict]:
 
 
 def write_results(path: Path, rows: np.ndarray) -> None:
-    """Writes rows (R,7) as COCO's result json, a detection a line, in one piece."""
+    """Writes rows (R,7) atomically as COCO's result JSON, one detection per line."""
     with JsonList(path) as results:
         for entry in as_dicts(rows):
             results.append(entry)

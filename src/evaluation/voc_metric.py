@@ -16,9 +16,8 @@ def voc_ap50(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """AP50 of each class, by the area under the curve and by VOC 2007's eleven points.
 
-    A detection belongs to the object of its class that it overlaps most; it is right if their IoU
-    is at least 0.5 and no better one belongs to that object. Source: VOC development kit
-    (Everingham et al., 2010).
+    A detection is assigned to the object of its class with the highest IoU, at least 0.5; the best
+    one of each object is right. Source: VOC development kit (Everingham et al., 2010).
 
     Args:
         rows: (R,7) detections in COCO's array form.
@@ -29,11 +28,11 @@ def voc_ap50(
         own = annotations.labels == label
         objects = int((own & ~annotations.crowd).sum())
         mine = rows[rows[:, CATEGORY] == category]
-        belongs = nearest_object(annotations, label, mine)
-        ignored = np.isin(belongs, np.flatnonzero(annotations.crowd))
-        _, first = np.unique(belongs, return_index=True)
+        assigned = nearest_object(annotations, label, mine)
+        ignored = np.isin(assigned, np.flatnonzero(annotations.crowd))
+        _, first = np.unique(assigned, return_index=True)
         correct = np.zeros(len(mine), bool)
-        correct[first] = belongs[first] >= 0
+        correct[first] = assigned[first] >= 0
         if objects == 0:
             area[name] = eleven[name] = float("nan")
             continue
@@ -44,11 +43,11 @@ def voc_ap50(
 
 
 def nearest_object(annotations: Annotations, label: int, rows: np.ndarray) -> np.ndarray:
-    """(R,) box of the class, an index, that each detection belongs to; -1 where it has none."""
+    """(R,) index of the box of the class that each detection is assigned to; -1 for none."""
     index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
     corners = rows[:, BOX].copy()
     corners[:, 2:] += corners[:, :2]
-    belongs = np.full(len(rows), -1)
+    assigned = np.full(len(rows), -1)
     order = np.argsort(rows[:, IMAGE], kind="stable")
     image_ids, starts = np.unique(rows[order, IMAGE], return_index=True)
     for image_id, mine in zip(image_ids.tolist(), np.split(order, starts[1:])):
@@ -58,5 +57,5 @@ def nearest_object(annotations: Annotations, label: int, rows: np.ndarray) -> np
         if len(boxes):
             overlap = iou(corners[mine], annotations.boxes[boxes].astype(np.float64))
             near = overlap.max(axis=1) >= MATCH_IOU
-            belongs[mine[near]] = boxes[overlap.argmax(axis=1)[near]]
-    return belongs
+            assigned[mine[near]] = boxes[overlap.argmax(axis=1)[near]]
+    return assigned

@@ -25,7 +25,7 @@ def test_coco_counts_every_image(small):
 
 def test_legacy_leaves_out_images_without_objects_and_with_crowds(small):
     for key, value in {"score_threshold": 0.01, "max_detections": 50}.items():
-        with pytest.raises(InputError, match=f"{key} is {value}, but protocol legacy has limits"):
+        with pytest.raises(InputError, match=f"{key} is {value}, but protocol legacy has its own"):
             build_protocol(small.replace(protocol="legacy", **{key: value}))
     protocol = build_protocol(small.replace(protocol="legacy"))
     assert str(protocol).startswith("protocol legacy (scores above 0.1, 100 detections a class")
@@ -33,7 +33,7 @@ def test_legacy_leaves_out_images_without_objects_and_with_crowds(small):
         [[], [(BOX, 0)], [(BOX, 0), (BOX, 0, True)], [(BOX, 0, True)], [(BOX, 0)]], classes=1
     )
     assert protocol.images_of(annotations).image_ids.tolist() == [2, 5]
-    with pytest.raises(InputError, match=r"split\.json: no image of it counts in protocol legacy"):
+    with pytest.raises(InputError, match=r"split\.json: no image counts in protocol legacy"):
         protocol.images_of(make_split([[], [(BOX, 0, True)]], classes=1))
     assert protocol.limits() == {
         "score_threshold": 0.1,

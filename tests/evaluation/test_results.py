@@ -18,7 +18,7 @@ def test_rows_and_file(tmp_path, monkeypatch):
         [7, 1.235, 2, 10, 5, 0.987654, 10],
         [7, 0, 0, 3, 4, 0.5, 30],
     ]
-    monkeypatch.setattr(results, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(results, "CHUNK_ROWS", 1)
     write_results(tmp_path / "new" / "d.json", rows)
     assert json.loads((tmp_path / "new" / "d.json").read_text()) == [
         {"image_id": 7, "category_id": 10, "bbox": [1.235, 2, 10, 5], "score": 0.987654},

@@ -1,4 +1,4 @@
-"""The report's charts of metrics: a figure each, with the numbers it shows."""
+"""Charts of metrics for the report, with their numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from src.evaluation.report.table import number
 
 BLUE, LIGHT, RED, GREEN, GREY = "#2463a8", "#9dc1e6", "#c23b3b", "#2b8a4b", "#8a8a8a"
 WIDTH = 8.0  # inches
-LONGEST_NAME = 24  # letters of a class that charts show
-MOST_IN_LEGEND = 10  # curves
+MAX_NAME_LENGTH = 24  # characters of a class name in charts
+MAX_LEGEND_CURVES = 10  # curves
 CURVE_IOUS = {0: "0.50", 2: "0.60", 4: "0.70", 6: "0.80", 8: "0.90"}  # by index
 
 
@@ -25,9 +25,8 @@ class Chart:
     Attributes:
         name: of its files.
         title: of its section.
-        text: how to read it, in a sentence or two.
-        figure: drawn.
-        header, rows: its numbers as a table.
+        text: how to read it.
+        header, rows: the numbers as a table.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Chart:
 
 
 def new_figure(height: float, columns: int = 1) -> tuple[Figure, list]:
-    """An empty figure with its axes, beside each other."""
+    """An empty figure with its axes, side by side."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, squeeze=False)[0]
@@ -49,8 +48,8 @@ def new_figure(height: float, columns: int = 1) -> tuple[Figure, list]:
 
 
 def short(name: str) -> str:
-    """A class name as charts show it."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
+    """A class name, shortened for charts."""
+    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 3] + "..."
 
 
 def class_chart(metrics: Metrics) -> Chart:
@@ -73,8 +72,7 @@ def class_chart(metrics: Metrics) -> Chart:
     return Chart(
         "classes",
         "AP by class",
-        "Best class first. A wide gap between AP50 and AP is a class that is found but placed "
-        "loosely.",
+        "Best class first. A wide gap between AP50 and AP means poor localisation.",
         figure,
         ("class", "AP", "AP50"),
         [(name, ap, ap50) for ap, ap50, name in pairs],
@@ -82,7 +80,7 @@ def class_chart(metrics: Metrics) -> Chart:
 
 
 def curve_chart(metrics: Metrics) -> Chart:
-    """Precision over recall: mean of the classes at several IoUs, and each class at 0.5."""
+    """Precision over recall: class mean at several IoUs, and each class at 0.5."""
     curves = metrics.precision[..., 0]  # (10,101,K)
     counted = curves[0].max(axis=0) > -1  # (K,)
     figure, (left, right) = new_figure(3.8, 2)
@@ -106,7 +104,7 @@ def curve_chart(metrics: Metrics) -> Chart:
     return Chart(
         "precision_recall",
         "Precision and recall",
-        "How many detections are right as more and more objects are found. AP is the area below.",
+        "Precision as more objects are found. AP is the area under the curve.",
         figure,
         ("recall", *(name for name, _ in columns)),
         np.column_stack([RECALLS, *(values for _, values in columns)]).round(5).tolist(),
@@ -114,14 +112,14 @@ def curve_chart(metrics: Metrics) -> Chart:
 
 
 def extremes(values: dict[str, float]) -> set[str]:
-    """The names with the highest and the lowest values, MOST_IN_LEGEND of them."""
+    """Up to MAX_LEGEND_CURVES names, those with the highest and lowest values."""
     order = sorted((name for name in values if not np.isnan(values[name])), key=values.get)
-    half = MOST_IN_LEGEND // 2
-    return set(order if len(order) <= MOST_IN_LEGEND else order[:half] + order[-half:])
+    half = MAX_LEGEND_CURVES // 2
+    return set(order if len(order) <= MAX_LEGEND_CURVES else order[:half] + order[-half:])
 
 
 def size_chart(metrics: Metrics) -> Chart:
-    """AP and AP50 by the size of objects."""
+    """AP and AP50 by object size."""
     rows = []
     for index, (name, count) in enumerate(metrics.objects.items()):
         curves = metrics.precision[..., index]  # (10,101,K)
@@ -142,8 +140,8 @@ def size_chart(metrics: Metrics) -> Chart:
     return Chart(
         "sizes",
         "AP by object size",
-        "Sizes as COCO has them: the root of an object's area in pixels of the image. The area is "
-        "the annotation file's, that of an outline perhaps, or else that of the box.",
+        "COCO's sizes: the square root of an object's area in pixels of the image. The area is the "
+        "annotation file's, which may be that of a mask, or else that of the box.",
         figure,
         ("size", "objects", "AP", "AP50"),
         rows,
@@ -151,7 +149,7 @@ def size_chart(metrics: Metrics) -> Chart:
 
 
 def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
-    """Loss and AP in the course of the training run.
+    """Loss and AP during the training run.
 
     Args:
         losses: (step, loss) of each logged update.
@@ -178,7 +176,7 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
     return Chart(
         "training",
         "The training run",
-        "From metrics.jsonl of the run that the checkpoint is of.",
+        "From metrics.jsonl of the checkpoint's run.",
         figure,
         ("update", "what", "value"),
         rows,

@@ -1,4 +1,4 @@
-"""The report's charts of what goes wrong, and of how far scores can be trusted."""
+"""Charts of errors and of scores for the report."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ from src.evaluation.report.charts import (
     short,
 )
 
-CELLS_WITH_NUMBERS = 12  # classes up to which the confusion matrix has room for them
-NAME_HEIGHT = 0.16  # inches that a name needs beside it
+CELLS_WITH_NUMBERS = 12  # up to so many classes numbers fit into the confusion matrix
+NAME_HEIGHT = 0.16  # inches per name beside it
 SHOWN_CONFUSIONS = 5
 
 
 def error_chart(errors: Errors) -> Chart:
-    """What each kind of error costs, and how often it is made."""
+    """Cost and count of each kind of error."""
     figure, (left, right) = new_figure(2.8, 2)
     places = np.arange(len(KINDS))
     costs = left.barh(places, [errors.cost[kind] for kind in KINDS], color=BLUE)
@@ -33,8 +33,8 @@ def error_chart(errors: Errors) -> Chart:
     right.bar_label(counts, fmt="{:,.0f}", padding=3)
     left.set_yticks(places, KINDS)
     right.set_yticks(places, ["" for _ in KINDS])
-    left.set_title(f"AP50 it costs, of {errors.ap50:.3f}")
-    right.set_title("how many")
+    left.set_title(f"cost in AP50, of {errors.ap50:.3f}")
+    right.set_title("count")
     for axes in (left, right):
         axes.set_ylim(len(KINDS) - 0.5, -0.5)
         axes.margins(x=0.2)
@@ -42,16 +42,16 @@ def error_chart(errors: Errors) -> Chart:
     return Chart(
         "errors",
         "Kinds of error",
-        "What AP50 would rise by if all errors of a kind were mended, after TIDE (Bolya et al., "
-        f"2020). {meanings}. All detections count here, of whatever score; costs do not add up, "
-        "since one error can hide another.",
+        "Rise of AP50 if all errors of a kind were fixed, after TIDE (Bolya et al., 2020). "
+        f"{meanings}. Detections of any score count. Costs do not add up, since one error can hide "
+        "another.",
         figure,
-        ("kind", "AP50 it costs", f"errors ({MISSED}: objects)"),
+        ("kind", "cost in AP50", f"errors ({MISSED}: objects)"),
         [(kind, errors.cost[kind], errors.counts[kind]) for kind in KINDS],
     )
 
 
-def confusion_chart(matrix: np.ndarray, names: Sequence[str], least: float) -> Chart:
+def confusion_chart(matrix: np.ndarray, names: Sequence[str], min_score: float) -> Chart:
     """The confusion matrix (K+1,K+1), shaded by the share of each row."""
     labels = [*names, "background"]
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -75,7 +75,7 @@ def confusion_chart(matrix: np.ndarray, names: Sequence[str], least: float) -> C
         "confusion",
         "Confusion matrix",
         f"Objects by true class (rows) and what was detected there with a score of at least "
-        f"{least:g}. Right column: missed by those. Bottom row: detections that are left over, "
+        f"{min_score:g}. Right column: missed by those. Bottom row: detections that are left over, "
         "second ones of an object and badly placed ones among them. "
         + frequent_confusions(matrix, labels),
         figure,

@@ -1,4 +1,4 @@
-"""The report: a page with everything in it, and its figures and numbers as files."""
+"""Writes the report: one HTML page, and its figures and numbers as files."""
 
 import base64
 import csv
@@ -26,7 +26,7 @@ from src.evaluation.report.diagnoses import (
     error_chart,
     threshold_chart,
 )
-from src.evaluation.report.pictures import Flawed, draw_images, flawed_images
+from src.evaluation.report.pictures import ImageErrors, draw_images, images_with_errors
 from src.evaluation.report.table import number
 from src.runtime.files import write_atomically
 
@@ -55,24 +55,24 @@ def write_report(
     """Writes report.html into the folder, and each chart as PNG and CSV.
 
     Args:
-        title: says what was evaluated on what, and by which protocol.
-        names: of the classes, by label.
-        annotations: the images that were counted.
+        title: model, data and protocol.
+        names: class names by label.
+        annotations: the images that count.
         rows: (R,7) detections in COCO's array form.
-        drawn_score: detections of a lower score are neither drawn nor confused with anything.
-        pictures: of so many of the worst images.
-        run_folder: of the training run, whose log is shown if it is there.
+        drawn_score: lower scores are left out of pictures and the confusion matrix.
+        pictures: most images to draw, worst first.
+        run_folder: of the training run, whose log is shown if it exists.
 
     Returns:
-        The page: one file that needs no other.
+        The self-contained page.
     """
     matches = match_split(annotations, rows)
     charts = make_charts(annotations, matches, metrics, names, drawn_score)
     if run := read_run(run_folder):
         charts.append(run_chart(*run))
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
-    flawed = flawed_images(annotations, matches, drawn_score)
-    worst = flawed[:pictures]
+    erroneous = images_with_errors(annotations, matches, drawn_score)
+    worst = erroneous[:pictures]
     drawn = draw_images(annotations, names, matches, [f.image for f in worst], drawn_score)
     page = render(
         title=title,
@@ -82,10 +82,10 @@ def write_report(
         detections=len(rows),
         charts=charts,
         figures={chart.name: write_chart(chart, folder) for chart in charts},
-        flawed=len(flawed),
+        with_errors=len(erroneous),
         images=len(annotations),
         worst=list(write_pictures(worst, drawn, folder / PICTURES)),
-        least=drawn_score,
+        min_score=drawn_score,
         number=number,
     )
     write_atomically(folder / PAGE, page)
@@ -93,7 +93,7 @@ def write_report(
 
 
 def render(**values: Any) -> str:
-    """The page with these values, whose text is escaped."""
+    """The page with these values, HTML-escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**values)
 
@@ -105,9 +105,9 @@ def make_charts(
     names: Sequence[str],
     drawn_score: float,
 ) -> list[Chart]:
-    """The charts of an evaluation, in the order of the page; see `write_report`."""
+    """The charts of an evaluation, in the order of the page."""
     charts = []
-    if len(matches.score):  # else there is nothing to see in them
+    if len(matches.score):  # these would be empty without detections
         confusion = confusion_matrix(annotations, matches, drawn_score)
         charts = [
             error_chart(find_errors(annotations, matches)),
@@ -120,7 +120,7 @@ def make_charts(
 
 
 def clear_report(folder: Path) -> None:
-    """Deletes what an earlier `write_report` left in the folder, and nothing else."""
+    """Deletes only the files of an earlier `write_report` in the folder."""
     names = [f"{name}.{suffix}" for name in CHARTS for suffix in ("png", "csv")]
     for path in [folder / name for name in (PAGE, *names)]:
         path.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def clear_report(folder: Path) -> None:
 
 
 def read_run(folder: Path) -> tuple[list[tuple], ...]:
-    """Losses and evaluations that a training run has logged in its folder; () without a log."""
+    """Losses and evaluations in the log of a training run; () without a log."""
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return ()
@@ -138,7 +138,7 @@ def read_run(folder: Path) -> tuple[list[tuple], ...]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:  # of a run that was cut off
+        except ValueError:  # the last line of an interrupted run
             continue
         if record.get("kind") == "step" and record.get("loss") is not None:
             losses.append((record["step"], record["loss"]))
@@ -163,21 +163,21 @@ def write_chart(chart: Chart, folder: Path) -> str:
 
 
 def write_pictures(
-    worst: Sequence[Flawed], drawn: Iterable[tuple[int, Record, np.ndarray]], folder: Path
+    worst: Sequence[ImageErrors], drawn: Iterable[tuple[int, Record, np.ndarray]], folder: Path
 ) -> Iterator[dict]:
-    """Writes drawn images as JPEG; yields each as the page shows it."""
-    flaws = {flawed.image: flawed for flawed in worst}
+    """Writes drawn images as JPEG; yields the values of each for the page."""
+    errors = {one.image: one for one in worst}
     for index, record, picture in drawn:
         _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         write_atomically(folder / f"{record.image_id}.jpg", data.tobytes())
         yield {
             "name": str(record.path),
-            "false": flaws[index].false,
-            "missed": flaws[index].missed,
+            "false": errors[index].false,
+            "missed": errors[index].missed,
             "picture": data_url(data.tobytes(), "jpeg"),
         }
 
 
 def data_url(data: bytes, kind: str) -> str:
-    """An image's bytes as a URL that holds them."""
+    """An image's bytes as a data URL."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

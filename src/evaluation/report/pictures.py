@@ -1,4 +1,4 @@
-"""Images with ground truth and detections drawn beside each other."""
+"""Draws ground truth and detections side by side."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,35 +15,37 @@ GAP = 4  # pixels between the two halves
 
 
 @dataclass(frozen=True)
-class Flawed:
-    """An image, an index, with its false detections and missed objects."""
+class ImageErrors:
+    """The index of an image, and its counts of false detections and missed objects."""
 
     image: int
     false: int
     missed: int
 
 
-def flawed_images(annotations: Annotations, matches: Matches, least: float) -> list[Flawed]:
-    """The images with a false or missed box, most of them first.
+def images_with_errors(
+    annotations: Annotations, matches: Matches, min_score: float
+) -> list[ImageErrors]:
+    """The images with a false or missed box, most errors first.
 
     Args:
-        least: detections of a lower score do not exist.
+        min_score: detections of a lower score are ignored.
     """
     images = len(annotations)
     false = np.bincount(
-        matches.image[matches.is_wrong & (matches.score >= least)], minlength=images
+        matches.image[matches.is_wrong & (matches.score >= min_score)], minlength=images
     )
-    unfound = ~found_objects(annotations, matches, least) & ~annotations.crowd
+    unfound = ~found_objects(annotations, matches, min_score) & ~annotations.crowd
     missed = np.bincount(annotations.owners()[unfound], minlength=images)
     order = np.argsort(-(false + missed), kind="stable")
-    flawed = order[: np.count_nonzero(false + missed)].tolist()
-    return [Flawed(image, int(false[image]), int(missed[image])) for image in flawed]
+    worst = order[: np.count_nonzero(false + missed)].tolist()
+    return [ImageErrors(image, int(false[image]), int(missed[image])) for image in worst]
 
 
-def found_objects(annotations: Annotations, matches: Matches, least: float) -> np.ndarray:
-    """(B,) whether an object was found by a detection of at least that score."""
+def found_objects(annotations: Annotations, matches: Matches, min_score: float) -> np.ndarray:
+    """(B,) whether an object was found with a score of at least `min_score`."""
     found = np.zeros(len(annotations.boxes), bool)
-    found[matches.found[(matches.found != NOTHING) & (matches.score >= least)]] = True
+    found[matches.found[(matches.found != NOTHING) & (matches.score >= min_score)]] = True
     return found
 
 
@@ -52,29 +54,28 @@ def draw_images(
     names: tuple[str, ...],
     matches: Matches,
     images: Iterable[int],
-    least: float,
+    min_score: float,
 ) -> Iterator[tuple[int, Record, np.ndarray]]:
     """Draws images: ground truth left, detections right.
 
-    Objects that were found and detections that found one are FOUND's colour, the others MISSED's,
-    and what counts as neither IGNORED's.
+    Colours: FOUND for found objects and right detections, MISSED for missed and false ones, IGNORED
+    for those that do not count.
 
     Args:
-        names: of the classes, by label.
+        names: class names by label.
         images: indices into `annotations`.
-        least: detections of a lower score are not drawn.
+        min_score: detections of a lower score are not drawn.
 
     Yields:
-        Index, Record and picture (PICTURE_HEIGHT,W,3) uint8 RGB, but for images that cannot be
-        read.
+        Index, Record and picture (PICTURE_HEIGHT,W,3) uint8 RGB of each readable image.
     """
-    found = found_objects(annotations, matches, least)
+    found = found_objects(annotations, matches, min_score)
     starts = np.searchsorted(matches.image, np.arange(len(annotations) + 1))
     for index in images:
         record = annotations[index]
         try:
             left = fit_height(record.read(), PICTURE_HEIGHT)
-        except InputError:  # which was reported before
+        except InputError:  # already reported
             continue
         right = left.copy()
         scale = np.tile([left.shape[1] / record.width, PICTURE_HEIGHT / record.height], 2)
@@ -83,7 +84,7 @@ def draw_images(
             colour = IGNORED if crowd else FOUND if hit else MISSED
             draw_box(left, box * scale, names[label], colour)
         for row in range(starts[index + 1] - 1, starts[index] - 1, -1):  # the best on top
-            if matches.score[row] < least:
+            if matches.score[row] < min_score:
                 continue
             hit = matches.found[row] != NOTHING
             colour = IGNORED if matches.ignored[row] else FOUND if hit else MISSED

@@ -8,10 +8,10 @@ WIDTH = 9  # of a column
 
 
 def metrics_table(metrics: Metrics, title: str) -> str:
-    """The twelve numbers and those of each class as aligned text; "-" where no object counts."""
+    """Overall metrics and those of each class as aligned text; "-" where no object counts."""
     lines = [title]
     names = list(metrics.overall)
-    for row in (names[:6], names[6:12], names[12:]):  # precisions, recalls, those of VOC
+    for row in (names[:6], names[6:12], names[12:]):  # AP, AR, VOC
         if row:
             lines.append("  ".join(f"{name:>{WIDTH}}" for name in row))
             lines.append("  ".join(f"{number(metrics.overall[name]):>{WIDTH}}" for name in row))

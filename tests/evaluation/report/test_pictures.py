@@ -5,7 +5,12 @@ import numpy as np
 from src.data.dataset import build_annotations
 from src.data.drawing import FOUND, IGNORED, MISSED, draw_box
 from src.evaluation.matching import match_split
-from src.evaluation.report.pictures import PICTURE_HEIGHT, Flawed, draw_images, flawed_images
+from src.evaluation.report.pictures import (
+    PICTURE_HEIGHT,
+    ImageErrors,
+    draw_images,
+    images_with_errors,
+)
 from tests.datasets import make_rows, make_split
 
 BOX = (10, 10, 50, 50)
@@ -28,8 +33,14 @@ def test_worst_images_come_first_and_good_ones_not_at_all():
         (3, BOX, 0, 0.2),
     )
     matches = match_split(annotations, rows)
-    assert flawed_images(annotations, matches, 0.3) == [Flawed(0, 1, 1), Flawed(1, 0, 1)]
-    assert flawed_images(annotations, matches, 0.1) == [Flawed(0, 1, 1), Flawed(3, 1, 0)]
+    assert images_with_errors(annotations, matches, 0.3) == [
+        ImageErrors(0, 1, 1),
+        ImageErrors(1, 0, 1),
+    ]
+    assert images_with_errors(annotations, matches, 0.1) == [
+        ImageErrors(0, 1, 1),
+        ImageErrors(3, 1, 0),
+    ]
 
 
 def has(half, colour):
@@ -52,7 +63,7 @@ def test_colours_tell_right_from_wrong(small):
     ):
         matches = match_split(annotations, np.array(rows).reshape(-1, 7))
         names = small.classes[1:]
-        ((_, drawn, picture),) = draw_images(annotations, names, matches, [index], least=0.3)
+        ((_, drawn, picture),) = draw_images(annotations, names, matches, [index], min_score=0.3)
         assert drawn.image_id == record.image_id
         assert picture.shape[0] == PICTURE_HEIGHT
         halves = np.split(picture[:, : picture.shape[1] // 2 * 2], 2, axis=1)
@@ -65,8 +76,8 @@ def test_low_scores_are_not_drawn(small):
     rows = np.array([[annotations.image_ids[0], 5, 5, 20, 30, 0.2, annotations.category_ids[0]]])
     matches = match_split(annotations, rows)
     names = small.classes[1:]
-    ((_, _, hidden),) = draw_images(annotations, names, matches, [0], least=0.3)
-    ((_, _, shown),) = draw_images(annotations, names, matches, [0], least=0.1)
+    ((_, _, hidden),) = draw_images(annotations, names, matches, [0], min_score=0.3)
+    ((_, _, shown),) = draw_images(annotations, names, matches, [0], min_score=0.1)
     changed = (hidden != shown).any(axis=(0, 2))
     assert changed.any()
     assert not changed[: hidden.shape[1] // 2].any()
@@ -76,4 +87,4 @@ def test_unreadable_images_are_left_out(small, tmp_path):
     annotations = build_annotations(small, training=False)
     matches = match_split(annotations, np.zeros((0, 7)))
     elsewhere = replace(annotations, image_dir=tmp_path)
-    assert list(draw_images(elsewhere, small.classes[1:], matches, [0, 1], least=0.3)) == []
+    assert list(draw_images(elsewhere, small.classes[1:], matches, [0, 1], min_score=0.3)) == []
