@@ -223,7 +223,7 @@ def test_a_description_that_is_not_of_the_file(trained, tmp_path):
         ("export_batch: 1", "export_batch: -1", r"export_batch is -1; expected int 0\.\.4096"),
         ("export_batch: 1", "export_batch: x", "export_batch is 'x'"),
         ("image_size: [64, 64]", "image_size: [96, 96]", r"does not take images \(1, 96, 96, 3\)"),
-        ("triangle, ", "", "labels up to 3 of 3 classes"),
+        ("triangle, ", "", "labels up to 3 for 3 classes"),
         (f"{NAMES}: [", f"{NAMES}: 5 #", "names is 5; expected a list"),
     ):
         assert old in text
