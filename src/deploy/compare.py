@@ -5,7 +5,6 @@ IoU is close to the limit of suppression. Only there may the file differ.
 """
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class Reference:
     possible: Detections
     cut: float
     limit: int
-    candidates: Optional[Detections] = None
+    candidates: Detections | None = None
     max_iou: float = 1.0
     class_agnostic: bool = False
 
@@ -71,7 +70,7 @@ def reference(
     image_size: tuple[int, int],
     *,
     candidates: int,
-    suppression: Optional[dict],
+    suppression: dict | None,
 ) -> Reference:
     """What a file should return for deltas (A,4) and logits (A,K), by the code in `detection`.
 

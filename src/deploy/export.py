@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -43,7 +43,7 @@ class ExportResult:
     """
 
     rows: int
-    comparison: Optional[Comparison]
+    comparison: Comparison | None
     by_candidates: bool = False
 
 

@@ -1,7 +1,5 @@
 """Cells for export: suppression of overlapping boxes, and the detector with it."""
 
-from typing import Optional
-
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
@@ -93,7 +91,7 @@ class Suppression(nn.Cell):
 class DeployedDetector(nn.Cell):
     """Candidates of images or, with suppression, detections."""
 
-    def __init__(self, candidates: Candidates, suppression: Optional[Suppression]):
+    def __init__(self, candidates: Candidates, suppression: Suppression | None):
         super().__init__(auto_prefix=False)
         self.candidates = candidates
         self.suppression = suppression

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import onnx
@@ -134,7 +134,7 @@ def complete_file(
     *,
     batch: int,
     rows: int,
-    suppression: Optional[Mapping[str, Any]],
+    suppression: Mapping[str, Any] | None,
 ) -> None:
     """Completes and checks the file at `path`, which MindSpore exported for candidates.
 
