@@ -21,23 +21,21 @@ from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted
 from src.training import evaluator
 from src.training.profile import profile
-from src.training.resume import best_on_disk, find_run, restore_run, rewind_folder
-from src.training.run_log import RunLog
-from src.training.setup import build_trainer, compile_graphs
+from src.training.resume import best_on_disk, find_run
+from src.training.setup import compile_graphs
 from src.weights.checkpoint_file import read_checkpoint
 from tests.conftest import small_keys
+from tests.trainers import make_trainer
+
+pytestmark = pytest.mark.slow
 
 
-def train(cfg, *, val=None):
+def train(cfg, *, val=False, own=False):
     """Trains as train.py does; returns (best metrics, step records of metrics.jsonl)."""
-    folder = Path(cfg.output_path)
-    folder.mkdir(parents=True)
-    log = RunLog(folder)
-    log.open()
-    best = build_trainer(cfg, build_annotations(cfg, training=True), val, log=log).run()
-    log.close()
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return best, [r for r in records if r["kind"] == "step"]
+    trainer = make_trainer(cfg, val=val, own=own)
+    best = trainer.run()
+    trainer.log.close()
+    return best, records(cfg, "step")
 
 
 def test_eight_images_are_learnt_by_heart(tmp_path):
@@ -59,8 +57,8 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
         "val_split": "train2017",
     }
     cfg = make_config([(keys, "overfit")])
-    annotations = build_annotations(cfg, training=True)
-    best, steps = train(cfg, val=annotations)
+    annotations = build_annotations(cfg, training=False)  # the split that it trains on
+    best, steps = train(cfg, val=True)
     (evaluation,) = records(cfg, "evaluation")
     assert evaluation["AP50"] >= 0.9
     assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
@@ -76,7 +74,7 @@ def test_same_seed_gives_the_same_losses_to_the_last_bit(small, tmp_path):
     runs = []
     for name, workers in (("a", 0), ("b", 3)):
         cfg = small.replace(output_path=str(tmp_path / name), num_workers=workers, max_steps=8)
-        runs.append(train(cfg)[1])
+        runs.append(train(cfg, own=True)[1])
     fields = ("loss", "class_loss", "box_loss", "gradient_norm", "lr", "positives")
     one, other = ([[r[f] for f in fields] for r in run] for run in runs)
     assert len(one) == 8
@@ -85,9 +83,8 @@ def test_same_seed_gives_the_same_losses_to_the_last_bit(small, tmp_path):
 
 
 def test_run_leaves_its_checkpoints_and_logs(small):
-    val = build_annotations(small, training=False)
     cfg = small.replace(epoch_size=3, keep_checkpoints=2, eval_interval=1)
-    best, steps = train(cfg, val=val)
+    best, steps = train(cfg, val=True)
     folder = Path(cfg.output_path)
     names = sorted(p.name for p in (folder / "ckpt").iterdir())
     assert names == ["best.ckpt", "epoch_02.ckpt", "epoch_03.ckpt", "last.ckpt"]
@@ -106,11 +103,10 @@ def test_run_leaves_its_checkpoints_and_logs(small):
 
 
 def test_max_steps_stops_early_and_the_run_can_be_resumed(small, tmp_path):
-    val = build_annotations(small, training=False)
     small = small.replace(eval_interval=2)
-    whole_best, whole = train(small.replace(output_path=str(tmp_path / "whole")), val=val)
+    whole_best, whole = train(small.replace(output_path=str(tmp_path / "whole")), val=True)
     cfg = small.replace(output_path=str(tmp_path / "part"))
-    part = train(cfg.replace(max_steps=5), val=val)[1]
+    part = train(cfg.replace(max_steps=5), val=True)[1]
     assert len(whole) == 12
     assert [s["lr"] for s in part] == [s["lr"] for s in whole[:5]]
     make_trainer(cfg.replace(max_steps=6), val=True, resume=True).run()  # to the end of an epoch
@@ -128,23 +124,6 @@ def test_max_steps_stops_early_and_the_run_can_be_resumed(small, tmp_path):
 def test_fewer_images_than_a_batch(small):
     with pytest.raises(InputError, match="24 images are fewer than a batch of 25"):
         train(small.replace(batch_size=25))
-
-
-def make_trainer(cfg, *, val=False, resume=False):
-    """A trainer as train.py makes it."""
-    folder = Path(cfg.output_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    splits = [build_annotations(cfg, training=True), None]
-    if val:
-        splits[1] = build_annotations(cfg, training=False)
-    saved = find_run(folder / "ckpt", cfg) if resume else None
-    trainer = build_trainer(cfg, *splits, log=RunLog(folder), is_new=saved is None)
-    if saved:
-        restore_run(trainer, saved)
-    trainer.log.open()
-    if saved:
-        rewind_folder(trainer, saved)
-    return trainer
 
 
 def records(cfg, kind):
@@ -184,7 +163,7 @@ GRAPHS = ["Gradients", "Readout", "Update", "Copy", "SSD"]
 
 def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch):
     cfg = small.replace(epoch_size=3, eval_interval=1, ema_decay=0.5, keep_checkpoints=3)
-    trainer = make_trainer(cfg, val=True)
+    trainer = make_trainer(cfg, val=True, own=True)
     compiled = count_compilations(monkeypatch)
     compile_graphs(cfg, trainer)
     assert compiled == GRAPHS
@@ -203,7 +182,7 @@ def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch)
 
 def test_patience_ends_the_run(small, monkeypatch):
     cfg = small.replace(epoch_size=8, eval_interval=1, patience=2, lr=1e-12, warmup_epochs=0)
-    trainer = make_trainer(cfg, val=True)
+    trainer = make_trainer(cfg, val=True, own=True)
     assert trainer.network.training  # though it is the one that is evaluated
     compiled = count_compilations(monkeypatch)
     compile_graphs(cfg, trainer)
@@ -263,7 +242,7 @@ def test_frozen_stages_are_not_trained(small):
 
 def test_profile_tells_where_the_time_goes(small):
     cfg = small.replace(profile=True)
-    trainer = make_trainer(cfg)
+    trainer = make_trainer(cfg, own=True)
     lines = profile(trainer).splitlines()
     assert lines[0] == "where the time of an update goes, mean of 20"
     rows = [line.split() for line in lines[1:]]

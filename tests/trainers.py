@@ -1,0 +1,57 @@
+"""Trainers for tests; those of the same graphs share them, as a short run is mostly compilation."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from src.config.configuration import Config
+from src.config.keys import keys_of_scope
+from src.data.dataset import build_annotations
+from src.training.resume import find_run, restore_run, rewind_folder
+from src.training.run_log import RunLog
+from src.training.setup import build_trainer
+from src.training.trainer import Trainer
+
+compiled: dict[str, Trainer] = {}  # the first trainer of each kind of graphs
+
+
+def make_trainer(cfg: Config, *, val: bool = False, resume: bool = False, own: bool = False):
+    """A trainer as train.py makes it, with its log open.
+
+    Args:
+        val: evaluates on the split of the configuration.
+        resume: continues the run in `output_path`.
+        own: compiles its graphs itself.
+    """
+    folder = Path(cfg.output_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = [build_annotations(cfg, training=True)]
+    if val:
+        splits.append(build_annotations(cfg, training=False))
+    saved = find_run(folder / "ckpt", cfg) if resume else None
+    trainer = build_trainer(cfg, *splits, log=RunLog(folder), is_new=saved is None)
+    if not own:
+        trainer = with_shared_graphs(cfg, trainer)
+    if saved:
+        restore_run(trainer, saved)
+    trainer.log.open()
+    if saved:
+        rewind_folder(trainer, saved, set_aside=bool(cfg.resume_from))
+    return trainer
+
+
+def with_shared_graphs(cfg: Config, trainer: Trainer) -> Trainer:
+    """The trainer with the graphs of the first one of the same kind.
+
+    Every parameter gets the value that the trainer's own has, so nothing of an earlier run is left.
+    """
+    decisive = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
+    first = compiled.setdefault(repr([decisive, trainer.evaluator.model.graph_facts()]), trainer)
+    if first is trainer:
+        return trainer
+    step, own, evaluator = first.train_step, trainer.train_step, trainer.evaluator
+    step.load({name: p.asnumpy() for name, p in own.parameters().items()}, updates=own.updates)
+    for name in ("loss_scale", "clip_norm", "ema_decay"):
+        setattr(step, name, getattr(own, name))
+    evaluator.network, evaluator.model = first.evaluator.network, first.evaluator.model
+    first.network.set_train(trainer.network.training)
+    return replace(trainer, network=first.network, train_step=step, clock=first.clock)
