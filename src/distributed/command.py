@@ -1,7 +1,7 @@
 """How a command line starts and ends.
 
-A command line imports what it needs within its `main`: NumPy starts threads when it is imported,
-and `Interruption.watch` comes before them.
+Each `main` imports what it needs itself: NumPy starts threads when it is imported, and
+`Interruption.watch` must come before them.
 """
 
 import errno
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.util import get_temp_dir
-from typing import Any, Optional
+from typing import Any
 
 from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.runtime.errors import EXIT_FAILED, InputError, RankLost, RunError
@@ -27,8 +27,8 @@ NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTD
 SAVING, RESCUING, REPORTING = 60.0, 10.0, 3.0  # seconds; see `head_start`
 
 
-def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = None) -> None:
-    """Calls `main` as a command line: watches for signals, and leaves with its status."""
+def run_command(main: Callable[[], Any], interruption: Interruption | None = None) -> None:
+    """Runs `main` as a command line: watches for signals, and exits with its status."""
     os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
     launch = exit_with_status(find_launch)
     prepare_environment(launch)
@@ -44,8 +44,8 @@ def run_command(main: Callable[[], Any], interruption: Optional[Interruption] = 
 def run_rank(main: Callable[[], Any], launch: Launch) -> None:
     """`exit_with_status` for one of several ranks.
 
-    One that fails leaves without waiting for the others, as MPI otherwise would, and so ends the
-    job. What all of them meet with is told by the main rank alone.
+    A rank that fails ends the job: it exits without waiting for the others, which MPI would do. An
+    error of all ranks is printed by the main one alone.
     """
     try:
         exit_with_status(partial(after_main_rank, main, launch))
@@ -60,13 +60,13 @@ def run_rank(main: Callable[[], Any], launch: Launch) -> None:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    with suppress(OSError):  # it is made where there is none
+    with suppress(OSError):  # it is created if missing
         shutil.rmtree(get_temp_dir(), ignore_errors=True)  # of the data workers' sockets
     os._exit(status)
 
 
 def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
-    """Calls `main`; what it raises is held back until the main rank, if it can, ended the job."""
+    """Calls `main`; delays what it raises, so that the main rank can end the job first."""
     try:
         main()
     except BaseException as error:
@@ -76,18 +76,17 @@ def after_main_rank(main: Callable[[], Any], launch: Launch) -> None:
 
 
 def head_start(error: BaseException) -> float:
-    """Seconds that the main rank gets to end the job itself, so that the others need not."""
+    """Seconds that the main rank has to end the job before another rank does."""
     if isinstance(error, Interrupted):
         return SAVING
-    # it saves, unless it is the one that is gone
+    # the main rank saves, unless it is the lost one
     return RESCUING if isinstance(error, RankLost) else REPORTING
 
 
 def exit_with_status(main: Callable[[], Any]) -> Any:
-    """What `main` returns; SystemExit with the status of what it raises, which is told in a line.
+    """What `main` returns; prints an error in one line, and raises SystemExit with its status.
 
-    An error the user can mend is status 2, a run that cannot go on status 1, Ctrl-C and SIGTERM are
-    130 and 143.
+    The status is 2 for bad input, 1 for a run that failed, 130 for Ctrl-C, 143 for SIGTERM.
     """
     try:
         return main()
@@ -96,8 +95,8 @@ def exit_with_status(main: Callable[[], Any]) -> Any:
         sys.exit(error.exit_status)
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_status)
-    except KeyboardInterrupt:  # by way of a thread that was started before `watch`
-        print("SIGINT: leaving at once", file=sys.stderr)
+    except KeyboardInterrupt:  # in a thread that was started before `watch`
+        print("SIGINT: exiting at once", file=sys.stderr)
         sys.exit(Interrupted(signal.SIGINT).exit_status)
     except OSError as error:
         if error.errno not in (*NO_ROOM, *NOT_ALLOWED):

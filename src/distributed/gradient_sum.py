@@ -28,13 +28,13 @@ class Assign(nn.Cell):
 class HostSum:
     """Adds up gradients through one flat buffer in the host's memory.
 
-    The tensors that it gives are views of the buffer: they hold until the next call.
+    The tensors that it returns are views of the buffer, valid until the next call.
 
     Args:
         weights: whose gradients are added up.
         statistics: of batch norms, which become the means over the ranks.
-        numbers: how many are added up with the gradients.
-        ranks: of the job.
+        numbers: how many numbers are added up with the gradients.
+        ranks: number of ranks.
         add_up: replaces an array (L,) by its sum over the ranks.
     """
 
@@ -53,7 +53,7 @@ class HostSum:
         shapes = [(numbers,), *(p.shape for p in [*weights, *statistics])]
         sizes = [int(np.prod(shape)) for shape in shapes]
         starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)])
-        # filled rather than made of zeros, NumPy asks for large pages: the sum took 0.8 of the time
+        # unlike np.zeros, filling an empty array gets large pages: the sum took 0.8 of the time
         self.flat = np.empty(starts[-1], np.float32)
         self.flat[:] = 0
         self.numbers, *parts = [
@@ -78,8 +78,8 @@ class HostSum:
         """Sums over the ranks.
 
         Args:
-            numbers: (k,) float32, as many as were announced.
-            gradients: one a weight, in its shape, float32.
+            numbers: (k,) float32, k as in the constructor.
+            gradients: one per weight, in its shape, float32.
             weight: of this rank's gradients in their sum, a float32 scalar.
 
         Returns:
@@ -100,8 +100,8 @@ class HostSum:
 class SumOverRanks(nn.Cell):
     """Adds up numbers and weight x gradients over the ranks; statistics become their means.
 
-    All of it is one message. `nn.DistributedGradReducer` sends one a tensor on a GPU, 478 of them
-    for a ResNet50.
+    It sends one message. `nn.DistributedGradReducer` sends one per tensor on a GPU, 478 for a
+    ResNet50.
 
     Args:
         weights, statistics, numbers, ranks: see HostSum.
@@ -128,10 +128,10 @@ class SumOverRanks(nn.Cell):
         self.group_sizes = (numbers, *map(sum, self.sizes))
         self.map = ops.HyperMap()
         self.all_reduce = ops.AllReduce()
-        self.split = SplitWithSize()  # ops.split is a loop, unrolled into a call a tensor
+        self.split = SplitWithSize()  # ops.split is a loop, unrolled into a call per tensor
 
     def construct(self, numbers, weight, *gradients):
-        """Sums (numbers (k,), one a gradient)."""
+        """The sums: numbers (k,), then the gradients."""
         parts = (numbers,)
         for start, stop in self.gradient_groups:
             parts = (*parts, weight * self.join(gradients[start:stop]))
@@ -147,21 +147,17 @@ class SumOverRanks(nn.Cell):
         return ops.depend(found, self.map(copy_into, self.statistics, sums[self.count :]))
 
     def join(self, tensors):
-        """Tensors, one after the other, in a flat one."""
+        """Concatenates flattened tensors."""
         return ops.concat(self.map(flatten, tensors))
 
 
 def groups(start: int, stop: int) -> tuple[tuple[int, int], ...]:
-    """The numbers from `start` to `stop` - 1 in pieces of at most GROUP, as (start, stop)."""
+    """Splits range(start, stop) into (start, stop) of at most GROUP."""
     return tuple((first, min(first + GROUP, stop)) for first in range(start, stop, GROUP))
 
 
 class GraphSum:
-    """Adds up gradients inside a graph, by MindSpore's collectives; nothing is read on the host.
-
-    Args:
-        cell: does it.
-    """
+    """Adds up gradients inside the graph of `cell`, by MindSpore's collectives; no host reads."""
 
     def __init__(self, cell: SumOverRanks):
         self.cell = cell

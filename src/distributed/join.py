@@ -2,7 +2,6 @@
 
 import os
 import sys
-from typing import Optional
 
 import mindspore as ms
 from mindspore import communication
@@ -17,12 +16,12 @@ from src.runtime.signals import Interruption
 
 
 def build_device(
-    cfg, launch: Optional[Launch] = None, interruption: Optional[Interruption] = None
+    cfg, launch: Launch | None = None, interruption: Interruption | None = None
 ) -> Ranks:
-    """Sets up the device that the configuration asks for, and lets this rank join its job.
+    """Sets up the configured device, and lets this rank join its job.
 
     Args:
-        launch: what started this process; None for one on its own.
+        launch: what started this process; None for a single process.
         interruption: of this process.
 
     Raises:
@@ -49,7 +48,7 @@ def build_device(
 
 
 def find_card(target: str, local_rank: int) -> int:
-    """The card of a rank, see `card_of_rank`; 0 on CPU. InputError if there is none."""
+    """The card of a rank, see `card_of_rank`; 0 on CPU. InputError if it has none."""
     if target == "CPU":
         return 0
     return card_of_rank(
@@ -61,10 +60,10 @@ def find_card(target: str, local_rank: int) -> int:
 
 
 def join(launch: Launch, *, device: str, timeout: float, interruption: Interruption) -> Ranks:
-    """This rank among those of the job; call it once, when the device is set up.
+    """Joins the job; call it once, after the device is set up.
 
     Args:
-        launch: what started it.
+        launch: what started this process.
         device: CPU, GPU or Ascend.
         timeout: seconds that a rank may take for an update or a batch; see Watchdog.
         interruption: of this process.
@@ -81,12 +80,12 @@ def join(launch: Launch, *, device: str, timeout: float, interruption: Interrupt
 
 
 def run_scheduler(launch: Launch) -> None:
-    """What msrun's scheduler does: lets the ranks find each other, and ends when they have."""
+    """Runs as msrun's scheduler, which connects the ranks, then exits."""
     if launch.size > 1:
         ms.set_device("CPU")
         try:
             communication.init()  # waits for them
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise RunError(f"the scheduler misses a rank: {reason}") from error
+            raise RunError(f"the scheduler waited for a rank: {reason}") from error
     sys.exit(0)

@@ -1,15 +1,14 @@
-"""What started this process: a shell, mpirun or msrun. It is asked before anything slow is done."""
+"""What started this process: a shell, mpirun or msrun. Checked before slow imports."""
 
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
 
 from src.runtime.errors import InputError
 
-LONGEST_WAIT = 1800.0  # seconds, for what one rank does at length: compiling, saving, the metric
-# the variable that says which cards a process sees
+LONGEST_WAIT = 1800.0  # seconds, for long work of one rank: compiling, saving, the metric
+# environment variables that restrict the cards a process sees
 VISIBLE_CARDS = {"GPU": "CUDA_VISIBLE_DEVICES", "Ascend": "ASCEND_RT_VISIBLE_DEVICES"}
 
 
@@ -18,9 +17,9 @@ class Launch:
     """One process of a job.
 
     Attributes:
-        by: "mpirun" (Open MPI's), "msrun" (MindSpore's), or "" for a process on its own.
-        rank: which of `size` processes; local_rank: which of those on this machine; all from 0.
-        is_scheduler: whether it is the one that msrun starts beside the ranks, to let them meet.
+        by: "mpirun" (Open MPI's), "msrun" (MindSpore's), or "" for a single process.
+        rank: number among `size` processes, from 0; local_rank: among those on this machine.
+        is_scheduler: whether it is the process that msrun starts to connect the ranks.
     """
 
     by: str = ""
@@ -31,12 +30,12 @@ class Launch:
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the one that writes and prints."""
+        """Whether it is the process that writes and prints."""
         return self.rank == 0 and not self.is_scheduler
 
 
-def find_launch(environ: Optional[Mapping[str, str]] = None) -> Launch:
-    """What the environment tells; this process's own by default. InputError if it is too little."""
+def find_launch(environ: Mapping[str, str] | None = None) -> Launch:
+    """Reads the environment (os.environ by default); InputError for other or unusable launchers."""
     environ = os.environ if environ is None else environ
     if role := environ.get("MS_ROLE"):
         is_scheduler = role == "MS_SCHED"
@@ -57,10 +56,10 @@ def find_launch(environ: Optional[Mapping[str, str]] = None) -> Launch:
 
 
 def other_launcher(environ: Mapping[str, str]) -> tuple[str, int]:
-    """Name of a launcher that is neither mpirun nor msrun, and how many processes it started.
+    """A launcher that is neither mpirun nor msrun: its name, and its number of processes.
 
-    Slurm's SLURM_NTASKS and SLURM_PROCID are not looked at: an allocation's shell and its batch
-    script have them too, while SLURM_STEP_NUM_TASKS comes from srun alone. 0 is an unknown number.
+    The number is 0 if unknown. SLURM_NTASKS and SLURM_PROCID are not used: an allocation's shell
+    and batch script have them too, while SLURM_STEP_NUM_TASKS is set by srun alone.
     """
     if tasks := environ.get("SLURM_STEP_NUM_TASKS"):
         return "srun", int(tasks)
@@ -73,7 +72,7 @@ def other_launcher(environ: Mapping[str, str]) -> tuple[str, int]:
 
 
 def refuse_others(environ: Mapping[str, str]) -> None:
-    """InputError where a launcher started several processes that would not find each other."""
+    """InputError if another launcher started several processes, which could not connect."""
     name, size = other_launcher(environ)
     if size == 1:
         return
@@ -86,7 +85,7 @@ def refuse_others(environ: Mapping[str, str]) -> None:
 
 
 def check_launch(launch: Launch, cfg: Mapping) -> None:
-    """InputError where run_distribute, device_num or device_id contradict how the job began."""
+    """InputError if run_distribute, device_num or device_id contradict how the job was started."""
     started = f"{launch.by} started {launch.size} processes"
     if launch.size > 1 and not cfg["run_distribute"]:
         raise InputError(
@@ -96,33 +95,32 @@ def check_launch(launch: Launch, cfg: Mapping) -> None:
     if cfg["run_distribute"] and not launch.by:
         raise InputError(
             "run_distribute is True, but neither mpirun nor msrun started this process; start it "
-            "with 'mpirun -n 8 python3 ...' or scripts/run_distribute_train.sh, or leave the flag "
-            "out"
+            "with 'mpirun -n 8 python3 ...' or scripts/run_distribute_train.sh, or omit the flag"
         )
     if cfg["device_num"] not in (0, launch.size):
         raise InputError(
             f"device_num is {cfg['device_num']}, but "
-            + (started if launch.by else "this is one process on its own")
+            + (started if launch.by else "this is a single process")
             + f"; start as many as there are devices, or give --device_num={launch.size}"
         )
     if launch.size > 1 and cfg["device_id"]:
         raise InputError(
-            f"device_id is {cfg['device_id']}, but {started}: each takes the card of its number on "
-            "its machine; leave --device_id out"
+            f"device_id is {cfg['device_id']}, but {started}: each uses the card of its local "
+            "rank; omit --device_id"
         )
 
 
 def card_of_rank(local_rank: int, *, cards: int, target: str, is_restricted: bool) -> int:
-    """Which of the cards that it sees a rank takes: that of its number on the machine.
+    """The card that a rank uses, among those it sees: the one of its local rank.
 
-    A rank that is shown one card takes it: schedulers give each rank a card of its own that way.
-    Two ranks that are shown the same card are told by the doctor alone, which compares cards.
+    If a variable restricts it to one card, it uses that: schedulers give each rank its own card
+    this way. Only the doctor detects two ranks with the same card.
 
     Args:
-        local_rank: of the rank, among those on its machine.
-        cards: that this process sees.
+        local_rank: number of the rank on its machine.
+        cards: how many this process sees.
         target: GPU or Ascend, for the message.
-        is_restricted: whether a variable says which cards this process sees.
+        is_restricted: whether a variable restricts the cards.
 
     Raises:
         InputError: there are more ranks than cards.
@@ -131,8 +129,8 @@ def card_of_rank(local_rank: int, *, cards: int, target: str, is_restricted: boo
         return 0
     if local_rank >= cards:
         raise InputError(
-            f"rank {local_rank} of this machine finds no card of its own: device_target is "
-            f"{target}, and it sees {cards}; start one rank for each card, or check "
+            f"rank {local_rank} of this machine has no card: device_target is {target}, and it "
+            f"sees {cards}; start one rank for each card, or check "
             f"{VISIBLE_CARDS[target]}"
         )
     return local_rank
@@ -140,7 +138,8 @@ def card_of_rank(local_rank: int, *, cards: int, target: str, is_restricted: boo
 
 def prepare_environment(launch: Launch) -> None:
     """Sets what MindSpore reads when it is imported."""
-    if launch.by == "mpirun":  # without it MindSpore takes a rank for a process on its own
+    if launch.by == "mpirun":  # without it MindSpore takes a rank for a single process
         os.environ.setdefault("OMPI_COMMAND", sys.argv[0])
-    if launch.by == "msrun" and not launch.is_scheduler:  # which keeps 30 s to miss a dead rank
+    # the scheduler keeps the default of 30 s, after which a rank counts as dead
+    if launch.by == "msrun" and not launch.is_scheduler:
         os.environ.setdefault("MS_NODE_TIMEOUT", f"{LONGEST_WAIT:.0f}")

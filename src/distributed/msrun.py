@@ -32,7 +32,7 @@ class ClusterRanks(SeveralRanks):
         self._wait()
         data = np.frombuffer(pickle.dumps(value), np.uint8)
         lengths = self._gather_row(np.array([len(data)], np.int32)).ravel()
-        # a power of two, since a size that came before needs no new graph, and whole integers
+        # padded to a power of two, so that few sizes are compiled, and to whole int32
         padded = np.zeros(max(1 << int(lengths.max() - 1).bit_length(), 4), np.uint8)
         padded[: len(data)] = data
         rows = self._gather_row(padded.view(np.int32)).view(np.uint8)  # (size, bytes)
@@ -69,7 +69,7 @@ class ClusterRanks(SeveralRanks):
 
 
 class AllGather(nn.Cell):
-    """The ranks' tensors (L,), one after the other, (size x L,)."""
+    """Concatenates the ranks' tensors (L,), (size x L,)."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the sessions of a run were made with."""
+"""The software and hardware that a session of a run used, for run.json."""
 
 import json
 import os
@@ -6,30 +6,25 @@ import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from src import __version__
 from src.runtime.files import REPOSITORY, to_json, write_atomically
+from src.runtime.plugins.software import installed
 from src.runtime.text import count
 
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "pycocotools")
 
 
 def environment(device: str, ranks: int) -> dict:
-    """Versions, device and source of this session.
-
-    Args:
-        device: CPU, GPU or Ascend.
-        ranks: of the job.
-    """
+    """Versions, device (CPU, GPU or Ascend), ranks and commit of this session."""
     return {
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         "command": sys.argv,
         "version": __version__,
         "commit": git_commit(),
         "python": platform.python_version(),
-        **{name: package_version(name) for name in PACKAGES},
+        **{name: installed(name) for name in PACKAGES},
         "platform": platform.platform(),
         "host": platform.node(),
         "device": device,
@@ -39,16 +34,8 @@ def environment(device: str, ranks: int) -> dict:
     }
 
 
-def package_version(name: str) -> str | None:
-    """None where the package is installed under another name."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def processor() -> str | None:
-    """The processor's name, where the system tells it."""
+    """The processor's name; None if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -58,7 +45,7 @@ def processor() -> str | None:
 
 
 def git_commit() -> str | None:
-    """The commit of these sources, with "-dirty" where files differ from it; None outside git."""
+    """The commit of these sources, with "-dirty" if files differ from it; None outside git."""
     commit = git("rev-parse", "HEAD")
     if commit and git("status", "--porcelain", "--untracked-files=no"):
         commit += "-dirty"
@@ -66,7 +53,7 @@ def git_commit() -> str | None:
 
 
 def git(*arguments: str) -> str | None:
-    """What git prints, or None where it cannot."""
+    """The output of a git command; None if it fails."""
     try:
         command = ["git", "-C", str(REPOSITORY), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -76,10 +63,10 @@ def git(*arguments: str) -> str | None:
 
 
 def add_session(path: Path, facts: dict) -> str:
-    """Adds a session to a run.json; returns a line about it for the log."""
+    """Adds a session to a run.json; returns its summary for the log."""
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the first one
+    except (OSError, ValueError):  # this is the first session
         sessions = []
     write_atomically(path, to_json([*sessions, facts]) + "\n")
     line = summary(facts)
@@ -92,7 +79,7 @@ def add_session(path: Path, facts: dict) -> str:
 
 
 def summary(facts: dict) -> str:
-    """The facts in a line."""
+    """The facts on one line."""
     commit, _, dirty = (facts["commit"] or "unknown").partition("-")
     commit = commit[:12] + (" with changes" if dirty else "")
     return (

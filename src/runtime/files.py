@@ -1,4 +1,4 @@
-"""Checks of paths that a user gives, before any work is done with them."""
+"""Early checks of the user's paths, and files that are written atomically."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any
 from src.runtime.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
-FILE_MODE = 0o644  # MindSpore writes files that only their owner may read
+FILE_MODE = 0o644  # MindSpore's own files are readable by their owner only
 
 WHERE_FROM = {
     "pretrained": "; ckpt/README.md says what to put there, --pretrained= starts from scratch"
@@ -19,7 +19,7 @@ WHERE_FROM = {
 
 
 def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> None:
-    """InputError unless the key names a file that can be read or, if not `needed`, is empty."""
+    """InputError unless the key names a readable file or, if not `needed`, is empty."""
     path = cfg[key]
     if not path and not needed:
         return
@@ -32,7 +32,7 @@ def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> Non
 
 
 def make_output_folder(path: str, key: str = "output_path") -> Path:
-    """The folder, made if it is not there; InputError where it cannot be written to."""
+    """Creates the folder if missing; InputError if it cannot be written to."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,18 +41,18 @@ def make_output_folder(path: str, key: str = "output_path") -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written to: {error.strerror}; set --{key} to another place"
+            f"{path}: cannot be written to: {error.strerror}; set --{key} to another folder"
         ) from error
     return folder
 
 
 def to_json(value: Any) -> str:
-    """The value on one line; nan and infinity, which json does not know, become null."""
+    """The value on one line; nan and infinity, which JSON lacks, become null."""
     return json.dumps(without_nan(value), allow_nan=False)
 
 
 def without_nan(value: Any) -> Any:
-    """The value with None for every nan and infinity in its dicts and lists."""
+    """Replaces every nan and infinity in dicts and lists by None."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -61,7 +61,7 @@ def without_nan(value: Any) -> Any:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes the content beside `path` and moves it there; makes the folder if need be."""
+    """Writes a temporary file beside `path` and moves it there; creates the folder if missing."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
@@ -75,9 +75,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 class JsonList:
-    """Writes a json list entry by entry, a line each, beside `path`, and moves it there at the end.
+    """Writes a JSON list, one entry per line, to a temporary file; moved to `path` at the end.
 
-    What an exception interrupts leaves nothing.
+    After an exception no file is left.
     """
 
     def __init__(self, path: Path):
@@ -93,7 +93,7 @@ class JsonList:
         return self
 
     def append(self, entry: Any) -> None:
-        """Writes one more."""
+        """Writes one more entry."""
         with path_in_errors(self.path):
             self.file.write((",\n" if self.count else "\n") + to_json(entry))
         self.count += 1
@@ -110,7 +110,7 @@ class JsonList:
 
 @contextmanager
 def path_in_errors(path: Path) -> Iterator[None]:
-    """Lets an OSError name the file, which one from writing to an open file does not."""
+    """Adds the path to an OSError; one from writing to an open file has none."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Compiled graphs, kept on disk for the next start."""
+"""A cache of compiled graphs on disk."""
 
 import hashlib
 import os
@@ -10,32 +10,31 @@ from pathlib import Path
 from typing import Any
 
 ENABLE, PLACE = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
-ABANDONED = 24 * 3600  # seconds after which a half-written folder has no writer any more
+ABANDONED = 24 * 3600  # seconds after which a half-written folder is deleted
 KEPT = 20  # folders, of a few megabytes each
 
-used_folders: list[Path] = []  # by this process; see GraphCache
+used_folders: list[Path] = []  # of this process, at most one; see GraphCache
 
 
 class GraphCache:
-    """Lets MindSpore keep what it compiles in a folder, and take it from there.
+    """Lets MindSpore keep compiled graphs in a folder, and load them from there.
 
-    MindSpore finds a graph by its number in the order in which a process compiles with the cache
-    on, and does not compare it with the cell: cells compiled in another order get each other's
-    graphs, without an error. So all of a folder's graphs are compiled in one go, the folder is that
-    of one configuration and one state of the sources, and since MindSpore looks at the folder's
-    name only once a process, only the first call does anything. A folder is written beside its
-    place and moved there when whole, so that a kill leaves no half of one.
+    MindSpore finds a graph by its number in the order of compilation and does not compare it with
+    the cell: cells compiled in another order silently get each other's graphs. So all graphs of a
+    folder are compiled in one go, and a folder belongs to one configuration and one state of the
+    sources. MindSpore reads the folder's name once per process, so only the first call uses the
+    cache. A folder is written under a temporary name and renamed when complete.
 
     Args:
-        root: of the folders; made when needed.
-        facts: all that decides what the graphs are, besides this project's sources.
+        root: of the folders; created when needed.
+        facts: all that determines the graphs, besides this project's sources.
     """
 
     def __init__(self, root: Path, facts: Sequence[Any]):
         self.folder = root / fingerprint(facts)
 
     def compile(self, work: Callable[[], None]) -> bool:
-        """Calls `work`, which compiles; True where the graphs were there already."""
+        """Calls `work`, which compiles; True if the graphs were in the cache."""
         if used_folders:
             work()
             return False
@@ -44,11 +43,11 @@ class GraphCache:
             self._write(work)
             return False
         with suppress(OSError):
-            os.utime(self.folder)  # it was used last, whatever is pruned
+            os.utime(self.folder)  # marks it as used last, for `prune`
         try:
             self._with_cache(work, self.folder)
             return True
-        except RuntimeError:  # damaged, most likely; if not, the same error comes again
+        except RuntimeError:  # most likely damaged; if not, the error occurs again
             shutil.rmtree(self.folder, ignore_errors=True)
             work()
             return False
@@ -59,17 +58,17 @@ class GraphCache:
         try:
             try:
                 self._with_cache(work, beside)
-            except OSError:  # MindSpore reads the script that was started, which may be no file
+            except OSError:  # MindSpore reads the script that was started, which may not be a file
                 work()
-            # MindSpore says nothing where it could not write; the hash comes after the first graph
+            # MindSpore does not report a failed write; the hash is written after the first graph
             if any(beside.glob("*/graph_cache/*.hash")) and not any_empty(beside):
-                with suppress(OSError):  # no room, no permission, or another run was faster
+                with suppress(OSError):  # disk full, no permission, or another run was faster
                     beside.rename(self.folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _with_cache(self, work: Callable[[], None], place: Path) -> None:
-        os.environ.update({ENABLE: "1", PLACE: str(place.absolute())})
+    def _with_cache(self, work: Callable[[], None], folder: Path) -> None:
+        os.environ.update({ENABLE: "1", PLACE: str(folder.absolute())})
         try:
             work()
         finally:
@@ -77,7 +76,7 @@ class GraphCache:
 
 
 def any_empty(folder: Path) -> bool:
-    """Whether one of the files in the folder is empty."""
+    """Whether any file in the folder is empty."""
     return any(path.is_file() and not path.stat().st_size for path in folder.rglob("*"))
 
 
@@ -92,10 +91,10 @@ def fingerprint(facts: Sequence[Any]) -> str:
 
 
 def prune(root: Path) -> None:
-    """Deletes what killed runs left half-written, and the folders that were used longest ago."""
+    """Deletes half-written folders of killed runs, and the least recently used ones."""
     try:
         used = {path: path.stat().st_mtime for path in root.iterdir() if path.is_dir()}
-    except OSError:  # there is none yet, or another run prunes too
+    except OSError:  # it does not exist yet, or another run prunes too
         return
     parts = [path for path in used if path.name.endswith(".part")]
     abandoned = [path for path in parts if time.time() - used[path] > ABANDONED]

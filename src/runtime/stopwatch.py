@@ -1,4 +1,4 @@
-"""Where the time of a step goes."""
+"""Seconds per part of a training step."""
 
 import time
 from collections import defaultdict
@@ -14,8 +14,8 @@ class Stopwatch:
     """Adds up the seconds spent in each part of a step.
 
     Args:
-        precise: whether a part waits for the device to finish what it was given; otherwise work
-            that was only handed over is counted where its result is first needed.
+        precise: whether parts wait for the device to finish their work; otherwise the work counts
+            in the part that first needs its result.
     """
 
     def __init__(self, *, precise: bool = False):
@@ -31,6 +31,6 @@ class Stopwatch:
             self.seconds[part] += time.perf_counter() - started
 
     def lap(self) -> dict[str, float]:
-        """Seconds by part since the last lap."""
+        """Seconds by part since the last call."""
         seconds, self.seconds = dict(self.seconds), defaultdict(float)
         return seconds

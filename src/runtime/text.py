@@ -1,4 +1,4 @@
-"""Pieces of messages."""
+"""Helpers for messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +10,6 @@ def count(number: int, noun: str) -> str:
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
-    """ "; did you mean ...?" where a known name is close, else nothing."""
+    """ "; did you mean ...?" if a known name is close, else ""."""
     close = get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

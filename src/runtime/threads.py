@@ -1,4 +1,4 @@
-"""Work in threads beside the main one."""
+"""Work in background threads."""
 
 import queue
 import threading
@@ -8,13 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
-POLL = 0.1  # seconds after which a thread that waits for room looks whether it is still wanted
+POLL = 0.1  # seconds after which a blocked thread checks whether to stop
 
 
 def prefetch(items: Iterable[Item], count: int) -> Iterator[Item]:
-    """Yields the items, which a thread takes out of the iterable up to `count` ahead.
+    """Yields the items; a thread reads up to `count` of them ahead.
 
-    What the iterable raises is raised here, when its turn comes.
+    An exception of the iterable is raised after the items before it.
     """
     waiting: queue.Queue = queue.Queue(count)
     left = threading.Event()
@@ -60,7 +60,7 @@ class Follower:
     Leaving the context waits for the current call.
 
     Args:
-        limit: calls that may wait or run; the next one waits for the first of them.
+        limit: calls that may wait or run at once; submitting more waits for the oldest.
     """
 
     def __init__(self, limit: int):
@@ -80,6 +80,6 @@ class Follower:
         return [self.calls.popleft().result()] if len(self.calls) == self.limit else []
 
     def drain(self) -> Iterator:
-        """The results that were not returned yet. What a call raises is raised here."""
+        """The remaining results; raises what a call raised."""
         while self.calls:
             yield self.calls.popleft().result()

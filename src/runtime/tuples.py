@@ -1,6 +1,6 @@
-"""What graphs do with each of a tuple of tensors, by `ops.HyperMap`.
+"""Operations of graphs on each tensor of a tuple, for `ops.HyperMap`.
 
-A Python loop over hundreds of parameters is unrolled into nested calls, and long to compile.
+A Python loop over hundreds of parameters is unrolled into nested calls, which compile slowly.
 """
 
 from mindspore import ops

@@ -121,5 +121,5 @@ def test_signal_before_anything_is_trained_leaves_at_once(recipe, tmp_path, sign
     process.send_signal(signum)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status
-    assert errors == f"\n{signum.name}: leaving at once\n"
+    assert errors == f"\n{signum.name}: exiting at once\n"
     assert not (tmp_path / "ckpt" / "last.ckpt").exists()

@@ -108,7 +108,7 @@ def test_unknown_flags_and_unwritable_reports(own, tmp_path, capsys):
     assert run(own, tmp_path, "--report") == 2
     assert "expected one argument" in capsys.readouterr().err
     assert run(own, tmp_path, f"--report={tmp_path / 'config.yaml' / 'x.json'}") == 2
-    assert "set --report to another place" in capsys.readouterr().err
+    assert "set --report to another folder" in capsys.readouterr().err
 
 
 def test_unreadable_annotations_are_in_the_report_beside_the_other_split(own, tmp_path, capsys):

@@ -138,7 +138,7 @@ def test_own_environment_is_the_default(monkeypatch):
     [
         (Launch("mpirun", 0, 8), {}, "mpirun started 8 processes, but run_distribute is False"),
         (Launch(), {"run_distribute": True}, "neither mpirun nor msrun started this process"),
-        (Launch(), {"device_num": 8}, "device_num is 8, but this is one process on its own"),
+        (Launch(), {"device_num": 8}, "device_num is 8, but this is a single process"),
         (
             Launch("msrun", 0, 4),
             {"run_distribute": True, "device_num": 8},
