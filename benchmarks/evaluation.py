@@ -146,7 +146,7 @@ def host_work(cfg, annotations, network) -> dict[str, float]:
     """CPU milliseconds an image of reading and post-processing, each on its own."""
     from src.data.loader import EvalSamples, eval_batches
     from src.detection.postprocess import build_postprocessor
-    from src.evaluation.detect import READ, THIN, detect_batch
+    from src.evaluation.detect import POSTPROCESS, READ, detect_batch
     from src.prediction.inference import build_inference
 
     samples = EvalSamples(annotations, sizes=[cfg.image_size], keep_aspect=False)
@@ -163,7 +163,7 @@ def host_work(cfg, annotations, network) -> dict[str, float]:
     _, seconds = measure(post_process)
     return {
         READ: round(reading / len(annotations) * MILLI, 1),
-        THIN: round(seconds / REPEATS / cfg.eval_batch_size * MILLI, 1),
+        POSTPROCESS: round(seconds / REPEATS / cfg.eval_batch_size * MILLI, 1),
     }
 
 

@@ -80,13 +80,13 @@ def build_network(folder: Path, threads: int):
 
     from src.config.configuration import make_config
     from src.detection.postprocess import build_postprocessor
-    from src.prediction.detector import described
+    from src.prediction.detector import detector_config
     from src.prediction.inference import build_inference, load_network
     from src.runtime.device import set_up_device
 
     images = np.load(folder / "images.npy")
     path = str(folder / "network.ckpt")
-    cfg = make_config([(described(path), path), ({"checkpoint_path": path}, "benchmark")])
+    cfg = make_config([(detector_config(path), path), ({"checkpoint_path": path}, "benchmark")])
     set_up_device("CPU", cpu_threads=threads)
     network, postprocess = load_network(cfg), build_postprocessor(cfg)
     inference = build_inference(cfg, network, postprocess, len(images))
