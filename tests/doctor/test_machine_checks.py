@@ -5,6 +5,7 @@ import pytest
 from src.config.configuration import make_config
 from src.distributed.launch import Launch
 from src.doctor import machine, memory
+from src.doctor.open_mpi import check_mpi
 from src.runtime.device import find_cards
 from src.runtime.errors import InputError
 from src.runtime.plugins.commands import Answer
@@ -50,7 +51,7 @@ def test_shared_memory(free, ranks, target, status):
     ("own", "there", "ranks", "target", "is_bound", "remedy"),
     [
         (24, 24, 8, "GPU", False, ""),
-        (16, 24, 8, "GPU", False, "--num_workers to 1"),  # a container that has some of the cores
+        (16, 24, 8, "GPU", False, "--num_workers to 1"),  # a container with some of the cores
         (8, 8, 8, "GPU", False, "--num_workers to 0"),
         (12, 24, 8, "GPU", True, ""),  # four ranks on each of two sockets
         (8, 16, 8, "GPU", True, "--num_workers to 1"),
@@ -63,7 +64,7 @@ def test_cores(own, there, ranks, target, is_bound, remedy):
     finding = machine.check_cores(own, there, ranks, 2, target, is_bound=is_bound)
     assert finding.has_failed == bool(remedy)
     assert remedy in finding.remedy or finding.status == OK
-    assert "num_workers" not in finding.remedy or target != "CPU"  # there they cost no core
+    assert "num_workers" not in finding.remedy or target != "CPU"  # on CPU workers need no core
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_ranks_of_this_machine(launch, environ, command, ranks):
     ],
 )  # fmt: skip
 def test_open_mpi(launcher, library, launch, status):
-    finding = machine.check_mpi(launcher, library, launch)
+    finding = check_mpi(launcher, library, launch)
     assert finding.status == status
     assert "Intel" in finding.found or launcher is not INTEL
 
@@ -110,7 +111,7 @@ def test_ranks():
     assert machine.check_ranks(Launch(), config()).found == "one process"
 
 
-def test_files_that_the_configuration_names(shapes, tmp_path):
+def test_files_named_in_the_configuration(shapes, tmp_path):
     assert machine.check_data(config(coco_root=str(shapes), eval_interval=0)).status == OK
     finding = machine.check_data(config(coco_root=str(tmp_path / "nowhere")))
     assert finding.has_failed and "nowhere" in finding.found
@@ -129,7 +130,7 @@ def test_versions():
     assert check_numpy("2.0.1").has_failed and "numpy>=1.25,<2" in check_numpy("2.0.1").remedy
 
 
-def test_the_error_of_a_run_tells_the_doctors_finding(monkeypatch, tmp_path):
+def test_the_error_of_a_run_has_the_doctors_finding(monkeypatch, tmp_path):
     nvcc = tmp_path / "bin" / "nvcc"
     nvcc.parent.mkdir()
     nvcc.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 12.4, V12.4.131'\n")
@@ -143,9 +144,9 @@ def test_the_error_of_a_run_tells_the_doctors_finding(monkeypatch, tmp_path):
 
 
 def test_a_failure_has_its_remedy_on_the_next_line():
-    finding = failed("cuDNN", "8.5; H100 wants 8.6 or newer", "install a newer one")
+    finding = failed("cuDNN", "8.5; H100 needs 8.6 or newer", "install a newer one")
     first, second = finding.lines()
-    assert first.split(maxsplit=2) == ["FAILED", "cuDNN", "8.5; H100 wants 8.6 or newer"]
+    assert first.split(maxsplit=2) == ["FAILED", "cuDNN", "8.5; H100 needs 8.6 or newer"]
     assert second.strip() == "-> install a newer one"
     long = failed("a name", "word " * 60, "word " * 60).lines()
     assert max(map(len, long)) <= 110
