@@ -1,10 +1,10 @@
-"""Turns a torchvision or timm ResNet into a checkpoint that --pretrained takes.
+"""Converts a torchvision or timm ResNet to a checkpoint for --pretrained.
 
     python3 -m src.weights resnet50-11ad3fa6.pth ckpt/resnet50_tv2.ckpt
 
-Reads .pth, .pt, .bin and .safetensors of a ResNet-18, 34, 50 or 101, without PyTorch and without
-running what is pickled in them. The checkpoint records what the weights were trained with, and
-training with it pads and normalises in the same way.
+Reads .pth, .pt, .bin and .safetensors files of ResNet-18, 34, 50 and 101, without PyTorch and
+without running pickled code. The checkpoint records padding and normalisation of the weights, which
+training then uses too.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(argv=None) -> None:
 
 
 def parse(argv) -> argparse.Namespace:
-    """The command line, checked before MindSpore is imported; InputError where it is wrong."""
+    """The command line, checked before MindSpore is imported; InputError where it is invalid."""
     parser = argparse.ArgumentParser(
         prog="python3 -m src.weights",
         description=__doc__,
@@ -51,8 +51,8 @@ def parse(argv) -> argparse.Namespace:
             type=float,
             nargs=3,
             metavar=("R", "G", "B"),
-            help=f"{what} of the pixels it was trained with, in 0..255; default: that of the "
-            "config.json beside the file, as timm has it, else ImageNet's",
+            help=f"{what} of pixels in training, in 0..255; default: from timm's config.json in "
+            "its folder, else ImageNet's",
         )
     args = parser.parse_args(argv)
     suffixes = ", ".join(FOREIGN_SUFFIXES)
@@ -66,8 +66,7 @@ def parse(argv) -> argparse.Namespace:
         raise InputError(f"{args.output}: expected a name that ends with .ckpt")
     if args.image_std and not min(args.image_std) >= LEAST_STD:
         raise InputError(
-            f"--image_std is {args.image_std}; expected numbers from {LEAST_STD} on, for pixels in "
-            "0..255"
+            f"--image_std is {args.image_std}; expected at least {LEAST_STD}, for pixels in 0..255"
         )
     return args
 

@@ -1,4 +1,4 @@
-"""MindSpore checkpoints: read, written in one piece, and what they tell beside the weights."""
+"""Reads and atomically writes MindSpore checkpoints: weights and information about the run."""
 
 import json
 import logging
@@ -19,26 +19,29 @@ from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, treatment
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import FILE_MODE
 
-RUN_PREFIX = "run."  # entries of a checkpoint that tell of the run and are no weights
-ORIGIN = "origin"  # the entry that tells what a backbone was trained with
+RUN_PREFIX = "run."  # entries about the run
+ORIGIN = "origin"  # entry with the Origin of a backbone
 MINDCV_SHORTCUT, SHORTCUT = ".down_sample.", ".down_sample_layer."
-OPTIMIZER_PREFIX = "optimizer."  # what the optimizer remembers of each weight
+OPTIMIZER_PREFIX = "optimizer."  # optimizer state of each weight
 EMA_PREFIX = "ema."  # moving averages of the weights
-CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # how MindSpore ends a file: mark and ten digits
-# keys that change what the weights mean, but not their names and shapes
+CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # at the end of the file: mark and ten digits
+# keys that change the meaning of weights, but not their names and shapes
 SILENT_KEYS = (
     "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
     "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "resize",
 )  # fmt: skip
-FREE_IN_FINETUNING = ("classes", "resize")  # of these, what a detector can learn anew
+FREE_IN_FINETUNING = ("classes", "resize")  # of these, what training can change
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a backbone was trained with.
+    """How a backbone was trained.
 
-    padding: see models.layers.conv; image_mean, image_std: RGB in 0..255; backbone: a name in
-    models.resnet.VARIANTS; source: the file that it was converted from.
+    Attributes:
+        padding: see models.layers.conv.
+        image_mean, image_std: RGB in 0..255.
+        backbone: name in VARIANTS.
+        source: file that it was converted from.
     """
 
     padding: str
@@ -52,10 +55,7 @@ class Origin:
 
 
 def read_checkpoint(path: str) -> dict[str, np.ndarray]:
-    """Weights in a MindSpore checkpoint by name; InputError where it cannot be read.
-
-    Of a run that averages its weights they are the averages.
-    """
+    """Weights, averaged where the run averages them, by name; InputError where unreadable."""
     arrays = {
         name: value.asnumpy()
         for name, value in load_entries(path).items()
@@ -69,20 +69,20 @@ def load_entries(path: str) -> dict:
     """Everything in a checkpoint by name; InputError where it cannot be read."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint file")
-    logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
+    logging.disable(logging.CRITICAL)  # MindSpore logs its own lines
     try:
         return ms.load_checkpoint(str(path), crc_check=has_checksum(Path(path)))
     except (ValueError, RuntimeError, TypeError) as error:
         hint = ""
         if str(path).endswith(FOREIGN_SUFFIXES):
-            hint = "; python3 -m src.weights makes one of torchvision's and timm's files"
+            hint = "; python3 -m src.weights converts files of torchvision and timm"
         raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one{hint}") from error
     finally:
         logging.disable(logging.NOTSET)
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether a checkpoint ends with a checksum, which is written last."""
+    """Whether a checkpoint ends with a checksum."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - CHECKSUM_BYTES, 0))
         return file.read().startswith(CHECKSUM_MARK)
@@ -94,7 +94,7 @@ def run_config(path: str) -> dict:
 
 
 def saved_config(entries: Mapping[str, Any], path: str) -> dict:
-    """The run's configuration among the entries of a checkpoint, by the present names of keys."""
+    """The run's configuration among the entries of a checkpoint, with current key names."""
     return with_new_names(yaml.safe_load(entries.get(RUN_PREFIX + "config", "{}")), path)
 
 
@@ -120,10 +120,10 @@ def check_run(
 
 
 def read_origin(path: str) -> dict[str, Any]:
-    """What a checkpoint tells of its backbone's Origin; empty where it tells nothing.
+    """What is known of the Origin of a checkpoint's backbone, as keys of the configuration.
 
-    A detector's tells what it was trained with. mindcv's tell by their names alone: there, only the
-    pooling pads as TensorFlow does.
+    A detector has its run's configuration. mindcv's backbones are recognised by names of weights;
+    their padding is "mixed".
     """
     entries = load_entries(path)
     if RUN_PREFIX + "config" in entries:
@@ -136,42 +136,42 @@ def read_origin(path: str) -> dict[str, Any]:
 
 
 def write_backbone(path: Path, arrays: Mapping[str, np.ndarray], origin: Origin) -> None:
-    """Writes a backbone's weights and what they were trained with; RunError where it cannot."""
+    """Writes a backbone's weights and Origin; RunError on failure."""
     entries = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
     write_entries(path, entries, {ORIGIN: json.dumps(asdict(origin))})
 
 
 def write_entries(path: Path, entries: list[dict], about: dict[str, Any]) -> None:
-    """Writes a checkpoint beside `path` and moves it there, so `path` is never half-written.
+    """Writes a checkpoint atomically.
 
     Args:
         entries: "name" and "data" of each parameter.
         about: further strings and numbers by name.
 
     Raises:
-        RunError: the disk is full, say; what was at `path` is still there.
+        RunError: writing failed; an earlier file at `path` is kept.
     """
-    beside = path.with_name(f".{path.stem}.part.ckpt")  # the suffix MindSpore insists on
-    logging.disable(logging.CRITICAL)  # MindSpore would add lines of its own to ours
+    partial = path.with_name(f".{path.stem}.part.ckpt")  # MindSpore requires this suffix
+    logging.disable(logging.CRITICAL)  # MindSpore logs its own lines
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        ms.save_checkpoint(entries, str(beside), append_dict=about, crc_check=True)
-        beside.chmod(FILE_MODE)
-        flush_to_disk(beside)
-        os.replace(beside, path)
+        ms.save_checkpoint(entries, str(partial), append_dict=about, crc_check=True)
+        partial.chmod(FILE_MODE)
+        flush_to_disk(partial)
+        os.replace(partial, path)
         flush_to_disk(path.parent)
     except (OSError, RuntimeError) as error:
-        for rest in (beside, beside.with_suffix(".tmp")):  # MindSpore's own first name for it
+        for rest in (partial, partial.with_suffix(".tmp")):  # MindSpore's own temporary file
             rest.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        kept = f"; the one before, {path}, is kept" if path.is_file() else ""
+        kept = f"; the previous one, {path}, is kept" if path.is_file() else ""
         raise RunError(f"{path}: the checkpoint cannot be written: {reason}{kept}") from error
     finally:
         logging.disable(logging.NOTSET)
 
 
 def flush_to_disk(path: Path) -> None:
-    """Waits until a file, or a folder's list of files, would survive a power cut."""
+    """Flushes a file or a folder's entries to disk, so that they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -182,7 +182,7 @@ def flush_to_disk(path: Path) -> None:
 def strip_prefix(
     arrays: Mapping[str, np.ndarray], names: Iterable[str], prefixes: Iterable[str]
 ) -> dict[str, np.ndarray]:
-    """The arrays under the names they have without the prefix that makes most of `names` match."""
+    """The arrays without the name prefix whose removal makes most of `names` match."""
 
     def stripped(prefix: str) -> dict[str, np.ndarray]:
         return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Backbones of torchvision and timm as MindSpore checkpoints: names, and which ResNet it is."""
+"""Converts backbones of torchvision and timm: names of weights, and the ResNet variant."""
 
 import json
 import re
@@ -18,19 +18,20 @@ from src.weights.checkpoint_file import strip_prefix
 from src.weights.loading import CLASSIFIER_PREFIXES, SHOWN_NAMES, Match, match
 from src.weights.torch_file import as_float32, read_torch_file
 
-# in front of a ResNet's names in detectors and training scripts
+# of a ResNet's weights in detectors and training scripts
 PREFIXES = ("module.", "backbone.", "backbone.body.", "model.", "encoder.", "resnet.")
 NORM_NAMES = {
     "weight": "gamma", "bias": "beta",
     "running_mean": "moving_mean", "running_var": "moving_variance",
 }  # fmt: skip
-COUNTER = "num_batches_tracked"  # which MindSpore's norms do without
-BYTE = 255  # timm gives mean and deviation in 0..1
+COUNTER = "num_batches_tracked"  # MindSpore's norms have none
+BYTE = 255  # timm's mean and std are in 0..1
+SET_PIXELS = "; move it away, or give --image_mean and --image_std"
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A backbone under MindSpore's names: its VARIANT, and how it matched that."""
+    """A backbone with MindSpore's names, its variant, and its match with that."""
 
     variant: str
     arrays: dict[str, np.ndarray]
@@ -44,7 +45,7 @@ class Converted:
 
 
 def read_foreign(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name in a .pth, .pt or .safetensors file; InputError where it is none."""
+    """Arrays by name in a .pth, .pt, .bin or .safetensors file; InputError where it is invalid."""
     return read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
 
 
@@ -53,20 +54,20 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         arrays = load_file(path)
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
-        # the last three: of types that NumPy lacks
+        # the last three: types that NumPy lacks
         raise InputError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
     return {name: as_float32(array) for name, array in arrays.items()}
 
 
 def convert(arrays: Mapping[str, np.ndarray], source: str) -> Converted:
-    """A torchvision or timm ResNet under MindSpore's names.
+    """A torchvision or timm ResNet with MindSpore's names.
 
     Args:
-        arrays: by PyTorch's names; a prefix, a classifier and counters of norms are left out.
+        arrays: by PyTorch's names; a prefix, a classifier and counters of norms are dropped.
         source: of the arrays, for errors.
 
     Raises:
-        InputError: it is none of VARIANTS, or not the whole of one, or not all are numbers.
+        InputError: it is not exactly one of VARIANTS, or has nan or infinite weights.
     """
     kept = {name: array for name, array in arrays.items() if not name.endswith(COUNTER)}
     broken = [n for n, a in kept.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]
@@ -80,8 +81,8 @@ def convert(arrays: Mapping[str, np.ndarray], source: str) -> Converted:
     found = Converted(variant, renamed, match(parameters, renamed), ignored)
     if found.matched.missing or found.matched.misshaped or found.matched.unexpected:
         raise InputError(
-            f"{source}: looks like {found.report()}\n  the whole backbone must match, and nothing "
-            "else be in it; nothing was written"
+            f"{source}: looks like {found.report()}\n  the whole backbone must match and the file "
+            "contain nothing else; nothing was written"
         )
     return found
 
@@ -95,7 +96,7 @@ def mindspore_name(name: str, names: Mapping[str, Any]) -> str:
 
 
 def variant_of(names: Mapping[str, Any], source: str) -> str:
-    """Which of VARIANTS has as many blocks in each stage; InputError where none has."""
+    """The VARIANT with these blocks per stage; InputError where there is none."""
     block = BottleneckBlock if "layer1.0.conv3.weight" in names else BasicBlock
     blocks = {found.groups() for name in names if (found := re.match(r"layer(\d)\.(\d+)\.", name))}
     depths = tuple(sum(stage == str(number) for stage, _ in blocks) for number in range(1, 5))
@@ -103,41 +104,41 @@ def variant_of(names: Mapping[str, Any], source: str) -> str:
         if wanted == (block, depths):
             return variant
     known = ", ".join(VARIANTS)
-    raise InputError(
-        f"{source}: {depths} blocks in the four stages; expected one of {known}, of torchvision or "
-        "timm"
-    )
+    raise InputError(f"{source}: {depths} blocks in the four stages; expected one of {known}")
 
 
 def pixels_of(path: Path, variant: str) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and deviation of the pixels, 0..255, that the weights in the file were trained with.
-
-    timm tells them in a config.json beside its files; without one they are ImageNet's.
+    """Mean and std of pixels, 0..255, from timm's config.json beside the file, or ImageNet's.
 
     Raises:
-        InputError: it is timm's, but of another network or without sense.
+        InputError: the config.json is timm's, but of another network or invalid.
     """
-    described = path.with_name("config.json")
-    by_hand = "; move it away, or give --image_mean and --image_std"
+    source = path.with_name("config.json")
     try:
-        told = json.loads(described.read_text(encoding="utf-8"))
+        config = json.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return IMAGE_MEAN, IMAGE_STD
     except (OSError, ValueError) as error:
-        raise InputError(f"{described}: cannot be read as JSON: {error}{by_hand}") from error
-    if not isinstance(told, dict) or "architecture" not in told:
-        return IMAGE_MEAN, IMAGE_STD  # of something else
-    if variant not in str(told["architecture"]):
+        raise InputError(f"{source}: cannot be read as JSON: {error}{SET_PIXELS}") from error
+    if not isinstance(config, dict) or "architecture" not in config:
+        return IMAGE_MEAN, IMAGE_STD  # not timm's
+    architecture = config["architecture"]
+    if variant not in str(architecture):
         raise InputError(
-            f"{described}: is of {told['architecture']!r}, but {path.name} looks like a "
-            f"{variant}{by_hand}"
+            f"{source}: is of {architecture!r}, but {path.name} looks like a {variant}{SET_PIXELS}"
         )
-    told = told.get("pretrained_cfg", told)  # older ones have no such level
+    return timm_pixels(
+        config.get("pretrained_cfg", config), source
+    )  # older files have no such level
+
+
+def timm_pixels(config: Mapping[str, Any], source: Path) -> tuple[list[float], list[float]]:
+    """Mean and std in timm's configuration, scaled to 0..255; InputError where they are invalid."""
     try:
-        mean, std = ([float(value) * BYTE for value in told[key]] for key in ("mean", "std"))
+        mean, std = ([float(value) * BYTE for value in config[key]] for key in ("mean", "std"))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{described}: does not tell mean and std{by_hand}") from error
+        raise InputError(f"{source}: lacks mean and std{SET_PIXELS}") from error
     inside = all(0 <= v <= BYTE for v in mean) and all(LEAST_STD <= v <= BYTE for v in std)
     if not (inside and len(mean) == len(std) == 3):
-        raise InputError(f"{described}: mean is {told['mean']}, std {told['std']}{by_hand}")
+        raise InputError(f"{source}: mean is {config['mean']}, std {config['std']}{SET_PIXELS}")
     return mean, std

@@ -1,4 +1,4 @@
-"""Weights into a network: whole detectors and backbones, with a report of what matched."""
+"""Loads weights of detectors and backbones into a network, with a report of matches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ SHOWN_NAMES = 8
 
 @dataclass(frozen=True)
 class Match:
-    """Names of parameters: found with the right shape, missing, left over, of another shape."""
+    """Names of parameters: of equal shape, missing, unexpected, of another shape."""
 
     matched: list[str]
     missing: list[str]
@@ -26,7 +26,7 @@ class Match:
     misshaped: list[str]
 
     def report(self) -> str:
-        """Counts, and the first names of what did not match."""
+        """Counts, and the first names that did not match."""
         lines = []
         for title in ("matched", "missing", "unexpected", "misshaped"):
             names = getattr(self, title)
@@ -63,15 +63,12 @@ def set_parameters(
 
 
 def load_detector(network: nn.Cell, path: str) -> None:
-    """Loads a whole detector; InputError names the parameters that differ."""
+    """Loads a whole detector; InputError lists the parameters that differ."""
     _load_detector(network, path, new_classes=False)
 
 
 def load_for_finetuning(network: nn.Cell, path: str) -> str:
-    """Loads a detector whose class count may differ: then all but the class layer.
-
-    Returns:
-        What was loaded, for the log.
+    """Loads a detector, without the class layer where the class count differs; returns a report.
 
     Raises:
         InputError: anything but the class layer differs.
@@ -79,7 +76,7 @@ def load_for_finetuning(network: nn.Cell, path: str) -> str:
     found = _load_detector(network, path, new_classes=True)
     report = f"{path}: loaded {len(found.matched)} parameters of a detector"
     if found.misshaped:
-        report += "; another class count, so the class layer starts anew"
+        report += "; another class count, so the class layer is reinitialised"
     return report
 
 

@@ -1,8 +1,8 @@
-"""Tensors in files that PyTorch saved, read without PyTorch and without running what they pickle.
+"""Reads tensors from PyTorch files without PyTorch and without running pickled code.
 
-A .pth or .pt file is a pickle, which names functions to be called when it is read. Here the names
-that state dicts of tensors need stand for types of our own, and a file that asks for any other name
-is refused. Source: torch/serialization.py, for both the zip format (since 1.6) and the one before.
+A .pth or .pt file is a pickle, which can call any function when it is read. Here, names that state
+dicts need are mapped to harmless types, and files with other names are refused. Source:
+torch/serialization.py, for the zip format (since 1.6) and the one before.
 """
 
 import io
@@ -28,21 +28,21 @@ STORAGE_DTYPES = {
     "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1",
     "BoolStorage": "?", "BFloat16Storage": ml_dtypes.bfloat16,
 }  # fmt: skip
-WRAPPERS = ("state_dict", "model", "model_state_dict", "net")  # what training scripts save it as
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net")  # keys used by training scripts
 SAVE_STATE_DICT = "save the weights alone with torch.save(model.state_dict(), path)"
 
-Read = Callable[[str], bytes]  # the bytes of the storage of that key
+Read = Callable[[str], bytes]  # bytes of the storage with this key
 
 
 class Sealed(type):
-    """Type of classes that a pickle can call but not change."""
+    """Metaclass of classes that a pickle can call but not change."""
 
     def __setattr__(cls, name, value):
         raise pickle.UnpicklingError(f"changes {cls.__name__}.{name}")
 
 
 class Tensor(tuple, metaclass=Sealed):
-    """(storage, offset, size, stride) of a tensor whose numbers are not read yet."""
+    """(storage, offset, size, stride) of a tensor that is not read yet."""
 
     __slots__ = ()
 
@@ -51,14 +51,14 @@ class Tensor(tuple, metaclass=Sealed):
 
 
 class Parameter(metaclass=Sealed):
-    """Stands for the function that makes a tensor a parameter; gives the tensor back."""
+    """Replaces the function that makes a parameter of a tensor; returns the tensor."""
 
     def __new__(cls, tensor, *_):
         return tensor
 
 
 class Storage(NamedTuple):
-    """Numbers of one or several tensors: key in the file, type, and how many there are."""
+    """Data of one or several tensors: key in the file, type and count."""
 
     key: str
     dtype: np.dtype
@@ -66,7 +66,7 @@ class Storage(NamedTuple):
 
 
 class StorageType(NamedTuple):
-    """Stands for a class of storages; cannot be called."""
+    """Replaces a storage class; cannot be called."""
 
     dtype: np.dtype
 
@@ -84,7 +84,7 @@ class TensorUnpickler(pickle.Unpickler):
     """Reads containers, numbers, strings and tensors; InputError on anything else.
 
     Attributes:
-        storages: all that were named, by key.
+        storages: by key.
     """
 
     def __init__(self, file: BinaryIO, path: Path):
@@ -121,8 +121,8 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
                 return read_zip(archive, path)
         if tarfile.is_tarfile(path):
             raise InputError(
-                f"{path}: is of PyTorch's first format, a tar file, which cannot be read here; "
-                "load it there and save it again, or take a newer file of the same weights"
+                f"{path}: is of PyTorch's first format, a tar file, which is not supported; save "
+                "it again with PyTorch, or use a newer file of the same weights"
             )
         with path.open("rb") as file:
             return read_legacy(file, path)
@@ -130,7 +130,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except InputError:
         raise
-    except Exception as error:  # a damaged pickle may raise any of a dozen
+    except Exception as error:  # a damaged pickle may raise anything
         raise InputError(f"{path}: not a file that PyTorch saved, or a damaged one") from error
 
 
@@ -141,7 +141,7 @@ def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
 
     def read(name: str) -> bytes:
         entry = archive.getinfo(root + name)
-        if entry.compress_type != zipfile.ZIP_STORED:  # PyTorch does not; may be huge
+        if entry.compress_type != zipfile.ZIP_STORED:  # PyTorch never compresses; may be huge
             raise ValueError(f"{name} is compressed")
         return archive.read(entry)
 
@@ -151,7 +151,7 @@ def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
 
 
 def read_legacy(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
-    """`read_torch_file` of PyTorch before 1.6: pickles one after the other, then the numbers."""
+    """`read_torch_file` of PyTorch before 1.6: several pickles, then the data."""
 
     def load() -> Any:
         return TensorUnpickler(file, path).load()
@@ -170,7 +170,7 @@ def read_legacy(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
 
 
 def arrays_of(content: Any, read: Read, order: str, path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a state dict, or of one within a training script's checkpoint."""
+    """The arrays of a state dict, which may be part of a training script's checkpoint."""
     storages: dict[str, np.ndarray] = {}
     arrays = {}
     for name, tensor in tensors_of(content, path).items():
@@ -182,7 +182,7 @@ def arrays_of(content: Any, read: Read, order: str, path: Path) -> dict[str, np.
 
 
 def tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors by name, of the dict itself or of the one of WRAPPERS in it that has most."""
+    """Tensors by name, of the dict itself or of its entry in WRAPPERS with the most tensors."""
     inner = [content.get(name) for name in WRAPPERS] if isinstance(content, Mapping) else []
     found = max(map(named_tensors, [content, *inner]), key=len)
     if not found:
@@ -191,14 +191,14 @@ def tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def named_tensors(content: Any) -> dict[str, Tensor]:
-    """The entries of a dict that are tensors; none where it is not a dict."""
+    """Entries of a dict that are tensors; none where it is not a dict."""
     if not isinstance(content, Mapping):
         return {}
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def numbers(storage: Storage, data: bytes, order: str) -> np.ndarray:
-    """The numbers of a storage (count,); floating-point ones as float32."""
+    """The values of a storage (count,), floating-point ones as float32."""
     array = np.frombuffer(data, storage.dtype)
     if len(array) != storage.count:
         raise ValueError(f"storage {storage.key} holds {len(array)} numbers, not {storage.count}")
@@ -206,15 +206,15 @@ def numbers(storage: Storage, data: bytes, order: str) -> np.ndarray:
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:
-    """The array, as float32 if it is of floating-point numbers."""
-    # by name: MindSpore brings a bfloat16 of its own, and which one NumPy takes is open
+    """The array; as float32 if it is floating-point."""
+    # by name, as MindSpore registers another bfloat16 and NumPy may use either
     is_float = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite
+    with np.errstate(over="ignore"):  # large float64 values become infinite
         return array.astype(np.float32) if is_float else array
 
 
 def strided(storage: np.ndarray, offset: int, size: tuple, stride: tuple) -> np.ndarray:
-    """A tensor's array of shape `size`, in memory of its own; ValueError where it is not inside."""
+    """A copy of the tensor of shape `size`; ValueError where it exceeds the storage."""
     if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
         raise ValueError("impossible shape")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride))

@@ -222,7 +222,7 @@ def test_full_disk_ends_in_a_line_and_keeps_the_checkpoint(recipe, uninterrupted
     assert process.returncode == 1, process.stderr
     assert len(process.stderr.splitlines()) == 1, process.stderr
     assert process.stderr.startswith(f"error: {last}: the checkpoint cannot be written: ")
-    assert process.stderr.endswith(f"the one before, {last}, is kept\n")
+    assert process.stderr.endswith(f"the previous one, {last}, is kept\n")
     assert last.read_bytes() == before
     # nothing half-written; epoch 3 was kept, as a link to what was there
     assert sorted(p.name for p in last.parent.iterdir()) == ["epoch_03.ckpt", "last.ckpt"]

@@ -176,7 +176,7 @@ def test_what_it_was_trained_with(tmp_path, capsys):
     for text, words in (
         ("{", "cannot be read as JSON"),
         (flat.replace("resnet18", "resnetblur50"), "is of 'resnetblur50', but"),
-        (flat.replace("[1, 1, 1]", "5"), "does not tell mean and std"),
+        (flat.replace("[1, 1, 1]", "5"), "lacks mean and std"),
         (flat.replace("[1, 1, 1]", "[1, 0, 1]"), r"std \[1, 0, 1\]"),
         (flat.replace("[1, 1, 1]", "[1, 1]"), r"std \[1, 1\]"),
         (flat.replace("[1, 1, 1]", "[1, 1, NaN]"), "std"),
