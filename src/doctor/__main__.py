@@ -1,11 +1,11 @@
-"""Looks at what training needs on this machine, cheap things first, and says what to mend.
+"""Checks what training needs on this machine, cheap things first, and says what to fix.
 
     python3 -m src.doctor [--device_target=CPU|GPU|Ascend] [--config_path=FILE] [--report FILE]
 
-Any key of the configuration is a flag; batch size, precision, image size and workers count. Under
-mpirun, with as many ranks as a training will have, it looks at these too. A line for each check,
-with what to do beneath those that failed; the status is 0 if none did, else 1. --report writes all
-of it, with versions, variables and the drivers' own words, without names of people and machines.
+Any key of the configuration is a flag; batch size, precision, image size and workers matter. Under
+mpirun it also checks the ranks: start as many as the training will have. Each check prints a line,
+and below a failure what to do; the status is 0 if none failed, else 1. --report writes all of it,
+with versions, variables and the drivers' output, without names of people and machines.
 """
 
 import signal
@@ -17,11 +17,12 @@ from src.distributed.command import exit_with_status
 from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.doctor.checkup import Checkup, raise_job_ended
 from src.runtime.errors import InputError
+from src.runtime.files import make_output_folder
 from src.runtime.text import count
 
 
 def headline(cfg: Config, launch: Launch) -> str:
-    """What the checks are for."""
+    """The first line: the training that the checks are for."""
     height, width = cfg.image_size
     ranks, workers = count(launch.size, "rank"), count(cfg.num_workers, "worker")
     return (
@@ -31,14 +32,12 @@ def headline(cfg: Config, launch: Launch) -> str:
 
 
 def parse(argv=None) -> tuple[Config, Path | None]:
-    """The configuration, and the report's file; InputError where it cannot be written."""
+    """The configuration and the report's path; InputError where that cannot be written."""
     cfg, report = parse_with_report(__doc__, argv)
     if report:
-        from src.runtime.files import make_output_folder
-
         make_output_folder(str(report.parent), "report")
         if report.is_dir():
-            raise InputError(f"{report}: is a folder; --report wants a file")
+            raise InputError(f"{report}: is a folder; --report needs a file")
     return cfg, report
 
 

@@ -1,4 +1,4 @@
-"""The checks that come before any computing, for each kind of device."""
+"""The checks of software, drivers and cards, before any computing."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ def check_software() -> list[Finding]:
 
 
 def check_device(checkup: Checkup, target: str) -> bool:
-    """Driver, libraries and MindSpore's own answers; whether there is a card to run on.
-
-    Args:
-        checkup: takes the findings one by one, and what programs print.
-    """
+    """Checks driver, libraries and MindSpore's plugin; whether there is a card to run on."""
     (check_cuda if target == "GPU" else check_cann)(checkup)
     answer, found = plugin.ask_mindspore(target, checkup.environ)
     checkup.raw["MindSpore's plugin"] = answer.text

@@ -1,9 +1,9 @@
-"""The memory of a card against an update of the configuration.
+"""Whether an update of the configuration fits into the memory of a card.
 
     python3 -m src.doctor.memory '[BYTES, {KEY: VALUE, ...}]'
 
-takes a card's memory and a configuration as JSON and prints the estimate as JSON, in a process of
-its own, since it imports MindSpore.
+prints the estimate as JSON, for a card of so many bytes and a configuration. It is a process of its
+own because it imports MindSpore.
 """
 
 import json
@@ -18,7 +18,7 @@ NAME = "memory of a card"
 
 
 def needed(card: int, keys: Mapping) -> dict:
-    """Bytes that an update takes by estimate, and flags that lower it where the card is smaller."""
+    """Estimated bytes of an update, and flags of one that fits if the card is too small."""
     from src.config.configuration import make_config
     from src.detection.anchors import build_anchors
     from src.models.card_memory import estimate_training_memory, options_of, smaller_update
@@ -28,23 +28,23 @@ def needed(card: int, keys: Mapping) -> dict:
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     options = options_of(cfg)
     total = sum(estimate_training_memory(network, **options).values())
-    way_on = smaller_update(card, network, **options) if total > card else ""
-    return {"bytes": total, "way_on": way_on}
+    advice = smaller_update(card, network, **options) if total > card else ""
+    return {"bytes": total, "advice": advice}
 
 
 def check_memory(card: int, found: Mapping | None) -> Finding:
     """Whether an update fits.
 
     Args:
-        card: bytes of the smallest card; 0 where none is seen.
+        card: bytes of the smallest card; 0 where unknown.
         found: of `needed`; None where it gave no answer.
     """
     if not card:
-        return skipped(NAME, "no card tells it")
+        return skipped(NAME, "no card reports its memory")
     if found is None:
         return skipped(NAME, "MindSpore is needed for the estimate")
-    told = f"{card / 1e9:.1f} GB; an update takes about {found['bytes'] / 1e9:.1f} GB by estimate"
-    return failed(NAME, told, found["way_on"]) if found["way_on"] else ok(NAME, told)
+    text = f"{card / 1e9:.1f} GB; an update takes about {found['bytes'] / 1e9:.1f} GB by estimate"
+    return failed(NAME, text, found["advice"]) if found["advice"] else ok(NAME, text)
 
 
 def check_config_memory(cfg: Config, card: int, environ: Mapping[str, str]) -> Finding:

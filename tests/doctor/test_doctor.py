@@ -11,7 +11,7 @@ import pytest
 from tests import jobs
 from tests.conftest import REPOSITORY
 
-RANKS_SECONDS = 400  # more than the doctor gives its own updates, so that it tells what hangs
+RANKS_SECONDS = 400  # more than the doctor gives its own updates, so that it reports what hangs
 
 
 def doctor(*flags, **environ):
@@ -32,12 +32,12 @@ def statuses(output):
 
 
 def names_this_machine(text):
-    """Whether the host name is there as a whole word: one may be a part of many words."""
+    """Whether the text has the host name as a whole word; it may be a part of others."""
     return re.search(rf"(?<![A-Za-z0-9]){re.escape(socket.gethostname())}(?![A-Za-z0-9])", text)
 
 
 @pytest.mark.slow
-def test_a_card_that_computes_nothing_does_not_pass(gpu_stub):
+def test_a_card_that_computes_nothing_fails(gpu_stub):
     done = doctor("--device_target=GPU", **gpu_stub)
     assert done.returncode == 1, done.stdout + done.stderr
     found = statuses(done.stdout)
@@ -64,12 +64,12 @@ def test_cuda_12(gpu_stub, tmp_path):
     assert str(REPOSITORY) not in text and not names_this_machine(text)
 
 
-def test_bad_flags_are_an_error_of_a_line(tmp_path):
+def test_bad_flags_give_one_line(tmp_path):
     done = doctor("--batch_sise=4")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "batch_size" in done.stderr
     done = doctor(f"--report={tmp_path}")
-    assert done.returncode == 2 and "wants a file" in done.stderr
+    assert done.returncode == 2 and "needs a file" in done.stderr
 
 
 @pytest.mark.mpi
@@ -80,10 +80,16 @@ def test_two_ranks_on_cpu(monkeypatch, tmp_path):
     assert done.returncode == 0, done.stdout
     found = statuses(done.stdout)
     assert set(found.values()) <= {"ok", "skipped"}
-    for name in ("Open MPI", "ranks meet", "sum over ranks", "ranks equal", "momentum, float32"):
+    for name in (
+        "Open MPI",
+        "ranks communicate",
+        "sum over ranks",
+        "ranks equal",
+        "momentum, float32",
+    ):
         assert found[name] == "ok", name
     assert "exact; 2 ranks" in done.stdout
-    assert done.stdout.count("ok      Python") == 1  # one rank tells it for all
+    assert done.stdout.count("ok      Python") == 1  # only the main rank prints
     text = report.read_text()
     assert "OMPI_COMM_WORLD_SIZE" in text and "sum over ranks" in text
     assert str(REPOSITORY) not in text and not names_this_machine(text)

@@ -1,4 +1,4 @@
-"""What a report tells, and what it must not."""
+"""What a report contains, and what it must not."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_names_are_hidden(text, hidden):
     assert NAMES.hide(text) == (text if hidden is None else hidden)
 
 
-def test_versions_are_no_addresses():
+def test_versions_are_not_taken_for_addresses():
     assert NAMES.hide_names("opencv 4.11.0.86") == "opencv 4.11.0.86"
 
 
@@ -63,7 +63,7 @@ def test_this_machines_names_are_known(monkeypatch):
     assert names.hide("/root or root") in ("~ or root", "FOLDER or root")
 
 
-def test_it_has_all_that_a_bug_report_needs(monkeypatch, tmp_path):
+def test_whole_report(monkeypatch, tmp_path):
     program = tmp_path / "nvidia-smi"
     program.write_text(
         "#!/bin/sh\n[ $# = 0 ] || exit 0\necho '| NVIDIA-SMI 470.57.02 |'\necho '| Processes: |'\n"
