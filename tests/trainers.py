@@ -45,7 +45,7 @@ def with_shared_graphs(cfg: Config, trainer: Trainer) -> Trainer:
     Every parameter gets the value that the trainer's own has, so nothing of an earlier run is left.
     """
     decisive = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
-    first = compiled.setdefault(repr([decisive, trainer.evaluator.model.graph_facts()]), trainer)
+    first = compiled.setdefault(repr([decisive, trainer.evaluator.model.graph_key()]), trainer)
     if first is trainer:
         return trainer
     step, own, evaluator = first.train_step, trainer.train_step, trainer.evaluator

@@ -48,8 +48,8 @@ class NetworkModel(Model):
         self.batch_size = batch_size
         self.boxes: dict[Size, np.ndarray] = {}  # anchors (A,4) by input size
 
-    def graph_facts(self) -> tuple:
-        """What decides its graphs beside the network."""
+    def graph_key(self) -> tuple:
+        """What its graphs depend on, besides the network."""
         return "all outputs", self.batch_size
 
     def compile(self, size: Size) -> None:
@@ -86,8 +86,8 @@ class CandidateModel(Model):
         self.count = count
         self.cells: dict[Size, CheckedCandidates] = {}  # by input size
 
-    def graph_facts(self) -> tuple:
-        """What decides its graphs beside the network."""
+    def graph_key(self) -> tuple:
+        """What its graphs depend on, besides the network."""
         return "candidates", self.batch_size, self.count
 
     def compile(self, size: Size) -> None:

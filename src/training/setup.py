@@ -257,7 +257,7 @@ def compile_graphs(cfg: Config, trainer: Trainer) -> None:
             return False
         root = Path(cfg.output_path).absolute().parent / GRAPHS
         decisive = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
-        evaluated = evaluator.model.graph_facts() if evaluator.is_on else None
+        evaluated = evaluator.model.graph_key() if evaluator.is_on else None
         # ranks that add up on the host have graphs of the same kind, whatever their number
         own = ranks.size if ranks.is_in_graphs else ranks.size > 1
         if ranks.is_in_graphs:  # each rank has its own

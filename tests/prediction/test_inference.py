@@ -205,7 +205,7 @@ def test_where_predictions_are_chosen(small, network_of, device, count, kind):
     assert type(model) is kind
     assert network.training  # a run's network is made ready for evaluation when it is due
     other = build_model(cfg, network, batch_size=2, candidates=2 * count)
-    assert (model.graph_facts() != other.graph_facts()) == (
+    assert (model.graph_key() != other.graph_key()) == (
         kind is CandidateModel
     )  # they are in its graph
 
