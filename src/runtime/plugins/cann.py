@@ -1,4 +1,4 @@
-"""What MindSpore's plugin for Ascend cards needs, as far as it can be seen without a card."""
+"""Checks of what MindSpore's plugin for Ascend cards needs, as far as possible without a card."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ from src.runtime.plugins.findings import Finding, failed, ok
 from src.runtime.plugins.software import mindspore_folder
 
 HOMES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")  # set by CANN's set_env.sh
-OLDEST, NEWEST = (8, 2), (9, 1)  # CANN that MindSpore 2.10 is made for
+OLDEST, NEWEST = (8, 2), (9, 1)  # CANN versions that MindSpore 2.10 supports
 SMI_SECONDS = 30
 VERSION_FILES = ("version.cfg", "opp/version.info", "compiler/version.info", "runtime/version.info")
 SOURCE = "source CANN's set_env.sh (by default /usr/local/Ascend/ascend-toolkit/set_env.sh)"
 
 
 def home_of(environ: Mapping[str, str]) -> Path | None:
-    """CANN's folder, as its own variables tell it."""
+    """CANN's folder, from its environment variables."""
     return next((Path(environ[name]) for name in HOMES if environ.get(name)), None)
 
 
@@ -30,7 +30,7 @@ def check_home(home: Path | None) -> Finding:
 
 
 def read_version(home: Path) -> str | None:
-    """CANN's version, as a file in its folder tells it; None where none does."""
+    """CANN's version, from a file in its folder; None if there is none."""
     for name in VERSION_FILES:
         try:
             text = (home / name).read_text(encoding="utf-8", errors="replace")
@@ -42,14 +42,14 @@ def read_version(home: Path) -> str | None:
 
 
 def check_version(found: str | None) -> Finding:
-    """Whether CANN is one that MindSpore 2.10 takes."""
-    wanted = f"MindSpore 2.10 wants {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
+    """Whether MindSpore 2.10 supports this CANN."""
+    needed = f"MindSpore 2.10 needs {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
     if found is None:
-        return failed("CANN", f"no version file in its folder; {wanted}", SOURCE)
+        return failed("CANN", f"no version file in its folder; {needed}", SOURCE)
     numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
     if OLDEST <= numbers <= NEWEST:
         return ok("CANN", found)
-    return failed("CANN", f"{found}; {wanted}", "install such a release")
+    return failed("CANN", f"{found}; {needed}", "install such a release")
 
 
 def ask_smi(environ: Mapping[str, str]) -> Answer:
@@ -61,38 +61,34 @@ def check_cards(answer: Answer) -> Finding:
     """Whether the driver shows cards."""
     name = "npu-smi"
     if answer.problem:
-        told = (
-            answer.problem
-            if answer.problem == "not found"
-            else f"{answer.problem}: {answer.last_line}"
-        )
+        detail = "" if answer.problem == "not found" else f": {answer.last_line}"
         return failed(
             name,
-            told,
+            answer.problem + detail,
             "install the driver and firmware of the card; a container needs /dev/davinci* and "
             "/usr/local/Ascend/driver",
         )
     cards = re.findall(r"^\|\s*\d+\s+(\w+)\s*\|\s*(?:OK|Warning|Alarm)", answer.text, re.MULTILINE)
     if not cards:
-        remedy = "restart the machine, or install the card's driver and firmware anew"
+        remedy = "restart the machine, or reinstall the card's driver and firmware"
         return failed(name, f"shows no card: {answer.last_line}", remedy)
     return ok(name, f"{len(cards)} x {cards[0]}")
 
 
 def memory_of(text: str) -> int:
-    """MiB of a card's memory, the second number of the last "used / total" in npu-smi's lines."""
+    """MiB of a card's memory: the largest total of npu-smi's "used / total" columns."""
     totals = re.findall(r"/\s*(\d+)\s*\|\s*$", text, re.MULTILINE)
     return max(map(int, totals), default=0)
 
 
 def plugin_file() -> Path | None:
-    """The plugin's library; None where MindSpore is not installed."""
+    """The plugin's library; None if MindSpore is not installed."""
     folder = mindspore_folder()
     return folder and folder / "lib" / "plugin" / "libmindspore_ascend.so.2"
 
 
 def why_no_plugin(plugin_error: str, environ: Mapping[str, str]) -> str:
-    """In a line, why MindSpore finds no card."""
+    """Why MindSpore finds no card, on one line."""
     own: Sequence[str] = re.findall(r"libmindspore_ascend\S* failed\.\s*(.+)", plugin_error)
     reasons = [own[0].strip()] if own else []
     if home_of(environ) is None:

@@ -1,4 +1,4 @@
-"""Other programs, each with a time limit."""
+"""Runs other programs, each with a time limit."""
 
 import os
 import re
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 
 from src.runtime.files import REPOSITORY
 
-MINDSPORE_LOG_LEVEL = "3"  # errors alone: its warnings are about choices this project has made
-# what Open MPI, PMIx and msrun tell their processes; without it a child is a process on its own
+MINDSPORE_LOG_LEVEL = "3"  # errors only: its warnings are about deliberate choices
+# variables that Open MPI, PMIx and msrun set; without them a child is a single process
 LAUNCHER_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "MS_ROLE", "MS_WORKER", "MS_SCHED", "MS_NODE")
 KILL_SECONDS = 5  # until a killed process is gone; one that waits in a driver stays
 
-# as Python names one, and as it begins to tell of a crash
+# the start of an error line in a traceback, or of a crash report
 ERROR = re.compile(r"[\w.]*(Error|Exception|RankLost|NotFinite)\b:|Fatal Python error:")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said.
+    """The output of a program.
 
     Attributes:
-        problem: why its output is of no use; "" where it ended with status 0.
-        text: its output, errors included.
+        problem: how it failed; "" if it ended with status 0.
+        text: stdout and stderr.
     """
 
     problem: str
@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """The error of a traceback, after which MindSpore prints more; else the last line."""
+        """The error line of a traceback (MindSpore prints more below it), else the last line."""
         lines = self._lines()
         at = [i for i, line in enumerate(lines) if ERROR.match(line)]
         if not at:
@@ -50,18 +50,15 @@ class Answer:
         return " ".join([error, *rest]) if error.endswith(":") else error
 
     def _lines(self) -> list[str]:
-        """The lines that hold more than dashes."""
+        """The lines with more than dashes."""
         return [line.strip() for line in self.text.splitlines() if line.strip(" -")]
 
 
 def ask(
     command: Sequence[str], *, seconds: float, environ: Mapping[str, str] | None = None
 ) -> Answer:
-    """Runs a program in the repository's folder, and kills it when the seconds are over.
-
-    What it started itself is killed with it: it is in a session of its own.
-    """
-    # a file rather than a pipe, which a grandchild may hold open after the program was killed
+    """Runs a program in the repository's folder; kills it and its children after `seconds`."""
+    # a file, not a pipe, which a grandchild may keep open after the program was killed
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(
@@ -78,7 +75,7 @@ def ask(
 
 
 def wait_for(process: subprocess.Popen, seconds: float) -> str:
-    """How a process ended that has so many seconds: "" if it did with status 0."""
+    """How a process ended, killed after `seconds`; "" for status 0."""
     try:
         status = process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -93,7 +90,7 @@ def wait_for(process: subprocess.Popen, seconds: float) -> str:
 
 
 def kill(process: subprocess.Popen) -> bool:
-    """Kills a process that leads a session, and all of that; whether the process is gone."""
+    """Kills the session of a process that leads it; returns whether the process is gone."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
@@ -110,7 +107,7 @@ def ask_python(
 
 
 def without_launcher(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child that is no rank."""
+    """The environment of a child that is not a rank."""
     return {
         name: value for name, value in environ.items() if not name.startswith(LAUNCHER_PREFIXES)
     }

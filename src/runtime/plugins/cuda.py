@@ -1,4 +1,4 @@
-"""What MindSpore's plugin for NVIDIA's cards needs: driver, CUDA 11, cuDNN 8."""
+"""Checks of what MindSpore's plugin for NVIDIA cards needs: driver, CUDA 11, cuDNN 8."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from src.runtime.plugins.software import mindspore_folder
 from src.runtime.text import count
 
 SMI_SECONDS, NVCC_SECONDS, LDD_SECONDS, CUDNN_SECONDS = 30, 10, 30, 60
-OLDEST, NEWEST = (11, 1), (11, 8)  # releases of nvcc that MindSpore takes
-PLUGIN_11_6 = (11, 6)  # from this release on it loads the plugin for 11.6, before that for 11.1
+OLDEST, NEWEST = (11, 1), (11, 8)  # releases of nvcc that MindSpore accepts
+PLUGIN_11_6 = (11, 6)  # from this release on it loads the plugin for 11.6, else that for 11.1
 CUDNN_MAJOR = 8
 CUDNN_OF_HOPPER = (8, 6)
-BUSY_SHARE = 0.1  # of a card's memory that others may hold before it is told
+BUSY_SHARE = 0.1  # of a card's memory; more in use by others is reported
 INSTALL = "bash scripts/setup.sh --gpu, which installs CUDA 11.8 and cuDNN 8.9 from pip"
 
 
 def ask_smi(environ: Mapping[str, str]) -> Answer:
-    """What nvidia-smi says of its cards, a line each."""
+    """nvidia-smi's output, one line per card."""
     query = ["nvidia-smi", f"--query-gpu={SMI_QUERY}", "--format=csv,noheader,nounits"]
     return ask(query, seconds=SMI_SECONDS, environ=environ)
 
@@ -41,7 +41,7 @@ def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
             name,
             f"{reason}: {answer.last_line}",
             "restart the machine, which loads the driver's module again; if that does not help, "
-            "install the driver anew; start a container with --gpus all",
+            "reinstall the driver; start a container with --gpus all",
         )
     kinds = sorted({card.kind for card in cards})
     found = ", ".join(f"{sum(card.kind == kind for card in cards)} x {kind}" for kind in kinds)
@@ -60,44 +60,44 @@ def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
     """
     if not cards:
         return skipped("driver", "nvidia-smi shows no card")
-    wishes = [oldest_driver(card.name, plugin=plugin, ranks=ranks) for card in cards]
-    oldest, purpose = max(wishes, key=lambda wish: numbers(wish[0]))
-    told = f"{cards[0].driver}; {oldest} or newer is wanted {purpose}"
+    needed = [oldest_driver(card.name, plugin=plugin, ranks=ranks) for card in cards]
+    oldest, purpose = max(needed, key=lambda pair: numbers(pair[0]))
+    found = f"{cards[0].driver}; {oldest} or newer is needed {purpose}"
     if numbers(cards[0].driver) >= numbers(oldest):
-        return ok("driver", told)
-    return failed("driver", told, f"install a driver of {oldest} or newer")
+        return ok("driver", found)
+    return failed("driver", found, f"install a driver of {oldest} or newer")
 
 
 def check_visible(cards: int, local_ranks: int, environ: Mapping[str, str]) -> Finding:
     """Whether CUDA_VISIBLE_DEVICES leaves a card for each rank of this machine.
 
     Args:
-        cards: that nvidia-smi shows; 0 where it shows none.
+        cards: number that nvidia-smi shows.
     """
     name, value = "cards and ranks", environ.get("CUDA_VISIBLE_DEVICES")
     if value is None:
-        visible, told = cards, "CUDA_VISIBLE_DEVICES is not set"
+        visible, setting = cards, "CUDA_VISIBLE_DEVICES is not set"
         if not cards:
             return skipped(name, "nvidia-smi shows no card")
     else:
         entries = entries_of(environ) or []
-        told = f"CUDA_VISIBLE_DEVICES is {value!r}"
+        setting = f"CUDA_VISIBLE_DEVICES is {value!r}"
         wrong = [e for e in entries if e.lstrip("-").isdigit() and not 0 <= int(e) < max(cards, 1)]
         if not entries or (wrong and cards):
             there = f"the machine has {cards}, from 0" if cards else "no card is named"
-            return failed(name, f"{told}, but {there}", "unset it, or name cards that are there")
+            return failed(name, f"{setting}, but {there}", "unset it, or name existing cards")
         visible = len(entries)
-    if visible >= local_ranks or (visible == 1 and value is not None):  # each rank shown its own
-        return ok(name, f"{told}; {visible} for {count(local_ranks, 'rank')}")
+    if visible >= local_ranks or (visible == 1 and value is not None):  # each rank sees its own
+        return ok(name, f"{setting}; {visible} for {count(local_ranks, 'rank')}")
     return failed(
         name,
-        f"{told}; {visible} for {local_ranks} ranks on this machine",
+        f"{setting}; {visible} for {local_ranks} ranks on this machine",
         f"start {visible} ranks here (mpirun -n {visible}), or let them see more cards",
     )
 
 
 def release_of(environ: Mapping[str, str]) -> tuple[tuple[int, int] | None, str]:
-    """The release that nvcc in CUDA_HOME answers, which is what MindSpore asks, or why none."""
+    """The release of nvcc in CUDA_HOME, which MindSpore asks for; or None and the reason."""
     home = environ.get("CUDA_HOME")
     if not home:
         return None, "CUDA_HOME is not set"
@@ -107,12 +107,12 @@ def release_of(environ: Mapping[str, str]) -> tuple[tuple[int, int] | None, str]
         return None, f"CUDA_HOME is {home}, and bin/nvcc in it: {answer.problem}"
     match = re.search(r"release (\d+)\.(\d+)", answer.text)
     if not match:
-        return None, f"{nvcc} tells no release: {answer.last_line}"
+        return None, f"{nvcc} prints no release: {answer.last_line}"
     return (int(match.group(1)), int(match.group(2))), ""
 
 
 def check_nvcc(release: tuple[int, int] | None, reason: str, home: str) -> Finding:
-    """Whether nvcc's release lets MindSpore try its plugin at all."""
+    """Whether MindSpore loads its plugin with nvcc's release."""
     name = "CUDA_HOME, nvcc"
     if release is None:
         return failed(name, reason, f"set CUDA_HOME to the folder of CUDA 11.6, or: {INSTALL}")
@@ -121,26 +121,26 @@ def check_nvcc(release: tuple[int, int] | None, reason: str, home: str) -> Findi
         return ok(name, f"{found}: the plugin for {plugin_for(release)}")
     return failed(
         name,
-        f"{found}; MindSpore 2.10 wants 11.1 to 11.8",
-        f"set CUDA_HOME to a CUDA 11.6 beside it, which a newer driver runs; or: {INSTALL}",
+        f"{found}; MindSpore 2.10 needs 11.1 to 11.8",
+        f"install CUDA 11.6 beside it, which newer drivers run, and set CUDA_HOME; or: {INSTALL}",
     )
 
 
 def plugin_for(release: tuple[int, int] | None) -> str:
-    """Which plugin MindSpore takes for a release of nvcc."""
+    """The plugin that MindSpore loads for a release of nvcc."""
     return "11.6" if release is None or release >= PLUGIN_11_6 else "11.1"
 
 
 def plugin_file(plugin: str) -> Path | None:
-    """The plugin's library; None where MindSpore is not installed."""
+    """The plugin's library; None if MindSpore is not installed."""
     folder = mindspore_folder()
     return folder and folder / "lib" / "plugin" / f"libmindspore_gpu.so.{plugin}"
 
 
 def linked(library: Path, environ: Mapping[str, str]) -> tuple[dict[str, str | None], str]:
-    """The libraries that one is linked to, with where the linker finds each, None for nowhere.
+    """The libraries that `library` is linked to, and their paths; None for those not found.
 
-    The second value says why nothing could be found out.
+    The second value is an error message, or "".
     """
     answer = ask(["ldd", str(library)], seconds=LDD_SECONDS, environ=environ)
     if answer.problem:
@@ -155,7 +155,7 @@ def linked(library: Path, environ: Mapping[str, str]) -> tuple[dict[str, str | N
 def check_libraries(
     libraries: Mapping[str, str | None], problem: str, plugin: str, remedy: str = ""
 ) -> Finding:
-    """Whether the linker finds all that the plugin is linked to."""
+    """Whether the linker finds the libraries of the plugin."""
     name = "its libraries"
     if problem:
         return skipped(name, problem)
@@ -172,40 +172,40 @@ def check_libraries(
 
 
 def ask_cudnn(path: str, environ: Mapping[str, str]) -> Answer:
-    """The number that a cuDNN library gives itself, 8906 for 8.9.6."""
+    """The version number that a cuDNN library returns, 8906 for 8.9.6."""
     code = f"import ctypes; print(ctypes.CDLL({path!r}).cudnnGetVersion())"
     return ask([sys.executable, "-c", code], seconds=CUDNN_SECONDS, environ=environ)
 
 
 def check_cudnn(path: str | None, answer: Answer | None, cards: Sequence[Card]) -> Finding:
-    """Whether cuDNN is of the release that the plugin and the card want.
+    """Whether cuDNN has the version that the plugin and the card need.
 
     Args:
-        path: where the linker finds libcudnn.so.8; None for nowhere.
+        path: of libcudnn.so.8; None if the linker does not find it.
         answer: of `ask_cudnn`.
     """
     if path is None or answer is None:
         return skipped("cuDNN", f"no libcudnn.so.{CUDNN_MAJOR} is found")
     number = answer.last_line
     if answer.problem or not number.isdigit() or int(number) < 1000:
-        told = number if answer.problem else f"version {number}"
-        return failed("cuDNN", f"{path} is none that answers: {told}", INSTALL)
+        reason = number if answer.problem else f"version {number}"
+        return failed("cuDNN", f"{path} gives no version: {reason}", INSTALL)
     version = (int(number) // 1000, int(number) % 1000 // 100)
     found = f"{version[0]}.{version[1]}"
     if version[0] != CUDNN_MAJOR:
         return failed("cuDNN", f"{found}; expected {CUDNN_MAJOR}", INSTALL)
     hopper = [card.name for card in cards if HOPPER.search(card.name)]
     if hopper and version < CUDNN_OF_HOPPER:
-        return failed("cuDNN", f"{found}; {hopper[0]} wants 8.6 or newer", INSTALL)
+        return failed("cuDNN", f"{found}; {hopper[0]} needs 8.6 or newer", INSTALL)
     return ok("cuDNN", found)
 
 
 def why_no_plugin(plugin_error: str, environ: Mapping[str, str] | None = None) -> str:
-    """In a line, why MindSpore finds no card: what it says itself, or what it wants and lacks.
+    """Why MindSpore finds no card, on one line: its own error, or what is missing.
 
     Args:
-        plugin_error: of MindSpore's `load_plugin_error`, of all its plugins.
-        environ: of the process; its own by default.
+        plugin_error: MindSpore's `load_plugin_error`, of all its plugins.
+        environ: os.environ by default.
     """
     environ = os.environ if environ is None else environ
     own = re.findall(r"libmindspore_gpu\S* failed\.\s*(.+)", plugin_error)
@@ -217,5 +217,5 @@ def why_no_plugin(plugin_error: str, environ: Mapping[str, str] | None = None) -
         return finding.found
     file = plugin_file(plugin_for(release))
     if file is None or not file.is_file():
-        return "this MindSpore has no plugin for GPUs, as its wheel for Linux on x86-64 has"
+        return "this MindSpore has no plugin for GPUs; its wheel for Linux on x86-64 has one"
     return "it gives no reason"

@@ -1,4 +1,4 @@
-"""Which CUDA MindSpore is told of; it imports nothing slow, as every program starts with it."""
+"""Sets the CUDA that MindSpore uses. Every program imports this, so it imports nothing slow."""
 
 import os
 import sys
@@ -7,21 +7,17 @@ from pathlib import Path
 
 
 def own_cuda(prefix: str | None = None) -> Path:
-    """Where a Python environment has its CUDA, if it has one; sys.prefix by default."""
+    """The CUDA folder of a Python environment (sys.prefix by default), which may not exist."""
     return Path(prefix or sys.prefix) / "cuda"
 
 
 def use_own_cuda(
     environ: MutableMapping[str, str] | None = None, prefix: str | None = None
 ) -> None:
-    """Sets CUDA_HOME to the environment's own CUDA, if it has one and nothing is set.
+    """Sets CUDA_HOME to `own_cuda` if that exists and CUDA_HOME is not set.
 
     MindSpore reads it when it is imported, and loads its GPU plugin only if `$CUDA_HOME/bin/nvcc`
-    tells a release it knows. `src.runtime.plugins.cuda_libraries` puts that file there.
-
-    Args:
-        environ: os.environ by default.
-        prefix: the environment's folder; sys.prefix by default.
+    prints a release it supports. `src.runtime.plugins.cuda_libraries` writes that file.
     """
     environ = os.environ if environ is None else environ
     home = own_cuda(prefix)

@@ -1,8 +1,8 @@
 """Lets MindSpore find NVIDIA's CUDA 11 wheels; `bash scripts/setup.sh --gpu` runs this module once.
 
-MindSpore's GPU plugin has the folder gpu11.6 beside it in its search path (DT_RPATH), before
-LD_LIBRARY_PATH, so links in there need no variable and work under each launcher. Which plugin is
-loaded MindSpore decides by what `$CUDA_HOME/bin/nvcc --version` prints; the wheels have no nvcc.
+MindSpore's GPU plugin searches the folder gpu11.6 beside it (DT_RPATH) before LD_LIBRARY_PATH, so
+links there need no variable and work under all launchers. MindSpore selects the plugin by what
+`$CUDA_HOME/bin/nvcc --version` prints; the wheels have no nvcc, so this module writes one.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from src.runtime.errors import InputError
 from src.runtime.plugins.cuda_driver import RULE
 from src.runtime.plugins.cuda_home import own_cuda
 
-# what libmindspore_gpu.so.11.6 is linked to, and what these load in turn
+# what libmindspore_gpu.so.11.6 is linked to, and what those libraries load
 LIBRARIES = (
     "libcublas.so.11", "libcublasLt.so.11", "libcudart.so.11.0", "libcudnn.so.8",
     "libcudnn_adv_infer.so.8", "libcudnn_adv_train.so.8", "libcudnn_cnn_infer.so.8",
@@ -25,15 +25,15 @@ LIBRARIES = (
     "libnvrtc-builtins.so.11.8", "libnvrtc.so.11.2",
 )  # fmt: skip
 PLUGIN_FOLDER = Path("mindspore", "lib", "plugin", "gpu11.6")  # below site-packages
-RUNTIME = "nvidia_cuda_runtime_cu11"  # the wheel that tells CUDA's release
+RUNTIME = "nvidia_cuda_runtime_cu11"  # the wheel whose version is CUDA's
 INSTALL = "install what requirements-gpu.txt lists: bash scripts/setup.sh --gpu"
 NVCC = """\
 #!/bin/sh
-# Answers MindSpore, which asks for the release of CUDA; NVIDIA's wheels have no nvcc.
+# Prints the release of CUDA for MindSpore; NVIDIA's wheels have no nvcc.
 case "$*" in
   --version | -V) echo "Cuda compilation tools, release {release}, V{version}" ;;
   *)
-    echo "error: $0 tells the release of CUDA and compiles nothing; found the arguments '$*'," \\
+    echo "error: $0 prints the release of CUDA and compiles nothing; found the arguments '$*'," \\
       "expected --version; to compile, install NVIDIA's CUDA toolkit {release}" >&2
     exit 2 ;;
 esac
@@ -41,9 +41,7 @@ esac
 
 
 def link_libraries(site: Path) -> list[Path]:
-    """Links NVIDIA's libraries into the folder that MindSpore's plugin searches; gives the links.
-
-    The links are relative: the environment may be moved.
+    """Links NVIDIA's libraries into the folder that MindSpore's plugin searches; returns the links.
 
     Args:
         site: site-packages of the environment.
@@ -64,14 +62,14 @@ def link_libraries(site: Path) -> list[Path]:
 
 
 def link(place: Path, target: Path) -> Path:
-    """Makes `place` a relative link to `target`, whatever it was before."""
+    """Makes `place` a link to `target`, relative so that the environment can be moved."""
     place.unlink(missing_ok=True)
     place.symlink_to(os.path.relpath(target, place.parent))
     return place
 
 
 def runtime_version(site: Path) -> str:
-    """Version of the CUDA runtime's wheel, such as 11.8.89. InputError if there is none."""
+    """Version of the CUDA runtime's wheel, such as 11.8.89; InputError if there is none."""
     names = [path.stem for path in site.glob(f"{RUNTIME}-*.dist-info")]
     if len(names) != 1:
         raise InputError(f"{site} has {len(names)} wheels {RUNTIME}, expected one; {INSTALL}")
@@ -79,7 +77,7 @@ def runtime_version(site: Path) -> str:
 
 
 def write_nvcc(home: Path, version: str) -> Path:
-    """Writes home/bin/nvcc, which tells the release of `version`, 11.8 of 11.8.89, and no more."""
+    """Writes home/bin/nvcc, a script that prints `version` and its release, 11.8 of 11.8.89."""
     nvcc = home / "bin" / "nvcc"
     nvcc.parent.mkdir(parents=True, exist_ok=True)
     nvcc.write_text(NVCC.format(release=".".join(version.split(".")[:2]), version=version))
@@ -88,20 +86,19 @@ def write_nvcc(home: Path, version: str) -> Path:
 
 
 def advice(environ: Mapping[str, str], prefix: str) -> list[str]:
-    """What this machine still lacks, or has too much of, a line each."""
+    """What is missing or in the way on this machine, one line each."""
     lines = []
-    # it comes before $ORIGIN, by which a library finds what it loads in turn
+    # searched before $ORIGIN, where a library finds those it loads itself
     for folder in filter(None, environ.get("LD_LIBRARY_PATH", "").split(":")):
         if others := [name for name in LIBRARIES if (Path(folder) / name).exists()]:
             lines.append(
                 f"LD_LIBRARY_PATH has {folder}, whose {', '.join(others)} would be mixed with "
-                "those of pip; take it out"
+                "those of pip; remove it"
             )
     home = environ.get("CUDA_HOME")
     if home and Path(home) != own_cuda(prefix):
         lines.append(
-            f"CUDA_HOME is {home}, and MindSpore goes by it; unset it unless that is a CUDA 11.1 "
-            "to 11.8"
+            f"CUDA_HOME is {home}, and MindSpore uses it; unset it unless that is CUDA 11.1 to 11.8"
         )
     try:
         ctypes.CDLL("libcuda.so.1")
@@ -118,7 +115,7 @@ def main() -> None:
         nvcc = write_nvcc(own_cuda(), version)
     except InputError as error:
         sys.exit(f"error: {error}")
-    print(f"CUDA {version}: {len(links)} libraries linked in {links[0].parent}; {nvcc} tells so")
+    print(f"CUDA {version}: {len(links)} libraries linked in {links[0].parent}; wrote {nvcc}")
     for line in advice(os.environ, sys.prefix):
         print(f"note: {line}")
 

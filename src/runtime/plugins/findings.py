@@ -1,4 +1,4 @@
-"""What a check found, and how it is told."""
+"""The results of checks, and their text."""
 
 import textwrap
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ class Finding:
 
     Attributes:
         name: of the check.
-        status: OK, FAILED, or SKIPPED where something before makes it meaningless.
-        found: what was found, or why it was skipped.
-        remedy: of a failure, what to do.
+        status: OK, FAILED, or SKIPPED if an earlier failure makes it meaningless.
+        found: what was found, or why the check was skipped.
+        remedy: what to do about a failure.
     """
 
     name: str
@@ -26,11 +26,10 @@ class Finding:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it is a failure."""
         return self.status == FAILED
 
     def lines(self) -> list[str]:
-        """It as text: a line, and for a failure what to do beneath it."""
+        """Status, name and result, then the remedy."""
         head = f"{self.status:<8}{self.name:<{NAME_WIDTH}}"
         text = wrapped(self.found, head, " " * (8 + NAME_WIDTH))
         if self.remedy:
@@ -40,7 +39,7 @@ class Finding:
 
 
 def wrapped(text: str, first: str, rest: str) -> list[str]:
-    """Lines of the text, each of its own lines broken at LINE_WIDTH."""
+    """The text's lines, wrapped at LINE_WIDTH."""
     lines: list[str] = []
     for line in text.splitlines() or [""]:
         start = rest if lines else first
@@ -57,22 +56,22 @@ def ok(name: str, found: str) -> Finding:
 
 
 def failed(name: str, found: str, remedy: str) -> Finding:
-    """A check that did not, and what to do."""
+    """A check that failed, and what to do."""
     return Finding(name, FAILED, found, remedy)
 
 
 def skipped(name: str, reason: str) -> Finding:
-    """A check that would mean nothing."""
+    """A check that was not made, and why."""
     return Finding(name, SKIPPED, reason)
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """The last line: whether all is well, and what is not."""
+    """The last line: how many checks passed or failed."""
     findings = list(findings)
     bad = [finding.name for finding in findings if finding.has_failed]
-    left_out = sum(finding.status == SKIPPED for finding in findings)
-    rest = f"; {left_out} skipped" if left_out else ""
-    done = len(findings) - left_out
+    not_made = sum(finding.status == SKIPPED for finding in findings)
+    rest = f"; {not_made} skipped" if not_made else ""
+    done = len(findings) - not_made
     if not bad:
         return f"all {done} checks passed{rest}"
     return f"{len(bad)} of {done} checks failed: {', '.join(bad)}{rest}"

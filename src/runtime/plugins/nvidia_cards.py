@@ -1,4 +1,4 @@
-"""NVIDIA's cards as nvidia-smi lists them, and which of them a process takes."""
+"""NVIDIA's cards as nvidia-smi lists them, and which of them a process uses."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ SMI_QUERY = "name,memory.total,memory.used,driver_version,uuid"
 
 @dataclass(frozen=True)
 class Card:
-    """A card as nvidia-smi tells of it.
+    """A card as nvidia-smi lists it.
 
     Attributes:
-        memory: in MiB, used: of it; 0 where the driver does not say.
-        uuid: names this card among all there are.
+        memory, used: in MiB; 0 if unknown.
+        uuid: unique among all cards.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Card:
 
 
 def read_cards(text: str) -> list[Card]:
-    """The cards in nvidia-smi's output; lines that are none are left out."""
+    """The cards in nvidia-smi's output; other lines are ignored."""
     cards = []
     for line in text.splitlines():
         fields = [field.strip() for field in line.split(",")]
@@ -40,15 +40,15 @@ def read_cards(text: str) -> list[Card]:
 
 
 def entries_of(environ: Mapping[str, str]) -> list[str] | None:
-    """The cards that CUDA_VISIBLE_DEVICES names; None where it is not set."""
+    """The cards that CUDA_VISIBLE_DEVICES names; None if it is not set."""
     value = environ.get("CUDA_VISIBLE_DEVICES")
     return None if value is None else [e.strip() for e in value.split(",") if e.strip()]
 
 
 def visible_cards(cards: Sequence[Card], environ: Mapping[str, str]) -> list[Card]:
-    """Those that this process sees, in the order of its device_id.
+    """The cards that this process sees, in the order of device_id.
 
-    A part of a card (MIG) is left out: nvidia-smi's memory is not its.
+    A part of a card (MIG) is omitted: nvidia-smi shows the memory of the whole card.
     """
     entries = entries_of(environ)
     if entries is None:
@@ -65,13 +65,13 @@ def visible_cards(cards: Sequence[Card], environ: Mapping[str, str]) -> list[Car
 def taken_cards(
     cards: Sequence[Card], environ: Mapping[str, str], *, device_id: int, ranks: int
 ) -> list[Card]:
-    """The visible cards that a training takes: that of device_id, or with several ranks all."""
+    """The visible cards that a training uses: that of device_id, or all with several ranks."""
     seen = visible_cards(cards, environ)
     return seen if ranks > 1 else seen[device_id : device_id + 1]
 
 
 def card_of(cards: Sequence[Card], environ: Mapping[str, str], local_rank: int) -> str:
-    """What tells a rank's card from those of other ranks on its machine; "" where it is unknown."""
+    """An identifier of a rank's card, unique on its machine; "" if unknown."""
     entries = entries_of(environ)
     if entries is None:
         return cards[local_rank].uuid if local_rank < len(cards) else ""

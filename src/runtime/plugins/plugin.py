@@ -1,8 +1,8 @@
-"""What MindSpore itself says of a kind of card.
+"""Whether MindSpore finds cards of a kind.
 
     python3 -m src.runtime.plugins.plugin GPU
 
-prints it as JSON, in a process of its own: a plugin may crash or hang when it is loaded.
+prints it as JSON. It runs in a separate process, since loading a plugin may crash or hang.
 """
 
 import json
@@ -15,21 +15,21 @@ from src.runtime.plugins import cann, cuda
 from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL, Answer, ask_python, without_launcher
 from src.runtime.plugins.findings import Finding, failed, ok, skipped
 
-PROBE_SECONDS = 180  # MindSpore's import, from a disk that has not read it yet
+PROBE_SECONDS = 180  # for MindSpore's import from a cold disk
 ERROR_LINES = 4  # of MindSpore's own error
-# where it is not loaded and the lines before do not say why
+# if the plugin is not loaded and the earlier checks do not say why
 REMEDIES = {"GPU": cuda.INSTALL, "Ascend": cann.SOURCE}
-LOADING = "Load dynamic library"  # begins each line of the errors of loading
+LOADING = "Load dynamic library"  # starts each line of a loading error
 
 
 @dataclass(frozen=True)
 class Probe:
-    """MindSpore's answers.
+    """What MindSpore finds.
 
     Attributes:
         is_available: whether the plugin is loaded.
-        count: cards that it sees.
-        error: why it is not, or why it counts none; a plugin's own text.
+        count: number of cards.
+        error: why the plugin is not loaded, or why it finds no card; its own text.
     """
 
     is_available: bool
@@ -43,7 +43,7 @@ class Probe:
 
 
 def probe(target: str) -> Probe:
-    """Asks MindSpore, which is imported, for GPU or Ascend."""
+    """Imports MindSpore and looks for GPU or Ascend cards."""
     import mindspore as ms
     from mindspore._c_expression import MSContext
 
@@ -57,20 +57,20 @@ def probe(target: str) -> Probe:
 
 
 def without_trace(error: str) -> str:
-    """The lines of MindSpore's error that say something, without its frames and call stack."""
+    """MindSpore's error without frames and call stack."""
     text = error.partition("C++ Call Stack")[0]
     lines = [line.strip() for line in text.splitlines()]
     return "\n".join(line for line in lines if line.strip("- ") and not line.startswith("- "))
 
 
 def why_none(target: str, error: str, environ: Mapping[str, str] | None = None) -> str:
-    """In a line, why MindSpore has no card of a kind.
+    """Why MindSpore has no card of a kind, on one line.
 
     Args:
-        error: MindSpore's `load_plugin_error`, or that of counting cards.
+        error: MindSpore's `load_plugin_error`, or the error of counting cards.
     """
     environ = os.environ if environ is None else environ
-    if error and LOADING not in error:  # of counting
+    if error and LOADING not in error:  # from counting
         return error.splitlines()[0]
     kind = cuda if target == "GPU" else cann
     return kind.why_no_plugin(error, environ)
@@ -81,7 +81,7 @@ def check_available(target: str, answer: Answer, found: Probe | None) -> Finding
     name = "MindSpore's plugin"
     if found is None:
         return failed(
-            name, f"the process that asks MindSpore: {answer.problem}\n{answer.reason}",
+            name, f"the process that loads MindSpore: {answer.problem}\n{answer.reason}",
             "run python3 -c 'import mindspore'; if that fails too, "
             "pip install --force-reinstall -r requirements.txt",
         )  # fmt: skip
@@ -89,28 +89,28 @@ def check_available(target: str, answer: Answer, found: Probe | None) -> Finding
         return ok(name, f"loaded for {target}")
     of_target = f"mindspore_{target.lower()}"
     own = [line for line in found.error.splitlines() if of_target in line]
-    told = "\n".join(own[:ERROR_LINES]) or f"not tried: {why_none(target, '')}"
-    return failed(name, f"not loaded for {target}\n{told}", REMEDIES[target])
+    reason = "\n".join(own[:ERROR_LINES]) or f"not tried: {why_none(target, '')}"
+    return failed(name, f"not loaded for {target}\n{reason}", REMEDIES[target])
 
 
 def check_count(found: Probe | None) -> Finding:
-    """Whether it sees cards."""
+    """Whether the plugin sees cards."""
     name = "cards it sees"
     if found is None or not found.is_available:
         return skipped(name, "its plugin is not loaded")
     if found.count:
         return ok(name, str(found.count))
-    told = "\n".join(found.error.splitlines()[:ERROR_LINES])
+    reason = "\n".join(found.error.splitlines()[:ERROR_LINES])
     return failed(
         name,
-        f"none\n{told}".rstrip(),
-        "unset CUDA_VISIBLE_DEVICES or ASCEND_RT_VISIBLE_DEVICES, or name a card that is there; "
+        f"none\n{reason}".rstrip(),
+        "unset CUDA_VISIBLE_DEVICES or ASCEND_RT_VISIBLE_DEVICES, or name an existing card; "
         "start a container with its cards (--gpus all)",
     )
 
 
 def ask_mindspore(target: str, environ: Mapping[str, str]) -> tuple[Answer, Probe | None]:
-    """`probe` in a process of its own; None where it gives no answer."""
+    """`probe` in a separate process; None if it fails."""
     answer, found = ask_json("src.runtime.plugins.plugin", target, environ=environ)
     try:
         return answer, Probe(**found)
@@ -121,7 +121,7 @@ def ask_mindspore(target: str, environ: Mapping[str, str]) -> tuple[Answer, Prob
 def ask_json(
     module: str, *arguments: str, environ: Mapping[str, str]
 ) -> tuple[Answer, dict | None]:
-    """The json in the last line that a module prints, which imports MindSpore; None for none."""
+    """Runs a module that imports MindSpore; returns the JSON in its last line, or None."""
     environ = {"GLOG_v": MINDSPORE_LOG_LEVEL, **without_launcher(environ)}
     answer = ask_python(module, *arguments, seconds=PROBE_SECONDS, environ=environ)
     try:

@@ -9,12 +9,12 @@ from pathlib import Path
 from src.runtime.plugins.findings import Finding, failed, ok
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)  # that MindSpore has wheels for
-MINDSPORE = "2.10"  # series that requirements.txt installs
-INSTALL = "pip install -r requirements.txt, in an environment of its own"
+MINDSPORE = "2.10"  # the series in requirements.txt
+INSTALL = "pip install -r requirements.txt, in a separate environment"
 
 
 def installed(package: str) -> str | None:
-    """The version of a package; None where it is not installed."""
+    """The version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -22,7 +22,7 @@ def installed(package: str) -> str | None:
 
 
 def mindspore_folder() -> Path | None:
-    """Where MindSpore is, which is not imported; None where it is not installed."""
+    """MindSpore's folder, without importing it; None if it is not installed."""
     spec = find_spec("mindspore")
     return Path(spec.origin).parent if spec and spec.origin else None
 
@@ -36,7 +36,7 @@ def check_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Findin
 
 
 def check_mindspore(found: str | None) -> Finding:
-    """Whether the installed MindSpore is the one that this project was tried with."""
+    """Whether the installed MindSpore is of the series that this project is tested with."""
     if found is None:
         return failed("MindSpore", "not installed", INSTALL)
     if found.startswith(f"{MINDSPORE}."):
