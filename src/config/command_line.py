@@ -22,6 +22,7 @@ def parse_args(
     argv: Sequence[str] | None = None,
     *,
     beneath: Callable[[Mapping[str, Any]], Layer] | None = None,
+    prog: str | None = None,
 ) -> Config:
     """The configuration from the command line (sys.argv where none is given).
 
@@ -29,9 +30,10 @@ def parse_args(
 
     Args:
         beneath: given what recipe and flags set, returns a layer that overrides only the defaults.
+        prog: the command in the usage; by default the name of the script.
     """
     argv = sys.argv[1:] if argv is None else argv
-    arguments, rest = flag_parser(description).parse_known_args(argv)
+    arguments, rest = flag_parser(description, prog).parse_known_args(argv)
     if rest:
         name = rest[0].lstrip("-").partition("=")[0]
         raise InputError(f"{WHERE}: unknown argument {rest[0]!r}{unknown_hint(name)}")
@@ -47,9 +49,10 @@ def parse_args(
     return make_config(layers)
 
 
-def flag_parser(description: str) -> argparse.ArgumentParser:
+def flag_parser(description: str, prog: str | None = None) -> argparse.ArgumentParser:
     """A parser of --config_path and of all keys; old names of keys work, but are hidden."""
     parser = argparse.ArgumentParser(
+        prog=prog,
         usage="%(prog)s [--config_path=FILE] [--KEY=VALUE ...]",
         description=description,
         allow_abbrev=False,
@@ -84,14 +87,14 @@ def parse_flag(key: Key, text: str) -> Any:
 
 
 def parse_with_report(
-    description: str, argv: Sequence[str] | None = None
+    description: str, argv: Sequence[str] | None = None, *, prog: str
 ) -> tuple[Config, Path | None]:
     """`parse_args` for a command with a file of its own to write, `--report FILE`; None without."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = raise_input_error
     parser.add_argument("--report", type=Path)
     own, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    return parse_args(description, rest), own.report
+    return parse_args(description, rest, prog=prog), own.report
 
 
 def raise_input_error(message: str) -> None:

@@ -100,7 +100,7 @@ def show_summary(cfg: Config, annotations: Annotations, role: str) -> None:
 
 
 def main(argv=None) -> None:
-    cfg, report = parse_with_report(__doc__, argv)
+    cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.data.validate")
     if report:
         make_output_folder(str(report.parent), "report")
     make_output_folder(cfg.output_path)

@@ -33,7 +33,7 @@ def headline(cfg: Config, launch: Launch) -> str:
 
 def parse(argv=None) -> tuple[Config, Path | None]:
     """The configuration and the report's path; InputError where that cannot be written."""
-    cfg, report = parse_with_report(__doc__, argv)
+    cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.doctor")
     if report:
         make_output_folder(str(report.parent), "report")
         if report.is_dir():

@@ -64,6 +64,10 @@ def test_cuda_12(gpu_stub, tmp_path):
     assert str(REPOSITORY) not in text and not names_this_machine(text)
 
 
+def test_usage_names_the_command():
+    assert doctor("--help").stdout.startswith("usage: python3 -m src.doctor [--config_path")
+
+
 def test_bad_flags_give_one_line(tmp_path):
     done = doctor("--batch_sise=4")
     assert done.returncode == 2
