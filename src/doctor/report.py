@@ -1,4 +1,4 @@
-"""A text file for a bug report, without names of people, machines and folders of theirs."""
+"""A text file for a bug report, without names of people and machines and their folders."""
 
 import getpass
 import os
@@ -29,27 +29,27 @@ VARIABLES = (
     "CUDA_", "LD_LIBRARY_PATH", "OMPI_", "OMP_", "NCCL_", "HCCL_", "ASCEND_", "MS_", "GLOG_",
     "NVIDIA_", "ONEDNN_", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS",
 )  # fmt: skip
-# launchers keep machines' names in these, in spellings of their own
+# launchers keep machine names in these, in their own notations
 WITH_HOSTS = re.compile(r"(?i)(regex|_uri|_hosts?|hostname|hostfile|_hnp|daemon)$")
 SMI_SECONDS = 30
-PROCESSES = "Processes:"  # where nvidia-smi's table begins to name other people's programs
-FIRST_ACCOUNT, NOBODY = 1000, 65534  # numbers of accounts of people
+PROCESSES = "Processes:"  # begins the part of nvidia-smi's table that lists other people's programs
+FIRST_ACCOUNT, NOBODY = 1000, 65534  # the account numbers of people lie between them
 SYSTEM_ROOTS = {
     "bin", "boot", "dev", "etc", "lib", "lib64", "opt", "proc", "run", "sbin", "sys", "tmp", "usr",
     "var",
 }  # fmt: skip
-SYSTEM_NAMES = {"root", "localhost"}  # which name nobody
+SYSTEM_NAMES = {"root", "localhost"}  # identify nobody
 PATH = re.compile(r"(?<![\w.~>/:-])/(?!/)[^\s:;,'\"()\[\]|=]+")
 ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\[[0-9A-Fa-f]*:[0-9A-Fa-f:]+\]")
 
 
 @dataclass(frozen=True)
 class Names:
-    """What a report must not tell.
+    """What a report must not contain.
 
     Attributes:
-        home: folder of this user; project: of this repository.
-        users: names of accounts; hosts: of this machine and of others in the job.
+        home, project: folders of this user and of this repository.
+        users, hosts: names of accounts, and of the machines in the job.
     """
 
     home: str
@@ -59,7 +59,7 @@ class Names:
 
     @classmethod
     def of_this_machine(cls, hosts: Iterable[str] = ()) -> "Names":
-        """Those of this process; `hosts` are the other machines of its job."""
+        """The names of this process; `hosts` are the machines of its job."""
         people = {
             entry.pw_name for entry in pwd.getpwall() if FIRST_ACCOUNT <= entry.pw_uid != NOBODY
         }
@@ -76,7 +76,7 @@ class Names:
         )
 
     def hide(self, text: str) -> str:
-        """The text with folders, names and addresses replaced; versions look like addresses."""
+        """The text with folders, names and addresses replaced; also versions of four numbers."""
         return ADDRESS.sub("ADDRESS", self.hide_names(text))
 
     def hide_names(self, text: str) -> str:
@@ -99,7 +99,7 @@ def replace_folder(text: str, folder: str, instead: str) -> str:
 
 
 def hide_folder(path: str) -> str:
-    """A path of the system as it is; of any other its last part, if that can be no person's."""
+    """A system path as it is; of others the last part, unless it may be a person's name."""
     parts = path.strip("/").split("/")
     if parts[0] in SYSTEM_ROOTS:
         return path
@@ -126,7 +126,7 @@ def system() -> dict[str, str]:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those that decide what MindSpore, CUDA, CANN and the launchers do, and name no machine."""
+    """The variables of MindSpore, CUDA, CANN and the launchers that contain no machine name."""
     return {
         name: environ[name]
         for name in sorted(environ)
@@ -135,7 +135,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def cards(target: str, environ: Mapping[str, str]) -> str:
-    """What the driver's own program prints, other people's processes left out."""
+    """The output of nvidia-smi or npu-smi, without the list of processes."""
     command = ["npu-smi", "info"] if target == "Ascend" else ["nvidia-smi"]
     answer = ask(command, seconds=SMI_SECONDS, environ=environ)
     lines = [f"{command[0]}: {answer.problem}"] if answer.problem else []
@@ -161,7 +161,7 @@ def compose(
 
     Args:
         environ: of the command.
-        raw: output of other programs by a title.
+        raw: output of other programs by title.
     """
     findings = list(findings)
     sections = {
@@ -179,12 +179,12 @@ def compose(
 
 
 def changed(cfg: Config) -> dict[str, str]:
-    """The keys that are not as in default.yaml."""
+    """Keys that differ from default.yaml, with their values as text."""
     named = named_keys(cfg)
     return {name: str(as_lists(cfg[name])) for name in cfg if name in named}
 
 
 def aligned(values: Mapping[str, str]) -> str:
-    """A line each."""
+    """One line for each value, in a column."""
     width = max(map(len, values), default=0) + 2
     return "\n".join(f"{name:<{width}}{value}" for name, value in values.items())
