@@ -67,7 +67,7 @@ def postprocess_batch(
 
 
 class Recorder:
-    """Draws, writes and counts what was detected in frames.
+    """Draws, writes and counts detections in frames.
 
     Args:
         results: list to which an entry per frame is added.

@@ -88,7 +88,7 @@ def _load_detector(network: nn.Cell, path: str, *, new_classes: bool) -> Match:
     wrong = [name for name in found.misshaped if name.split(" ")[0] not in allowed]
     if found.missing or found.unexpected or wrong:
         backbone_alone = not any(name.startswith("backbone.") for name in arrays)
-        hint = "; a backbone alone goes to --pretrained" * backbone_alone
+        hint = "; load a backbone with --pretrained" * backbone_alone
         raise InputError(
             f"{path}: is the checkpoint of another network than the config describes{hint}\n  "
             + found.report()

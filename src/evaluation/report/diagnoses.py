@@ -18,7 +18,7 @@ from src.evaluation.report.charts import (
     short,
 )
 
-CELLS_WITH_NUMBERS = 12  # up to so many classes numbers fit into the confusion matrix
+CELLS_WITH_NUMBERS = 12  # most classes with numbers in the confusion matrix
 NAME_HEIGHT = 0.16  # inches per name beside it
 SHOWN_CONFUSIONS = 5
 
@@ -74,10 +74,9 @@ def confusion_chart(matrix: np.ndarray, names: Sequence[str], min_score: float) 
     return Chart(
         "confusion",
         "Confusion matrix",
-        f"Objects by true class (rows) and what was detected there with a score of at least "
-        f"{min_score:g}. Right column: missed by those. Bottom row: detections that are left over, "
-        "second ones of an object and badly placed ones among them. "
-        + frequent_confusions(matrix, labels),
+        f"Objects by true class (rows) and detected class (columns), at scores from {min_score:g}. "
+        "Right column: missed objects. Bottom row: false detections, also duplicates and poorly "
+        "localised ones. " + frequent_confusions(matrix, labels),
         figure,
         ("true \\ detected", *labels),
         [[label, *row] for label, row in zip(labels, matrix.tolist())],
@@ -85,7 +84,7 @@ def confusion_chart(matrix: np.ndarray, names: Sequence[str], min_score: float) 
 
 
 def frequent_confusions(matrix: np.ndarray, labels: Sequence[str]) -> str:
-    """The largest cells beside the diagonal and the background, in words."""
+    """The largest cells off the diagonal and background, in words."""
     between = matrix[:-1, :-1].copy()
     np.fill_diagonal(between, 0)
     order = np.argsort(-between, axis=None, kind="stable")[:SHOWN_CONFUSIONS]
@@ -95,17 +94,18 @@ def frequent_confusions(matrix: np.ndarray, labels: Sequence[str]) -> str:
         for true, detected in cells
         if between[true, detected]
     ]
-    return f"Most often: {', '.join(texts)}." if texts else "No class was taken for another."
+    return f"Most often: {', '.join(texts)}." if texts else "No classes were confused."
 
 
 def calibration_chart(calibration: Calibration) -> Chart:
-    """Score against the share that is right."""
+    """Precision over score."""
     figure, (left, right) = new_figure(3.2, 2)
     centres = (np.arange(BINS) + 0.5) / BINS
+    columns = (calibration.count, calibration.score, calibration.right)
     left.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     left.bar(centres, np.nan_to_num(calibration.right), 0.9 / BINS, color=LIGHT)
     left.plot(calibration.score, calibration.right, "o", color=BLUE, ms=4)
-    left.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="share that is right")
+    left.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="precision")
     left.set_title(f"mean gap {calibration.error:.3f}")
     right.bar(centres, calibration.count, 0.9 / BINS, color=GREY)
     right.set(xlim=(0, 1), xlabel="score", ylabel="detections")
@@ -113,18 +113,11 @@ def calibration_chart(calibration: Calibration) -> Chart:
     return Chart(
         "calibration",
         "Can scores be trusted?",
-        "Of the detections with a score of 0.8, are 80% right? Bars above the dashed line are "
-        "too modest, below it too sure.",
+        "Are 80% of the detections with a score of 0.8 right? Above the dashed line scores are too "
+        "low, below it too high.",
         figure,
-        ("score from", "detections", "mean score", "share that is right"),
-        list(
-            zip(
-                (np.arange(BINS) / BINS).tolist(),
-                calibration.count.tolist(),
-                calibration.score.tolist(),
-                calibration.right.tolist(),
-            )
-        ),
+        ("score from", "detections", "mean score", "precision"),
+        list(zip((np.arange(BINS) / BINS).tolist(), *(column.tolist() for column in columns))),
     )
 
 
@@ -141,8 +134,8 @@ def threshold_chart(tradeoff: Tradeoff) -> Chart:
     return Chart(
         "thresholds",
         "Which score threshold?",
-        f"Precision and recall at IoU 0.5, all classes together, if lower scores are dropped "
-        f"(below {tradeoff.lowest:.2f} they were). F1 is highest, {tradeoff.f1[best]:.3f}, at "
+        "Precision and recall at IoU 0.5, all classes together, without detections of lower "
+        f"scores; the lowest is {tradeoff.lowest:.2f}. F1 is highest, {tradeoff.f1[best]:.3f}, at "
         f"{THRESHOLDS[best]:.2f}.",
         figure,
         ("threshold", "precision", "recall", "F1"),
