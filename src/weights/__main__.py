@@ -17,6 +17,7 @@ from src.runtime.errors import InputError
 
 def main(argv=None) -> None:
     args = parse(argv)
+    check(args)
 
     from src.weights.checkpoint_file import Origin, write_backbone
     from src.weights.convert import convert, pixels_of, read_foreign
@@ -34,7 +35,7 @@ def main(argv=None) -> None:
 
 
 def parse(argv) -> argparse.Namespace:
-    """The command line, checked before MindSpore is imported; InputError where it is invalid."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python3 -m src.weights",
         description=__doc__,
@@ -54,7 +55,11 @@ def parse(argv) -> argparse.Namespace:
             help=f"{what} of pixels in training, in 0..255; default: from timm's config.json in "
             "its folder, else ImageNet's",
         )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def check(args: argparse.Namespace) -> None:
+    """InputError where the command line is invalid; before MindSpore is imported."""
     suffixes = ", ".join(FOREIGN_SUFFIXES)
     if args.input.suffix == ".ckpt":
         raise InputError(f"{args.input}: a MindSpore checkpoint needs no conversion")
@@ -68,7 +73,6 @@ def parse(argv) -> argparse.Namespace:
         raise InputError(
             f"--image_std is {args.image_std}; expected at least {LEAST_STD}, for pixels in 0..255"
         )
-    return args
 
 
 if __name__ == "__main__":
