@@ -3,6 +3,7 @@
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 from src.distributed.command import run_command
 from src.distributed.launch import check_launch, find_launch
@@ -13,8 +14,8 @@ from src.runtime.signals import Interruption
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
     from src.prediction.predict_request import detector_layer
-    from src.prediction.sinks import VideoFile, plan_targets, write_picture
-    from src.prediction.sources import Video, find_inputs, read_images
+    from src.prediction.sinks import plan_targets, write_picture
+    from src.prediction.sources import find_inputs, read_images
     from src.runtime.files import JsonList, make_output_folder
 
     launch = find_launch()
@@ -39,19 +40,11 @@ def main(argv=None, *, interruption: Interruption) -> None:
     with JsonList(folder / "predictions.json") as results:
         recorder = Recorder(results, detector.names, max(cfg.drawn_score, cfg.score_threshold))
         if images:
-            use = recorder.callback(partial(write_picture, targets))
+            callback = recorder.callback(partial(write_picture, targets))
             frames = read_images(images)
-            failed |= predict_with_progress(detector, frames, use, len(images), interruption)
+            failed |= predict_with_progress(detector, frames, callback, len(images), interruption)
         for path in videos:
-            try:
-                video = Video(path)
-            except InputError as error:
-                print(f"skipped: {error}", file=sys.stderr)
-                failed.add(path)
-                continue
-            with VideoFile(targets[path], video.rate) as movie:
-                use = recorder.callback(movie.write, video.rate)
-                failed |= predict_with_progress(detector, video, use, video.frames, interruption)
+            failed |= predict_video(detector, recorder, path, targets[path], interruption)
         interruption.deferred = False
         if failed and not results.count:
             raise RunError(f"none of {len(targets)} files could be read")
@@ -62,7 +55,26 @@ def main(argv=None, *, interruption: Interruption) -> None:
         raise RunError(f"{len(failed)} of {len(targets)} files could not be read completely")
 
 
-def predict_with_progress(detector, frames, use, count: int, interruption: Interruption) -> set:
+def predict_video(
+    detector, recorder, path: Path, target: Path, interruption: Interruption
+) -> set[Path]:
+    """Predicts on a video; returns its path if it could not be read completely."""
+    from src.prediction.sinks import VideoFile
+    from src.prediction.sources import Video
+
+    try:
+        video = Video(path)
+    except InputError as error:
+        print(f"skipped: {error}", file=sys.stderr)
+        return {path}
+    with VideoFile(target, video.rate) as movie:
+        callback = recorder.callback(movie.write, video.rate)
+        return predict_with_progress(detector, video, callback, video.frames, interruption)
+
+
+def predict_with_progress(
+    detector, frames, callback, count: int, interruption: Interruption
+) -> set[Path]:
     """Predicts with a progress bar; returns the files that could not be read completely."""
     from tqdm import tqdm
 
@@ -70,7 +82,7 @@ def predict_with_progress(detector, frames, use, count: int, interruption: Inter
 
     failed = set()
     with tqdm(total=count or None, unit="image", file=sys.stderr) as bar:
-        for frame in predict(detector, frames, use):
+        for frame in predict(detector, frames, callback):
             if frame.error:
                 how = "partly read" if frame.number else "skipped"
                 bar.write(f"{how}: {frame.error}", file=sys.stderr)
