@@ -17,7 +17,7 @@ session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProv
 metadata = session.get_modelmeta().custom_metadata_map
 about = {key: json.loads(value) for key, value in metadata.items()}
 if not about.get("nms"):
-    sys.exit(f"{sys.argv[1]}: is not a file of export.py with --nms=True")
+    sys.exit(f"{sys.argv[1]}: was not exported with --nms=True")
 height, width = about["image_size"]
 batch = max(about["export_batch"], 1)
 for path in sys.argv[2:]:
