@@ -1,4 +1,4 @@
-"""What counts as the same, and what as another outcome."""
+"""Which results count as equal to the network's, and which do not."""
 
 from dataclasses import replace
 
@@ -105,14 +105,14 @@ def test_a_score_next_to_the_threshold_may_go_either_way():
         assert compare(all_three.take(rows), wanted).problems == ()
 
 
-def test_equals_of_none():
+def test_equal_indices_without_detections():
     nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     one = Detections(np.zeros((1, 4)), np.zeros(1), np.zeros(1, int))
     assert equal_indices(one, nothing).tolist() == [-1]
     assert equal_indices(nothing, one).tolist() == []
 
 
-def test_scores_that_are_all_but_equal_prove_nothing():
+def test_near_tied_scores_prove_nothing():
     deltas, logits, anchors = some(count=300)
     wanted = reference(deltas, logits * 0 + 12, anchors, SIZE, candidates=20, suppression=None)
     moved = change(wanted.sure, slice(None), box=30.0)
@@ -129,7 +129,7 @@ def test_rows_given_twice_or_in_another_order(suppression, rows):
 
 
 def two(first, second, *, overlap=19.0, candidates=6):
-    """Two boxes of one class, with those logits, of which `overlap` of 20 pixels are shared."""
+    """Two boxes of one class with these logits, 20 pixels wide, that share `overlap` pixels."""
     anchors = np.float32([[0, 0, 20, 20], [20 - overlap, 0, 40 - overlap, 20]])
     logits = np.float32([[first, -9], [second, -9]])
     wanted = reference(

@@ -1,4 +1,4 @@
-"""Files written, read again and compared; and what is kept when they differ."""
+"""Files are written, read again and compared; those that differ are not kept."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def base(shapes, tmp_path_factory):
 
 
 def network(cfg):
-    """One that finds many things, and is not too sure of any."""
+    """A network that detects many objects, none with a high score."""
     built = stir_norms(excite(build_ssd(cfg, build_anchors(cfg).anchors_per_cell)))
     weight = built.class_head.predictor.weight
     weight.set_data(weight.value() * 0.1)
@@ -55,7 +55,7 @@ def making(cfg):
 
 @pytest.fixture(scope="module")
 def truth(base):
-    """What the network, batch norms and all, makes of three images."""
+    """Predictions of the network, with its batch norms, for three images."""
     return run_network(network(base), IMAGES, "")
 
 
@@ -198,7 +198,7 @@ def test_a_network_that_gives_no_numbers(base):
 
 @pytest.mark.slow
 def test_a_batch_whose_rows_are_mixed_up_is_refused(base, truth, tmp_path, monkeypatch):
-    """Each row of a batch sees an image of its own."""
+    """Each row of a batch gets another image."""
 
     def mixing(path, description):
         model = load_exported(path, description)
@@ -232,8 +232,8 @@ def test_a_file_of_something_else(base, tmp_path, file_format):
         load_exported(path, description)
 
 
-def test_images_are_seen_in_batches_of_the_file(base, truth, tmp_path):
-    """A batch that is not full is filled up, and what it is filled with is left out."""
+def test_images_go_through_in_batches_of_the_file(base, truth, tmp_path):
+    """A batch that is not full is padded, and the padding's detections are dropped."""
     cfg = base.replace(export_batch=2, nms=False)
     path = tmp_path / "a.onnx"
     exporter(cfg).export(making(cfg), truth, path, "ONNX")

@@ -21,7 +21,7 @@ LIMIT = 60  # seconds in which a job with a failed rank has to end
 
 @pytest.fixture(scope="module")
 def recipe(shapes, tmp_path_factory):
-    """A recipe for two ranks, with all that has a state."""
+    """A recipe for two ranks that uses everything with a state."""
     folder = tmp_path_factory.mktemp("jobs")
     keys = {
         **small_keys(shapes, folder),
@@ -85,7 +85,7 @@ def test_sums_inside_graphs_equal_those_on_the_host(recipe, two_hosts):
 
 
 def command_that_fails(how: str, recipe: Path, *flags: str) -> list[str]:
-    """A run of which one rank fails after its fifth update: the second, or rank 0 that dawdles."""
+    """A run in which a rank fails after its fifth update: rank 1, or rank 0, which is slow."""
     output = recipe.parent / how
     common = ["--run_distribute=True", f"--config_path={recipe}", f"--output_path={output}"]
     rank = 0 if how == "dawdle" else 1
@@ -94,7 +94,7 @@ def command_that_fails(how: str, recipe: Path, *flags: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def failed(recipe, two_hosts):
-    """Gives the finished run of which a rank fails in some way, made once, and its seconds."""
+    """A function of how a rank fails: the finished run, made once, and its seconds."""
     flags = {"hang": ["--rank_timeout=3"], "kill": ["--save_minutes=0.00001"]}
     made = {}
 
@@ -129,7 +129,7 @@ def test_failed_rank_ends_the_job(failed, how, status, expected, then):
     assert done.left == []
 
 
-def test_killed_job_goes_on_with_the_same_ranks(recipe, two_hosts, failed):
+def test_killed_job_resumes_with_the_same_ranks(recipe, two_hosts, failed):
     failed("kill")
     output = recipe.parent / "kill"
     assert 1 <= records(output, "step")[-1]["step"] < STEPS
@@ -149,7 +149,7 @@ def test_killed_job_goes_on_with_the_same_ranks(recipe, two_hosts, failed):
         assert np.array_equal(other[name], value), name
 
 
-def test_failed_job_goes_on_as_one_process(recipe, failed):
+def test_failed_job_resumes_as_one_process(recipe, failed):
     failed("raise")
     output = recipe.parent / "raise"
     last = contents(output / "ckpt" / "last.ckpt")
@@ -175,7 +175,7 @@ def wait_for_step(job: subprocess.Popen, output: Path, step: int) -> None:
         time.sleep(0.05)
 
 
-def test_signal_while_a_rank_is_late_saves_and_leaves(recipe, two_hosts):
+def test_signal_while_a_rank_is_late_saves_and_exits(recipe, two_hosts):
     job = start(command_that_fails("dawdle", recipe))
     output = recipe.parent / "dawdle"
     try:
@@ -192,7 +192,7 @@ def test_signal_while_a_rank_is_late_saves_and_leaves(recipe, two_hosts):
     assert "step 6)" in out  # the update that all were at
 
 
-def test_evaluation_by_three_ranks_is_that_of_one(recipe, two_hosts):
+def test_evaluation_by_three_ranks_equals_that_of_one(recipe, two_hosts):
     flags = [
         f"--config_path={two_hosts}/config.yaml",
         f"--checkpoint_path={two_hosts}/ckpt/best.ckpt",
@@ -209,7 +209,7 @@ def test_evaluation_by_three_ranks_is_that_of_one(recipe, two_hosts):
     assert len(json.loads((shared / "detections.json").read_text())) > 100
 
 
-def test_signal_to_the_launcher_saves_and_leaves(recipe, two_hosts):
+def test_signal_to_the_launcher_saves_and_exits(recipe, two_hosts):
     output = recipe.parent / "stopped"
     job = start(launcher(recipe, "--", f"--output_path={output}", "--epoch_size=200"))
     try:
@@ -234,7 +234,7 @@ def test_signal_to_the_launcher_saves_and_leaves(recipe, two_hosts):
         (2, ["--run_distribute=True", "--batch_size=13"], "fewer than a batch of 13 on each of 2"),
     ],
 )
-def test_contradictions_are_told_once_and_at_once(recipe, ranks, flags, expected):
+def test_contradictions_are_reported_once_at_the_start(recipe, ranks, flags, expected):
     started = time.monotonic()
     done = run(mpirun(ranks, "train.py", f"--config_path={recipe}", "--accumulate=1", *flags))
     assert done.returncode == 2, done.stdout
@@ -262,7 +262,7 @@ def test_distributed_flag_without_a_launcher(recipe):
         (["--devices"], "--devices needs a value"),
     ],
 )
-def test_launcher_names_what_is_wrong(options, expected):
+def test_errors_of_the_launcher(options, expected):
     done = run(["bash", "scripts/run_distribute_train.sh", *options])
     assert done.returncode == 2
     assert expected in done.stdout

@@ -1,4 +1,4 @@
-"""Sums over two ranks that are played by one process, against NumPy."""
+"""Sums over two ranks, simulated in one process, against NumPy."""
 
 import mindspore as ms
 import numpy as np
@@ -15,7 +15,7 @@ def parameters(shapes, rng, name):
 
 
 def make(rng, other, statistics=((4,), (4,))):
-    """A sum whose other rank sends the arrays of `other`, laid out as the flat buffer is."""
+    """A sum whose other rank sends the arrays of `other`, in the layout of the flat buffer."""
 
     def add_up(flat):
         start = 0
@@ -76,7 +76,7 @@ def test_parts_of_the_buffer_are_aligned():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_on_one_rank_is_so_in_the_sum(value):
+def test_nan_on_one_rank_is_nan_in_the_sum(value):
     rng = np.random.default_rng(3)
     bad = np.zeros(SHAPES[0], np.float32)
     bad[1, 2] = value

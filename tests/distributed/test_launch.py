@@ -66,7 +66,7 @@ MSRUN = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "4", "MS_NODE_ID": "3", "DEVIC
         ),
     ],
 )
-def test_environment_tells_who_this_is(environ, expected, is_main):
+def test_launch_from_the_environment(environ, expected, is_main):
     launch = find_launch(environ)
     assert launch == expected
     assert launch.is_main == is_main
@@ -167,7 +167,7 @@ def test_contradictions(launch, keys, message):
         (Launch("msrun", 0, 8), {"run_distribute": True}),
     ],
 )
-def test_what_agrees(launch, keys):
+def test_consistent_settings(launch, keys):
     assert check_launch(launch, make_config([(keys, "test")])) is None
 
 
@@ -181,7 +181,7 @@ def test_ranks_of_msrun_wait_longer_than_its_scheduler(monkeypatch):
     assert os.environ["MS_NODE_TIMEOUT"] == "1800"
 
 
-def test_mindspore_is_told_of_mpirun(monkeypatch):
+def test_variable_that_mindspore_needs_under_mpirun(monkeypatch):
     monkeypatch.setenv("OMPI_COMMAND", "")
     monkeypatch.delenv("OMPI_COMMAND")
     prepare_environment(Launch())

@@ -1,4 +1,4 @@
-"""What scripts/run_distribute_train.sh gives to mpirun, seen by a mpirun that only prints it."""
+"""What scripts/run_distribute_train.sh passes to mpirun, which here only prints it."""
 
 import os
 from pathlib import Path

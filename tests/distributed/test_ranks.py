@@ -31,7 +31,7 @@ python3 train.py --run_distribute=True --lr=0.05 --dataset=coco --device_num=8 -
 
 @pytest.fixture(scope="module")
 def job(shapes, tmp_path_factory):
-    """The folder in which three ranks of rank.py left what they found."""
+    """The folder with the results of three ranks of rank.py."""
     folder = tmp_path_factory.mktemp("ranks")
     keys = {
         **small_keys(shapes, folder),
@@ -51,7 +51,7 @@ def job(shapes, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(job):
-    """What each rank found."""
+    """The results of each rank."""
     return [json.loads((job / f"found_{rank}.json").read_text()) for rank in range(RANKS)]
 
 
@@ -115,7 +115,7 @@ def test_detections_are_those_of_one_process(found):
     assert found[1]["alone"] == found[0]["alone"]
 
 
-def test_one_other_bit_on_one_rank_ends_the_run_on_all(found):
+def test_one_differing_bit_ends_the_run_on_all_ranks(found):
     expected = "backbone.conv1.weight is not the same on all ranks: it differs from rank 0's on [1]"
     assert [rank["differing"].partition(";")[0] for rank in found] == [expected] * RANKS
 
@@ -126,7 +126,7 @@ def test_cores_are_shared(found):
 
 
 def train_here(cfg, folder: Path) -> None:
-    """A run by one process: this one."""
+    """A run in this process alone."""
     folder.mkdir()
     log = RunLog(folder)
     log.open()

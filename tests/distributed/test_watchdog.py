@@ -1,4 +1,4 @@
-"""When a process is given up, and what it says then."""
+"""When the watchdog ends a process, and what it prints."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ hang_here()
 
 @pytest.fixture
 def time_and_limits(monkeypatch):
-    """A clock to set, and the limits that were set; None where a limit was lifted."""
+    """A settable clock, and the limits that were set; None where a limit was removed."""
     now, limits = [0.0], []
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(
@@ -60,7 +60,7 @@ def test_short_laps_have_the_timeout(time_and_limits):
     assert limits == [LONGEST_WAIT, 40, 40]
 
 
-def test_waiting_and_rest_are_no_laps(time_and_limits):
+def test_waiting_and_idling_are_no_laps(time_and_limits):
     now, limits = time_and_limits
     dog = Watchdog(4)
     dog.heartbeat("update")
@@ -82,7 +82,7 @@ def test_waiting_and_rest_are_no_laps(time_and_limits):
     assert limits == [LONGEST_WAIT, None, LONGEST_WAIT, 4, None, None, 4, 10]
 
 
-def test_rest_ends_a_lap(time_and_limits):
+def test_idling_ends_a_lap(time_and_limits):
     now, _ = time_and_limits
     dog = Watchdog(4)
     for start in (0, 100, 200):  # as where each update is saved
@@ -93,7 +93,7 @@ def test_rest_ends_a_lap(time_and_limits):
     assert (dog.first, dog.slowest) == ({"update": 7}, {"update": 7})
 
 
-def test_kinds_of_laps_have_limits_of_their_own(time_and_limits):
+def test_each_kind_of_lap_has_its_own_limit(time_and_limits):
     now, limits = time_and_limits
     dog = Watchdog(4)
     for now[0] in (0, 1, 2):

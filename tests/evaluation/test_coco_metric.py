@@ -203,7 +203,7 @@ def test_class_numbers_belong_to_their_class(split):
 @pytest.mark.parametrize(
     "change", ["ids from 0", "one id", "no id", "no area", "no iscrowd", "null area", "text area"]
 )
-def test_files_that_leave_things_out(split, change):
+def test_missing_and_odd_fields(split, change):
     content = json.loads(split.source.read_bytes())
     for number, annotation in enumerate(content["annotations"]):
         if change == "ids from 0":

@@ -29,7 +29,7 @@ def test_confusion_matrix(case):
     assert confusion_matrix(*case, 1.0).tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 0]]
 
 
-def test_confusion_with_the_lesser_of_two_objects_in_one_place():
+def test_confusion_with_the_smaller_of_two_overlapping_objects():
     annotations = make_split([[(ONE, 0), ((0, 0, 40, 36), 1)]], classes=3)
     rows = make_rows((0, ONE, 0, 0.9), (0, ONE, 2, 0.8))  # the first object is found
     matrix = confusion_matrix(annotations, match_split(annotations, rows), 0.3)
@@ -65,7 +65,7 @@ def test_trade_off(case):
     assert found.best() == found.f1.argmax()
 
 
-def test_nothing_at_all():
+def test_no_objects_and_no_detections():
     annotations = make_split([[]], classes=1)
     matches = match_split(annotations, make_rows())
     assert confusion_matrix(annotations, matches, 0).tolist() == [[0, 0], [0, 0]]

@@ -64,7 +64,7 @@ def test_settings_that_are_not_the_usual_ones_are_named(small):
     assert unusual_settings(cfg) == ", suppression=soft, class_agnostic=True, tta_scales=[0.5, 1.0]"
 
 
-def test_no_more_detections_than_the_metric_looks_at(small):
+def test_no_more_detections_than_the_metric_uses(small):
     protocol = build_protocol(small.replace(max_detections=300))
     assert "100 detections an image" in str(protocol)
     assert protocol.limits()["max_detections"] == 100
@@ -78,7 +78,7 @@ def test_image_ids_that_results_cannot_hold(small):
 
 
 @pytest.mark.slow
-def test_an_untrained_network_does_not_hold_up_legacy(small):
+def test_legacy_caps_the_candidates_of_an_untrained_network(small):
     protocol = build_protocol(small.replace(protocol="legacy"))
     postprocess = build_postprocessor(small, **protocol.limits())
     rng = np.random.default_rng(0)

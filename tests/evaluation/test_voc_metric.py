@@ -10,7 +10,7 @@ from tests.references import slow_iou
 
 
 def slow_voc(annotations, rows, label, points):
-    """AP of a class as the kit works it out, one detection after the other."""
+    """AP of a class as the kit computes it, one detection after the other."""
     truth = {
         int(record.image_id): [
             {"box": box.tolist(), "difficult": bool(crowd), "found": False}

@@ -32,7 +32,7 @@ LOW = 0.3  # a score that some hundreds of predictions of the excited network re
 
 @pytest.fixture(scope="module")
 def trained(shapes, tmp_path_factory):
-    """A configuration with a checkpoint that finds all kinds of things, and exported files."""
+    """A configuration with a checkpoint that detects many objects, and exported files."""
     folder = tmp_path_factory.mktemp("detector")
     cfg = make_config([(read_recipe(str(DEMO_RECIPE)), "demo"), (small_keys(shapes, folder), "")])
     path = folder / "run" / "ckpt" / "last.ckpt"
@@ -186,8 +186,8 @@ def test_checkpoints_of_older_versions(trained, tmp_path, capsys):
         Detector.load(path, ssd_min_scale=0.3)
 
 
-def test_what_a_file_no_longer_can_do(trained):
-    """One that suppresses has settled how; one that does not has settled how many candidates."""
+def test_keys_that_are_fixed_in_a_file(trained):
+    """A file with NMS has its settings fixed; one without, the number of candidates."""
     _, folder = trained
     for name, key, value in (
         ("onnx", "score_threshold", 0.1),
@@ -248,7 +248,7 @@ def found_as_truth(annotations, rows):
 
 @pytest.mark.parametrize("file_format", ["mindir", "onnx"])
 def test_an_exported_file_scores_the_same(trained, file_format):
-    """With the network's own detections as ground truth, the file's have to score 1."""
+    """With the network's own detections as ground truth, the file must score 1."""
     cfg, folder = trained
     annotations = build_annotations(cfg, training=False)
     own = detect_with(load_network(cfg), cfg, annotations).rows
@@ -260,7 +260,7 @@ def test_an_exported_file_scores_the_same(trained, file_format):
     assert evaluate(wanted, cfg.classes, rows).overall["AP"] == pytest.approx(1, abs=1e-3)
 
 
-def test_what_a_checkpoint_says_is_its_detector_not_its_machine(trained):
+def test_a_checkpoint_describes_its_detector_but_not_its_machine(trained):
     cfg, _ = trained
     says = detector_config(cfg.checkpoint_path)
     assert says["classes"] == list(cfg.classes)
@@ -269,7 +269,7 @@ def test_what_a_checkpoint_says_is_its_detector_not_its_machine(trained):
     assert "coco_root" not in says
 
 
-def test_a_picture_of_the_file_and_its_array_are_one(trained, tmp_path):
+def test_an_image_file_and_its_array_give_the_same(trained, tmp_path):
     cfg, _ = trained
     detector = Detector.load(cfg.checkpoint_path, score_threshold=LOW)
     image = np.random.default_rng(3).integers(0, 256, (50, 70, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Views of an image, put together: with a model that sees rectangles, and with the network."""
+"""Merged views of an image, with a model that finds rectangles and with the network."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from tests.networks import excite
 
 
 class SeesBright(Model):
-    """Finds the bright rectangle of an image, by its pixels; surer the larger the image is."""
+    """Finds the bright rectangle of an image; the larger the image, the higher the score."""
 
     def __init__(self):
         self.seen = []
@@ -81,7 +81,7 @@ def test_input_sizes():
     assert input_sizes((64, 64), [0.1]) == ((32, 32),)
 
 
-def test_what_views_cost(small):
+def test_cost_of_views(small):
     cfg = small.replace(image_size=[64, 96])
     assert describe_views(cfg) == "one view of each image, at 64 x 96"
     assert describe_views(cfg.replace(tta_scales=[0.5])) == (
@@ -149,7 +149,7 @@ def test_a_smaller_batch_gives_the_same(small, network_of):
         np.testing.assert_allclose(alone[0], whole[1], atol=1e-5)
 
 
-def test_a_split_looked_at_mirrored_and_at_two_scales(small, network_of):
+def test_a_split_flipped_and_at_two_scales(small, network_of):
     cfg = small.replace(tta_flip=True, tta_scales=[1.0, 1.5], eval_batch_size=2, score_threshold=0)
     annotations = build_annotations(cfg, training=False)
     inference = build_inference(cfg, network_of(small), build_postprocessor(cfg), 2)
@@ -174,7 +174,7 @@ def test_a_split_looked_at_mirrored_and_at_two_scales(small, network_of):
     assert found == pytest.approx(best)
 
 
-def test_a_card_chooses_what_numpy_chooses(small, network_of):
+def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of):
     cfg = small.replace(pre_nms_top_k=40, score_threshold=0.01)
     rng = np.random.default_rng(3)
     images = [rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)]
@@ -198,7 +198,7 @@ def test_a_card_chooses_what_numpy_chooses(small, network_of):
     "device, count, kind",
     [("CPU", 40, NetworkModel), ("GPU", 40, CandidateModel), ("GPU", 0, NetworkModel)],
 )
-def test_where_predictions_are_chosen(small, network_of, device, count, kind):
+def test_which_model_is_built(small, network_of, device, count, kind):
     cfg = small.replace(device_target=device)
     network = network_of(small).set_train(True)
     model = build_model(cfg, network, batch_size=2, candidates=count)

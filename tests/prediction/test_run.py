@@ -1,4 +1,4 @@
-"""Predictions on many frames, with a detector that finds as many objects as a frame is bright."""
+"""Predictions on many frames, with a detector that finds as many objects as a pixel says."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ BLACK = np.zeros((8, 10, 3), np.uint8)
 
 
 class Counts:
-    """Stands in for a Detector: finds n objects where the first pixel is n, and breaks at 99."""
+    """Stands in for a Detector: finds n objects where the first pixel is n; raises at 99."""
 
     batch_size = 3
 
@@ -60,7 +60,7 @@ def test_every_frame_in_order_with_its_own_detections():
     assert detector.batches == [2, 2, 1, 2]
 
 
-def test_what_goes_wrong_with_a_result_ends_it():
+def test_an_error_with_a_result_ends_the_loop():
     def use(frame, found):
         raise OSError("disk full")
 

@@ -94,7 +94,7 @@ def test_video(folder):
     assert frames[5].image[20, 20, 2] < 10
 
 
-def test_what_is_no_video(folder):
+def test_files_that_are_no_video(folder):
     (folder / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match=r"bad\.mp4: not a readable video"):
         Video(folder / "bad.mp4")

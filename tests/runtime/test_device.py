@@ -1,4 +1,4 @@
-"""Settings of a device, by what MindSpore is told; test_gpu.py runs them on a GPU of stubs."""
+"""The settings that MindSpore gets for a device; test_gpu.py runs them on a GPU of stubs."""
 
 from types import SimpleNamespace
 
@@ -9,8 +9,8 @@ from src.runtime import device
 from src.training.loss_scale import build_loss_scale
 
 
-class Told:
-    """Stands for a module of MindSpore: takes note of what its functions are called with."""
+class Recorder:
+    """Stands in for a module of MindSpore; records the calls of its functions."""
 
     def __init__(self):
         self.values = {}
@@ -21,8 +21,8 @@ class Told:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """What stands for mindspore.device_context.gpu."""
-    gpu = SimpleNamespace(op_tuning=Told(), op_precision=Told())
+    """A stand-in for mindspore.device_context.gpu."""
+    gpu = SimpleNamespace(op_tuning=Recorder(), op_precision=Recorder())
     monkeypatch.setattr(device.ms, "device_context", SimpleNamespace(gpu=gpu))
     return gpu
 

@@ -1,4 +1,4 @@
-"""Compiled graphs between processes; each test starts some, since MindSpore looks only once."""
+"""Compiled graphs shared by processes; tests start some, since MindSpore reads them only once."""
 
 import json
 import os
@@ -44,7 +44,7 @@ print(json.dumps([found, {name: float(cell(x).asnumpy()[0]) for name, cell in ce
 
 @pytest.fixture
 def process(tmp_path):
-    """A function that compiles in a process of its own; gives what was found, and the results."""
+    """A function that compiles in a new process; returns whether graphs were found, and results."""
     script = tmp_path / "cells.py"
     script.write_text(CELLS)
 
@@ -82,7 +82,7 @@ def test_only_the_first_folder_of_a_process_is_used(process):
     assert process("plus", "b") == [[True], RIGHT]
 
 
-def test_damaged_graphs_are_compiled_anew(process):
+def test_damaged_graphs_are_compiled_again(process):
     process("times,plus", "a")
     damaged = list(process.folder.rglob("*.mindir"))
     assert len(damaged) == 2
@@ -124,7 +124,7 @@ def test_folder_changes_with_the_facts():
     assert len({fingerprint(["a"]), fingerprint(["b"]), fingerprint(["a", None])}) == 3
 
 
-def test_entry_script_that_is_no_file_does_without_the_cache(process):
+def test_no_cache_for_an_entry_script_that_is_no_file(process):
     found, results = process("times,plus", "one", ENTRY_SCRIPT="-c")
     assert found == [False]
     assert results == {"times": 2.0, "plus": 101.0}

@@ -28,7 +28,7 @@ def test_it_works_ahead_but_not_further_than_asked():
     waiting.close()
 
 
-def test_an_error_comes_when_its_turn_does():
+def test_an_error_is_raised_in_order():
     def items():
         yield 1
         raise ValueError("broken")
@@ -39,7 +39,7 @@ def test_an_error_comes_when_its_turn_does():
         next(waiting)
 
 
-def test_no_thread_is_left_by_one_who_leaves_early():
+def test_no_thread_is_left_after_an_early_exit():
     before = threading.active_count()
     waiting = prefetch(iter(int, 1), 2)  # without end
     assert next(waiting) == 0
@@ -76,7 +76,7 @@ def test_follower_raises_what_a_call_raises():
             list(follower.drain())
 
 
-def test_follower_leaves_no_thread_and_drops_what_nobody_waits_for():
+def test_follower_leaves_no_thread_and_drops_pending_calls():
     made, go_on = [], threading.Event()
     with pytest.raises(KeyboardInterrupt), Follower(9) as follower:
         follower.submit(go_on.wait, 10)

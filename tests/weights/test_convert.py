@@ -147,12 +147,12 @@ def test_other_networks_are_refused(change, words):
         convert(arrays, "a.pth")
 
 
-def test_what_it_was_trained_with(tmp_path, capsys):
-    """timm tells mean and deviation in a config.json; flags go before that."""
+def test_origin_of_the_weights(tmp_path, capsys):
+    """timm writes mean and deviation to a config.json; flags override them."""
     source, target = tmp_path / "model.safetensors", tmp_path / "a.ckpt"
     save_file({n: np.ascontiguousarray(a) for n, a in small_dict("resnet18").items()}, source)
-    told = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.2] * 3}}
-    (tmp_path / "config.json").write_text(json.dumps(told))
+    config = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.2] * 3}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     main([str(source), str(target)])
     assert read_origin(str(target)) == {
         "padding": "symmetric",

@@ -1,4 +1,4 @@
-"""Files that torch.save wrote, made by golden/make.py, and files that it would not write."""
+"""Files of torch.save, made by golden/make.py, and files that it would not write."""
 
 import io
 import os
@@ -47,7 +47,7 @@ def test_every_kind_of_tensor(expected, name):
         ("module.pth", "torch.nn.modules.linear.Linear"),
     ],
 )
-def test_nothing_that_a_file_asks_for_is_run(name, asked, tmp_path, monkeypatch):
+def test_no_code_in_a_file_is_run(name, asked, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=f"asks for \\S*{asked}, .*was not run.*state_dict"):
         read_torch_file(GOLDEN / name)
@@ -135,7 +135,7 @@ def test_the_writer_of_these_tests(tmp_path):
         tensor(0, 2, (1,)),
     ],
 )
-def test_tensors_that_reach_beyond_their_numbers(tmp_path, wrong):
+def test_tensors_that_reach_beyond_their_storage(tmp_path, wrong):
     path = zipped(tmp_path / "a.pth", pickled({"w": wrong}), [("0", DATA)])
     with pytest.raises(InputError, match="not a file that PyTorch saved, or a damaged one"):
         read_torch_file(path)
@@ -145,7 +145,7 @@ def test_tensors_that_reach_beyond_their_numbers(tmp_path, wrong):
     "state",
     [{"__class__": 1}, ({}, {"__new__": 1}), ({"a": 1}, {"a": 2}), (None, {"__setstate__": 1})],
 )
-def test_a_file_cannot_change_what_reads_it(tmp_path, state):
+def test_a_file_cannot_change_its_reader(tmp_path, state):
     call = Call("torch._utils._rebuild_tensor_v2", 0, 0, (), (), state=state)
     on_class = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + pickled(state)[2:-1] + b"b."
     for content in (pickled({"w": call}), on_class):
@@ -154,7 +154,7 @@ def test_a_file_cannot_change_what_reads_it(tmp_path, state):
     assert read_torch_file(GOLDEN / "tensors.pth")["plain"].shape == (4, 6)
 
 
-def test_what_is_no_state_dict(tmp_path):
+def test_files_that_are_no_state_dict(tmp_path):
     for content in ({"epoch": 3}, {}, [1, 2], 5, {"state_dict": {"a": 1}}):
         with pytest.raises(InputError, match="holds no tensors by name"):
             read_torch_file(zipped(tmp_path / "a.pth", pickled(content)))

@@ -20,7 +20,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def detections(annotations, classes, rng):
-    """Ground truth moved about, with some classes wrong."""
+    """Ground truth with shifted boxes and some wrong classes."""
     truth = ground_truth(annotations, classes)
     rows = []
     for entry in truth["annotations"]:
@@ -172,7 +172,7 @@ def test_a_split_without_detections_or_objects_has_a_report_too(small, tmp_path)
     assert "The training run" not in text
 
 
-def test_no_pictures_are_no_claim(small, tmp_path):
+def test_without_pictures_the_count_of_bad_images_is_the_same(small, tmp_path):
     annotations = build_annotations(small, training=False)
     rows = np.zeros((0, 7))
     metrics = evaluate(annotations, small.classes, rows)

@@ -47,7 +47,7 @@ def has(half, colour):
     return bool((half == colour).all(axis=-1).any())
 
 
-def test_colours_tell_right_from_wrong(small):
+def test_colours_of_right_and_wrong_boxes(small):
     annotations = build_annotations(small, training=False)
     index = int(np.flatnonzero(annotations.object_counts() >= 2)[0])
     record = annotations[index]

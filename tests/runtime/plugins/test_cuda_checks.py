@@ -24,7 +24,7 @@ Tesla V100-SXM2-16GB, 16160, 9001, 470.57.02, GPU-2d
 
 @pytest.fixture
 def broken(gpu_stub, tmp_path):
-    """Variables of a CUDA in a folder of its own, where something can be taken away."""
+    """Variables of a copy of the CUDA stub, from which files can be removed."""
     folder = tmp_path / "cuda"
     shutil.copytree(gpu_stub["LD_LIBRARY_PATH"], folder)
     return {**gpu_stub, "CUDA_HOME": str(folder / "home"), "LD_LIBRARY_PATH": str(folder)}
@@ -44,7 +44,7 @@ def test_cards_are_counted_and_busy_ones_named():
     assert finding.found == "2 x Tesla V100-SXM2-16GB, 16 GB; in use by others: 1"
 
 
-def test_a_card_that_does_not_tell_its_memory():
+def test_a_card_that_does_not_report_its_memory():
     (card,) = read_cards("NVIDIA GB10, [N/A], [N/A], 580.95.05, GPU-3e\n")
     assert (card.memory, card.used) == (0, 0)
     assert cuda.check_cards(Answer(""), [card]).found == "1 x NVIDIA GB10"
@@ -61,7 +61,7 @@ def test_a_card_that_does_not_tell_its_memory():
         ("", []),
     ],
 )
-def test_the_cards_that_are_looked_at_are_those_that_are_seen(value, seen):
+def test_only_visible_cards_are_checked(value, seen):
     environ = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
     cards = [V100, H100]
     assert visible_cards(cards, environ) == seen
@@ -203,20 +203,20 @@ def test_no_cudnn_at_all():
     assert cuda.check_cudnn(None, None, [V100]).status == "skipped"
 
 
-def test_what_hangs_is_given_up():
+def test_a_program_that_hangs_is_killed():
     answer = ask(["sh", "-c", "echo begun; sleep 600"], seconds=1)
     assert answer.problem == "no answer within 1 s"
     assert answer.text == "begun\n"
 
 
-def test_what_it_started_is_killed_with_it():
+def test_the_children_of_a_program_are_killed_with_it():
     answer = ask(["sh", "-c", "sleep 600 & echo $!; wait"], seconds=1)
     assert answer.problem == "no answer within 1 s"
     child = psutil.Process(int(answer.text)) if psutil.pid_exists(int(answer.text)) else None
     assert child is None or child.status() == psutil.STATUS_ZOMBIE or child.wait(10) is None
 
 
-def test_what_cannot_be_killed_is_left(monkeypatch):
+def test_a_process_that_cannot_be_killed_is_left(monkeypatch):
     """A process that waits in a driver does not end by SIGKILL."""
     kill = os.killpg
     left = []

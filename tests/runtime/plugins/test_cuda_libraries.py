@@ -1,4 +1,4 @@
-"""NVIDIA's wheels linked to where MindSpore looks, in an environment made of empty files."""
+"""NVIDIA's wheels linked to where MindSpore searches, in an environment of empty files."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def test_every_library_of_the_plugin_is_linked_and_the_links_survive_a_move(site
     assert (folder / "libnccl.so.2").read_text() == "MindSpore's"
 
 
-def test_linking_again_mends_a_link_that_leads_nowhere(site):
+def test_linking_again_repairs_a_broken_link(site):
     first = link_libraries(site)
     first[0].unlink()
     first[0].symlink_to("/nowhere")
@@ -76,7 +76,7 @@ def test_a_missing_library_is_named_before_anything_is_linked(site):
     assert not (site / "mindspore/lib/plugin/gpu11.6/libcublas.so.11").exists()
 
 
-def test_a_mindspore_without_gpu_plugin_is_told(site):
+def test_a_mindspore_without_gpu_plugin_is_reported(site):
     (site / "mindspore" / "lib" / "plugin" / "gpu11.6").rename(site / "elsewhere")
     with pytest.raises(InputError, match="no such folder.*Linux on x86-64"):
         link_libraries(site)
@@ -89,7 +89,7 @@ def test_the_version_is_that_of_the_runtime_wheel(site):
         runtime_version(site)
 
 
-def test_nvcc_tells_its_release_as_mindspore_reads_it_and_refuses_to_compile(tmp_path):
+def test_nvcc_prints_its_release_as_mindspore_reads_it_and_refuses_to_compile(tmp_path):
     nvcc = write_nvcc(tmp_path / "cuda", "11.8.89")
     assert nvcc == tmp_path / "cuda" / "bin" / "nvcc"
     told = subprocess.run([nvcc, "--version"], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Makes the files beside this one with PyTorch, which the project itself does without.
+"""Makes the files beside this one with PyTorch, which the project itself does not need.
 
     pip install torch==2.14.1 torchvision==0.29.1
     python3 tests/weights/golden/make.py
