@@ -33,7 +33,7 @@ VARIABLES = (
 WITH_HOSTS = re.compile(r"(?i)(regex|_uri|_hosts?|hostname|hostfile|_hnp|daemon)$")
 SMI_SECONDS = 30
 PROCESSES = "Processes:"  # begins the part of nvidia-smi's table that lists other people's programs
-FIRST_ACCOUNT, NOBODY = 1000, 65534  # the account numbers of people lie between them
+FIRST_ACCOUNT, NOBODY = 1000, 65534  # accounts of people have numbers from 1000 on
 SYSTEM_ROOTS = {
     "bin", "boot", "dev", "etc", "lib", "lib64", "opt", "proc", "run", "sbin", "sys", "tmp", "usr",
     "var",
