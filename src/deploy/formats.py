@@ -68,16 +68,16 @@ def description_path(path: Path) -> Path:
 
 def describe(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The description of a detector exported with this configuration."""
-    described = {NAMES: list(cfg[CLASSES][1:])}
+    description = {NAMES: list(cfg[CLASSES][1:])}
     for key in DESCRIPTION_KEYS:
-        described[key] = list(cfg[key]) if isinstance(cfg[key], tuple) else cfg[key]
-    return described
+        description[key] = list(cfg[key]) if isinstance(cfg[key], tuple) else cfg[key]
+    return description
 
 
-def write_description(described: Mapping[str, Any], path: Path) -> None:
+def write_description(description: Mapping[str, Any], path: Path) -> None:
     """Writes the description beside the exported file at `path`."""
     text = yaml.safe_dump(
-        dict(described), sort_keys=False, allow_unicode=True, default_flow_style=None
+        dict(description), sort_keys=False, allow_unicode=True, default_flow_style=None
     )
     write_atomically(description_path(path), text)
 
@@ -89,17 +89,17 @@ def read_description(path: Path) -> dict[str, Any]:
         InputError: it is missing or damaged.
     """
     if format_of(str(path)) == "ONNX":
-        described, where = read_metadata(path), path
+        description, where = read_metadata(path), path
     else:
-        described, where = read_beside(path), description_path(path)
-    described = with_new_names(described, str(where))
-    missing = [key for key in (NAMES, *DESCRIPTION_KEYS) if key not in described]
+        description, where = read_yaml(path), description_path(path)
+    description = with_new_names(description, str(where))
+    missing = [key for key in (NAMES, *DESCRIPTION_KEYS) if key not in description]
     if missing:
         raise InputError(f"{where}: lacks {', '.join(missing)}; was it made by export.py?")
-    if not isinstance(described[NAMES], list):
-        raise InputError(f"{where}: {NAMES} is {described[NAMES]!r}; expected a list")
-    names = described.pop(NAMES)
-    return {CLASSES: ["background", *names], **described}
+    if not isinstance(description[NAMES], list):
+        raise InputError(f"{where}: {NAMES} is {description[NAMES]!r}; expected a list")
+    names = description.pop(NAMES)
+    return {CLASSES: ["background", *names], **description}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -122,18 +122,18 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: its metadata are not from export.py: {error}") from error
 
 
-def read_beside(path: Path) -> dict[str, Any]:
-    """The description in the file beside; InputError where it cannot be read."""
-    beside = description_path(path)
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The description of a MINDIR or AIR file; InputError where it cannot be read."""
+    source = description_path(path)
     try:
-        described = yaml.safe_load(beside.read_text(encoding="utf-8"))
+        description = yaml.safe_load(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
-            f"{beside}: cannot be read: {error.strerror}; export.py writes it beside the file, "
+            f"{source}: cannot be read: {error.strerror}; export.py writes it beside the file, "
             "with the names of the classes"
         ) from error
     except yaml.YAMLError as error:
-        raise InputError(f"{beside}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(described, dict):
-        raise InputError(f"{beside}: expected lines of 'key: value'")
-    return described
+        raise InputError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{source}: expected lines of 'key: value'")
+    return description
