@@ -14,26 +14,21 @@ from mindspore import nn, ops
 from src.detection.box_coder import BoxCoder
 
 
-def smooth_l1(difference, *, beta: float):
-    """Huber loss / beta of each difference: quadratic below beta, linear above (Girshick, 2015)."""
-    distance = ops.abs(difference)
-    return ops.select(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
-
-
 class SmoothL1(nn.Cell):
-    """Mean of `smooth_l1` over the four deltas."""
+    """Smooth L1 (Girshick, 2015), mean over the deltas: quadratic below beta, linear above."""
 
     def __init__(self, coder: BoxCoder, *, beta: float):
         super().__init__()
-        self.coder = coder
-        self.beta = beta
+        self.coder, self.beta = coder, beta
 
     def construct(self, deltas, boxes):
-        return smooth_l1(deltas - self.coder.encode(boxes), beta=self.beta).mean(-1)
+        distance = ops.abs(deltas - self.coder.encode(boxes))  # (N,A,4)
+        quadratic = 0.5 * distance * distance / self.beta
+        return ops.select(distance < self.beta, quadratic, distance - 0.5 * self.beta).mean(-1)
 
 
 def build_smooth_l1(cfg, coder: BoxCoder) -> dict[str, nn.Cell]:
-    """The smooth L1 loss of a configuration."""
+    """The smooth L1 loss that the configuration asks for."""
     return {"box_loss": SmoothL1(coder, beta=cfg.smooth_l1_beta)}
 
 

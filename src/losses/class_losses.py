@@ -24,49 +24,37 @@ def softplus(x):
     return positive + ops.log1p(ops.exp(x - 2 * positive))
 
 
-def focal_loss(logits, labels, *, alpha: float, gamma: float):
+class FocalLoss(nn.Cell):
     """Sigmoid focal loss of each anchor, summed over the classes (Lin et al., 2017).
 
     All logits are first taken as background; an anchor with an object then swaps the loss of its
     own class. So no (N,A,K) target is built, and the loss of a logit is computed once.
 
     Args:
-        logits: (N,A,K) float32.
-        labels: (N,A) int32: 0..K-1, BACKGROUND, or IGNORED, which counts zero.
         alpha: weight of objects; background weighs 1 - alpha.
         gamma: the larger, the less do easy examples count.
-
-    Returns:
-        (N,A) float32.
     """
-    positive = ops.cast(labels >= 0, ms.float32)  # (N,A)
-    counted = ops.cast(labels != IGNORED, ms.float32)  # (N,A)
-    index = ops.expand_dims(ops.maximum(labels, 0), -1)  # (N,A,1)
-    own = ops.squeeze(ops.gather_elements(logits, 2, index), -1)  # (N,A)
-    as_background = background_loss(logits, alpha, gamma).sum(-1)  # (N,A)
-    as_object = alpha * ops.pow(ops.sigmoid(-own), gamma) * softplus(-own)
-    swap = positive * (as_object - background_loss(own, alpha, gamma))
-    return counted * as_background + swap
-
-
-def background_loss(logits, alpha: float, gamma: float):
-    """Focal loss of each logit as background; the logits' shape."""
-    return (1 - alpha) * ops.pow(ops.sigmoid(logits), gamma) * softplus(logits)
-
-
-class FocalLoss(nn.Cell):
-    """`focal_loss` as a class loss."""
 
     def __init__(self, *, alpha: float, gamma: float):
         super().__init__()
         self.alpha, self.gamma = alpha, gamma
 
     def construct(self, logits, labels, deltas, boxes):
-        return focal_loss(logits, labels, alpha=self.alpha, gamma=self.gamma)
+        positive = ops.cast(labels >= 0, ms.float32)  # (N,A)
+        counted = ops.cast(labels != IGNORED, ms.float32)  # (N,A)
+        index = ops.expand_dims(ops.maximum(labels, 0), -1)  # (N,A,1)
+        own = ops.squeeze(ops.gather_elements(logits, 2, index), -1)  # (N,A)
+        as_background = self.background(logits).sum(-1)  # (N,A)
+        as_object = self.alpha * ops.pow(ops.sigmoid(-own), self.gamma) * softplus(-own)
+        return counted * as_background + positive * (as_object - self.background(own))
+
+    def background(self, logits):
+        """Loss of each logit as background; the logits' shape."""
+        return (1 - self.alpha) * ops.pow(ops.sigmoid(logits), self.gamma) * softplus(logits)
 
 
 def build_focal(cfg, coder: BoxCoder) -> nn.Cell:
-    """The focal loss of a configuration, which does not need the coder of the boxes."""
+    """The focal loss that the configuration asks for; it does not use the coder."""
     return FocalLoss(alpha=cfg.focal_alpha, gamma=cfg.focal_gamma)
 
 

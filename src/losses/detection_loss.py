@@ -10,22 +10,17 @@ from src.detection.box_coder import BoxCoder
 from src.losses.box_losses import BOX_LOSSES
 from src.losses.class_losses import CLASS_LOSSES
 
-CLASS_TERM = "class_loss"
-
 
 class DetectionLoss(nn.Cell):
     """The sum of a class loss and the weighted terms of a box loss.
 
     Each term is summed over the batch and divided by max(1, number of anchors with an object).
+    `term_names` are the names of the terms in logs, curves and records.
 
     Args:
-        class_loss: cell, see `losses.class_losses`.
+        class_loss: see `losses.class_losses`.
         box_losses: terms of a box loss by name, see `losses.box_losses`.
         box_weight: of each of them in the total.
-
-    Attributes:
-        term_names: of what `construct` gives between total and positives. Logs, curves and records
-            take the names from here.
     """
 
     def __init__(
@@ -35,18 +30,15 @@ class DetectionLoss(nn.Cell):
         self.class_loss = class_loss
         self.box_losses = nn.CellList(list(box_losses.values()))
         self.box_weight = box_weight
-        self.term_names = (CLASS_TERM, *box_losses)
+        self.term_names = ("class_loss", *box_losses)
 
     def construct(self, deltas, logits, assigned, boxes, labels):
-        """Losses of a batch.
+        """Total, a scalar for each of `term_names`, and the number of positives; all float32.
 
         Args:
             deltas: (N,A,4); logits: (N,A,K).
             assigned: (N,A) int32, an index into the image's boxes, BACKGROUND or IGNORED.
             boxes: (N,G,4) in pixels, of positive area; labels: (N,G) int32.
-
-        Returns:
-            total, a scalar for each of `term_names`, and the number of positives; all float32.
         """
         positive = ops.cast(assigned >= 0, ms.float32)  # (N,A)
         positives = positive.sum()
