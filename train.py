@@ -16,7 +16,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
     splits, lock = check_input(cfg, launch, folder)
 
-    # importing MindSpore takes seconds, so all input was checked before
+    # importing MindSpore takes seconds, so all input is checked before
     from src.distributed.join import build_device
     from src.training.profile import profile
     from src.training.run_log import RunLog
@@ -39,8 +39,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
     """Checks launch, files and data sets, quick checks first; locks the folder of the run.
 
     Returns:
-        Annotations of the training split and, if it is used, of the evaluation split; the lock,
-        which holds until it is closed.
+        Annotations of the training split and, if used, of the evaluation split; the open lock file.
     """
     from src.data.dataset import build_annotations, find_source
     from src.data.loader import steps_per_epoch
@@ -60,7 +59,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
         make_output_folder(str(folder))
         lock = lock_folder(folder)
     splits = [build_annotations(cfg, training=training) for training in roles]
-    # raises where there is not one
+    # raises if there is not one
     steps_per_epoch(splits[0], cfg.batch_size * cfg.accumulate, ranks=launch.size)
     return splits, lock
 

@@ -1,4 +1,4 @@
-"""What the ranks of a run agree on, so that they stay together."""
+"""What the ranks of a run agree on: when to stop or save, and equal data and weights."""
 
 import time
 import zlib
@@ -17,13 +17,13 @@ from src.runtime.signals import Interruption
 class Agreement:
     """Whether to stop or to save after an update, and which images could not be read.
 
-    A rank that has something to tell says so with its gradients; only then do they talk.
+    A rank announces news with its gradients; only then do the ranks exchange messages.
 
     Args:
         ranks: of the run.
         interruption: of this rank.
-        unreadable: takes what any rank could not read.
-        save_seconds: after which a checkpoint is due; 0 for never.
+        unreadable: collects the unreadable images of all ranks.
+        save_seconds: between two checkpoints; 0 for never.
     """
 
     def __init__(
@@ -38,25 +38,25 @@ class Agreement:
         self.interruption = interruption
         self.unreadable = unreadable
         self.save_seconds = save_seconds
-        self.unread: Unread = []  # what the others do not know of yet
-        self.signum: int | None = None  # that a rank was asked to stop by
+        self.unread: Unread = []  # not yet sent to the other ranks
+        self.signum: int | None = None  # received by any rank
         self.is_save_due = False
         self.saved()
 
     def saved(self) -> None:
-        """Takes note of a checkpoint."""
+        """Restarts the time to the next checkpoint."""
         self.saved_at = time.monotonic()
         self.is_save_due = False
 
     def has_news(self) -> bool:
-        """Whether this rank has something to tell."""
+        """Whether this rank has something to report to the others."""
         return bool(self.unread) or self.interruption.signum is not None or self._is_time()
 
     def exchange(self) -> None:
-        """Lets each rank know what any has to tell; InputError of too many unreadable images."""
-        told = self.ranks.gather((self.unread, self.interruption.signum, self._is_time()))
+        """Gathers the news of all ranks; InputError if too many images are unreadable."""
+        news = self.ranks.gather((self.unread, self.interruption.signum, self._is_time()))
         self.unread = []
-        for unread, signum, is_time in told:
+        for unread, signum, is_time in news:
             self.unreadable.add(unread)
             self.signum = self.signum or signum
             self.is_save_due = self.is_save_due or is_time
@@ -75,7 +75,7 @@ def check_alike(ranks: Ranks, facts: Mapping[str, object]) -> None:
         if others:
             raise InputError(
                 f"{name}: not the same on all machines: rank 0 has {expected!r}, rank {others[0]} "
-                f"{everyone[others[0]][name]!r}"
+                f"has {everyone[others[0]][name]!r}"
             )
 
 
@@ -90,8 +90,8 @@ def check_same(ranks: Ranks, parameters: Mapping[str, ms.Parameter]) -> None:
         if others:
             raise RunError(
                 f"{name} is not the same on all ranks: it differs from rank 0's on {others}; the "
-                "run ends, since its ranks no longer train one network. The last checkpoint is "
-                "from before"
+                "run ends, since its ranks no longer train one network; the last checkpoint is "
+                "older"
             )
 
 

@@ -16,12 +16,12 @@ from src.runtime.files import path_in_errors
 class Board:
     """Writes scalars and images for TensorBoard.
 
-    Events are written by the calling thread: the thread of the library's usual writer stops at a
-    full disk, and would then block the training.
+    The calling thread writes the events: the thread of the library's usual writer stops when the
+    disk is full, and then blocks the training.
 
     Args:
-        folder: made if it is not there; every session of a run adds a file.
-        step: updates made so far; events of an earlier session after it are hidden.
+        folder: created if missing; every session of a run adds a file.
+        step: updates made so far; later events of earlier sessions are hidden.
     """
 
     def __init__(self, folder: Path, *, step: int = 0):
@@ -32,7 +32,7 @@ class Board:
         self._write(started)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Adds a point to the curve of each value that is finite."""
+        """Adds a point to the curve of each finite value."""
         for name, value in values.items():
             if math.isfinite(value):
                 self._write(Event(step=step, summary=scalar_summary(name, value)))
@@ -42,7 +42,7 @@ class Board:
         self._write(Event(step=step, summary=image_summary(name, picture, dataformats="HWC")))
 
     def flush(self) -> None:
-        """Makes what was written visible to readers, without the writer's own wait for the disk."""
+        """Makes events visible to readers; the writer's own flush also waits for the disk."""
         with path_in_errors(self.folder):
             self.writer._py_recordio_writer._writer.flush()
 

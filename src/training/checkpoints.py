@@ -1,4 +1,4 @@
-"""Checkpoints of a run, each written whole."""
+"""Checkpoints of a run, each written atomically."""
 
 import json
 import os
@@ -18,18 +18,16 @@ Parameters = Mapping[str, ms.Parameter]
 
 
 class Checkpoints:
-    """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when whole.
+    """Writes `folder`/last.ckpt, best.ckpt and epoch_NN.ckpt, each moved into place when complete.
 
-    All ranks call a method together, and the main one writes.
+    All ranks call a method together, and the main one writes. Each method raises RunError if a file
+    cannot be written, e.g. because the disk is full.
 
     Args:
-        folder: made when something is saved.
-        keep: newest epoch_NN.ckpt that stay.
+        folder: created when something is saved.
+        keep: number of newest epoch_NN.ckpt to keep.
         config: of the run, as YAML; stored in every file.
         ranks: of the run; by default this process alone.
-
-    Raises:
-        RunError: by each method: a file cannot be written, since the disk is full, say.
     """
 
     def __init__(self, folder: Path, *, keep: int, config: str, ranks: Ranks | None = None):
@@ -47,10 +45,10 @@ class Checkpoints:
         return self.folder / "best.ckpt"
 
     def save(self, parameters: Parameters, state: dict, *, alone: bool = False) -> None:
-        """Saves all that the run needs to continue as last.ckpt.
+        """Saves last.ckpt, from which the run can continue.
 
         Args:
-            alone: whether only the main rank calls it; others may be gone.
+            alone: whether only the main rank calls it, as other ranks may be gone.
         """
         if alone:
             write_checkpoint(self.last, parameters, self.config, state)
@@ -58,7 +56,7 @@ class Checkpoints:
             self._write(self.last, parameters, state)
 
     def save_best(self, network: nn.Cell, state: dict) -> None:
-        """Saves the weights that were evaluated as best.ckpt; averages lose their prefix."""
+        """Saves the evaluated weights as best.ckpt; averages without their prefix."""
         weights = {p.name.removeprefix(EMA_PREFIX): p for p in network.get_parameters()}
         self._write(self.best, weights, state)
 
@@ -66,7 +64,7 @@ class Checkpoints:
         self.ranks.on_main(lambda: write_checkpoint(path, parameters, self.config, state))
 
     def keep_epoch(self, epoch: int) -> None:
-        """Keeps last.ckpt as that of `epoch` too, and deletes the oldest beyond `keep`."""
+        """Keeps last.ckpt as epoch_NN.ckpt too, and deletes the oldest beyond `keep`."""
 
         def work() -> None:
             if self.keep:
@@ -77,11 +75,11 @@ class Checkpoints:
         self.ranks.on_main(work)
 
     def move_later(self, chosen: Path, epoch: int, aside: Path) -> None:
-        """Moves checkpoints later than the one that a run resumes from into another folder.
+        """Moves checkpoints later than the one that a run resumes from to the folder `aside`.
 
         Args:
-            chosen: that checkpoint, made when `epoch` had ended.
-            aside: made when needed.
+            chosen: that checkpoint, saved after `epoch`.
+            aside: created when needed.
         """
         later = [path for number, path in numbered(self.folder) if number > epoch]
         for path in [self.last, *later]:
@@ -97,15 +95,15 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
 
 
 def write_checkpoint(path: Path, parameters: Parameters, config: str, state: dict) -> None:
-    """Writes a checkpoint beside `path` and moves it there, so `path` is never half-written.
+    """Writes a checkpoint to a temporary file and moves it to `path`.
 
     Args:
-        parameters: by the names they get in the file.
+        parameters: by their names in the file.
         config: of the run, as YAML.
-        state: of the run, in types that JSON knows; "epoch" and "step" among them.
+        state: of the run, serialisable as JSON, with "epoch" and "step".
 
     Raises:
-        RunError: the disk is full, say; what was at `path` is still there.
+        RunError: the disk is full, say; the old file at `path` remains.
     """
     entries = [{"name": name, "data": parameter} for name, parameter in parameters.items()]
     about = {CONFIG: config, STATE: json.dumps(state)}
@@ -114,9 +112,9 @@ def write_checkpoint(path: Path, parameters: Parameters, config: str, state: dic
 
 
 def copy_by_link(source: Path, target: Path) -> None:
-    """Makes `target` the file that `source` is now; a later os.replace of `source` leaves it.
+    """Makes `target` a hard link to `source`, or a copy if the file system has no links.
 
-    A hard link where the file system has them, a copy elsewhere; RunError where neither can be.
+    A later os.replace of `source` does not change it. RunError if neither is possible.
     """
     beside = target.with_name(".epoch.part")
     try:
@@ -127,9 +125,9 @@ def copy_by_link(source: Path, target: Path) -> None:
             shutil.copyfile(source, beside)
             flush_to_disk(beside)
         os.replace(beside, target)
-        beside.unlink(missing_ok=True)  # it stays where both were one file already
+        beside.unlink(missing_ok=True)  # os.replace leaves it if both are links to one file
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise RunError(
-            f"{target}: cannot be written: {error.strerror}; {source} is whole"
+            f"{target}: cannot be written: {error.strerror}; {source} is complete"
         ) from error

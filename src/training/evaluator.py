@@ -1,4 +1,4 @@
-"""Evaluation in the course of a training run."""
+"""Evaluation during training."""
 
 import math
 import time
@@ -19,18 +19,18 @@ from src.prediction.inference import build_model
 from src.runtime.errors import InputError, NotFinite
 from src.training.run_log import RunLog
 
-BOARD_PICTURES = 4  # images with boxes that TensorBoard gets of each evaluation
+BOARD_PICTURES = 4  # images with boxes in TensorBoard per evaluation
 
 
 class Evaluator:
-    """Evaluates a network now and then, and keeps account of the best result.
+    """Evaluates a network at intervals, and keeps the best result.
 
     Args:
-        cfg: says when, and how detections are made.
-        annotations: the split to evaluate on; None never does.
-        network: whose parameters may change between evaluations.
-        log: gets the results.
-        ranks: that share the work, and all know of the best result.
+        cfg: when to evaluate, and how to detect.
+        annotations: the split to evaluate on; None never evaluates.
+        network: whose parameters change between evaluations.
+        log: for the results.
+        ranks: that share the work; all get the result.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Evaluator:
         self.protocol = build_protocol(cfg)
         self.annotations = annotations and self.protocol.images_of(annotations)
         self.network = network
-        # made once, so that its graphs are compiled once
+        # built once, so that its graphs are compiled once
         self.model = build_model(
             cfg,
             network,
@@ -56,7 +56,7 @@ class Evaluator:
         )
         self.log = log
         self.best: dict | None = None  # {"AP": , "epoch": , "step": }
-        self.stale = 0  # evaluations in a row that were not better
+        self.stale = 0  # evaluations in a row without a better AP
         self.evaluated_step = 0
 
     def compile(self) -> None:
@@ -65,12 +65,12 @@ class Evaluator:
         self.model.compile(self.cfg.image_size)
 
     def update_best(self, on_disk: dict | None) -> None:
-        """Takes an evaluation that best.ckpt is of as the best one, if it is."""
+        """Uses the evaluation of best.ckpt as the best one, if it is better."""
         if on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
             self.best = on_disk
 
     def state(self) -> dict:
-        """What a checkpoint has to hold; `load` takes it."""
+        """State for a checkpoint; `load` restores it."""
         names = ("best", "stale", "evaluated_step")
         return {name: getattr(self, name) for name in names}
 
@@ -79,35 +79,35 @@ class Evaluator:
             setattr(self, name, value)
 
     def renumber(self, number: Callable[[int], int]) -> None:
-        """Takes the numbers of updates over into another numbering."""
+        """Converts the numbers of updates to another numbering."""
         self.evaluated_step = number(self.evaluated_step)
         if self.best is not None:
             self.best = {**self.best, "step": number(self.best["step"])}
 
     def is_due(self, epoch: int, *, last: bool) -> bool:
-        """Whether to evaluate after `epoch`, from 1; after the last one always."""
+        """Whether to evaluate after `epoch`, from 1; always after the last."""
         cfg = self.cfg
         if not self.is_on:
             return False
         return last or (epoch >= cfg.eval_start_epoch and epoch % cfg.eval_interval == 0)
 
     def left(self, epoch: int, last: int) -> int:
-        """How many evaluations are still to come from `epoch` to the `last` one, both from 1."""
+        """Number of evaluations from `epoch` to `last`, both from 1."""
         return sum(self.is_due(e, last=e == last) for e in range(epoch, last + 1))
 
     def is_patient(self) -> bool:
-        """Whether the run may go on."""
+        """Whether the run may continue."""
         return not (self.is_on and self.cfg.patience) or self.stale < self.cfg.patience
 
     def __call__(
         self, epoch: int, step: int, check: Callable[[], None], *, is_regular: bool = True
     ) -> bool:
-        """Evaluates; True where it is the best so far.
+        """Evaluates; returns whether it is the best so far.
 
         Args:
             epoch: from 1; step: updates made.
             check: may raise to end it early.
-            is_regular: whether it tries the run's patience.
+            is_regular: whether it counts for `patience`.
         """
         started = time.perf_counter()
         found = detect_with(
@@ -138,7 +138,7 @@ class Evaluator:
         better = self.best is None or ap > self.best["AP"]
         if better:
             self.best = {"AP": ap, "epoch": epoch, "step": step}
-        if step <= self.best["step"]:  # an earlier session may have found the best of a later step
+        if step <= self.best["step"]:  # the best may be a later step of an earlier session
             self.stale = 0
         elif is_regular:
             self.stale += 1
@@ -159,7 +159,7 @@ class Evaluator:
             return
         board.scalars(step, {f"val/{name}": value for name, value in metrics.overall.items()})
         matches = match_split(self.annotations, rows)
-        order = np.random.default_rng(0).permutation(len(self.annotations))  # the same every time
+        order = np.random.default_rng(0).permutation(len(self.annotations))  # always the same
         some = sorted(order[: min(self.cfg.pictures, BOARD_PICTURES)].tolist())
         names, least = self.cfg.classes[1:], self.cfg.drawn_score
         for _, record, picture in draw_images(self.annotations, names, matches, some, least):

@@ -1,4 +1,4 @@
-"""What happens when a loss or a gradient is not finite."""
+"""Handling of losses and gradients that are not finite."""
 
 from src.runtime.errors import RunError
 from src.training.run_log import RunLog
@@ -6,7 +6,7 @@ from src.training.step_report import StepReport
 
 
 class Guard:
-    """Logs updates that were skipped, and ends a run that makes only such ones.
+    """Logs skipped updates, and ends a run with too many in a row.
 
     A skipped update that a lower loss scale may fix does not count as bad.
 
@@ -22,7 +22,7 @@ class Guard:
         self.bad_in_a_row = 0
 
     def state(self) -> dict:
-        """State for a checkpoint; `load` takes it."""
+        """State for a checkpoint; `load` restores it."""
         return {"skipped": self.skipped, "bad_in_a_row": self.bad_in_a_row}
 
     def load(self, state: dict) -> None:
@@ -52,5 +52,5 @@ class Guard:
         if self.bad_in_a_row >= self.max_bad_steps:
             raise RunError(
                 f"step {step}: {what} on images {image_ids}, for {self.bad_in_a_row} updates in a "
-                f"row; look at these images and their boxes, or try a lower --lr"
+                "row; check these images and their boxes, or try a lower --lr"
             )

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Time of the parts of a training step."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,14 +10,14 @@ from src.runtime.stopwatch import PARTS
 from src.training.progress import Pace
 from src.training.trainer import Trainer
 
-WARM_UP_STEPS = 3  # kernels are set up and the workers get ahead
+WARM_UP_STEPS = 3  # in which kernels are set up and workers fill their queue
 TIMED_STEPS = 20
 
 
 def profile(trainer: Trainer) -> str:
-    """Makes a few updates and gives a table of their parts; nothing is saved.
+    """Makes a few updates and returns a table of their parts; saves nothing.
 
-    The trainer's stopwatch should be a precise one.
+    The trainer's stopwatch should be precise.
     """
     trainer.progress.total_steps = WARM_UP_STEPS + TIMED_STEPS
     trainer.plan = replace(trainer.plan, stop_at=WARM_UP_STEPS + TIMED_STEPS)
@@ -26,7 +26,7 @@ def profile(trainer: Trainer) -> str:
         with closing(all_updates(trainer)) as updates:
             make_updates(trainer, islice(updates, WARM_UP_STEPS))
             trainer.progress.restart()
-            make_updates(trainer, islice(updates, TIMED_STEPS))  # logging counts with the next
+            make_updates(trainer, islice(updates, TIMED_STEPS))  # logging counts in the next update
     finally:
         trainer.ranks.idle()
         trainer.progress.close()
@@ -51,7 +51,7 @@ def make_updates(trainer: Trainer, updates: Iterator[list[TrainBatch]]) -> None:
 def table(pace: Pace) -> str:
     """The parts of an update as a table."""
     total = sum(pace.parts.values())
-    lines = [f"where the time of an update goes, mean of {pace.updates}"]
+    lines = [f"time of an update by part, mean of {pace.updates}"]
     for part in PARTS:
         seconds = pace.parts.get(part, 0.0)
         each = 1000 * seconds / pace.updates

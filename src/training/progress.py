@@ -1,4 +1,4 @@
-"""How far a run is, how fast, and what it waits for."""
+"""Progress of a run: loss, speed, time left and bottleneck."""
 
 import shutil
 import sys
@@ -10,12 +10,12 @@ from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
 from src.training.run_log import RunLog
 from src.training.step_report import StepReport
 
-BAR = "{desc}  {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"  # speed and time left are ours
-DATA_BOUND = 0.2  # from this share of the time in waiting for data, data is the bottleneck
+BAR = "{desc}  {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}"  # speed and time left are in desc
+DATA_BOUND = 0.2  # if more of the time is spent waiting for data, data is the bottleneck
 
 
 class Mean:
-    """The mean of numbers that come one by one."""
+    """A running mean."""
 
     def __init__(self, total: float = 0.0, count: int = 0):
         self.total = total
@@ -26,14 +26,14 @@ class Mean:
         self.count += 1
 
     def take(self) -> float | None:
-        """The mean, or None of nothing; resets it."""
+        """Returns the mean, None if there is none, and resets it."""
         mean = self.total / self.count if self.count else None
         self.total, self.count = 0.0, 0
         return mean
 
 
 class Pace:
-    """Updates, and the seconds they took by part."""
+    """Number of updates, and their seconds by part."""
 
     def __init__(self):
         self.restart()
@@ -48,23 +48,23 @@ class Pace:
             self.parts[part] += seconds
 
     def per_second(self) -> float:
-        """Updates a second; 0 of none."""
+        """Updates per second; 0 if none."""
         seconds = sum(self.parts.values())
         return self.updates / seconds if seconds else 0.0
 
     def data_share(self) -> float:
-        """Share of the time that passed in waiting for data; 0 of none."""
+        """Share of the time spent waiting for data; 0 if none."""
         return self.parts[DATA] / (sum(self.parts.values()) or 1.0)
 
 
 class Progress:
     """Loss, images/s and time left: a bar on a terminal, plain lines elsewhere.
 
-    The first update of a session, which is slower than the others, evaluations and checkpoints do
-    not count in images/s. The time left includes the evaluations to come.
+    Images/s excludes evaluations, checkpoints and the slower first update of a session. The time
+    left includes evaluations.
 
     Args:
-        log: where the lines and records go.
+        log: for lines and records.
         total_steps: updates of the whole run.
         images_per_step: of all batches and ranks.
         log_interval: updates between two lines.
@@ -91,7 +91,7 @@ class Progress:
         self.interval_loss, self.epoch_loss = Mean(), Mean()
 
     def start(self, done: int) -> None:
-        """Shows the bar, with the updates of earlier sessions done."""
+        """Shows the bar, at `done` updates of earlier sessions."""
         self.bar = tqdm(
             total=self.total_steps, initial=done, bar_format=BAR, disable=not self.on_terminal
         )
@@ -102,7 +102,7 @@ class Progress:
             pace.restart()
 
     def state(self) -> dict:
-        """Sums of the current interval and epoch, for a checkpoint; `load` takes it."""
+        """Sums of the current interval and epoch, for a checkpoint; `load` restores them."""
         return {name: vars(getattr(self, name)) for name in ("interval_loss", "epoch_loss")}
 
     def load(self, state: dict) -> None:
@@ -123,7 +123,7 @@ class Progress:
 
         Args:
             epoch: from 1; step: from 1, over the whole run.
-            clock: has the seconds since the last call, by part.
+            clock: the seconds since the last call, by part.
             evaluations_left: before the end of the run.
         """
         parts = clock.lap()
@@ -154,7 +154,7 @@ class Progress:
             self.interval.restart()
 
     def _describe(self, pace: Pace, seconds_left: float) -> str:
-        """A pace and the time left as text; "" where no update was timed yet."""
+        """Speed and time left as text; "" if no update was timed yet."""
         if not pace.updates:
             return ""
         return (
@@ -163,7 +163,7 @@ class Progress:
         )
 
     def _measured(self, pace: Pace) -> dict[str, float | None]:
-        """A pace for a record; None where no update was timed."""
+        """Speed for a record; None if no update was timed."""
         if not pace.updates:
             return {"images_per_second": None, "data_share": None}
         return {
@@ -172,21 +172,19 @@ class Progress:
         }
 
     def bottleneck(self) -> str:
-        """What the run waits for, in a sentence; "" where no update was timed."""
+        """The bottleneck in a sentence; "" if no update was timed."""
         if not self.session.updates:
             return ""
         share = self.session.data_share()
-        what = "the device"
-        if share > DATA_BOUND:
-            what = "data; more --num_workers may help"
-        return f"{share:.0%} of the time passes in waiting for data: the run waits for {what}"
+        what = "data; more --num_workers may help" if share > DATA_BOUND else "the device"
+        return f"{share:.0%} of the time is spent waiting for data: the bottleneck is {what}"
 
     def evaluated(self, seconds: float) -> None:
-        """Counts the time of an evaluation."""
+        """Adds the time of an evaluation, for the time left."""
         self.evaluation_seconds.add(seconds)
 
     def end_epoch(self, epoch: int, step: int, skipped: int) -> None:
-        """Records the epoch that has ended."""
+        """Records an epoch that has ended."""
         self.log.record(
             "epoch",
             epoch=epoch,
@@ -237,7 +235,7 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as 1:02:03 or 2:03, days in front where there are any."""
+    """Seconds as 2:03, 1:02:03 or 4 d 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -1,4 +1,4 @@
-"""What happens to a run that is asked to stop, or that loses a worker or a rank."""
+"""Saves a run that a signal, a dead worker or a lost rank ends."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from src.runtime.signals import Interrupted
 if TYPE_CHECKING:
     from src.training.trainer import Trainer
 
-SIGNAL_DELAY = 1.0  # seconds by which a signal may reach this process later than its workers
+SIGNAL_DELAY = 1.0  # seconds; a signal may reach this process so much later than its workers
 
 
 @contextmanager
 def rescued(trainer: Trainer) -> Iterator[None]:
-    """Saves the run where a signal, a dead worker or a lost rank ends it, and closes its parts.
+    """Saves the run if a signal, a dead worker or a lost rank ends it, and closes its parts.
 
     Raises:
-        Interrupted: the run was asked to stop, and was saved.
-        WorkerDied, RankLost: with the name of the checkpoint, where one was saved.
+        Interrupted: a signal asked the run to stop, and it was saved.
+        WorkerDied, RankLost: with the name of the checkpoint, if one was saved.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def rescued(trainer: Trainer) -> Iterator[None]:
         save_and_report(trainer, interrupted)
         raise
     except (WorkerDied, RankLost) as death:
-        # schedulers signal the workers too, which end at once
+        # schedulers also signal the workers, which end at once
         if isinstance(death, WorkerDied) and trainer.interruption.wait(SIGNAL_DELAY):
             interrupted = Interrupted(trainer.interruption.signum)
             save_and_report(trainer, interrupted)
@@ -43,11 +43,11 @@ def rescued(trainer: Trainer) -> Iterator[None]:
         trainer.progress.close()
         trainer.loader.close()
         if trainer.agreement.unreadable.messages:
-            trainer.log.line(f"replaced by others: {trainer.agreement.unreadable}")
+            trainer.log.line(f"replaced by other images: {trainer.agreement.unreadable}")
 
 
 def save_and_report(trainer: Trainer, interrupted: Interrupted) -> None:
-    """Saves on the main rank, and logs how the run can be resumed."""
+    """Saves on the main rank, and logs how to resume."""
     trainer.progress.close()
     trainer.ranks.idle()
     if not trainer.ranks.is_main:
@@ -55,12 +55,11 @@ def save_and_report(trainer: Trainer, interrupted: Interrupted) -> None:
     last, step = trainer.checkpoints.last, trainer.step
     if trainer.save(alone=True):
         trainer.log.line(
-            f"{interrupted}: saved {last} (epoch {trainer.plan.epoch_of(step)}, step {step}); the "
-            "same command with --resume=True goes on"
+            f"{interrupted}: saved {last} (epoch {trainer.plan.epoch_of(step)}, step {step}); "
+            "continue with --resume=True"
         )
     else:
         trainer.log.line(
             f"{interrupted}: not saved, since the last {trainer.guard.bad_in_a_row} updates were "
-            f"skipped; --resume=True goes on from {last}, or from the beginning if that is not "
-            "there"
+            f"skipped; --resume=True continues from {last}, or restarts if there is none"
         )

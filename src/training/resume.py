@@ -1,4 +1,4 @@
-"""Resuming a run: its checkpoint found and checked, the trainer and the folder set back to it."""
+"""Resuming a run: finds and checks its checkpoint, and restores the trainer and the folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A checkpoint's contents: parameters by name, the run's state and its configuration."""
+    """A checkpoint's contents: parameters by name, state and configuration of the run."""
 
     path: Path
     arrays: dict[str, np.ndarray]
@@ -36,11 +36,11 @@ class SavedRun:
     config: dict
 
     def without_arrays(self) -> SavedRun:
-        """What the ranks need that do not read the checkpoint themselves."""
+        """What the ranks other than the main one need."""
         return replace(self, arrays={})
 
     def positions(self) -> tuple[dict[str, Position], Position]:
-        """The last records that the checkpoint contains; see `RunLog.rewind`."""
+        """The last records before the checkpoint; see `RunLog.rewind`."""
         state = self.state
         evaluated = state["evaluator"]["evaluated_step"]
         epochs, rest = divmod(evaluated, state["steps_per_epoch"])
@@ -51,9 +51,9 @@ class SavedRun:
         return limits, (state["epoch"], state["step"])
 
     def check_config(self, cfg: Config, ranks: int) -> None:
-        """InputError names the keys that may not change within a run and did.
+        """InputError names keys that changed but may not within a run.
 
-        The number of ranks may, and the batch with it where an update has as many images as before.
+        Ranks and batch may change if an update keeps its number of images.
         """
         cfg = settled(cfg, self.config)
         same_images = self.state["images_per_step"] == cfg.batch_size * cfg.accumulate * ranks
@@ -68,7 +68,7 @@ class SavedRun:
             raise InputError(
                 "\n  ".join(
                     [
-                        f"{self.path}: is of a run with another configuration",
+                        f"{self.path}: is from a run with another configuration",
                         *differences,
                         "resume with the run's own config.yaml, or start another with --finetune",
                     ]
@@ -77,17 +77,18 @@ class SavedRun:
 
 
 def read_run(path: Path) -> SavedRun:
-    """A checkpoint to go on from; InputError says what is wrong with it."""
+    """Reads a checkpoint to continue from; InputError says what is wrong with it."""
     if path.is_file() and not has_checksum(path):
-        raise InputError(f"{path}: has no checksum at its end: cut short, or not of a training run")
+        raise InputError(f"{path}: has no checksum at its end: truncated, or not of a training run")
+    only = "it can only be used with --finetune"
     entries = load_entries(str(path))
     if STATE not in entries or CONFIG not in entries:
-        raise InputError(f"{path}: tells nothing of a run; it can only be used with --finetune")
+        raise InputError(f"{path}: has no state of a run; {only}")
     state = json.loads(entries[STATE])
     if "updates" not in state:
-        raise InputError(f"{path}: holds weights alone; it can only be used with --finetune")
+        raise InputError(f"{path}: contains only weights; {only}")
     if "images_per_step" not in state:
-        raise InputError(f"{path}: is of an older version; it can only be used with --finetune")
+        raise InputError(f"{path}: is from an older version; {only}")
     arrays = {
         name: entry.asnumpy()
         for name, entry in entries.items()
@@ -97,26 +98,26 @@ def read_run(path: Path) -> SavedRun:
 
 
 def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> SavedRun | None:
-    """The checkpoint to go on from, its arrays on the main rank alone; None to start anew."""
+    """The checkpoint to continue from, with arrays on the main rank only; None for a new run."""
     if not cfg.resume:
         return None
     folder = log.folder
     saved = find_run(folder / "ckpt", cfg, ranks.size) if ranks.is_main else None
     if ranks.is_main and saved is None:
         aside = newest_aside(folder)
-        instead = f"; to go on with an earlier one, --output_path={aside}" if aside else ""
+        instead = f"; to continue an earlier run, use --output_path={aside}" if aside else ""
         log.line(f"no checkpoint in {folder / 'ckpt'}: the run starts from the beginning{instead}")
-    told = ranks.from_main(saved and saved.without_arrays())
-    return saved or told
+    received = ranks.from_main(saved and saved.without_arrays())
+    return saved or received
 
 
 def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
-    """The checkpoint to resume from, or None where the folder has none.
+    """The checkpoint to resume from; None if the folder has none.
 
     Args:
         folder: of the run's checkpoints.
-        cfg: names another than last.ckpt in `resume_from`, and must be the run's own.
-        ranks: that go on with it.
+        cfg: the run's own; `resume_from` may name another checkpoint than last.ckpt.
+        ranks: number of ranks that continue the run.
 
     Raises:
         InputError: the checkpoint cannot be used; names the next older one that can.
@@ -127,7 +128,7 @@ def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
     path = Path(cfg.resume_from) if cfg.resume_from else last
     if path.resolve().parent != folder.resolve():
         raise InputError(
-            f"{path}: is of another folder; resume it where it lies, with "
+            f"{path}: is in another folder; resume it there, with "
             f"--output_path={path.resolve().parents[1]}"
         )
     try:
@@ -137,14 +138,14 @@ def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
 
 
 def read_checked(path: Path, cfg: Config, ranks: int) -> SavedRun:
-    """A checkpoint that a run of the configuration can go on from; InputError if it is not."""
+    """`read_run`; InputError also if the checkpoint does not fit the configuration."""
     saved = read_run(path)
     saved.check_config(cfg, ranks)
     return saved
 
 
 def suggest_other(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
-    """What to do instead: the next older checkpoint that is usable, or last.ckpt."""
+    """Advice: the next older checkpoint that is usable, or last.ckpt."""
     numbers = [number for number, path in numbered(folder) if path.name == refused.name]
     older = [path for number, path in numbered(folder) if not numbers or number < numbers[0]]
     for path in [*older, folder / "last.ckpt"]:
@@ -155,12 +156,12 @@ def suggest_other(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
         except InputError:
             continue
         where = f"epoch {state['epoch']}, step {state['step']}"
-        return f"{path} is sound ({where}): --resume=True --resume_from={path}"
-    return "no other checkpoint of the run can be used; without --resume it starts anew"
+        return f"{path} is usable ({where}): --resume=True --resume_from={path}"
+    return "no other checkpoint of the run can be used; start again without --resume"
 
 
 def best_on_disk(path: Path, steps_per_epoch: int) -> dict | None:
-    """The evaluation ("AP", "epoch", "step") that best.ckpt is of; None where it is unreadable."""
+    """The evaluation ("AP", "epoch", "step") of best.ckpt; None if unreadable."""
     try:
         state = json.loads(load_entries(str(path))[STATE])
         step = renumbered(state["best"]["step"], state["steps_per_epoch"], steps_per_epoch)
@@ -170,24 +171,20 @@ def best_on_disk(path: Path, steps_per_epoch: int) -> dict | None:
 
 
 def renumbered(step: int, before: int, now: int) -> int:
-    """Number of the update where as much of the run is done, rounded down.
-
-    Args:
-        step: updates that were made; before, now: to an epoch, which differ with the ranks.
-    """
+    """Converts a number of updates, rounded down; an epoch had `before` updates, has `now`."""
     epochs, rest = divmod(step, before)
     return epochs * now + rest * now // before
 
 
 def restore_run(trainer: Trainer, saved: SavedRun) -> None:
-    """Takes a run up where its checkpoint was made.
+    """Sets a new trainer to the state of a checkpoint.
 
     Args:
-        trainer: new, and made for a checkpoint.
-        saved: fits the configuration; its arrays are needed on the main rank alone.
+        trainer: built with is_new=False.
+        saved: fits the configuration; has its arrays on the main rank.
 
     Raises:
-        InputError: the training split is not the one that the run was trained on.
+        InputError: the training split has changed.
     """
     state = saved.state
     if state["data"] != trainer.identity["data"]:
@@ -208,10 +205,10 @@ def restore_run(trainer: Trainer, saved: SavedRun) -> None:
 
 
 def rewind_folder(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False) -> None:
-    """Leaves in the run's folder only what comes before the checkpoint it resumes from.
+    """Removes records of the run's folder that are later than the checkpoint.
 
     Args:
-        set_aside: whether checkpoints that are later than it are moved to another folder.
+        set_aside: whether to move later checkpoints to another folder.
     """
     log, state, plan = trainer.log, saved.state, trainer.plan
     log.rewind(*saved.positions())
@@ -219,10 +216,10 @@ def rewind_folder(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False)
     if state["images_per_step"] != plan.images_per_step:
         log.line(
             f"an update has {plan.images_per_step} images now and had "
-            f"{state['images_per_step']}, so steps are numbered anew: {state['step']} then is "
-            f"{trainer.step} now"
+            f"{state['images_per_step']}, so steps are renumbered: {state['step']} is now "
+            f"{trainer.step}"
         )
-    # a run that was killed may have saved last.ckpt, and not yet kept it as that of its epoch
+    # a killed run may have saved last.ckpt but not epoch_NN.ckpt
     checkpoints, epoch, last = trainer.checkpoints, trainer.ended_epochs, trainer.checkpoints.last
     if plan.is_kept(epoch, trainer.step):
         is_last = trainer.ranks.is_main and last.exists() and saved.path.samefile(last)
@@ -230,6 +227,6 @@ def rewind_folder(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False)
             checkpoints.keep_epoch(epoch)
     if set_aside and trainer.ranks.is_main:
         checkpoints.move_later(saved.path, epoch, new_aside(log.folder) / "ckpt")
-    # what best.ckpt holds may be of a later step than the checkpoint
+    # best.ckpt may be of a later step than the checkpoint
     on_disk = trainer.ranks.on_main(lambda: best_on_disk(checkpoints.best, plan.steps_per_epoch))
     trainer.evaluator.update_best(on_disk)

@@ -1,4 +1,4 @@
-"""The folder of a run: one run at a time, and earlier ones kept apart."""
+"""The folder of a run: used by one run at a time; earlier runs are moved aside."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LOCK = ".lock"
 
 
 def lock_folder(folder: Path) -> IO | None:
-    """Keeps other runs out of the folder for as long as the file that is returned stays open.
+    """Locks the folder while the returned file stays open.
 
-    None where the file system has no locks. InputError where another run is at work there.
+    None if the file system has no locks. InputError if another run uses the folder.
     """
     file = (folder / LOCK).open("a")
     try:
@@ -41,7 +41,7 @@ def lock_folder(folder: Path) -> IO | None:
 
 
 def new_aside(folder: Path) -> Path:
-    """A folder in `folder` for what is no longer of its run; it is not there yet."""
+    """A new subfolder's path, for files of an earlier run."""
     aside = folder / f"earlier_{time.strftime('%Y%m%d-%H%M%S')}"
     while aside.exists():
         aside = aside.with_name(aside.name + "b")
@@ -49,7 +49,7 @@ def new_aside(folder: Path) -> Path:
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Moves what an earlier run left in the folder into one of its own; returns that, if any."""
+    """Moves files of an earlier run to a subfolder; returns it, None if there were none."""
     left = [folder / name for name in RUN_FILES if (folder / name).exists()]
     if not left:
         return None
@@ -61,7 +61,7 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def clear(folder: Path) -> None:
-    """Deletes what an earlier run left in the folder."""
+    """Deletes files of an earlier run."""
     for path in [folder / name for name in RUN_FILES]:
         if path.is_dir():
             shutil.rmtree(path)
@@ -70,19 +70,19 @@ def clear(folder: Path) -> None:
 
 
 def newest_aside(folder: Path) -> Path | None:
-    """The folder of the run that was set aside last in the folder, if one can be resumed."""
+    """The newest subfolder with a run that can be resumed, if any."""
     found = sorted(folder.glob("earlier_*/ckpt/last.ckpt"))
     return found[-1].parents[1] if found else None
 
 
 def prepare_folder(log: RunLog, config: str, facts: dict, *, is_new: bool, keep: bool) -> None:
-    """Makes the log's folder this run's own, and starts to write there.
+    """Removes an earlier run from the log's folder, and starts to write there.
 
     Args:
         config: of the run, as YAML.
         facts: of this session, see `environment`.
         is_new: whether the run starts from its beginning.
-        keep: whether files of an earlier run are set aside; otherwise they are deleted.
+        keep: whether files of an earlier run are moved aside, not deleted.
     """
     folder = log.folder
     if not keep:

@@ -1,4 +1,4 @@
-"""What a run writes down: log.txt, metrics.jsonl and TensorBoard's files."""
+"""The logs of a run: log.txt, metrics.jsonl and TensorBoard's files."""
 
 import json
 import sys
@@ -16,20 +16,19 @@ from src.runtime.files import path_in_errors, to_json, write_atomically
 from src.runtime.signals import Interrupted
 from src.training.board import Board
 
-# (epoch, updates) of a run; the epoch comes first, since updates are numbered anew where a run goes
-# on with another number of ranks
+# (epoch, updates); the epoch is first, since updates are renumbered if the number of ranks changes
 Position = tuple[int, float]
 
 
 class RunLog:
     """Writes lines to log.txt and the console, and records to metrics.jsonl and TensorBoard.
 
-    Until `open` it writes nothing to the folder, which may still be another run's, but keeps the
-    lines. A console that is gone does not end the run. Of several ranks the first does all that;
-    another one's lines go to ranks/rank_N.txt alone.
+    Until `open` it keeps the lines and writes nothing to the folder, which may still be another
+    run's. A closed console does not end the run. Only the main rank does all this; lines of other
+    ranks go to ranks/rank_N.txt.
 
     Args:
-        folder: the run's output_path; it must exist on the first rank.
+        folder: the run's output_path; must exist on the main rank.
         rank: of this process.
     """
 
@@ -44,7 +43,7 @@ class RunLog:
         self.has_console = self.is_main
 
     def open(self) -> None:
-        """Begins to write, with the lines that were kept."""
+        """Starts to write, with the lines kept so far."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.text = self.path.open("a", buffering=1, encoding="utf-8")
         if self.is_main:
@@ -53,7 +52,7 @@ class RunLog:
             self.text.writelines(self.kept)
 
     def line(self, message: str, *, console: bool = True) -> None:
-        """Logs a line with the time of day; a progress bar on the console stays whole."""
+        """Logs a line with date and time, without breaking a progress bar on the console."""
         timed = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n"
         if self.text is None:
             self.kept.append(timed)
@@ -64,27 +63,27 @@ class RunLog:
             try:
                 tqdm.write(message, file=sys.stdout)
                 sys.stdout.flush()
-            except OSError:  # a pipe whose reader has ended, a terminal that was closed
+            except OSError:  # a closed pipe or terminal
                 self.has_console = False
 
     def record(self, kind: str, **values) -> None:
-        """Appends one JSON object to metrics.jsonl."""
+        """Appends a JSON object to metrics.jsonl."""
         if not self.is_main:
             return
         with path_in_errors(self.folder / "metrics.jsonl"):
             self.metrics.write(to_json({"kind": kind, **values}) + "\n")
 
     def start_board(self, step: int) -> None:
-        """Opens TensorBoard's file of this session, which begins after `step` updates."""
+        """Opens TensorBoard's file of this session, which starts after `step` updates."""
         if self.is_main:
             self.board = Board(self.folder / "tensorboard", step=step)
 
     def rewind(self, limits: Mapping[str, Position], limit: Position) -> None:
-        """Drops records of what a resumed run does again.
+        """Drops records of updates that a resumed run repeats.
 
         Args:
-            limits: the last place that its checkpoint contains of some kinds of records.
-            limit: that of all others.
+            limits: by kind of record, the last position that the checkpoint contains.
+            limit: the same for all other kinds.
         """
         if not self.is_main:
             return
@@ -102,7 +101,7 @@ class RunLog:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        """Closes the files; of a run that failed, writes why to log.txt."""
+        """Closes the files; if the run failed, writes why to log.txt."""
         if isinstance(error, Exception) and not isinstance(error, Interrupted):
             known = isinstance(error, (InputError, RunError))
             why = f"error: {error}" if known else "".join(format_exception(kind, error, trace))
@@ -117,9 +116,9 @@ class RunLog:
 
 
 def is_kept(line: str, limits: Mapping[str, Position], limit: Position) -> bool:
-    """Whether a line of metrics.jsonl tells of what a checkpoint contains; see `rewind`."""
+    """Whether a line of metrics.jsonl is within the limits; see `rewind`."""
     try:
         record = json.loads(line)
-    except ValueError:  # the last one, cut short by a kill
+    except ValueError:  # the last line, truncated by a kill
         return False
     return (record["epoch"], record["step"]) <= limits.get(record["kind"], limit)

@@ -1,4 +1,4 @@
-"""From a configuration to a trainer that is ready to run."""
+"""Builds a trainer from a configuration, ready to run."""
 
 import time
 from pathlib import Path
@@ -43,20 +43,20 @@ from src.weights.checkpoint_file import check_run, read_origin, run_config
 from src.weights.loading import load_backbone, load_for_finetuning
 
 MINUTE = 60.0
-GRAPHS = ".graphs"  # folder beside output_path, so that runs share it; can be deleted any time
+GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
 
 
 def prepare(
     cfg: Config, splits: list[Annotations], log: RunLog, ranks: Ranks, interruption: Interruption
 ) -> Trainer:
-    """The trainer, after all that can go wrong; until then the run's folder stays as it was.
+    """Builds, restores and compiles the trainer; changes the run's folder only after all checks.
 
     Args:
-        splits: to train on and, if there is one, to evaluate on.
+        splits: to train on and, optionally, to evaluate on.
         log: not yet open.
 
     Raises:
-        InputError: weights, checkpoint or data that cannot be used, or ranks that differ in them.
+        InputError: unusable weights, checkpoint or data, or ranks that differ in them.
     """
     if ranks.size > 1:
         names = ("the training split", "the evaluation split")
@@ -90,36 +90,37 @@ def prepare(
 
 
 def fill_open_keys(cfg: Config, saved: SavedRun | None, log: RunLog, ranks: Ranks) -> Config:
-    """The configuration with the keys that it leaves open as the weights want them."""
-    if saved:  # its weights are in the checkpoint, wherever they came from
+    """The configuration with its open keys set as the starting weights need them."""
+    if saved:  # the checkpoint has the weights, whatever their origin
         cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
-    told = ranks.from_main(starting_point(cfg, saved) if ranks.is_main else None)
-    cfg = settled(cfg, told)
-    if "padding" in told and not saved:
-        wanted = treatment(cfg.padding, cfg.image_mean, cfg.image_std)
-        log.line(f"{cfg.finetune or cfg.pretrained}: wants {wanted}")
+    origin = ranks.from_main(starting_point(cfg, saved) if ranks.is_main else None)
+    cfg = settled(cfg, origin)
+    if "padding" in origin and not saved:
+        needed = treatment(cfg.padding, cfg.image_mean, cfg.image_std)
+        log.line(f"{cfg.finetune or cfg.pretrained}: needs {needed}")
     return cfg
 
 
 def starting_point(cfg: Config, saved: SavedRun | None) -> dict:
-    """What is known of how the weights that the run starts from were trained.
+    """What is known of how the starting weights were trained.
 
     Raises:
-        InputError: they are of another backbone, or contradict the configuration.
+        InputError: they have another backbone, or contradict the configuration.
     """
     if saved:
         return saved.config
     source = cfg.finetune or cfg.pretrained
     if not source:
         return {}
-    told = read_origin(source)
-    wrong = contradictions(cfg, told)
-    if told.get("backbone", cfg.backbone) != cfg.backbone:
-        wrong.append(f"backbone: {told['backbone']} for the weights, {cfg.backbone} in the config")
+    origin = read_origin(source)
+    wrong = contradictions(cfg, origin)
+    if origin.get("backbone", cfg.backbone) != cfg.backbone:
+        backbone = origin["backbone"]
+        wrong.append(f"backbone: {backbone} for the weights, {cfg.backbone} in the config")
     if wrong:
-        advice = "leave these keys out, or set them as the weights were trained"
-        raise InputError("\n  ".join([f"{source}: was trained otherwise; {advice}", *wrong]))
-    return told
+        advice = "omit these keys, or set them as the weights were trained"
+        raise InputError("\n  ".join([f"{source}: was trained differently; {advice}", *wrong]))
+    return origin
 
 
 def build_trainer(
@@ -132,17 +133,17 @@ def build_trainer(
     interruption: Interruption | None = None,
     ranks: Ranks | None = None,
 ) -> Trainer:
-    """The trainer that the configuration asks for.
+    """The configured trainer.
 
     Args:
         annotations: the training split.
         val_annotations: the split to evaluate on; None never evaluates.
         is_new: whether it starts from the weights of the configuration, not a checkpoint's.
-        interruption: says when to stop early.
+        interruption: when to stop early.
         ranks: that train together; by default this process alone.
 
     Raises:
-        InputError: fewer images than an update takes, or unusable weights.
+        InputError: fewer images than an update needs, or unusable weights.
     """
     interruption, ranks = interruption or Interruption(), ranks or Ranks()
     clock = Stopwatch(precise=cfg.profile)
@@ -183,7 +184,7 @@ def build_trainer(
 
 
 def build_plan(cfg: Config, steps_per_epoch: int, ranks: int) -> Plan:
-    """How long the configured run is."""
+    """The length of the configured run."""
     total_steps = cfg.epoch_size * steps_per_epoch
     return Plan(
         epochs=cfg.epoch_size,
@@ -196,7 +197,7 @@ def build_plan(cfg: Config, steps_per_epoch: int, ranks: int) -> Plan:
 
 
 def build_network(cfg: Config, anchors_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
-    """The detector, with the weights to `start` from where the configuration names some."""
+    """The detector, with the configured starting weights if `start` is true."""
     network = build_ssd(cfg, anchors_per_cell)
     if not start:
         return network
@@ -217,11 +218,11 @@ def build_step(
     clock: Stopwatch | None = None,
     ranks: Ranks | None = None,
 ) -> TrainStep:
-    """The update of a configuration.
+    """The configured update.
 
     Args:
         anchors: (A,4).
-        averaged: takes the averages of the network's weights, if there are any.
+        averaged: for moving averages of the network's weights, if configured.
         clock: gets the times of its parts.
         ranks: of the job; by default this process alone.
     """
@@ -240,7 +241,7 @@ def build_step(
 def compile_graphs(cfg: Config, trainer: Trainer) -> None:
     """Gives all ranks the same weights, and compiles the run's graphs or loads them from GRAPHS.
 
-    Where the ranks' graphs are the same, the main rank compiles them for all.
+    If the ranks' graphs are equal, the main rank compiles them for all.
     """
     step, evaluator, ranks = trainer.train_step, trainer.evaluator, trainer.ranks
     layout = trainer.loader.samples.layout(cfg.batch_size)
@@ -276,20 +277,20 @@ def compile_graphs(cfg: Config, trainer: Trainer) -> None:
 
 
 def without_session_keys(cfg: Config) -> Config:
-    """The configuration without the keys that concern one session of a run."""
+    """The configuration without the keys of a single session."""
     return cfg.replace(
         resume=False, resume_from="", profile=False, run_distribute=False, device_num=0
     )
 
 
 def describe(cfg: Config, trainer: Trainer) -> str:
-    """The images of an update and its learning rate, and how the ranks communicate."""
+    """Images per update, learning rate, and how the ranks communicate, for the log."""
     ranks, schedule = trainer.ranks, trainer.schedule
-    text = f"{count(trainer.plan.images_per_step, 'image')} an update"
+    text = f"{count(trainer.plan.images_per_step, 'image')} per update"
     if ranks.size > 1:
-        text += f" over {ranks.size} ranks ({ranks.describe()})"
+        text += f" on {ranks.size} ranks ({ranks.describe()})"
     warmup = count(schedule.warmup_steps, "update")
     text += f", lr {schedule.base_lr:.4g} after {warmup} of warm-up"
     if cfg.auto_scale_lr:
-        text += f" (lr {cfg.lr:g} is scaled: it is meant for {cfg.lr_batch_size} images)"
+        text += f" (lr {cfg.lr:g} is scaled from {cfg.lr_batch_size} images)"
     return text

@@ -25,19 +25,19 @@ NORM_MARGIN = 1e-6  # keeps the clipping factor finite where all gradients are z
 
 
 class TrainStep:
-    """From batches to updated weights, or to unchanged ones where a number is not finite.
+    """Updates the weights from batches, unless a number is not finite.
 
-    The loss of several batches, on one rank or several, is that of one batch with all their images:
-    a batch's gradients weigh as its positives, by which its loss was divided. Statistics of batch
-    norms become the means over the ranks with each update, so that all ranks stay the same.
+    The loss of several batches and ranks equals that of one batch with all their images: a batch's
+    gradients are weighted by its positives, by which its loss was divided. Statistics of batch
+    norms become the means over the ranks at each update, so that all ranks stay equal.
 
     Args:
         loss_network: gives (total, terms.., positives) and has the `term_names`.
         optimizer: cell on (gradients, lr) with its `parameters`.
-        clip_norm: gradients are scaled down to this global norm; 0 leaves them as they are.
-        loss_scale: see LossScale; None does without.
+        clip_norm: gradients are scaled down to this global norm; 0 for no clipping.
+        loss_scale: see LossScale; None for 1.
         averages: of the weights, or None.
-        ema_decay: share of the averages that stays at an update.
+        ema_decay: share of the averages kept at an update.
         clock: gets the times of the parts.
         ranks: of the job; by default this process alone.
     """
@@ -61,7 +61,7 @@ class TrainStep:
         self.ema_decay = ema_decay
         self.clock = clock or Stopwatch()
         self.ranks = ranks or Ranks()
-        self.updates = 0  # that were made, over all sessions of the run
+        self.updates = 0  # in all sessions of the run
         self.gradients = Gradients(loss_network, optimizer.parameters).set_train(True)
         self.weighted_sum = WeightedSum()
         live = statistics(loss_network)
@@ -83,7 +83,7 @@ class TrainStep:
 
         Args:
             layout: shape and dtype of the arrays of a batch.
-            batches: to an update.
+            batches: per update.
         """
         names = ("images", "assigned", "boxes", "labels")
         arrays = [ms.Tensor(np.zeros(*layout[name])) for name in names]
@@ -102,16 +102,16 @@ class TrainStep:
     def __call__(
         self, batches: Sequence[TrainBatch], lr: float, has_news: Callable[[], bool] = bool
     ) -> StepReport:
-        """One update at learning rate lr from the batches of all ranks taken together.
+        """One update at learning rate lr, from the batches of all ranks.
 
-        `has_news` says whether this rank has something to tell the others; by default it has not.
+        `has_news` returns whether this rank has news for the others; `bool` returns False.
         """
         with self.clock(COMPUTE):
             losses, weight, gradients = self._gradients(batches)
         try:
             sums, gradients = self.sums(losses, weight, gradients, has_news)
         except BaseException:
-            if self.ranks.size > 1:  # a rank is gone, and this one may still be saved
+            if self.ranks.size > 1:  # another rank is lost, and this one may still be saved
                 self.undo()
             raise
         normaliser = max(sums.positives, 1.0)
@@ -120,7 +120,7 @@ class TrainStep:
         norm = sums.norm * weight / used
         is_loss_finite = bool(np.isfinite(means).all())
         finite = is_loss_finite and math.isfinite(norm)
-        # the loss scale is not to blame for a loss that is not finite
+        # the loss scale does not cause a loss that is not finite
         overflow = is_loss_finite and self.loss_scale.after(finite=finite)
         with self.clock(UPDATE):
             if finite:
@@ -140,18 +140,18 @@ class TrainStep:
         )
 
     def undo(self) -> None:
-        """Takes back what forward passes since the last update did to the norms' statistics."""
+        """Resets the norms' statistics to those of the last update."""
         if self.restore is not None:
             self.restore()
 
     def sync(self) -> None:
-        """Gives all ranks the main one's parameters and count of updates."""
+        """Gives all ranks the parameters and number of updates of the main one."""
         self.ranks.broadcast(list(self.parameters().values()))
         self.updates = self.ranks.from_main(self.updates)
         self._back_up()
 
     def parameters(self) -> dict[str, ms.Parameter]:
-        """All that an update reads and writes, by the names that it has in a checkpoint."""
+        """All parameters of an update, by their names in a checkpoint."""
         named = {p.name: p for p in self.network.get_parameters()}
         if self.averages is not None:
             named.update({p.name: p for p in self.averages.averages})
@@ -162,11 +162,7 @@ class TrainStep:
         return named
 
     def load(self, arrays: Mapping[str, np.ndarray], *, updates: int) -> None:
-        """Sets the state to arrays, named as by `parameters`, after so many updates.
-
-        Raises:
-            InputError: a name or a shape differs.
-        """
+        """Sets `parameters` and `updates`; InputError if a name or a shape differs."""
         parameters = self.parameters()
         found = match(parameters, arrays)
         if found.missing or found.unexpected or found.misshaped:
@@ -176,23 +172,23 @@ class TrainStep:
         self._back_up()
 
     def _back_up(self) -> None:
-        """Copies the statistics as they are now, for `undo`."""
+        """Copies the current statistics, for `undo`."""
         if self.restore is not None:
             for kept, own in zip(self.restore.sources, self.restore.targets):
                 kept.set_data(ms.Tensor(own.asnumpy().copy()))
 
     def _gradients(self, batches: Sequence[TrainBatch]):
-        """This rank's share of an update; nothing of it is read on the host.
+        """This rank's part of an update; the host does not read it.
 
         Returns:
-            The numbers of each batch, see `Gradients`; a weight, a scalar; gradients. Weight x
-            gradients are those of the total summed over the anchors with an object.
+            The losses of each batch, see `Gradients`; a weight, a scalar; gradients. Weight x
+            gradients are the gradients of the total summed over the positive anchors.
         """
         scale = ms.Tensor(self.loss_scale.value, ms.float32)
         losses, weight, gradients = [], None, None
         for batch in batches:
             arrays = (batch.images, batch.assigned, batch.boxes, batch.labels)
-            # share the memory of the arrays, which nobody writes again
+            # they share the memory of the arrays, which do not change any more
             tensors = [ms.Tensor.from_numpy(array) for array in arrays]
             numbers, normaliser, found = self.gradients(*tensors, scale)
             losses.append(numbers)
@@ -206,7 +202,7 @@ class TrainStep:
         return losses, weight, gradients
 
     def _clipping(self, norm: float) -> float:
-        """The factor that brings a norm above clip_norm down to it."""
+        """The factor that reduces the norm to clip_norm, at most 1."""
         return min(self.clip_norm / (norm + NORM_MARGIN), 1.0) if self.clip_norm > 0 else 1.0
 
     def _update(self, gradients: Sequence[ms.Tensor], factor: float, lr: float) -> None:

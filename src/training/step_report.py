@@ -1,4 +1,4 @@
-"""What an update did."""
+"""The results of an update."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepReport:
-    """Numbers of the whole job, the same on all its ranks.
+    """Numbers of the whole job, the same on all ranks.
 
     Attributes:
-        loss: of the weights before the update; terms: its parts, as `DetectionLoss.term_names`.
+        loss: before the update; terms: its parts by `DetectionLoss.term_names`.
         positives: anchors with an object.
         gradient_norm: before clipping.
-        loss_scale: that was used.
-        updated: False where a number was not finite and the weights were left as they were.
-        overflow: whether that was because of the loss scale.
-        news: whether a rank has any.
+        loss_scale: of the backward pass.
+        updated: False if a number was not finite, so that the weights are unchanged.
+        overflow: whether the loss scale caused that.
+        news: whether a rank has news, see `Agreement`.
     """
 
     loss: float

@@ -1,8 +1,8 @@
-"""Losses of an update summed over its batches and ranks, and the norm of its gradients.
+"""Sums over the batches and ranks of an update: losses, and the norm of the gradients.
 
-A batch's losses are L numbers: total and terms, each a mean over the anchors with an object, and
-how many of these there are. The losses are summed over the anchors, not averaged over the batches,
-so that the update is that of one large batch.
+A batch's losses are L numbers: total and terms, each a mean over the positive anchors, and the
+number of positives. Losses are summed over positives, not averaged over batches, so that the update
+equals that of one large batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ class Sums:
     """All that the host reads of an update.
 
     Attributes:
-        losses: (L - 1,) float64, total and terms, summed over the anchors with an object.
-        positives: how many these are.
-        weight: of the gradients; weight x gradients are those of the summed total.
+        losses: (L - 1,) float64, total and terms, summed over the positive anchors.
+        positives: number of positive anchors.
+        weight: weight x gradients are the gradients of the summed total.
         norm: of the gradients.
-        news: whether a rank has any.
+        news: whether a rank has news.
     """
 
     losses: np.ndarray
@@ -38,7 +38,7 @@ class Sums:
 
 
 class OwnSums:
-    """The sums of a process on its own, which adds up its batches on the host.
+    """The sums of a single process, which adds up its batches on the host.
 
     Args:
         size: L.
@@ -99,16 +99,16 @@ class RankSums:
     def __call__(
         self, losses: Tensors, weight: ms.Tensor, gradients: Tensors, has_news: Callable[[], bool]
     ) -> tuple[Sums, Tensors]:
-        """Sums, and the gradients that they are of.
+        """The sums, and the summed gradients.
 
         Args:
             losses: (L,) of each batch.
             weight: of this rank's gradients in their sum, a float32 scalar.
-            gradients: one a weight of the network.
-            has_news: whether this rank has something to tell the others.
+            gradients: one per weight of the network.
+            has_news: whether this rank has news for the others.
         """
         with self.clock(WAIT):
-            if not self.ranks.is_in_graphs:  # which would wait in MPI, and take a core for it
+            if not self.ranks.is_in_graphs:  # else the graph waits in MPI, which occupies a core
                 losses[-1].asnumpy()
             self.ranks.sync()
         with self.clock(REDUCE):

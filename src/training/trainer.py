@@ -29,9 +29,11 @@ from src.training.step import StepReport, TrainStep
 class Plan:
     """How long a run is, in updates ("steps").
 
-    epochs: of the run; steps_per_epoch: updates of each; stop_at: updates after which it ends, at
-    most all; images_per_step: of all batches and ranks; accumulate: batches of a rank to an update;
-    save_interval: epochs between two checkpoints that are kept.
+    Attributes:
+        stop_at: number of the update after which it ends, at most `total_steps`.
+        images_per_step: of all batches and ranks.
+        accumulate: batches per rank and update.
+        save_interval: epochs between two kept checkpoints.
     """
 
     epochs: int
@@ -46,11 +48,11 @@ class Plan:
         return self.epochs * self.steps_per_epoch
 
     def epoch_of(self, step: int) -> int:
-        """The epoch, from 1, of update number `step`, from 1; 0 of none."""
+        """The epoch, from 1, of update number `step`, from 1; 0 for step 0."""
         return -(-step // self.steps_per_epoch)
 
     def is_kept(self, epoch: int, step: int) -> bool:
-        """Whether the run keeps a checkpoint of `epoch`, which ended with update `step`."""
+        """Whether to keep a checkpoint of `epoch` at update `step`."""
         if epoch == 0 or step != epoch * self.steps_per_epoch:
             return False
         return epoch % self.save_interval == 0 or step == self.total_steps
@@ -58,19 +60,17 @@ class Plan:
 
 @dataclass
 class Trainer:
-    """Trains a detector on one split and evaluates it on another; `setup.build_trainer` makes one.
+    """Trains a detector on one split and evaluates it on another; see `setup.build_trainer`.
 
     Attributes:
-        network: that is trained.
-        train_step: updates it from batches.
-        loader: gives the batches of this rank.
+        loader: of this rank's batches.
         schedule: learning rate of each update.
-        evaluator: of the network or, where there are any, the averages of its weights.
-        agreement: what the ranks tell each other between updates.
-        guard: counts updates that were skipped.
-        identity: facts that a checkpoint holds to recognise the run: seed and training data.
+        evaluator: of the network or, if there are any, the averages of its weights.
+        agreement: messages between the ranks.
+        guard: counts skipped updates.
+        identity: seed and training data, by which a checkpoint's run is recognised.
         step: updates of the run so far, skipped ones included.
-        ended_epochs: epochs that were evaluated and saved as the configuration asks.
+        ended_epochs: epochs after which the run was evaluated and saved, if due.
     """
 
     network: SSD
@@ -96,7 +96,7 @@ class Trainer:
 
         Raises:
             Interrupted: after a checkpoint was saved.
-            RunError: no updates can be made, or no checkpoints.
+            RunError: updates or checkpoints fail.
         """
         self.progress.start(self.step)
         with rescued(self):
@@ -106,7 +106,7 @@ class Trainer:
                     for batches in updates:
                         lr = self.schedule(self.step)
                         report = self.train_step(batches, lr, self.agreement.has_news)
-                        self.interruption.deferred = True  # now there is something to lose
+                        self.interruption.deferred = True  # from now on there is work to save
                         self.record(report, batches, lr)
                         if self.agreement.signum:
                             raise Interrupted(self.agreement.signum)
@@ -134,14 +134,14 @@ class Trainer:
                 yield update
 
     def record(self, report: StepReport, batches: Sequence[TrainBatch], lr: float) -> None:
-        """Counts an update, hears the other ranks' news, checks it and logs it."""
+        """Counts, checks and logs an update, and exchanges news with the other ranks."""
         self.step += 1
         epoch = self.plan.epoch_of(self.step)
         with self.clock(HOOKS):
             if report.news:
                 self.agreement.exchange()
             ids = np.concatenate([batch.image_ids for batch in batches]).tolist()
-            if not report.updated:  # whichever rank's image it was
+            if not report.updated:  # any rank's image may be the reason
                 ids = [image_id for own in self.ranks.gather(ids) for image_id in own]
             self.guard.check(report, ids, epoch=epoch, step=self.step)
         self.progress.update(
@@ -154,7 +154,7 @@ class Trainer:
         )
 
     def end_epoch(self) -> None:
-        """Evaluates and saves where an epoch or the run has ended and this was not done yet."""
+        """Evaluates and saves if an epoch or the run has ended and this was not done yet."""
         plan = self.plan
         epoch, rest = divmod(self.step, plan.steps_per_epoch)
         if not rest and epoch > self.ended_epochs:
@@ -184,7 +184,7 @@ class Trainer:
         self.progress.evaluated(time.perf_counter() - started)
 
     def may_continue(self) -> bool:
-        """Whether the evaluations so far leave the run its patience."""
+        """Whether the run has patience left; logs if not."""
         if self.evaluator.is_patient():
             return True
         evaluations = count(self.evaluator.stale, "evaluation")
@@ -192,7 +192,7 @@ class Trainer:
         return False
 
     def save(self, *, alone: bool = False) -> bool:
-        """Saves the run, unless its weights are in doubt; returns whether it did.
+        """Saves the run, unless its last updates were bad; returns whether it did.
 
         Args:
             alone: whether other ranks may be gone; else all ranks call it, and the main one saves.
@@ -204,7 +204,7 @@ class Trainer:
         return True
 
     def state(self) -> dict:
-        """What a resumed run needs beside the parameters, in types that JSON knows."""
+        """What a resumed run needs besides the parameters, serialisable as JSON."""
         return {
             "epoch": self.plan.epoch_of(self.step),
             "step": self.step,
@@ -217,7 +217,7 @@ class Trainer:
         }
 
     def parts(self) -> dict:
-        """What has a state of its own, by its name in a checkpoint."""
+        """Parts with a state, by their names in a checkpoint."""
         return {
             "loss_scale": self.train_step.loss_scale,
             "guard": self.guard,
@@ -235,7 +235,7 @@ class Trainer:
         if plan.stop_at <= self.step < plan.total_steps:
             lines.append(
                 f"stopped by max_steps after step {self.step} of {plan.total_steps}; "
-                "--resume=True --max_steps=0 goes on"
+                "continue with --resume=True --max_steps=0"
             )
         if best is None or not self.evaluator.is_on:
             lines.append(f"done, not evaluated: {self.checkpoints.last}")

@@ -1,11 +1,11 @@
 """The graphs of one update: gradients, their norm and sum, and the update itself.
 
-Gradients and update are separate graphs, so that what happens between them (summing over batches
-and ranks, checking that numbers are finite) is plain Python. On CPU that takes as long as one
-graph, and less memory (docs/decisions.md).
+Gradients and update are separate graphs, so that the work between them (sums over batches and
+ranks, checks for finite numbers) is plain Python. On CPU this is as fast as one graph, and needs
+less memory (docs/decisions.md).
 
-MindSpore treats tensors in a tuple argument as constants, and compiles again for each call. So a
-cell takes a variable number of tensors as *tensors, never as one tuple.
+MindSpore treats tensors in a tuple argument as constants, and compiles again for each call. So
+cells take a variable number of tensors as *tensors, never as a tuple.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def _weighted_sum(weight, other_weight, gradient, other):
 
 
 class LossNetwork(nn.Cell):
-    """The detector and its loss: from a batch to what `DetectionLoss` gives, of `term_names`."""
+    """The detector and its loss: a batch in, the output of `DetectionLoss` out."""
 
     def __init__(self, network: nn.Cell, loss: DetectionLoss):
         super().__init__(auto_prefix=False)
@@ -55,7 +55,7 @@ class Gradients(nn.Cell):
 
     Args:
         loss_network: gives (total, terms.., positives), scalars.
-        weights: that are trained.
+        weights: to train.
     """
 
     def __init__(self, loss_network: nn.Cell, weights: Sequence[ms.Parameter]):
@@ -68,8 +68,8 @@ class Gradients(nn.Cell):
         """A forward and backward pass.
 
         Returns:
-            Total, terms and positives, (L,); what total and terms were divided by, a scalar; the
-            gradients of loss_scale x total, one a weight.
+            Total, terms and positives, (L,); the divisor of total and terms, a scalar; the
+            gradients of loss_scale x total, one per weight.
         """
         batch = (images, assigned, boxes, labels)
         losses = self.loss_network(*batch)
@@ -81,8 +81,8 @@ class Gradients(nn.Cell):
 class GlobalNorm(nn.Cell):
     """L2 norm of all gradients together.
 
-    L2Loss is the fastest kernel for that on a CPU. On a GPU it adds up one element after the other:
-    64 ms for a ResNet50 on an H200, of an update of 225 (docs/gpu.md).
+    L2Loss is the fastest kernel for it on a CPU. On a GPU it adds up sequentially: 64 of 225 ms of
+    an update of a ResNet50 on an H200 (docs/gpu.md).
     """
 
     def __init__(self):
@@ -99,14 +99,14 @@ class GlobalNorm(nn.Cell):
 
 
 class Readout(nn.Cell):
-    """All that the host reads of an update, in one tensor, so that it reads once."""
+    """All that the host reads of an update, in one tensor, for a single read."""
 
     def __init__(self):
         super().__init__()
         self.norm = GlobalNorm()
 
     def construct(self, numbers, *gradients):
-        """Numbers (k,) -> those and the gradients' norm, (k + 1,)."""
+        """Numbers (k,) -> numbers and the gradients' norm, (k + 1,)."""
         return ops.concat((numbers, self.norm(*gradients).reshape(1)))
 
 
@@ -118,7 +118,7 @@ class Join(nn.Cell):
 
 
 class Totals(nn.Cell):
-    """Losses of several batches, summed over the anchors with an object, and news."""
+    """Losses of several batches, summed over the positive anchors, and news."""
 
     def construct(self, news, *losses):
         """News (1,) and `Gradients`' numbers (L,) of each batch -> their sums and news (L + 1,)."""
@@ -146,7 +146,7 @@ class Copy(nn.Cell):
     """Copies the values of some parameters into others.
 
     Args:
-        sources, targets: as many of each; at least one.
+        sources, targets: of equal length, at least one.
     """
 
     def __init__(self, sources: Sequence[ms.Parameter], targets: Sequence[ms.Parameter]):
@@ -164,8 +164,8 @@ class Update(nn.Cell):
 
     Args:
         optimizer: cell on (gradients, lr) with its `parameters`.
-        averages: cell on (share that stays) that follows the weights, or None.
-        backup: cell without arguments that is run at the end, or None.
+        averages: cell on the decay, which updates the averages of the weights, or None.
+        backup: cell without arguments, run at the end, or None.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class Update(nn.Cell):
         self.map = ops.HyperMap()
 
     def construct(self, lr, factor, decay, *gradients):
-        """One update with factor x gradients at learning rate lr; gives lr back, when done."""
+        """One update with factor x gradients at learning rate lr; returns lr when done."""
         done = self.optimizer(self.map(ops.partial(scale, factor), gradients), lr)
         if self.averages is not None:
             done = ops.depend(done, self.averages(ops.depend(decay, done)))

@@ -79,7 +79,7 @@ def test_sums_inside_graphs_equal_those_on_the_host(recipe, two_hosts):
     output = recipe.parent / "msrun"
     done = run(launcher(recipe, "--launcher", "msrun", "--", f"--output_path={output}"))
     assert done.returncode == 0, done.stdout
-    assert "over 2 ranks (MindSpore's collectives (mccl))" in done.stdout
+    assert "on 2 ranks (MindSpore's collectives (mccl))" in done.stdout
     assert_close(two_hosts, output)
     assert done.left == []
 
@@ -157,7 +157,7 @@ def test_failed_job_resumes_as_one_process(recipe, failed):
     done = run(["python3", "train.py", *flags])
     assert done.returncode == 0, done.stdout
     # half the ranks, so twice the updates to an epoch
-    assert "an update has 4 images now and had 8, so steps are numbered anew" in done.stdout
+    assert "an update has 4 images now and had 8, so steps are renumbered" in done.stdout
     assert records(output, "step")[-1]["step"] == 2 * STEPS
     assert [record["epoch"] for record in records(output, "epoch")] == [1, 2, 3, 4]
     assert not np.array_equal(

@@ -149,7 +149,7 @@ def test_eight_ranks_by_the_documented_command_equal_one_process(shapes, tmp_pat
     done = run(["bash", "-c", command])
     log = (tmp_path / "log.txt").read_text()
     assert done.returncode == 0, log
-    assert "8 images an update over 8 ranks (MPI, gradients by host buffers)" in log
+    assert "8 images per update on 8 ranks (MPI, gradients by host buffers)" in log
     assert log.count("done, best AP") == 1  # the other ranks are silent
     output = tmp_path / "output"
     assert {"last.ckpt", "best.ckpt"} <= {path.name for path in (output / "ckpt").iterdir()}

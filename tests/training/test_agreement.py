@@ -126,7 +126,7 @@ def test_process_on_its_own_is_not_checked(monkeypatch):
 def test_ranks_with_other_data_or_another_configuration_are_named():
     own = {"the training split": "24 images, abc", "lr": 0.1}
     check_alike(Second(own, own), own)
-    with pytest.raises(InputError, match="the training split: .* '24 images, abc', rank 2 '23"):
+    with pytest.raises(InputError, match="the training split: .* '24 images, abc', rank 2 has '23"):
         check_alike(Second(own, {**own, "the training split": "23 images, abd"}), own)
-    with pytest.raises(InputError, match="lr: .* rank 0 has 0.2, rank 1 0.1"):
+    with pytest.raises(InputError, match="lr: .* rank 0 has 0.2, rank 1 has 0.1"):
         check_alike(Second({**own, "lr": 0.2}, own), own)

@@ -91,19 +91,19 @@ def test_truncated_checkpoint_is_refused_and_the_next_older_offered(checkpoints,
         find(checkpoints)
     older = checkpoints.folder / "epoch_03.ckpt"
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith(f"{checkpoints.last}: has no checksum at its end: cut short")
+    assert lines[0].startswith(f"{checkpoints.last}: has no checksum at its end: truncated")
     how = f"--resume=True --resume_from={older}"
-    assert lines[1] == f"  {older} is sound (epoch 3, step 30): {how}"
+    assert lines[1] == f"  {older} is usable (epoch 3, step 30): {how}"
     assert find(checkpoints, resume_from=str(older)).state["epoch"] == 3
 
 
 def test_older_ones_of_a_damaged_epoch_are_offered_before_the_last(checkpoints):
     second, third = (checkpoints.folder / f"epoch_0{n}.ckpt" for n in (2, 3))
     cut(third, 100)
-    with pytest.raises(InputError, match="epoch_02.ckpt is sound"):
+    with pytest.raises(InputError, match="epoch_02.ckpt is usable"):
         find(checkpoints, resume_from=str(third))
     second.unlink()
-    with pytest.raises(InputError, match="last.ckpt is sound"):
+    with pytest.raises(InputError, match="last.ckpt is usable"):
         find(checkpoints, resume_from=str(third))
 
 
@@ -112,7 +112,7 @@ def test_one_wrong_bit_is_found(checkpoints):
     data[3000] ^= 1
     checkpoints.last.unlink()
     checkpoints.last.write_bytes(data)
-    with pytest.raises(InputError, match="a damaged one\n.*epoch_04.ckpt is sound"):
+    with pytest.raises(InputError, match="a damaged one\n.*epoch_04.ckpt is usable"):
         find(checkpoints)
     with pytest.raises(InputError, match="a damaged one"):  # for evaluation too
         read_checkpoint(str(checkpoints.last))
@@ -127,7 +127,7 @@ def test_no_sound_checkpoint_is_left(checkpoints):
 
 def test_lost_last_checkpoint(checkpoints):
     checkpoints.last.unlink()
-    with pytest.raises(InputError, match="no such checkpoint file\n.*epoch_04.ckpt is sound"):
+    with pytest.raises(InputError, match="no such checkpoint file\n.*epoch_04.ckpt is usable"):
         find(checkpoints)
 
 
@@ -147,7 +147,7 @@ def test_weights_alone_are_no_run(checkpoints):
     best = {"AP": 0.5, "epoch": 4, "step": 40}
     state = {"epoch": 4, "step": 40, "steps_per_epoch": 10, "best": best}
     write_checkpoint(checkpoints.best, parameters(9), checkpoints.config, state)
-    with pytest.raises(InputError, match="holds weights alone"):
+    with pytest.raises(InputError, match="contains only weights"):
         find(checkpoints, resume_from=str(checkpoints.best))
     assert best_on_disk(checkpoints.best, 10) == best
     assert best_on_disk(checkpoints.best, 20) == {**best, "step": 80}
@@ -170,13 +170,13 @@ def test_another_configuration_is_refused_with_the_keys(checkpoints):
     with pytest.raises(InputError) as caught:
         find(checkpoints)
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"{checkpoints.last}: is of a run with another configuration"
+    assert lines[0] == f"{checkpoints.last}: is from a run with another configuration"
     assert lines[1:3] == [
         "  lr: 0.5 in the checkpoint, 0.25 now",
         "  seed: 2 in the checkpoint, 1 now",
     ]
     # one of the own configuration is offered
-    assert "epoch_04.ckpt is sound (epoch 4, step 40)" in lines[-1]
+    assert "epoch_04.ckpt is usable (epoch 4, step 40)" in lines[-1]
 
 
 def test_a_run_of_an_older_version_is_resumed(checkpoints):
@@ -214,7 +214,7 @@ def test_batch_may_change_with_the_ranks(checkpoints, ranks, changes, refused):
     ("step", "before", "now", "expected"),
     [(0, 7, 3, 0), (20, 10, 5, 10), (25, 10, 5, 12), (25, 10, 10, 25), (13, 4, 9, 29)],
 )
-def test_updates_are_numbered_anew_by_the_epochs_done(step, before, now, expected):
+def test_updates_are_renumbered_by_the_epochs_done(step, before, now, expected):
     assert renumbered(step, before, now) == expected
 
 

@@ -106,7 +106,7 @@ def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, ca
         "time/images_per_second": 3.0,
         "time/data_share": 0.25,
     }
-    assert "25% of the time passes in waiting for data: the run waits for data" in (
+    assert "25% of the time is spent waiting for data: the bottleneck is data" in (
         progress.bottleneck()
     )
 

@@ -244,7 +244,7 @@ def test_profile_tells_where_the_time_goes(small):
     cfg = small.replace(profile=True)
     trainer = make_trainer(cfg, own=True)
     lines = profile(trainer).splitlines()
-    assert lines[0] == "where the time of an update goes, mean of 20"
+    assert lines[0] == "time of an update by part, mean of 20"
     rows = [line.split() for line in lines[1:]]
     parts = ["data", "forward", "other", "reduce", "update", "hooks"]
     assert [row[0] for row in rows] == [*parts, "all"]
