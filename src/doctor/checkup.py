@@ -11,7 +11,7 @@ from src.config.configuration import Config
 from src.distributed.launch import Launch
 from src.doctor.device_checks import check_device, check_software
 from src.doctor.machine import check_machine
-from src.doctor.rank_checks import check_ranks
+from src.doctor.rank_checks import CARDS_MISSING, check_ranks
 from src.doctor.report import Names, compose
 from src.doctor.trial import Request, run_trial
 from src.doctor.trial_update import cases
@@ -126,7 +126,7 @@ class Checkup:
         if self.launch.size > 1:
             self.add(check_ranks(answer, result))
         if done and "updates" not in done:
-            self.skip_updates("not every rank has a card of its own to run on")
+            self.skip_updates(CARDS_MISSING)
         else:
             self.add(check_updates(self.cases(), answer, result, reference))
 
@@ -146,11 +146,8 @@ class Checkup:
     def print_wait(self) -> None:
         """Prints on a terminal why nothing happens."""
         if self.launch.is_main and sys.stderr.isatty():
-            first = (
-                ""
-                if self.cfg.device_target == "CPU"
-                else "; the first start on a card can take many minutes"
-            )
+            is_card = self.cfg.device_target != "CPU"
+            first = "; the first start on a card can take many minutes" if is_card else ""
             print(f"        ... updates of a small network{first}", file=sys.stderr, flush=True)
 
     def write_report(self) -> None:

@@ -13,6 +13,7 @@ LOST_REMEDY = (
     "'When a rank fails' in docs/distributed.md"
 )
 SUM_REMEDY = "NCCL_DEBUG=INFO shows NCCL's choices; try NCCL_P2P_DISABLE=1 and NCCL_SHM_DISABLE=1"
+CARDS_MISSING = "not every rank has a card of its own to run on"
 MEGABYTES = 4 * GRADIENT_FLOATS / 1e6  # of the timed sum
 
 
@@ -24,8 +25,7 @@ def check_ranks(answer: Answer, result: Mapping[str, Any] | None) -> list[Findin
     ranks = result["ranks"]
     findings = [check_failures(ranks), *check_cards(ranks)]
     if "transport" not in result:
-        reason = "not every rank has a card of its own to run on"
-        return [*findings, skipped("sum over ranks", reason)]
+        return [*findings, skipped("sum over ranks", CARDS_MISSING)]
     through = f"{len(ranks)} ranks, {result['transport']}"
     if wrong := [rank for rank, number in enumerate(result["wrong_sums"]) if number]:
         found = f"not exact on ranks {wrong}; {through}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from src.config.configuration import Config
 from src.config.consistency import as_lists
 from src.doctor.machine import named_keys
+from src.runtime.environment import git_commit, processor
 from src.runtime.files import REPOSITORY
 from src.runtime.plugins.commands import ask
 from src.runtime.plugins.findings import Finding, summary
@@ -108,8 +109,6 @@ def hide_folder(path: str) -> str:
 
 def system() -> dict[str, str]:
     """Versions, the operating system and the processor."""
-    from src.runtime.environment import git_commit, processor
-
     release = {}
     with suppress(OSError):
         release = platform.freedesktop_os_release()

@@ -71,7 +71,7 @@ def test_whole_report(monkeypatch, tmp_path):
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr("src.runtime.environment.git_commit", lambda: "0f1e2d3")
+    monkeypatch.setattr(report, "git_commit", lambda: "0f1e2d3")
     environ = {
         "PATH": str(tmp_path), "NCCL_DEBUG": "INFO", "CUDA_HOME": "/home/ada/cuda", "TOKEN": "abc",
     }  # fmt: skip
