@@ -10,6 +10,14 @@ from src.detection.boxes import area
 STRIDES = (8, 16, 32, 64, 128)  # of P3..P7
 
 
+def level_shapes(
+    image_size: tuple[int, int], strides: Sequence[int] = STRIDES
+) -> list[tuple[int, int]]:
+    """(rows, columns) of each level for an image of (height, width) pixels."""
+    height, width = image_size
+    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
+
+
 class AnchorGenerator:
     """Anchors of every cell of every pyramid level.
 
@@ -35,11 +43,6 @@ class AnchorGenerator:
         self.sides = tuple(np.asarray(level, np.float64) for level in sides)
         self.anchors_per_cell = counts[0]
 
-    def level_shapes(self, image_size: tuple[int, int]) -> list[tuple[int, int]]:
-        """(rows, columns) of each level for an image of (height, width) pixels."""
-        height, width = image_size
-        return [(math.ceil(height / s), math.ceil(width / s)) for s in self.strides]
-
     def boxes(self, image_size: tuple[int, int]) -> np.ndarray:
         """All anchors (A,4) float32 of an image of (height, width) pixels."""
         return np.concatenate(self.levels(image_size))
@@ -47,11 +50,10 @@ class AnchorGenerator:
     def levels(self, image_size: tuple[int, int]) -> list[np.ndarray]:
         """The anchors (A_l,4) float32 of each level of an image of (height, width) pixels."""
         levels = []
-        shapes = self.level_shapes(image_size)
+        shapes = level_shapes(image_size, self.strides)
         for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
             y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-            centres = (np.stack([x, y], axis=-1) + 0.5) * stride  # (rows,columns,2)
-            centres = centres[:, :, None, :]
+            centres = (np.stack([x, y], axis=-1)[:, :, None] + 0.5) * stride  # (rows,columns,1,2)
             corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
             levels.append(corners.reshape(-1, 4).astype(np.float32))  # (A_l,4)
         return levels
@@ -64,7 +66,7 @@ class AnchorGenerator:
         """
         best = np.zeros(len(boxes), np.float32)
         centres, areas = (boxes[:, :2] + boxes[:, 2:]) / 2, area(boxes)
-        shapes = self.level_shapes(image_size)
+        shapes = level_shapes(image_size, self.strides)
         for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
             cells = np.clip(np.floor(centres / stride), 0, [columns - 1, rows - 1])
             nearest = (cells + 0.5) * stride
@@ -78,11 +80,7 @@ class AnchorGenerator:
 
 
 def octave_sides(
-    *,
-    strides: Sequence[int],
-    size: float,
-    scales_per_octave: int,
-    aspect_ratios: Sequence[float],
+    *, strides: Sequence[int], size: float, scales_per_octave: int, aspect_ratios: Sequence[float]
 ) -> list[list[tuple[float, float]]]:
     """Anchor sides of RetinaNet and TF's multi-scale generator.
 

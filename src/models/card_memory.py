@@ -23,8 +23,9 @@ from typing import Any
 
 import mindspore as ms
 
+from src.detection.anchors import level_shapes
 from src.models.costs import Size
-from src.models.ssd import SSD, level_sizes
+from src.models.ssd import SSD
 
 FLOAT32, FLOAT16 = 4, 2  # bytes
 GIGA = 1e9
@@ -62,7 +63,7 @@ def estimate_training_memory(
         name: batch_size * sum(bytes_each * x.kept + FLOAT32 * x.normed for x in layers)
         for name, layers in costs.items()
     }
-    cells = sum(height * width for height, width in level_sizes(image_size))
+    cells = sum(height * width for height, width in level_shapes(image_size))
     logits = batch_size * cells * network.class_head.predictor.out_channels
     found["loss"] = FLOAT32 * LOSS_TENSORS * logits
     weights = sum(p.size for p in network.get_parameters() if not p.name.endswith(STATISTICS))

@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import nn, ops
 
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, settled
-from src.detection.anchors import STRIDES
+from src.detection.anchors import STRIDES, level_shapes
 from src.models.backbone import Backbone
 from src.models.backbones import build_backbone
 from src.models.costs import LayerCost, Size, tensor_cost
@@ -73,7 +73,7 @@ class SSD(nn.Cell):
 
     def costs(self, image_size: Size) -> dict[str, list[LayerCost]]:
         """Costs of each part's layers for an image of (height, width)."""
-        sizes = level_sizes(image_size)
+        sizes = level_shapes(image_size)
         pixels = tensor_cost(3, image_size)  # normalised
         return {
             "backbone": [pixels, *self.backbone.costs(image_size)],
@@ -81,12 +81,6 @@ class SSD(nn.Cell):
             "box_head": list(self.box_head.costs(sizes)),
             "class_head": list(self.class_head.costs(sizes)),
         }
-
-
-def level_sizes(image_size: Size) -> list[Size]:
-    """(height, width) of P3..P7 for an image of (height, width)."""
-    height, width = image_size
-    return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
 
 
 def initialize(network: SSD, seed: int) -> None:
