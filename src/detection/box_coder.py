@@ -1,4 +1,4 @@
-"""`detection.boxes.encode` and `decode` inside MindSpore's graphs."""
+"""Deltas of boxes inside MindSpore's graphs, for the losses and for exported networks."""
 
 import mindspore as ms
 import numpy as np
@@ -8,7 +8,10 @@ from src.detection.boxes import CENTRE_VARIANCE, MAX_LOG_RATIO, SIZE_VARIANCE
 
 
 class BoxCoder(nn.Cell):
-    """Turns boxes into deltas from their anchors, and back; see `detection.boxes`.
+    """Turns boxes into deltas from their anchors, and back.
+
+    (dx, dy) is the centre's offset in anchor sides / CENTRE_VARIANCE, (dw, dh) the log of the side
+    ratio / SIZE_VARIANCE. Source: SSD (Liu et al., 2016).
 
     Args:
         anchors: (A,4) float32.

@@ -41,26 +41,8 @@ def clip(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
     return np.clip(boxes, 0, limits)
 
 
-def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Deltas (...,4) that turn anchors (...,4) into boxes (...,4): inverse of `decode`.
-
-    (dx, dy) is the centre's offset in anchor sides / CENTRE_VARIANCE, (dw, dh) the log of the
-    side ratio / SIZE_VARIANCE. Boxes must have positive sides. Source: SSD (Liu et al., 2016).
-    """
-    anchor_sides = anchors[..., 2:] - anchors[..., :2]
-    centres = (boxes[..., :2] + boxes[..., 2:] - anchors[..., :2] - anchors[..., 2:]) / 2
-    sides = boxes[..., 2:] - boxes[..., :2]
-    return np.concatenate(
-        [
-            centres / anchor_sides / CENTRE_VARIANCE,
-            np.log(sides / anchor_sides) / SIZE_VARIANCE,
-        ],
-        axis=-1,
-    )
-
-
 def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Boxes (...,4) from deltas (...,4) and their anchors (...,4)."""
+    """Boxes (...,4) from deltas (...,4) and their anchors (...,4); see `box_coder.BoxCoder`."""
     anchor_sides = anchors[..., 2:] - anchors[..., :2]
     centres = (anchors[..., :2] + anchors[..., 2:]) / 2
     centres = centres + deltas[..., :2] * CENTRE_VARIANCE * anchor_sides

@@ -1,4 +1,6 @@
-"""Boxes and deltas in MindSpore's graphs against the NumPy functions."""
+"""Boxes and deltas in MindSpore's graphs against plain Python and NumPy."""
+
+import math
 
 import mindspore as ms
 import numpy as np
@@ -7,7 +9,7 @@ from mindspore import nn, ops
 
 from src.detection import boxes as slow
 from src.detection.box_coder import BoxCoder
-from tests.references import random_boxes
+from tests.references import random_boxes, slow_encode
 
 A = 40
 
@@ -41,9 +43,26 @@ def test_equals_numpy(seed):
     inputs = map(ms.Tensor, (boxes, deltas, chosen, anchor))
     encoded, decoded, some = (out.asnumpy() for out in Coded(anchors)(*inputs))
     assert deltas[0, 0, 2] * slow.SIZE_VARIANCE > slow.MAX_LOG_RATIO
-    np.testing.assert_allclose(encoded, slow.encode(boxes, anchors), rtol=1e-4, atol=1e-4)
+    expected = [[slow_encode(*pair) for pair in zip(image, anchors)] for image in boxes]
+    np.testing.assert_allclose(encoded, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(decoded, slow.decode(deltas, anchors), rtol=1e-5, atol=1e-3)
     np.testing.assert_allclose(some, slow.decode(chosen, anchors[anchor]), rtol=1e-5, atol=1e-3)
+
+
+def test_encode_literal_numbers():
+    anchor = np.array([[10, 10, 30, 50]], np.float32)  # centre (20, 30), sides 20 x 40
+    box = np.array([[[15, 26, 35, 46]]], np.float32)  # centre (25, 36), sides 20 x 20
+    expected = [[[5 / 20 / 0.1, 6 / 40 / 0.1, 0, math.log(0.5) / 0.2]]]
+    found = BoxCoder(anchor).encode(ms.Tensor(box)).asnumpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_encode_equals_plain_python():
+    rng = np.random.default_rng(3)
+    boxes, anchors = (random_boxes(rng, 20).astype(np.float32) for _ in range(2))
+    expected = [slow_encode(box, anchor) for box, anchor in zip(boxes.tolist(), anchors.tolist())]
+    found = BoxCoder(anchors).encode(ms.Tensor(boxes[None])).asnumpy()[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_decode_undoes_encode():
