@@ -39,16 +39,13 @@ class Assigner(ABC):
         """
 
     def __call__(self, boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-        """For each anchor the index of its object, BACKGROUND or IGNORED.
+        """For each anchor the index of its object in `boxes`, BACKGROUND or IGNORED: (A,) int16.
 
         An anchor that matches no object is ignored if CROWD_SHARE of it is inside a crowd region.
 
         Args:
             boxes: (G,4) of positive area, crowd regions included.
             crowd: (G,) bool; a crowd region is never learnt as an object.
-
-        Returns:
-            (A,) int16, an index into `boxes` where >= 0.
         """
         assigned = np.full(len(self.anchors), BACKGROUND, np.int16)
         if crowd.any():
@@ -67,10 +64,6 @@ class MaxIoUAssigner(Assigner):
     An anchor whose IoU with its best object is at least `positive_iou` learns that object (the
     first of equals). Then every object takes the anchor of highest IoU, see `forced_boxes`.
 
-    Args:
-        anchors: (A,4) float32.
-        positive_iou: 0..1.
-
     Source: SSD (Liu et al., 2016, section 2.2); sharing out the forced anchors by IoU is our own.
     """
 
@@ -88,10 +81,9 @@ class MaxIoUAssigner(Assigner):
         return np.append(positive, forced[:, 1]), np.append(rows, forced[:, 0])
 
     def _iou(self, boxes: np.ndarray) -> np.ndarray:
-        """IoU (G,A) of objects (G,4) with all anchors.
+        """IoU (G,A) of objects (G,4) with all anchors, one object at a time.
 
-        One object at a time, so that the buffers stay in the cache: faster than operations over
-        (G,A) as a whole.
+        So the buffers stay in the cache, which is faster than operations over (G,A) as a whole.
         """
         overlaps = np.empty((len(boxes), len(self.area)), np.float32)
         buffer = np.empty(len(self.area), np.float32)

@@ -10,8 +10,8 @@ GAP = 1.0  # pixels between the boxes of two classes after they are moved
 def class_offset(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Boxes (P,4) as float64, each label's moved away from all others.
 
-    Boxes of different labels no longer overlap, so one suppression serves all classes. The distance
-    is a power of two, so that in double precision sides and overlaps stay the same.
+    So one suppression serves all classes. The distance is a power of two, which leaves sides and
+    overlaps the same in double precision.
     """
     if len(boxes) == 0:
         return boxes.astype(np.float64)

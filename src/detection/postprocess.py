@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,8 +22,8 @@ class Detections:
     scores: np.ndarray
     labels: np.ndarray
 
-    def take(self, rows: np.ndarray) -> "Detections":
-        """The detections at `rows`, indices or a mask."""
+    def take(self, rows: np.ndarray | slice) -> "Detections":
+        """The detections at `rows`: indices, a mask or a slice."""
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
 
     def in_image(self, scale: np.ndarray, size: np.ndarray, *, mirrored: int = 0) -> "Detections":
@@ -41,14 +41,14 @@ class Detections:
                 [mirrored - boxes[:, 2], boxes[:, 1], mirrored - boxes[:, 0], boxes[:, 3]], axis=1
             )  # (D,4)
         boxes = clip(boxes / np.tile(scale, 2), *size)
-        visible = area(boxes) > 0
-        return Detections(boxes[visible], self.scores[visible], self.labels[visible])
+        return replace(self, boxes=boxes).take(area(boxes) > 0)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Postprocessor:
     """Picks the best predictions of an image, and the best of each object among them.
 
-    Args:
+    Attributes:
         score_threshold: only higher scores count.
         candidates: P, best predictions that enter suppression; 0 takes all.
         nms_iou: of two boxes with a higher IoU the one of lower score is dropped.
@@ -59,43 +59,26 @@ class Postprocessor:
         max_per_class: of each class; 0 keeps all.
     """
 
-    def __init__(
-        self,
-        *,
-        score_threshold: float,
-        candidates: int,
-        nms_iou: float,
-        soft_sigma: float = 0.0,
-        class_agnostic: bool = False,
-        max_detections: int,
-        max_per_class: int = 0,
-    ):
-        self.score_threshold = score_threshold
-        self.candidates = candidates
-        self.nms_iou = nms_iou
-        self.soft_sigma = soft_sigma
-        self.class_agnostic = class_agnostic
-        self.max_detections = max_detections
-        self.max_per_class = max_per_class
+    score_threshold: float
+    candidates: int
+    nms_iou: float
+    soft_sigma: float = 0.0
+    class_agnostic: bool = False
+    max_detections: int
+    max_per_class: int = 0
 
     def decoded(self, deltas: np.ndarray, logits: np.ndarray, anchors: np.ndarray) -> Detections:
         """Candidates from deltas (A,4), logits (A,K) and anchors (A,4), in their pixels.
 
-        Logits are compared with the threshold's logit, so that only the scores of candidates are
-        computed, and only their boxes are decoded.
+        The threshold is compared as a logit, so only candidates are scored and decoded.
 
         Raises:
             NotFinite: nan among the logits, or in a candidate's box.
         """
-        try:
-            anchor, label, best = best_predictions(
-                logits, logit(self.score_threshold), self.candidates
-            )
-        except ValueError as error:
-            raise NotFinite(str(error)) from error
-        boxes = decode(deltas[anchor], anchors[anchor])
+        least = logit(self.score_threshold)
+        rows, labels, best = best_predictions(logits, least, self.candidates)
         scores = 1 / (1 + np.exp(-np.maximum(best, LEAST_LOGIT)))
-        return self._checked(Detections(boxes, scores, label))
+        return checked(Detections(decode(deltas[rows], anchors[rows]), scores, labels))
 
     def chosen(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:
         """Candidates from the best predictions alone, as exported files give them, best first.
@@ -106,7 +89,7 @@ class Postprocessor:
         if np.isnan(scores).any():
             raise NotFinite("nan among the scores")
         rows = np.flatnonzero(scores > self.score_threshold)[: self.candidates or None]
-        return self._checked(Detections(boxes[rows], scores[rows], labels[rows]))
+        return checked(Detections(boxes, scores, labels).take(rows))
 
     def __call__(self, found: Sequence[Detections]) -> Detections:
         """The detections of one image, in its own pixels: its candidates after suppression.
@@ -115,8 +98,7 @@ class Postprocessor:
             found: candidates of each view of the image that went through the network.
         """
         merged = found[0] if len(found) == 1 else best_first(found)
-        if self.candidates:
-            merged = merged.take(slice(self.candidates))
+        merged = merged.take(slice(self.candidates or None))
         boxes = merged.boxes
         if not self.class_agnostic:
             boxes = class_offset(boxes, merged.labels)
@@ -125,30 +107,27 @@ class Postprocessor:
             kept, scores = soft_nms(
                 boxes, merged.scores, sigma=self.soft_sigma, least=self.score_threshold, limit=limit
             )
-            kept = merged.take(kept)
-            merged = Detections(kept.boxes, scores.astype(np.float32), kept.labels)
+            merged = replace(merged.take(kept), scores=scores.astype(np.float32))
         else:
             merged = merged.take(nms(boxes, self.nms_iou, limit))
         if self.max_per_class:
             merged = merged.take(rank_in_class(merged.labels) < self.max_per_class)
         return merged.take(slice(self.max_detections or None))
 
-    @staticmethod
-    def _checked(found: Detections) -> Detections:
-        if not np.isfinite(found.boxes).all():
-            raise NotFinite("a box that is nan or infinite")
-        return found
+
+def checked(found: Detections) -> Detections:
+    """The detections; NotFinite if a box is nan or infinite."""
+    if not np.isfinite(found.boxes).all():
+        raise NotFinite("a box that is nan or infinite")
+    return found
 
 
 def best_first(found: Sequence[Detections]) -> Detections:
     """The detections of several views in one, sorted by score."""
+    boxes = np.concatenate([part.boxes for part in found])
     scores = np.concatenate([part.scores for part in found])
-    merged = Detections(
-        np.concatenate([part.boxes for part in found]),
-        scores,
-        np.concatenate([part.labels for part in found]),
-    )
-    return merged.take(np.argsort(-scores, kind="stable"))
+    labels = np.concatenate([part.labels for part in found])
+    return Detections(boxes, scores, labels).take(np.argsort(-scores, kind="stable"))
 
 
 def rank_in_class(labels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from src.runtime.errors import NotFinite
+
 
 def best_predictions(
     values: np.ndarray, least: float, limit: int
@@ -17,11 +19,11 @@ def best_predictions(
         limit: P is at most this; 0 takes all.
 
     Raises:
-        ValueError: a value is nan.
+        NotFinite: a value is nan.
     """
     best = values.max(axis=1)  # (A,); nan where any of the row is
     if np.isnan(best).any():
-        raise ValueError("nan among the scores")
+        raise NotFinite("nan among the scores")
     rows = np.flatnonzero(best > least)
     rows = rows[largest(best[rows], limit)]
     chosen = values[rows].ravel()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from src.detection.select import best_predictions, largest
+from src.runtime.errors import NotFinite
 
 
 def slow_best(values, least, limit):
@@ -53,7 +54,7 @@ def test_infinite_values_count_and_nan_is_refused():
     anchor, label, value = best_predictions(values, 0.0, 10)
     assert (anchor.tolist(), label.tolist(), value.tolist()) == ([1], [2], [np.inf])
     values[2, 1] = np.nan
-    with pytest.raises(ValueError, match="nan"):
+    with pytest.raises(NotFinite, match="nan"):
         best_predictions(values, 0.0, 10)
 
 
