@@ -1,20 +1,16 @@
 """The command line: every key is a flag, `--key=value` or `--key value`."""
 
 import argparse
-import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from src.config.configuration import YAML_ERRORS, Config, Layer, make_config, read_recipe
-from src.config.consistency import as_lists
-from src.config.keys import Key, load_keys, note_new_names, unknown_hint, with_new_names
+from src.config.configuration import Config, Layer, make_config, read_recipe
+from src.config.keys import load_keys, note_new_names, unknown_hint, with_new_names
 from src.runtime.errors import InputError
 
 WHERE = "command line"  # as errors call it
+SHOWN_DEFAULT = 60  # characters in --help
 
 
 def parse_args(
@@ -23,6 +19,7 @@ def parse_args(
     *,
     beneath: Callable[[Mapping[str, Any]], Layer] | None = None,
     prog: str | None = None,
+    quiet: bool = False,
 ) -> Config:
     """The configuration from the command line (sys.argv where none is given).
 
@@ -31,22 +28,21 @@ def parse_args(
     Args:
         beneath: given what recipe and flags set, returns a layer that overrides only the defaults.
         prog: the command in the usage; by default the name of the script.
+        quiet: no notes on former names of keys, for all ranks but the main one.
     """
-    argv = sys.argv[1:] if argv is None else argv
     arguments, rest = flag_parser(description, prog).parse_known_args(argv)
     if rest:
         name = rest[0].lstrip("-").partition("=")[0]
         raise InputError(f"{WHERE}: unknown argument {rest[0]!r}{unknown_hint(name)}")
     flags = vars(arguments)
     path = flags.pop("config_path")
-    note_new_names(flags, dashes="--")
     recipe = {} if path is None else read_recipe(path)
-    note_new_names(recipe, f"{path}: ")
+    if not quiet:
+        note_new_names(flags, dashes="--")
+        note_new_names(recipe, f"{path}: ")
     recipe, flags = with_new_names(recipe, path), with_new_names(flags, WHERE)
-    layers = [(recipe, path), (flags, WHERE)]
-    if beneath is not None:
-        layers.insert(0, beneath({**recipe, **flags}))
-    return make_config(layers)
+    lowest = beneath({**recipe, **flags}) if beneath else ({}, "")
+    return make_config([lowest, (recipe, path), (flags, WHERE)])
 
 
 def flag_parser(description: str, prog: str | None = None) -> argparse.ArgumentParser:
@@ -63,46 +59,28 @@ def flag_parser(description: str, prog: str | None = None) -> argparse.ArgumentP
         "--config_path", metavar="FILE", help="recipe file (YAML) that overrides the defaults"
     )
     for key in load_keys().values():
-        text = f"{key.meaning}\n{key.spec}; default {shorten(as_lists(key.default))}"
-        for name, shown in ((key.name, text.replace("%", "%%")), (key.was, argparse.SUPPRESS)):
-            if name:
-                parser.add_argument(
-                    f"--{name}",
-                    metavar="VALUE",
-                    type=functools.partial(parse_flag, key),
-                    default=argparse.SUPPRESS,
-                    help=shown,
-                )
+        default = repr(key.default)
+        if len(default) > SHOWN_DEFAULT:
+            default = f"{default[: SHOWN_DEFAULT - 4]} ..."
+        text = f"{key.meaning}\n{key.spec}; default {default}".replace("%", "%%")
+        options = {"metavar": "VALUE", "type": key.parse, "default": argparse.SUPPRESS}
+        parser.add_argument(f"--{key.name}", help=text, **options)
+        if key.was:
+            parser.add_argument(f"--{key.was}", help=argparse.SUPPRESS, **options)
     return parser
 
 
-def parse_flag(key: Key, text: str) -> Any:
-    """The value of a flag: a str as it is, anything else as YAML."""
-    if key.is_text:
-        return text
-    try:
-        return yaml.safe_load(text)
-    except YAML_ERRORS:
-        return text  # of the wrong type, which make_config reports
-
-
 def parse_with_report(
-    description: str, argv: Sequence[str] | None = None, *, prog: str
+    description: str, argv: Sequence[str] | None = None, *, prog: str, quiet: bool = False
 ) -> tuple[Config, Path | None]:
     """`parse_args` for a command with a file of its own to write, `--report FILE`; None without."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = raise_input_error
     parser.add_argument("--report", type=Path)
-    own, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    return parse_args(description, rest, prog=prog), own.report
+    own, rest = parser.parse_known_args(argv)
+    return parse_args(description, rest, prog=prog, quiet=quiet), own.report
 
 
 def raise_input_error(message: str) -> None:
     """What argparse calls on a flag without a value and the like."""
     raise InputError(f"{WHERE}: {message}")
-
-
-def shorten(value: Any, limit: int = 60) -> str:
-    """The value as text, cut off where it is long."""
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 4] + " ..."

@@ -8,11 +8,8 @@ import yaml
 from easydict import EasyDict
 
 from src.config.consistency import as_lists, check_consistency
-from src.config.keys import DEFAULT_PATH, load_keys, unknown_hint, with_new_names
+from src.config.keys import DEFAULT_PATH, YAML_ERRORS, load_keys, unknown_hint, with_new_names
 from src.runtime.errors import InputError
-
-# an impossible date raises ValueError, a list as a key TypeError, deep nesting RecursionError
-YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
 
 Layer = tuple[Mapping[str, Any], str]  # values, and where they are from
 
@@ -52,8 +49,9 @@ def make_config(layers: Sequence[Layer]) -> Config:
             if name not in keys:
                 raise InputError(f"{where}: unknown key {name!r}{unknown_hint(name)}")
             values[name] = keys[name].check(value, where)
-    check_consistency(values)
-    return Config(values)
+    cfg = Config(values)
+    check_consistency(cfg)
+    return cfg
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
@@ -75,13 +73,10 @@ def read_recipe(path: str) -> dict[str, Any]:
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeyLoader)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror}; check --config_path"
-        ) from error
+        what = f"cannot be read: {error.strerror}; check --config_path"
+        raise InputError(f"{path}: {what}") from error
     except YAML_ERRORS as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | None):
         raise InputError(f"{path}: expected lines of 'key: value', found {type(content).__name__}")
-    return content
+    return content or {}

@@ -1,7 +1,9 @@
 """Checks of keys against each other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
+
+from easydict import EasyDict
 
 from src.detection.anchors import STRIDES
 from src.runtime.errors import InputError
@@ -14,75 +16,66 @@ def as_lists(value: Any) -> Any:
     return [as_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
-def check_consistency(values: Mapping[str, Any]) -> None:
+def check_consistency(cfg: EasyDict) -> None:
     """InputError where keys contradict each other."""
-    size, classes = values["image_size"], values["classes"]
-    if len(size) != 2 or any(side % SIZE_MULTIPLE for side in size):
-        raise InputError(
-            f"image_size is {list(size)}; expected [height, width], both multiples of "
-            f"{SIZE_MULTIPLE}"
-        )
+    for message in (*network_contradictions(cfg), *training_contradictions(cfg)):
+        raise InputError(message)
+
+
+def network_contradictions(cfg: EasyDict) -> Iterator[str]:
+    """Messages on keys of network and classes."""
+    classes, ratios = cfg.classes, cfg.ssd_aspect_ratios
+    if len(cfg.image_size) != 2 or any(side % SIZE_MULTIPLE for side in cfg.image_size):
+        expected = f"[height, width], both multiples of {SIZE_MULTIPLE}"
+        yield f"image_size is {list(cfg.image_size)}; expected {expected}"
     if len(classes) < 2 or classes[0] != "background":
-        raise InputError(
+        yield (
             "classes must start with 'background' and name at least one class; they start with "
             f"{list(classes[:2])}"
         )
     if len(set(classes)) < len(classes):
         twice = sorted({name for name in classes if classes.count(name) > 1})
-        raise InputError(f"classes: {', '.join(map(repr, twice))} appear more than once")
-    if values["num_classes"] not in (0, len(classes)):
-        raise InputError(
-            f"num_classes is {values['num_classes']} but classes has {len(classes)} entries, the "
+        yield f"classes: {', '.join(map(repr, twice))} appear more than once"
+    if cfg.num_classes not in (0, len(classes)):
+        yield (
+            f"num_classes is {cfg.num_classes} but classes has {len(classes)} entries, the "
             "background included; they must be equal"
         )
-    if values["ssd_min_scale"] >= values["ssd_max_scale"]:
-        raise InputError(
-            f"ssd_min_scale is {values['ssd_min_scale']}; expected less than ssd_max_scale, "
-            f"{values['ssd_max_scale']}"
-        )
-    ratios = values["ssd_aspect_ratios"]
+    if cfg.ssd_min_scale >= cfg.ssd_max_scale:
+        expected = f"less than ssd_max_scale, {cfg.ssd_max_scale}"
+        yield f"ssd_min_scale is {cfg.ssd_min_scale}; expected {expected}"
     if len(ratios) != len(STRIDES) or len(set(map(len, ratios))) != 1:
-        raise InputError(
-            f"ssd_aspect_ratios is {as_lists(ratios)}; expected {len(STRIDES)} lists of equal "
-            "length, one per level"
-        )
+        expected = f"{len(STRIDES)} lists of equal length, one per level"
+        yield f"ssd_aspect_ratios is {as_lists(ratios)}; expected {expected}"
     for name in ("aspect_ratios", "tta_scales"):
-        if not values[name]:
-            raise InputError(f"{name} is empty; expected at least one")
+        if not cfg[name]:
+            yield f"{name} is empty; expected at least one"
     for name in ("image_mean", "image_std"):
-        if len(values[name]) not in (0, 3):
-            raise InputError(f"{name} is {list(values[name])}; expected red, green and blue")
-    if len(set(values["tta_scales"])) < len(values["tta_scales"]):
-        raise InputError(f"tta_scales is {as_lists(values['tta_scales'])}; one comes twice")
-    check_training(values)
+        if len(cfg[name]) not in (0, 3):
+            yield f"{name} is {list(cfg[name])}; expected red, green and blue"
+    if len(set(cfg.tta_scales)) < len(cfg.tta_scales):
+        yield f"tta_scales is {as_lists(cfg.tta_scales)}; one comes twice"
 
 
-def check_training(values: Mapping[str, Any]) -> None:
-    """InputError where keys of the training contradict each other."""
-    epochs = values["epoch_size"]
-    if values["warmup_epochs"] >= epochs:
-        raise InputError(
-            f"warmup_epochs is {values['warmup_epochs']}; expected less than epoch_size, {epochs}"
-        )
-    milestones = list(values["lr_milestones"])
-    if values["lr_schedule"] == "steps" and (
+def training_contradictions(cfg: EasyDict) -> Iterator[str]:
+    """Messages on keys of the training."""
+    epochs, milestones = cfg.epoch_size, list(cfg.lr_milestones)
+    if cfg.warmup_epochs >= epochs:
+        yield f"warmup_epochs is {cfg.warmup_epochs}; expected less than epoch_size, {epochs}"
+    if cfg.lr_schedule == "steps" and (
         not milestones or sorted(set(milestones)) != milestones or milestones[-1] >= epochs
     ):
-        raise InputError(
-            f"lr_milestones is {milestones}; expected rising epochs below epoch_size, {epochs}"
-        )
-    if values["precision"] == "float16" and values["device_target"] == "CPU":
-        raise InputError(
+        yield f"lr_milestones is {milestones}; expected rising epochs below epoch_size, {epochs}"
+    if cfg.precision == "float16" and cfg.device_target == "CPU":
+        yield (
             "precision is float16, but on a CPU MindSpore only emulates float16 convolutions, more "
             "slowly than float32 runs; use --precision=float32"
         )
-    if 0 < values["loss_scale"] < 1:
-        raise InputError(
-            f"loss_scale is {values['loss_scale']}; expected 1 or more, or 0 for the default"
-        )
-    if values["patience"] and not values["eval_interval"]:
-        raise InputError("patience is set, but eval_interval is 0: nothing is evaluated")
-    if values["profile"] and values["resume"]:
-        raise InputError("profile and resume are both true; a profile starts from the beginning")
-    if values["resume_from"] and not values["resume"]:
-        raise InputError("resume_from is given without --resume=True")
+    if 0 < cfg.loss_scale < 1:
+        yield f"loss_scale is {cfg.loss_scale}; expected 1 or more, or 0 for the default"
+    if cfg.patience and not cfg.eval_interval:
+        yield "patience is set, but eval_interval is 0: nothing is evaluated"
+    if cfg.profile and cfg.resume:
+        yield "profile and resume are both true; a profile starts from the beginning"
+    if cfg.resume_from and not cfg.resume:
+        yield "resume_from is given without --resume=True"

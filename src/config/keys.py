@@ -21,10 +21,14 @@ from src.runtime.files import REPOSITORY
 from src.runtime.text import suggestion
 
 DEFAULT_PATH = REPOSITORY / "config" / "default.yaml"
+# an impossible date raises ValueError, a list as a key TypeError, deep nesting RecursionError
+YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
 KINDS = {"bool": bool, "int": int, "float": float, "str": str}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SPEC = re.compile(rf"((?:list of )*)(\w+)(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$")
 CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
+# a key, its value on one line or several, and the comment behind it
+ENTRY = re.compile(r"^(\w+):(?:(?!^\w+:).)*?  # ([^\n]+)", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(
     r"(?P<spec>[^;|]+)(?:; (?P<scope>\w+))?(?:; was (?P<was>\w+))? \| (?P<meaning>.+)"
 )
@@ -44,10 +48,14 @@ class Key:
     was: str
     type: Any  # with constraints, for msgspec; lists are tuples
 
-    @property
-    def is_text(self) -> bool:
-        """Whether a value is written as it is, not as YAML."""
-        return self.spec.startswith(("str", "one of"))
+    def parse(self, text: str) -> Any:
+        """The value of a flag: a str or a choice as it is, anything else as YAML."""
+        if self.spec.startswith(("str", "one of")):
+            return text
+        try:
+            return yaml.safe_load(text)
+        except YAML_ERRORS:
+            return text  # of the wrong type, which `check` reports
 
     def check(self, value: Any, where: str) -> Any:
         """The value in the key's type, lists as tuples; InputError says `where` it came from."""
@@ -64,13 +72,7 @@ class Key:
 def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
     """All keys by name, in the order of default.yaml; ValueError where one is not described."""
     text = path.read_text(encoding="utf-8")
-    comments: dict[str, str] = {}
-    name = None
-    for line in text.splitlines():
-        if match := re.match(r"(\w+):", line):
-            name = match.group(1)
-        if name and "  # " in line:
-            comments[name] = line.split("  # ", 1)[1]
+    comments = dict(ENTRY.findall(text))
     return {
         name: make_key(name, value, comments.get(name, ""))
         for name, value in yaml.safe_load(text).items()
@@ -85,10 +87,8 @@ def make_key(name: str, default: Any, comment: str) -> Key:
     if allowed is None:
         raise ValueError(f"default.yaml: {name} needs a comment 'type range; scope | meaning'")
     if parts["scope"] not in SCOPES:
-        raise ValueError(
-            f"default.yaml: {name} has the scope {parts['scope']!r}; expected one of "
-            f"{', '.join(SCOPES)}"
-        )
+        scope, scopes = parts["scope"], ", ".join(SCOPES)
+        raise ValueError(f"default.yaml: {name} has the scope {scope!r}; expected one of {scopes}")
     return Key(name=name, default=default, type=allowed, **parts)
 
 
@@ -123,10 +123,9 @@ def with_new_names(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         old = renamed.pop(key.was)
         new = renamed.setdefault(name, old)
         if key.check(old, where) != key.check(new, where):
-            raise InputError(
-                f"{where}: {key.was} is {old!r} and {name} is {new!r}; {key.was} is the old name "
-                f"of {name}, give one of them"
-            )
+            found = f"{key.was} is {old!r} and {name} is {new!r}"
+            hint = f"{key.was} is the old name of {name}, give one of them"
+            raise InputError(f"{where}: {found}; {hint}")
     return renamed
 
 

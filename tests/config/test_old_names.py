@@ -39,6 +39,14 @@ def test_recipes(tmp_path, capsys):
     assert capsys.readouterr().err == f"{recipe}: gamma is now focal_gamma\n"
 
 
+def test_ranks_but_the_main_one_print_nothing(tmp_path, capsys):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("gamma: 1.5\n")
+    cfg = parse_args("", [f"--config_path={recipe}", "--alpha=0.5"], quiet=True)
+    assert (cfg.focal_gamma, cfg.focal_alpha) == (1.5, 0.5)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(("name", "flag"), [("gamma", "focal_gamma"), ("focal_gamma", "gamma")])
 def test_a_flag_beats_the_recipe_under_either_name(tmp_path, name, flag):
     recipe = tmp_path / "r.yaml"
