@@ -14,8 +14,8 @@ def main(argv=None) -> None:
     from src.evaluation.protocol import build_protocol, unusual_settings
     from src.runtime.files import make_output_folder
 
-    cfg = parse_args(__doc__, argv, beneath=exported_layer)
     launch = find_launch()
+    cfg = parse_args(__doc__, argv, beneath=exported_layer, quiet=not launch.is_main)
     check_launch(launch, cfg)
     chosen_detector(cfg)
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)

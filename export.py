@@ -13,9 +13,9 @@ def main(argv=None) -> None:
     from src.deploy.formats import describe
     from src.runtime.files import check_file
 
-    cfg = parse_args(__doc__, argv)
     if find_launch().size > 1:
         raise InputError("export.py runs as one process; start it without mpirun or msrun")
+    cfg = parse_args(__doc__, argv)
     check_file(cfg, "checkpoint_path", needed=True)
     path = target_path(cfg)
     images = comparison_images(cfg)

@@ -11,8 +11,8 @@ from src.runtime.signals import Interruption
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
 
-    cfg = parse_args(__doc__, argv)
     launch = find_launch()
+    cfg = parse_args(__doc__, argv, quiet=not launch.is_main)
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
     splits, lock = check_input(cfg, launch, folder)
 

@@ -31,9 +31,9 @@ def headline(cfg: Config, launch: Launch) -> str:
     )
 
 
-def parse(argv=None) -> tuple[Config, Path | None]:
+def parse(argv=None, *, quiet: bool = False) -> tuple[Config, Path | None]:
     """The configuration and the report's path; InputError where that cannot be written."""
-    cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.doctor")
+    cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.doctor", quiet=quiet)
     if report:
         make_output_folder(str(report.parent), "report")
         if report.is_dir():
@@ -42,8 +42,8 @@ def parse(argv=None) -> tuple[Config, Path | None]:
 
 
 def main(argv=None) -> None:
-    cfg, report = parse(argv)
     launch = find_launch()
+    cfg, report = parse(argv, quiet=not launch.is_main)
     if launch.is_scheduler:
         from src.distributed.join import run_scheduler
 

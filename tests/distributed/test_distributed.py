@@ -236,8 +236,10 @@ def test_signal_to_the_launcher_saves_and_exits(recipe, two_hosts):
 )
 def test_contradictions_are_reported_once_at_the_start(recipe, ranks, flags, expected):
     started = time.monotonic()
-    done = run(mpirun(ranks, "train.py", f"--config_path={recipe}", "--accumulate=1", *flags))
+    flags = ["--accumulate=1", "--alpha=0.3", *flags]
+    done = run(mpirun(ranks, "train.py", f"--config_path={recipe}", *flags))
     assert done.returncode == 2, done.stdout
+    assert done.stdout.count("--alpha is now --focal_alpha") == 1
     errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert expected in errors[0]
