@@ -1,14 +1,8 @@
 """Builds a trainer from a configuration, ready to run."""
 
-import time
-from pathlib import Path
-
-import mindspore as ms
 import numpy as np
 
 from src.config.configuration import Config
-from src.config.keys import keys_of_scope
-from src.config.open_keys import contradictions, settled, treatment
 from src.data.annotations import Annotations
 from src.data.loader import build_loader
 from src.data.problems import Unreadable
@@ -19,13 +13,12 @@ from src.losses.detection_loss import build_loss
 from src.models.card_memory import memory_warning
 from src.models.ssd import SSD, build_ssd
 from src.runtime.environment import environment
-from src.runtime.errors import InputError
-from src.runtime.graph_cache import GraphCache
 from src.runtime.signals import Interruption
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.text import count
 from src.training.agreement import Agreement, check_alike
 from src.training.checkpoints import Checkpoints
+from src.training.compilation import compile_graphs
 from src.training.ema import MovingAverages
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
@@ -36,14 +29,12 @@ from src.training.resume import SavedRun, find_saved, restore_run, rewind_folder
 from src.training.run_folder import prepare_folder
 from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
+from src.training.starting_weights import build_network, fill_open_keys
 from src.training.step import TrainStep
 from src.training.trainer import Plan, Trainer
 from src.training.update_graphs import LossNetwork
-from src.weights.checkpoint_file import check_run, read_origin, run_config
-from src.weights.loading import load_backbone, load_for_finetuning
 
 MINUTE = 60.0
-GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
 
 
 def prepare(
@@ -64,11 +55,7 @@ def prepare(
         check_alike(ranks, {**seen, **cfg})
     saved = find_saved(cfg, log, ranks)
     cfg = fill_open_keys(cfg, saved, log, ranks)
-    log.line(splits[0].summary())
-    if ranks.is_main:
-        log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
-    for split in splits[1:]:
-        log.line(split.summary())
+    describe_splits(cfg, splits, log)
     trainer = build_trainer(
         cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
     )
@@ -78,49 +65,30 @@ def prepare(
     if warning := memory_warning(cfg, trainer.network):
         log.line(warning)
     compile_graphs(cfg, trainer)
+    open_folder(cfg, trainer, saved)
+    return trainer
+
+
+def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None:
+    """Logs the splits and, on the main rank, how objects match anchors in training."""
+    log.line(splits[0].summary())
+    if log.is_main:
+        log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
+    for split in splits[1:]:
+        log.line(split.summary())
+
+
+def open_folder(cfg: Config, trainer: Trainer, saved: SavedRun | None) -> None:
+    """Makes the run's folder ready and opens the logs; here the run starts to write."""
+    log, ranks = trainer.log, trainer.ranks
     text, facts = without_session_keys(cfg).to_yaml(), environment(cfg.device_target, ranks.size)
-    keep = not cfg.profile
-    ranks.on_main(lambda: prepare_folder(log, text, facts, is_new=saved is None, keep=keep))
+    is_new, keep = saved is None, not cfg.profile
+    ranks.on_main(lambda: prepare_folder(log, text, facts, is_new=is_new, keep=keep))
     if not ranks.is_main:
         log.open()
     if saved:
         rewind_folder(trainer, saved, set_aside=bool(cfg.resume_from))
     log.start_board(trainer.step)
-    return trainer
-
-
-def fill_open_keys(cfg: Config, saved: SavedRun | None, log: RunLog, ranks: Ranks) -> Config:
-    """The configuration with its open keys set as the starting weights need them."""
-    if saved:  # the checkpoint has the weights, whatever their origin
-        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
-    origin = ranks.from_main(starting_point(cfg, saved) if ranks.is_main else None)
-    cfg = settled(cfg, origin)
-    if "padding" in origin and not saved:
-        needed = treatment(cfg.padding, cfg.image_mean, cfg.image_std)
-        log.line(f"{cfg.finetune or cfg.pretrained}: needs {needed}")
-    return cfg
-
-
-def starting_point(cfg: Config, saved: SavedRun | None) -> dict:
-    """What is known of how the starting weights were trained.
-
-    Raises:
-        InputError: they have another backbone, or contradict the configuration.
-    """
-    if saved:
-        return saved.config
-    source = cfg.finetune or cfg.pretrained
-    if not source:
-        return {}
-    origin = read_origin(source)
-    wrong = contradictions(cfg, origin)
-    if origin.get("backbone", cfg.backbone) != cfg.backbone:
-        backbone = origin["backbone"]
-        wrong.append(f"backbone: {backbone} for the weights, {cfg.backbone} in the config")
-    if wrong:
-        advice = "omit these keys, or set them as the weights were trained"
-        raise InputError("\n  ".join([f"{source}: was trained differently; {advice}", *wrong]))
-    return origin
 
 
 def build_trainer(
@@ -196,19 +164,6 @@ def build_plan(cfg: Config, steps_per_epoch: int, ranks: int) -> Plan:
     )
 
 
-def build_network(cfg: Config, anchors_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
-    """The detector, with the configured starting weights if `start` is true."""
-    network = build_ssd(cfg, anchors_per_cell)
-    if not start:
-        return network
-    if cfg.pretrained and not cfg.finetune:
-        log.line(load_backbone(network, cfg.pretrained))
-    if cfg.finetune:
-        log.line(load_for_finetuning(network, cfg.finetune))
-        check_run(cfg.finetune, run_config(cfg.finetune), cfg, finetuning=True)
-    return network
-
-
 def build_step(
     cfg: Config,
     network: SSD,
@@ -236,44 +191,6 @@ def build_step(
         clock=clock,
         ranks=ranks,
     )
-
-
-def compile_graphs(cfg: Config, trainer: Trainer) -> None:
-    """Gives all ranks the same weights, and compiles the run's graphs or loads them from GRAPHS.
-
-    If the ranks' graphs are equal, the main rank compiles them for all.
-    """
-    step, evaluator, ranks = trainer.train_step, trainer.evaluator, trainer.ranks
-    layout = trainer.loader.samples.layout(cfg.batch_size)
-    step.sync()
-
-    def work() -> None:
-        step.compile(layout, batches=cfg.accumulate)
-        if evaluator.is_on:
-            evaluator.compile()
-
-    def compile_here() -> bool:
-        if not cfg.compile_cache:
-            work()
-            return False
-        root = Path(cfg.output_path).absolute().parent / GRAPHS
-        decisive = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
-        evaluated = evaluator.model.graph_key() if evaluator.is_on else None
-        # ranks that add up on the host have graphs of the same kind, whatever their number
-        own = ranks.size if ranks.is_in_graphs else ranks.size > 1
-        if ranks.is_in_graphs:  # each rank has its own
-            root = root / f"rank_{ranks.rank}"
-        return GraphCache(root, [ms.__version__, decisive, layout, evaluated, own]).compile(work)
-
-    started = time.perf_counter()
-    if ranks.is_in_graphs or not cfg.compile_cache:
-        found = compile_here()
-    else:
-        found = ranks.on_main(compile_here)
-        if not ranks.is_main:
-            found = compile_here()
-    how = "compiled graphs loaded" if found else "compiled"
-    trainer.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
 
 
 def without_session_keys(cfg: Config) -> Config:

@@ -10,7 +10,7 @@ from src.models.resnet import resnet
 from src.models.ssd import SSD
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
-from src.training.setup import starting_point
+from src.training.starting_weights import starting_point
 from src.weights.checkpoint_file import Origin, read_origin, write_backbone
 from src.weights.loading import load_backbone
 from tests.networks import excite
