@@ -1,4 +1,4 @@
-"""Exponential moving averages of the weights, as a network of their own."""
+"""Exponential moving averages of the weights, in a second network."""
 
 from collections.abc import Sequence
 
@@ -21,9 +21,8 @@ class MovingAverages(nn.Cell):
     Statistics of batch norms are averaged like the weights, so that they match them.
 
     Args:
-        network: the trained one.
-        averaged: another of the same architecture; it gets the values of `network`, and names with
-            EMA_PREFIX.
+        network: the trained network.
+        averaged: of the same architecture; gets the values of `network`, and names with EMA_PREFIX.
     """
 
     def __init__(self, network: nn.Cell, averaged: nn.Cell):
@@ -49,9 +48,8 @@ def check_same(values: Sequence[ms.Parameter], others: Sequence[ms.Parameter]) -
 
 
 def ema_decay(updates: int, highest: float) -> float:
-    """Share of the averages that stays at update number `updates`, from 0.
+    """The decay at update number `updates`, from 0: min(highest, (1 + updates) / (10 + updates)).
 
-    It starts low and rises to `highest`, so that the averages soon lose the random weights of the
-    start: min(highest, (1 + updates) / (10 + updates)).
+    It starts low, so that the random weights of the start soon lose their influence.
     """
     return min(highest, (1 + updates) / (10 + updates))

@@ -7,10 +7,10 @@ FIRST_DYNAMIC = 2.0**16  # soon halved if it is too large
 
 
 class LossScale:
-    """A factor of the loss that keeps small float16 gradients from vanishing; divided out later.
+    """A factor of the loss that keeps small float16 gradients from underflow; divided out later.
 
-    A dynamic one is halved whenever the gradients overflow, down to 1, and doubled after `window`
-    updates in a row without that (Micikevicius et al., 2018).
+    A dynamic scale is halved when gradients overflow, down to 1, and doubled after `window` updates
+    in a row without overflow (Micikevicius et al., 2018).
 
     Args:
         value: at the start.
@@ -48,7 +48,7 @@ class LossScale:
 
 
 def build_loss_scale(cfg) -> LossScale:
-    """The scale that the configuration asks for; with float16 a dynamic one by default."""
+    """The configured scale; dynamic by default with float16."""
     dynamic = cfg.dynamic_loss_scale == "true" or (
         cfg.dynamic_loss_scale == "auto" and cfg.precision == "float16"
     )

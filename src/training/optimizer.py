@@ -132,7 +132,7 @@ class AdamW(nn.Cell):
 
 
 def build_optimizer(cfg, parameters: Sequence[ms.Parameter]) -> nn.Cell:
-    """The optimizer that the configuration asks for."""
+    """The configured optimizer."""
     if cfg.optimizer == "adamw":
         betas = (ADAM_BETA1, cfg.adam_beta2)
         return AdamW(parameters, betas=betas, weight_decay=cfg.weight_decay)

@@ -19,8 +19,7 @@ class Schedule:
         warmup_ratio: share of it at the first update.
         warmup_steps: updates of the warm-up.
         decay: share of base_lr at an update after the warm-up.
-        hold: the decay changes the rate only every so many updates (an epoch's, say); the warm-up
-            changes it at every one.
+        hold: updates between changes of the rate after the warm-up, e.g. those of an epoch.
     """
 
     base_lr: float
@@ -70,15 +69,15 @@ def build_steps(cfg, span: Span) -> Decay:
 
 
 # Builders of decays by their names in the configuration. To add one, write a function and its
-# builder, enter that here, and name it at `lr_schedule` in config/default.yaml.
+# builder, add it here, and name it at `lr_schedule` in config/default.yaml.
 SCHEDULES = {"cosine": build_cosine, "steps": build_steps}
 
 
 def build_schedule(cfg, steps_per_epoch: int, images_per_step: int) -> Schedule:
-    """The schedule that the configuration asks for, its epochs turned into updates.
+    """The configured schedule, in updates.
 
-    With auto_scale_lr the rate grows with the images of an update (Goyal et al., 2017). The warm-up
-    of a larger update starts at the recipe's own rate, and is as many updates long as the recipe's,
+    With auto_scale_lr the rate is proportional to the images per update (Goyal et al., 2017). With
+    larger updates the warm-up starts at the same rate and has as many updates as with the recipe's,
     but at most LONGEST_WARMUP of the run.
     """
     scale = images_per_step / cfg.lr_batch_size if cfg.auto_scale_lr else 1.0
