@@ -41,8 +41,8 @@ def build_ours(image_size: int, batch_size: int, threads: int, flags: Sequence[s
 
     import numpy as np
 
+    from benchmarks.complexity import count_costs
     from src.detection.assign import build_assigner
-    from src.models.complexity import count_costs
     from src.runtime.device import set_up_device
 
     cfg = configure_update(flags, image_size, batch_size)

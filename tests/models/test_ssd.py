@@ -4,8 +4,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from benchmarks.complexity import count_costs
 from src.config.configuration import make_config
-from src.models.complexity import count_costs
 from src.models.resnet import resnet
 from src.models.ssd import SSD, build_ssd, initialize
 
