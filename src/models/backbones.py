@@ -13,12 +13,7 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
 
 
 def build_backbone(name: str, *, padding: str = "same", norm_momentum: float = 0.9) -> Backbone:
-    """A backbone with weights of zero.
-
-    Args:
-        name: one of BACKBONES.
-        padding: see `Backbone`.
-        norm_momentum: share of the old moving averages that batch normalisation keeps.
+    """The backbone called `name` in BACKBONES, with weights of zero.
 
     Raises:
         InputError: the backbone does not support the padding.

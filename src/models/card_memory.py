@@ -7,15 +7,14 @@ At its peak, where the backward pass begins, an update holds what the forward pa
   ReLU6 its input as well;
 - LOSS_TENSORS tensors of the logits' size, in float32 whatever the precision.
 
-Added up over the layers that is within 4 % of the tensors alive in the graphs that MindSpore 2.10
-compiles for a GPU (17.0 GB in float32, 13.6 GB in float16, for 16 images of 640 px). To this come
-the weights with what belongs to each, and OVERHEAD for what is not counted. Frozen layers are
-counted as if they were trained.
+That is within 4 % of the tensors alive in the graphs that MindSpore 2.10 compiles for a GPU (17.0
+GB in float32, 13.6 GB in float16, for 16 images of 640 px). Added are the weights with what belongs
+to each, and OVERHEAD for what is not counted. Frozen layers are counted as if they were trained.
 
 Measured on one H200 with 16 images of 640 px, ResNet-50 and momentum, without averages: the peak of
-MindSpore's pool was 17.93 GB in float32, of which 17.42 are counted here. The pool holds cuDNN's
-workspaces, but not CUDA's context. In float16 it was 11.54 GB with norms in float16, of which 10.25
-were counted; float16 with norms in float32 was not measured.
+MindSpore's pool, which holds cuDNN's workspaces but not CUDA's context, was 17.93 GB in float32, of
+which 17.42 are counted here. In float16 it was 11.54 GB with norms in float16, of which 10.25 were
+counted; float16 with norms in float32 was not measured.
 """
 
 from collections.abc import Mapping
@@ -33,8 +32,6 @@ LOSS_TENSORS = 8  # six kept for the backward pass of the focal loss, two being 
 # bytes: 0.5 and 1.3 GB that an H200's pool held beyond what is counted, for workspaces and gaps;
 # and 1 GB for CUDA's context and kernels, which is a guess
 OVERHEAD = {"float32": 1.5e9, "float16": 2.3e9}
-CONFIG_KEYS = ("batch_size", "accumulate", "image_size", "precision", "optimizer")
-STATISTICS = (".moving_mean", ".moving_variance")  # parameters that have no gradient
 STATES = {"momentum": 1, "adamw": 2}  # numbers that an optimizer keeps of each weight
 
 
@@ -66,7 +63,8 @@ def estimate_training_memory(
     cells = sum(height * width for height, width in level_shapes(image_size))
     logits = batch_size * cells * network.class_head.predictor.out_channels
     found["loss"] = FLOAT32 * LOSS_TENSORS * logits
-    weights = sum(p.size for p in network.get_parameters() if not p.name.endswith(STATISTICS))
+    statistics = (".moving_mean", ".moving_variance")  # which have no gradient
+    weights = sum(p.size for p in network.get_parameters() if not p.name.endswith(statistics))
     copies = 2 + STATES[optimizer] + averages + (accumulate > 1)  # weights and gradients
     cast = weights * FLOAT16 if precision == "float16" else 0
     found["weights"] = FLOAT32 * weights * copies + cast
@@ -81,8 +79,10 @@ def advice(card: int | None, network: SSD, **keys) -> str:
         card: its memory in bytes; None if it is not known.
         keys: of `estimate_training_memory`.
     """
+    if card is None:
+        return ""
     needed = sum(estimate_training_memory(network, **keys).values())
-    if card is None or needed <= card:
+    if needed <= card:
         return ""
     height, width = keys["image_size"]
     return (
@@ -119,12 +119,11 @@ def memory_of_card(target: str, device_id: int) -> int | None:
 
 def options_of(cfg: Mapping) -> dict[str, Any]:
     """The arguments of `estimate_training_memory` that a configuration gives, but the network."""
-    return {**{key: cfg[key] for key in CONFIG_KEYS}, "averages": cfg["ema_decay"] > 0}
+    keys = ("batch_size", "accumulate", "image_size", "precision", "optimizer")
+    return {**{key: cfg[key] for key in keys}, "averages": cfg["ema_decay"] > 0}
 
 
 def memory_warning(cfg: Mapping, network: SSD) -> str:
     """`advice` for a configuration and its network, on the selected card."""
-    if cfg["device_target"] == "CPU":
-        return ""
     card = memory_of_card(cfg["device_target"], ms.get_context("device_id"))
     return advice(card, network, **options_of(cfg))

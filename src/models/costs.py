@@ -46,8 +46,3 @@ def conv_cost(
 def tensor_cost(channels: int, size: Size) -> LayerCost:
     """Cost of one more tensor (channels, height, width) that is kept, after pooling say."""
     return LayerCost(kept=channels * size[0] * size[1])
-
-
-def halved(size: Size) -> Size:
-    """(height, width) after a stride of 2."""
-    return -(-size[0] // 2), -(-size[1] // 2)

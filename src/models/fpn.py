@@ -1,6 +1,7 @@
 """Feature pyramid (Lin et al., 2017) with two further levels, as RetinaNet and TF's SSD use it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from mindspore import nn
 
@@ -16,25 +17,15 @@ class FPN(nn.Cell):
     below; their sides round up. Every convolution is followed by batch normalisation.
 
     Args:
-        in_channels: channels of C3, C4 and C5.
-        channels: channels of P3..P7.
-        norm_momentum: share of the old moving averages that batch normalisation keeps.
+        in_channels: of C3, C4 and C5.
     """
 
     def __init__(self, *, in_channels: Sequence[int], channels: int, norm_momentum: float = 0.9):
         super().__init__()
-        self.laterals = nn.CellList(
-            [ConvNorm(c, channels, 1, norm_momentum=norm_momentum) for c in in_channels]
-        )
-        self.outputs = nn.CellList(
-            [ConvNorm(channels, channels, 3, norm_momentum=norm_momentum) for _ in in_channels]
-        )
-        self.extras = nn.CellList(
-            [
-                ConvNorm(channels, channels, 3, stride=2, norm_momentum=norm_momentum)
-                for _ in ("P6", "P7")
-            ]
-        )
+        layer = partial(ConvNorm, norm_momentum=norm_momentum)
+        self.laterals = nn.CellList([layer(c, channels, 1) for c in in_channels])
+        self.outputs = nn.CellList([layer(channels, channels, 3) for _ in in_channels])
+        self.extras = nn.CellList([layer(channels, channels, 3, stride=2) for _ in ("P6", "P7")])
         self.relu = nn.ReLU()
 
     def construct(self, c3, c4, c5):

@@ -39,12 +39,9 @@ class SharedHead(Head):
     weight-shared convolutional box predictor.
 
     Args:
-        channels: channels of the pyramid and of the tower.
+        channels: of the pyramid and of the tower.
         depth: convolutions in the tower.
-        levels: number of pyramid levels.
-        anchors_per_cell: anchors at each position.
         outputs: numbers predicted per anchor.
-        norm_momentum: share of the old moving averages that batch normalisation keeps.
     """
 
     def __init__(

@@ -14,14 +14,12 @@ def conv(
     kernel: int,
     *,
     stride: int = 1,
-    groups: int = 1,
     padding: str = "same",
     bias: bool = False,
 ) -> nn.Conv2d:
     """Convolution whose output side is ceil(input side / stride) under both paddings.
 
     Args:
-        groups: of channels that are convolved apart; in_channels for a depthwise convolution.
         padding: "same" pads as TensorFlow does (the odd pixel goes right and below), "symmetric"
             pads kernel // 2 on every side as PyTorch does. They differ only where stride > 1.
 
@@ -37,7 +35,6 @@ def conv(
         out_channels,
         kernel,
         stride=stride,
-        group=groups,
         has_bias=bias,
         weight_init="zeros",
         bias_init="zeros",
@@ -70,15 +67,12 @@ class ConvNorm(nn.Cell):
         kernel: int,
         *,
         stride: int = 1,
-        groups: int = 1,
         padding: str = "same",
         norm_momentum: float,
         activation: nn.Cell | None = None,
     ):
         super().__init__()
-        self.conv = conv(
-            in_channels, out_channels, kernel, stride=stride, groups=groups, padding=padding
-        )
+        self.conv = conv(in_channels, out_channels, kernel, stride=stride, padding=padding)
         self.norm = norm(out_channels, norm_momentum)
         self.activation = activation
 
@@ -98,10 +92,9 @@ def upsample2x(x):
 
 
 def freeze(cells: Iterable[nn.Cell], *, norms_only: bool = False) -> None:
-    """Keeps cells as they are: no parameter is trained, norms use and keep their statistics.
+    """Trains no parameter of the cells and the cells inside; norms use and keep their statistics.
 
     Args:
-        cells: with all cells inside them.
         norms_only: freeze only the norms among them.
     """
     for cell in cells:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from mindspore import nn, ops
 
+from src.detection.anchors import level_shapes
 from src.models.backbone import Backbone
-from src.models.costs import PLAIN, RELU, LayerCost, Size, conv_cost, halved, tensor_cost
+from src.models.costs import PLAIN, RELU, LayerCost, Size, conv_cost, tensor_cost
 from src.models.layers import conv, norm
 
 STAGE_CHANNELS = (64, 128, 256, 512)  # inner width of layer1..layer4
@@ -21,11 +22,11 @@ class ResidualBlock(nn.Cell):
     def costs(self, size: Size) -> tuple[list[LayerCost], Size]:
         """Costs of the layers on an input of (height, width), and the size of the output."""
         found, side = [], size
-        for name in ("conv1", "conv2", "conv3"):
-            if hasattr(self, name):
-                cost, side = conv_cost(getattr(self, name), side, kept=RELU)
+        for cell in self.name_cells().values():
+            if isinstance(cell, nn.Conv2d):
+                cost, side = conv_cost(cell, side, kept=RELU)
                 found.append(cost)
-        if not isinstance(self.down_sample_layer, nn.Identity):
+        if isinstance(self.down_sample_layer, nn.SequentialCell):
             found.append(conv_cost(self.down_sample_layer[0], size, kept=PLAIN)[0])
         return found, side
 
@@ -115,22 +116,15 @@ class ResNet(Backbone):
         depths: blocks in each of the four stages.
         padding: "same" (MindSpore's checkpoints), "symmetric" (torchvision's), or "mixed"
             (mindcv's).
-        norm_momentum: share of the old moving averages that batch normalisation keeps.
     """
 
     paddings = ("same", "symmetric", "mixed")
 
-    def __init__(
-        self,
-        *,
-        block: type,
-        depths: Sequence[int],
-        padding: str = "same",
-        norm_momentum: float = 0.9,
-    ):
+    def __init__(self, *, block: type, depths: Sequence[int], padding: str, norm_momentum: float):
         super().__init__(padding)
         pool_padding = "symmetric" if padding == "symmetric" else "same"
         padding = "symmetric" if padding == "mixed" else padding
+        keys = {"padding": padding, "norm_momentum": norm_momentum}
         self.conv1 = conv(3, STAGE_CHANNELS[0], 7, stride=2, padding=padding)
         self.bn1 = norm(STAGE_CHANNELS[0], norm_momentum)
         self.relu = nn.ReLU()
@@ -141,15 +135,7 @@ class ResNet(Backbone):
             blocks = []
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(
-                    block(
-                        in_channels,
-                        channels,
-                        stride=stride,
-                        padding=padding,
-                        norm_momentum=norm_momentum,
-                    )
-                )
+                blocks.append(block(in_channels, channels, stride=stride, **keys))
                 in_channels = channels * block.expansion
             stages.append(nn.SequentialCell(blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
@@ -162,7 +148,7 @@ class ResNet(Backbone):
     def costs(self, size: Size) -> Iterator[LayerCost]:
         stem, size = conv_cost(self.conv1, size, kept=RELU)
         yield stem
-        size = halved(size)
+        [size] = level_shapes(size, [2])
         yield tensor_cost(self.conv1.out_channels, size)  # of the pooling
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:

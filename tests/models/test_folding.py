@@ -5,7 +5,7 @@ from mindspore import nn
 
 from src.models.backbones import BACKBONES, build_backbone
 from src.models.folding import fold_norms, folded
-from src.models.layers import conv, norm
+from src.models.layers import norm
 from src.models.ssd import SSD
 from tests.networks import excite, stir_norms
 
@@ -41,7 +41,8 @@ def test_the_same_outputs_without_norms(backbone):
 
 
 def test_grouped_and_biased_convolutions():
-    grouped = conv(4, 6, 3, stride=2, groups=2, padding="symmetric", bias=True)
+    keys = {"pad_mode": "pad", "padding": 1, "has_bias": True}
+    grouped = nn.Conv2d(4, 6, 3, stride=2, group=2, **keys)
     rng = np.random.default_rng(3)
     for parameter in (grouped.weight, grouped.bias):
         parameter.set_data(ms.Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
