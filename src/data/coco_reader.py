@@ -101,40 +101,26 @@ def coco_paths(root: str, split: str) -> tuple[Path, Path]:
 
     `instance_<split>.json`, which some copies of the data have, is found too.
     """
-    folder = Path(root)
-    if not os.path.isdir(folder):  # unlike Path.is_dir, never raises
+    image_dir = Path(root) / split
+    if not os.path.isdir(root):  # unlike Path.is_dir, never raises
         raise InputError(f"{root}: no such folder; set coco_root to COCO's folder")
-    names = [f"instances_{split}.json", f"instance_{split}.json"]
-    for name in names:
-        if os.path.isfile(folder / "annotations" / name):
-            break
-    else:
-        raise InputError(
-            f"{folder / 'annotations' / names[0]}: no such file; "
-            f"check coco_root ({root}) and the split's name ({split})"
-        )
-    if not os.path.isdir(folder / split):
-        raise InputError(f"{folder / split}: no such folder; expected the images of {split} there")
-    return folder / "annotations" / name, folder / split
+    names = (f"instances_{split}.json", f"instance_{split}.json")
+    paths = [Path(root) / "annotations" / name for name in names]
+    found = next(filter(os.path.isfile, paths), None)
+    if found is None:
+        hint = f"check coco_root ({root}) and the split's name ({split})"
+        raise InputError(f"{paths[0]}: no such file; {hint}")
+    if not os.path.isdir(image_dir):
+        raise InputError(f"{image_dir}: no such folder; expected the images of {split} there")
+    return found, image_dir
 
 
 def read_coco(
     path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
 ) -> tuple[Annotations, Problems]:
-    """Reads instance annotations.
+    """Reads instance annotations (json), as `Reader.read`.
 
-    Args:
-        path: the json file.
-        image_dir: folder its file names are relative to.
-        classes: names, 'background' first; categories are matched to them by name.
-        drop_unlisted: leave out boxes of categories that are not in `classes`, rather than call
-            them errors.
-
-    Returns:
-        What is usable, and what is wrong with the rest.
-
-    Raises:
-        InputError: unreadable json, or a class that is no category of the file.
+    Categories are matched to the classes by name; InputError where a class is none of them.
     """
     content = load_content(path)
     problems = Problems(path)
@@ -210,9 +196,9 @@ def match_categories(
     """The file's category id of every class but the background, by name."""
     for key in ("id", "name"):
         values = Counter(getattr(category, key) for category in categories)
-        twice = [value for value, number in values.items() if number > 1]
-        if twice:
-            raise InputError(f"{path}: two categories have the {key} {twice[0]!r}")
+        for value, number in values.items():
+            if number > 1:
+                raise InputError(f"{path}: two categories have the {key} {value!r}")
     ids = {category.name: category.id for category in categories}
     for name in classes[1:]:
         if name not in ids:
@@ -268,10 +254,8 @@ def of_classes(
 ) -> list[BoxEntry]:
     """The entries of the configured classes; others are one error, or repair, per category."""
     names = {category.id: category.name for category in categories}
-    others = Counter(entry.category_id for entry in entries)
-    for category_id, name in names.items():
-        if name in classes[1:]:
-            others.pop(category_id, None)
+    listed = {category_id for category_id, name in names.items() if name in classes[1:]}
+    others = Counter(entry.category_id for entry in entries if entry.category_id not in listed)
     for category_id, number in sorted(others.items()):
         name, found = names.get(category_id), count(number, "annotation")
         if name is None:
@@ -279,7 +263,7 @@ def of_classes(
         else:
             where = f"category {category_id} ({name!r}, {found})"
             note_unlisted(name, where, classes, problems, drop=drop_unlisted)
-    return [entry for entry in entries if entry.category_id not in others]
+    return [entry for entry in entries if entry.category_id in listed]
 
 
 COCO = Reader("coco_root", find_coco, read_coco)

@@ -21,10 +21,12 @@ class Reader:
 
     Attributes:
         key: of the configuration, that says where the data are.
-        find: (configuration, training=) -> annotation file and image folder of the split to train
-            on, or of the one to evaluate on; InputError names what is missing.
+        find: (configuration, training=) -> annotation file (of VOC: the split's list) and image
+            folder of the split to train on, or of the one to evaluate on; InputError names what is
+            missing.
         read: (annotation file, image folder, classes, drop_unlisted=) -> annotations and problems;
-            InputError where nothing can be read.
+            InputError where nothing can be read. Of the classes 'background' is first; boxes of
+            others are errors, or with `drop_unlisted` left out.
         inputs: (annotation file, image folder) -> what `read` depends on, for the cache: files by
             their content, and files by size and time of change.
     """

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from src.config.configuration import Config
@@ -32,22 +33,10 @@ def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
 def read_txt(
     path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
 ) -> tuple[Annotations, Problems]:
-    """Reads a text file; an image's id is the number of its line.
+    """Reads a text file, as `Reader.read`; an image's id is the number of its line.
 
-    Blank lines and lines that start with # are skipped. A line without boxes is an image without
-    objects. The images' sizes come from their headers.
-
-    Args:
-        path: the text file, UTF-8.
-        image_dir: folder its paths are relative to.
-        classes: names, 'background' first; a box's class is an index into it.
-        drop_unlisted: has no effect, since an index that is not in `classes` is always an error.
-
-    Returns:
-        What is usable, and what is wrong with the rest.
-
-    Raises:
-        InputError: the file cannot be read.
+    A line without boxes is an image without objects. The images' sizes come from their headers. A
+    box's class is an index into `classes`; another is an error, whatever `drop_unlisted`.
     """
     problems = Problems(path)
     folder = Folder(image_dir)
@@ -64,10 +53,11 @@ def read_txt(
     return builder.build(image_dir), problems
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file; InputError where it cannot be read."""
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a UTF-8 text file but blank ones; InputError where it cannot be read."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+        lines = enumerate(Path(path).read_text(encoding="utf-8-sig").split("\n"), 1)
+        return [(number, text.strip()) for number, text in lines if text.strip()]
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -76,20 +66,17 @@ def read_lines(path: Path) -> list[str]:
 
 
 def image_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and text of the lines that name an image."""
-    lines = [(number, text.strip()) for number, text in enumerate(read_lines(path), 1)]
-    return [(number, text) for number, text in lines if text and not text.startswith("#")]
+    """Number and text of the lines that name an image; others are blank or start with #."""
+    return [line for line in numbered_lines(path) if not line[1].startswith("#")]
 
 
 def image_names(path: Path) -> list[str]:
     """The paths that the lines name; malformed lines are skipped."""
-    matches = [LINE.match(text) for _, text in image_lines(path)]
-    return [named(match) for match in matches if match]
-
-
-def named(match: re.Match) -> str:
-    """The path that LINE matched, without quotes."""
-    return next(name for name in match.groups()[:3] if name)
+    names = []
+    for _, text in image_lines(path):
+        with suppress(InputError):
+            names.append(split_line(text)[0])
+    return names
 
 
 def split_line(text: str) -> tuple[str, list[str]]:
@@ -97,7 +84,7 @@ def split_line(text: str) -> tuple[str, list[str]]:
     match = LINE.match(text)
     if match is None:
         raise InputError("expected a path, in quotes if it has spaces, and then the boxes")
-    return named(match), (match.group(4) or "").split()
+    return match[1] or match[2] or match[3], (match[4] or "").split()
 
 
 def find_size(folder: Folder, name: str, fields: list[str]) -> tuple[int, int]:
@@ -117,9 +104,8 @@ def parse_box(item: str, classes: tuple[str, ...]) -> tuple[tuple[float, ...], i
     except (ValueError, IndexError):
         values = []
     if len(values) != 5:
-        raise InputError(
-            f"{item!r}: expected xmin,ymin,xmax,ymax,class: four numbers and a whole one"
-        )
+        expected = "xmin,ymin,xmax,ymax,class: four numbers and a whole one"
+        raise InputError(f"{item!r}: expected {expected}")
     if not 1 <= index < len(classes):
         background = " (0 is the background)" if index == 0 else ""
         have = f"classes has 1 to {len(classes) - 1}"

@@ -10,7 +10,7 @@ from src.data.building import Builder
 from src.data.images import SUFFIXES, Folder, read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
-from src.data.txt_reader import read_lines
+from src.data.txt_reader import numbered_lines
 from src.runtime.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -28,44 +28,27 @@ def voc_paths(root: str, split: str) -> tuple[Path, Path]:
     folder = Path(root)
     for needed in (folder, folder / "Annotations", folder / "JPEGImages"):
         if not os.path.isdir(needed):
-            raise InputError(
-                f"{needed}: no such folder; voc_root is the folder that holds Annotations, "
-                "JPEGImages and ImageSets"
-            )
+            hint = "voc_root is the folder that holds Annotations, JPEGImages and ImageSets"
+            raise InputError(f"{needed}: no such folder; {hint}")
     names = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not os.path.isfile(names):
-        raise InputError(
-            f"{names}: no such file; check voc_root ({root}) and the split's name ({split})"
-        )
+        hint = f"check voc_root ({root}) and the split's name ({split})"
+        raise InputError(f"{names}: no such file; {hint}")
     return names, folder / "JPEGImages"
 
 
 def read_voc(
     path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
 ) -> tuple[Annotations, Problems]:
-    """Reads a split; an image's id is the number of its line in the split's list.
+    """Reads ImageSets/Main/<split>.txt and what it lists, as `Reader.read`.
 
-    Difficult objects are neither trained on nor counted, as in VOC's metric: they become ignored
-    regions. Boxes count pixels from 1 and include the last one, so xmin and ymin are lowered by
-    one.
-
-    Args:
-        path: ImageSets/Main/<split>.txt.
-        image_dir: JPEGImages.
-        classes: names, 'background' first.
-        drop_unlisted: leave out objects whose name is not in `classes`, rather than call them
-            errors.
-
-    Returns:
-        What is usable, and what is wrong with the rest.
-
-    Raises:
-        InputError: the list cannot be read.
+    An image's id is the number of its line. Difficult objects are neither trained on nor counted,
+    as in VOC's metric: they become ignored regions.
     """
     problems = Problems(path)
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
     file_of = image_files(Folder(image_dir))
-    for number, name in listed(path):
+    for number, name in numbered_lines(path):
         with problems.at(f"line {number}"):
             builder.note_line(name, number)
             if name not in file_of:
@@ -75,12 +58,6 @@ def read_voc(
             builder.add_image(file_of[name], number, size)
             add_objects(builder, root, f"{name}.xml")
     return builder.build(image_dir, regions=DIFFICULT), problems
-
-
-def listed(path: Path) -> list[tuple[int, str]]:
-    """Line and name of every image in a split's list."""
-    lines = enumerate(read_lines(path), 1)
-    return [(number, text.strip()) for number, text in lines if text.strip()]
 
 
 def annotation_file(image_dir: Path, name: str) -> Path:
@@ -133,15 +110,14 @@ def parse_object(item: ElementTree.Element) -> tuple[tuple[float, ...], bool]:
         x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{key}", "")) for key in CORNERS)
         difficult = bool(int(item.findtext("difficult", "0")))
     except ValueError as error:
-        raise InputError(
-            "needs a bndbox of numbers xmin, ymin, xmax, ymax; difficult is 0 or 1"
-        ) from error
+        needs = f"needs a bndbox of numbers {', '.join(CORNERS)}; difficult is 0 or 1"
+        raise InputError(needs) from error
     return (x1 - FIRST_PIXEL, y1 - FIRST_PIXEL, x2, y2), difficult
 
 
 def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
     """List and annotations by content, images by date: their headers may be read for the size."""
-    read = [path, *(annotation_file(image_dir, name) for _, name in listed(path))]
+    read = [path, *(annotation_file(image_dir, name) for _, name in numbered_lines(path))]
     return read, sorted(image_dir.iterdir())
 
 
