@@ -16,6 +16,7 @@ from src.data.annotations import Annotations
 
 VERSION = 2  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
+UNREADABLE = (OSError, ValueError)  # ValueError: a null byte in the name
 # what reading a damaged entry raises, a flipped bit included
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile)
 ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd", "truth")
@@ -34,18 +35,15 @@ def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterabl
     digest = hashlib.blake2b(json.dumps([VERSION, *settings]).encode(), digest_size=16)
     for path in read:
         digest.update(os.fsencode(path) + b"\0")
-        try:
-            with open(path, "rb") as file:
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-        except (OSError, ValueError):  # ValueError: a null byte in the name
-            digest.update(b"cannot be read")
+        with suppress(*UNREADABLE), open(path, "rb") as file:
+            digest.update(b"content\0")
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
     for path in looked_at:
-        try:
+        digest.update(os.fsencode(path) + b"\0")
+        with suppress(*UNREADABLE):
             status = os.stat(path)
-            digest.update(os.fsencode(path) + f"\0{status.st_size} {status.st_mtime_ns}\n".encode())
-        except (OSError, ValueError):  # ValueError: a null byte in the name
-            digest.update(b"cannot be read")
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -60,8 +58,7 @@ def cached(folder: Path, key: str, read: Callable[[], tuple[Annotations, bool]])
         read: returns annotations and whether to save them.
     """
     path = folder / f"annotations-{key}.npz"
-    annotations = load(path)
-    if annotations is not None:
+    if (annotations := load(path)) is not None:
         return annotations
     with locked(folder):
         annotations = load(path)  # another process may have been faster
@@ -88,9 +85,9 @@ def save(path: Path, annotations: Annotations) -> None:
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     plain = {f.name: getattr(annotations, f.name) for f in fields(annotations)}
     arrays = {name: plain.pop(name) for name in ARRAYS if plain[name] is not None}
-    plain["source"], plain["image_dir"] = str(annotations.source), str(annotations.image_dir)
+    text = json.dumps(plain, default=str)  # of paths
     with suppress(OSError):
-        np.savez(beside, plain=np.frombuffer(json.dumps(plain).encode(), np.uint8), **arrays)
+        np.savez(beside, plain=np.frombuffer(text.encode(), np.uint8), **arrays)
         os.replace(beside, path)
     with suppress(OSError):  # an incomplete file, of a full disk
         beside.unlink()
