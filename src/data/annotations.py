@@ -106,9 +106,9 @@ class Annotations:
     def fingerprint(self) -> str:
         """A short name that changes with the images, their order, boxes and classes."""
         digest = hashlib.sha256()
-        for array in (self.file_names, self.image_ids, self.offsets, self.boxes, self.labels):
+        own = (self.file_names, self.image_ids, self.offsets, self.boxes, self.labels, self.crowd)
+        for array in own:
             digest.update(np.ascontiguousarray(array))
-        digest.update(np.ascontiguousarray(self.crowd))
         return f"{len(self)} images, {digest.hexdigest()[:16]}"
 
     def file_name(self, index: int) -> str:
@@ -138,9 +138,9 @@ class Annotations:
         found = np.zeros(len(self.boxes), OBJECT)
         found["image_id"] = self.image_ids[self.owners()]
         found["label"], found["crowd"] = self.labels, self.crowd
-        found["box"][:, :2] = self.boxes[:, :2]
-        found["box"][:, 2:] = self.boxes[:, 2:] - self.boxes[:, :2]
-        found["area"] = found["box"][:, 2] * found["box"][:, 3]
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        found["box"] = np.hstack([self.boxes[:, :2], sides])
+        found["area"] = found["box"][:, 2:].prod(axis=1)
         return found
 
     def take(self, indices: np.ndarray) -> "Annotations":
@@ -173,13 +173,14 @@ class Annotations:
         return "\n  ".join([title, f"repaired: {kinds}", *self.repair_lines])
 
 
-def check_files(annotations: Annotations, problems: Problems) -> None:
-    """An error for every image whose file is not there."""
-    folder = Folder(annotations.image_dir)
-    for index in range(len(annotations)):
-        name = annotations.file_name(index)
-        if not folder.holds(name):
-            problems.error(annotations.where(index), f"no such file {folder.path / name}")
+def check_files(annotations: Annotations, problems: Problems) -> list[int]:
+    """An error for every image whose file is not there; returns their indices."""
+    folder, names = Folder(annotations.image_dir), map(bytes.decode, annotations.file_names)
+    missing = [index for index, name in enumerate(names) if not folder.holds(name)]
+    for index in missing:
+        path = folder.path / annotations.file_name(index)
+        problems.error(annotations.where(index), f"no such file {path}")
+    return missing
 
 
 def without_empty(annotations: Annotations) -> Annotations:
@@ -187,7 +188,9 @@ def without_empty(annotations: Annotations) -> Annotations:
     return annotations.take(np.flatnonzero(annotations.object_counts()))
 
 
-def check_has_objects(annotations: Annotations) -> None:
-    """InputError where there is nothing to train on."""
-    if annotations.crowd.all():
-        raise InputError(f"{annotations.source}: no objects in it; nothing to train on")
+def what_is_lacking(annotations: Annotations, *, training: bool) -> str:
+    """Why a split cannot be used: it has no images, or no objects to train on; else ""."""
+    if len(annotations) == 0:
+        return "no images in it; nothing to work on"
+    lacks_objects = training and annotations.crowd.all()
+    return "no objects in it; nothing to train on" if lacks_objects else ""

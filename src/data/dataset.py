@@ -4,12 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.config.configuration import Config
-from src.data.annotations import (
-    Annotations,
-    check_files,
-    check_has_objects,
-    without_empty,
-)
+from src.data.annotations import Annotations, check_files, what_is_lacking, without_empty
 from src.data.cache import cache_key, cached
 from src.data.coco_reader import COCO
 from src.data.problems import Problems
@@ -23,18 +18,12 @@ CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a split is, and how to read it.
+    """Where a split is, and the arguments of `Reader.read`.
 
-    Attributes:
-        format: a key of READERS.
-        path: the annotation file (of VOC: the split's list).
-        image_dir: folder of the images.
-        classes: names, 'background' first.
-        drop_unlisted: leave out boxes of other classes, rather than call them errors.
-        training: leave out what only the metric needs.
+    For `training` what only the metric needs is left out.
     """
 
-    format: str
+    format: str  # a key of READERS
     path: Path
     image_dir: Path
     classes: tuple[str, ...]
@@ -63,11 +52,7 @@ def find_source(cfg: Config, *, training: bool) -> Source:
 
 
 def build_annotations(cfg: Config, *, training: bool) -> Annotations:
-    """The annotations of a split, checked: what every run does first.
-
-    Raises:
-        InputError: names the first errors, or says that nothing is left.
-    """
+    """The annotations of a split; InputError with the first errors, or if nothing is left."""
     source = find_source(cfg, training=training)
     problems = Problems(source.path)
     key = source.key()
@@ -82,10 +67,6 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
     annotations = cached(folder, key, read)
     check_files(annotations, problems)
     problems.raise_errors()
-    if len(annotations) == 0:
-        raise InputError(f"{source.path}: no images in it; nothing to work on")
-    if training:
-        check_has_objects(annotations)
-        if not cfg.keep_empty:
-            annotations = without_empty(annotations)
-    return annotations
+    if reason := what_is_lacking(annotations, training=training):
+        raise InputError(f"{source.path}: {reason}")
+    return annotations if cfg.keep_empty or not training else without_empty(annotations)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
-from src.data.annotations import Annotations, check_files
+from src.data.annotations import Annotations, check_files, what_is_lacking
 from src.data.dataset import find_source
 from src.data.problems import Problem, Problems, first_lines
 from src.data.split_chart import draw_summary
@@ -29,15 +29,10 @@ from src.runtime.text import count
 PICTURE_DPI = 80  # of a figure of 16 x 20 inches
 
 
-def check_images(
-    annotations: Annotations, problems: Problems, *, workers: int, progress: bool = False
-) -> None:
+def check_images(annotations: Annotations, problems: Problems, *, workers: int) -> None:
     """Decodes every image; an error for each that is missing, damaged or of another size.
 
-    Args:
-        problems: gets the errors.
-        workers: threads; decoding runs in parallel in them, so processes would be no faster.
-        progress: show a bar.
+    Decoding runs in parallel in threads, so processes would be no faster.
     """
 
     def message(index: int) -> str | None:
@@ -47,14 +42,11 @@ def check_images(
             return str(error)
         return None
 
-    missing = Problems(problems.source)
-    check_files(annotations, missing)
-    problems.errors.extend(missing.errors)
-    gone = {problem.where for problem in missing.errors}
-    there = [i for i in range(len(annotations)) if annotations.where(i) not in gone]
+    missing = set(check_files(annotations, problems))
+    there = [index for index in range(len(annotations)) if index not in missing]
     with ThreadPool(max(workers, 1)) as pool:
         messages = pool.imap(message, there, chunksize=8)
-        bar = tqdm(messages, total=len(there), desc="images", unit="", disable=not progress)
+        bar = tqdm(messages, total=len(there), desc="images", unit="", disable=None)
         for index, text in zip(there, bar):
             if text is not None:
                 problems.error(annotations.where(index), text)
@@ -77,12 +69,10 @@ def validate_split(cfg: Config, *, training: bool) -> Problems:
     except InputError as error:
         print(f"1 error:\n  {error}")
         return Problems(source.path, errors=[Problem("file", str(error))])
-    progress = sys.stderr.isatty()
-    check_images(annotations, problems, workers=cfg.num_workers, progress=progress)
-    if not problems.errors and len(annotations) == 0:
-        problems.error("file", "no images in it; nothing to work on")
-    elif not problems.errors and training and annotations.crowd.all():
-        problems.error("file", "no objects in it; nothing to train on")
+    check_images(annotations, problems, workers=cfg.num_workers)
+    reason = what_is_lacking(annotations, training=training)
+    if reason and not problems.errors:
+        problems.error("file", reason)
     print("\n".join(report(problems)))
     if len(annotations):
         show_summary(cfg, annotations, role)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from src.data.annotations import check_has_objects, without_empty
+from src.data.annotations import what_is_lacking, without_empty
 from src.data.coco_reader import coco_paths, read_coco
 from src.runtime.errors import InputError
 
@@ -143,8 +143,9 @@ def test_box_too_thin_for_float32_is_dropped(tmp_path):
 
 def test_nothing_to_train_on(tmp_path):
     path, folder = write(tmp_path, [image(1)], [annotation(1, 1, 5, [1, 1, 5, 5], iscrowd=1)])
-    with pytest.raises(InputError, match="nothing to train on"):
-        check_has_objects(read(path, folder))
+    found = read(path, folder)
+    assert what_is_lacking(found, training=True) == "no objects in it; nothing to train on"
+    assert what_is_lacking(found, training=False) == ""
 
 
 def test_first_twenty_problems_are_named_and_all_counted(tmp_path):
