@@ -110,9 +110,9 @@ def draw_objects(rng: np.random.Generator, image: np.ndarray, count: int) -> lis
         for earlier, _ in masks:
             earlier &= ~mask
         masks.append((mask, full))
-        annotations.append({"category_id": CATEGORY_IDS[label], "box": mask_box(mask)})
+        annotations.append({"category_id": CATEGORY_IDS[label], "bbox": mask_box(mask)})
     for annotation, (mask, _) in zip(annotations, masks):
-        annotation["area"] = float(cv2.countNonZero(mask))  # what is visible
+        annotation.update(area=float(cv2.countNonZero(mask)), iscrowd=0)  # of what is visible
     return annotations
 
 
@@ -130,7 +130,7 @@ def draw_crowd(rng: np.random.Generator, image: np.ndarray) -> dict:
         crowd |= mask
     return {
         "category_id": CATEGORY_IDS[0],
-        "box": mask_box(crowd),
+        "bbox": mask_box(crowd),
         "area": float(cv2.countNonZero(crowd)),
         "iscrowd": 1,
     }
@@ -160,35 +160,17 @@ def write_split(root: Path, split: str, indices: range, seed: int) -> None:
     (root / "annotations").mkdir(exist_ok=True)
     images, annotations = [], []
     for index in indices:
-        image, objects = write_image(root / split, index, seed)
-        images.append(image)
-        annotations += [
-            {"id": number, **o} for number, o in enumerate(objects, len(annotations) + 1)
-        ]
+        image, objects = draw_image(seed, index)
+        name, (height, width) = f"{index:06d}.jpg", image.shape[:2]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        cv2.imwrite(str(root / split / name), image[..., ::-1], quality)
+        images.append({"id": index, "file_name": name, "height": height, "width": width})
+        for item in objects:
+            annotations.append({"id": len(annotations) + 1, "image_id": index, **item})
     categories = [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, CLASSES)]
     content = {"info": info, "images": images, "annotations": annotations, "categories": categories}
     # written last: the split is complete once it is there
     write_atomically(target, json.dumps(content))
-
-
-def write_image(folder: Path, index: int, seed: int) -> tuple[dict, list[dict]]:
-    """Draws an image into the folder; its entries of COCO's json, annotations without ids."""
-    image, objects = draw_image(seed, index)
-    name = f"{index:06d}.jpg"
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    cv2.imwrite(str(folder / name), image[..., ::-1], quality)
-    height, width = image.shape[:2]
-    annotations = [
-        {
-            "image_id": index,
-            "category_id": item["category_id"],
-            "bbox": item["box"],
-            "area": item["area"],
-            "iscrowd": item.get("iscrowd", 0),
-        }
-        for item in objects
-    ]
-    return {"id": index, "file_name": name, "height": height, "width": width}, annotations
 
 
 def write_dataset(root: Path, *, train: int, val: int, seed: int = 0) -> None:

@@ -39,7 +39,7 @@ def test_splits_share_no_image_and_fit_their_files(tmp_path):
 def test_what_the_data_set_promises():
     drawn = [draw_image(0, index) for index in range(100)]
     annotations = [a for _, objects in drawn for a in objects]
-    sides = [max(a["box"][2:]) for a in annotations]
+    sides = [max(a["bbox"][2:]) for a in annotations]
     assert {a["category_id"] for a in annotations} == set(CATEGORY_IDS)
     assert len(CLASSES) == len(CATEGORY_IDS) == 4
     assert min(sides) < 26
@@ -62,7 +62,7 @@ def test_annotated_boxes_lie_in_the_image():
         image, objects = draw_image(0, index)
         height, width = image.shape[:2]
         for item in objects:
-            x, y, w, h = item["box"]
+            x, y, w, h = item["bbox"]
             assert x >= 0
             assert y >= 0
             assert x + w <= width
