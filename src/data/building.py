@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,6 @@ from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
-DROPPED = "box without area inside the image dropped"
-CLIPPED = "box clipped to the image"
-DUPLICATE = "box that repeats another dropped"
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,8 @@ def make_annotations(
 ) -> Annotations:
     """Clips boxes to their images, drops those without area and repeated ones, sorts by image.
 
-    Args:
-        raw: the boxes.
-        problems: gets the repairs, and boxes that are not finite as errors.
-        file_names, image_ids, sizes: of the I images.
-        attributes: the others of Annotations.
+    `problems` gets the repairs, and boxes that are not finite as errors. `attributes` are the
+    others of Annotations.
     """
     sizes = np.asarray(sizes, np.int32).reshape(-1, 2)
     boxes, keep = repair_boxes(raw, sizes, problems)
@@ -63,7 +57,7 @@ def make_annotations(
         boxes=boxes[order].astype(np.float32),
         labels=raw.labels[order].astype(np.int32),
         crowd=raw.crowd[order].astype(bool),
-        repairs=problems.repairs_by_kind(),
+        repairs=dict(Counter(problem.what for problem in problems.repairs)),
         repair_lines=tuple(first_lines(problems.repairs)),
         **attributes,
     )
@@ -82,8 +76,11 @@ def repair_boxes(
     keep = finite & visible
     repeated = keep & repeats(np.column_stack([raw.owners, raw.labels, raw.crowd, clipped]), keep)
     changed = keep & ~repeated & (clipped != raw.boxes).any(axis=1)
-    kinds = ((DROPPED, finite & ~visible), (DUPLICATE, repeated), (CLIPPED, changed))
-    for what, found in kinds:
+    for what, found in (
+        ("box without area inside the image dropped", finite & ~visible),
+        ("box that repeats another dropped", repeated),
+        ("box clipped to the image", changed),
+    ):
         for index in np.flatnonzero(found):
             problems.repair(raw.where(index), what)
     return clipped, keep & ~repeated
@@ -99,29 +96,24 @@ def repeats(rows: np.ndarray, among: np.ndarray) -> np.ndarray:
     return found
 
 
+@dataclass
 class Builder:
     """Collects a split image by image, for formats that are read line by line.
 
-    Args:
-        problems: gets errors and repairs; its source is the annotation file.
-        classes: names, 'background' first.
-        drop_unlisted: leave out boxes of other classes, rather than call them errors.
+    `problems` gets errors and repairs, its source is the annotation file. For `classes` and
+    `drop_unlisted` see `Reader.read`.
     """
 
-    def __init__(
-        self, problems: Problems, classes: tuple[str, ...], *, drop_unlisted: bool = False
-    ):
-        self.problems = problems
-        self.classes = classes
-        self.drop_unlisted = drop_unlisted
-        self.label_of = {name: label for label, name in enumerate(classes[1:])}
-        self.unlisted: Counter = Counter()  # boxes of each class that is not in `classes`
-        self.line_of: dict[str, int] = {}
-        self.names: list[str] = []
-        self.ids: list[int] = []
-        self.sizes: list[tuple[int, int]] = []
-        self.rows: list[tuple] = []  # image, x1, y1, x2, y2, label, crowd
-        self.places: list[str] = []
+    problems: Problems
+    classes: tuple[str, ...]
+    drop_unlisted: bool = False
+    unlisted: Counter = field(default_factory=Counter)  # boxes of each class not in `classes`
+    line_of: dict[str, int] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    rows: list[tuple] = field(default_factory=list)  # image, x1, y1, x2, y2, label, crowd
+    places: list[str] = field(default_factory=list)
 
     def note_line(self, name: str, number: int) -> None:
         """InputError where an earlier line has the image too."""
@@ -142,8 +134,8 @@ class Builder:
 
     def add_named(self, where: str, box: Sequence[float], name: str, crowd: bool = False) -> None:
         """`add_box` by the name of the class; counted only where `classes` does not have it."""
-        if name in self.label_of:
-            self.add_box(where, box, self.label_of[name], crowd)
+        if name in self.classes[1:]:
+            self.add_box(where, box, self.classes.index(name, 1) - 1, crowd)
         else:
             self.unlisted[name] += 1
 

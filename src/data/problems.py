@@ -1,6 +1,5 @@
 """What is wrong with a data set, collected and shown as one report."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,10 +55,6 @@ class Problems:
         if self.errors:
             title = f"{self.source}: {count(len(self.errors), 'error')}"
             raise InputError("\n  ".join([title, *first_lines(self.errors)]))
-
-    def repairs_by_kind(self) -> dict[str, int]:
-        """How often each repair was made."""
-        return dict(Counter(problem.what for problem in self.repairs))
 
     def to_dict(self) -> dict:
         """All of them, for a report in JSON."""
