@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -52,34 +52,20 @@ class EvalBatch:
     unread: Unread
 
 
+@dataclass(frozen=True, kw_only=True)
 class TrainSamples:
     """Training samples by (epoch, index), independent of the order in which they are made.
 
-    Args:
-        annotations: the split.
-        image_size: (height, width) of the network's input.
-        preset: augmentation, see `data.transforms.augment`.
-        keep_aspect: see `data.transforms.fit_image`.
-        assigner: makes the targets.
-        seed: of every random draw; those of a sample depend on (seed, epoch, index) alone.
+    Random draws of a sample depend on (seed, epoch, index) alone; see `data.transforms.augment`
+    for `preset` and `keep_aspect`.
     """
 
-    def __init__(
-        self,
-        annotations: Annotations,
-        *,
-        image_size: tuple[int, int],
-        preset: str,
-        keep_aspect: bool = False,
-        assigner: Assigner,
-        seed: int,
-    ):
-        self.annotations = annotations
-        self.image_size = image_size
-        self.preset = preset
-        self.keep_aspect = keep_aspect
-        self.assigner = assigner
-        self.seed = seed
+    annotations: Annotations = field(kw_only=False)
+    image_size: tuple[int, int]  # (height, width) of the network's input
+    preset: str
+    keep_aspect: bool = False
+    assigner: Assigner
+    seed: int
 
     def order(self, epoch: int) -> np.ndarray:
         """The images' indices in the order of the epoch, (I,)."""
@@ -187,15 +173,13 @@ class TrainLoader:
         self.prefetcher.close()
 
 
+@dataclass(frozen=True)
 class EvalSamples:
     """Images of a split fitted to the network's input at one or more sizes, not augmented."""
 
-    def __init__(
-        self, annotations: Annotations, *, sizes: Sequence[tuple[int, int]], keep_aspect: bool
-    ):
-        self.annotations = annotations
-        self.sizes = tuple(sizes)
-        self.keep_aspect = keep_aspect
+    annotations: Annotations
+    sizes: Sequence[tuple[int, int]]
+    keep_aspect: bool
 
     def layout(self, batch_size: int) -> Layout:
         """What `fill` fills; rows beyond a smaller last batch keep what was there."""
