@@ -24,7 +24,6 @@ from src.runtime.errors import WorkerDied
 from src.runtime.signals import unblock_signals
 
 SPARE_SLOTS = 2  # finished batches beside those that the workers fill
-ALIGNMENT = 64  # bytes; arrays start at multiples of it, which suits every type
 PRELOADED = ["src.data.loader"]  # imported once, in the process that workers are forked from
 
 Arrays = dict[str, np.ndarray]
@@ -193,45 +192,34 @@ def arrays_in(block: memoryview, layout: Layout) -> Arrays:
     return arrays
 
 
-def share(value: Any) -> tuple[bytes, list[int], Any]:
-    """A value pickled without its NumPy arrays, the arrays' bytes, and a shared block of them."""
+def share(value: Any) -> tuple[bytes, list[tuple[Any, int]]]:
+    """A value pickled without its NumPy arrays, and a shared block and the bytes of each array."""
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    parts = [buffer.raw() for buffer in buffers]
-    sizes = [part.nbytes for part in parts]
-    block = shared_block(sum(map(padded, sizes)))
-    start = 0
-    for part, size in zip(parts, sizes):
-        memoryview(block).cast("B")[start : start + size] = part
-        start += padded(size)
-    return data, sizes, block
+    blocks = []
+    for part in (buffer.raw() for buffer in buffers):
+        block = shared_block(part.nbytes)
+        memoryview(block).cast("B")[: part.nbytes] = part
+        blocks.append((block, part.nbytes))
+    return data, blocks
 
 
-def padded(size: int) -> int:
-    """`size` in bytes, rounded up so that the next buffer is aligned."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def unshare(data: bytes, sizes: list[int], block: Any) -> Any:
-    """The value given to `share`, its arrays read-only views of the shared block."""
-    view = memoryview(block).cast("B").toreadonly()
-    buffers, start = [], 0
-    for size in sizes:
-        buffers.append(view[start : start + size])
-        start += padded(size)
-    return pickle.loads(data, buffers=buffers)
+def unshare(data: bytes, blocks: list[tuple[Any, int]]) -> Any:
+    """The value given to `share`, its arrays read-only views of the shared blocks."""
+    views = [memoryview(block).cast("B").toreadonly()[:size] for block, size in blocks]
+    return pickle.loads(data, buffers=views)
 
 
 worker: dict[str, Any] = {}  # in a worker process: its "work" and its "slots"
 
 
-def start_worker(data: bytes, sizes: list[int], block: Any, slots: list, layout: Layout) -> None:
+def start_worker(data: bytes, blocks: list, slots: list, layout: Layout) -> None:
     """What a worker does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     unblock_signals()
     threading.Thread(target=end_with_parent, daemon=True).start()
     cv2.setNumThreads(0)  # the workers are the parallelism
-    worker["work"] = unshare(data, sizes, block)
+    worker["work"] = unshare(data, blocks)
     worker["slots"] = [arrays_in(memoryview(slot), layout) for slot in slots]
 
 
