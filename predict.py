@@ -44,6 +44,8 @@ def main(argv=None, *, interruption: Interruption) -> None:
             frames = read_images(images)
             failed |= predict_with_progress(detector, frames, callback, len(images), interruption)
         for path in videos:
+            if interruption.signum is not None:
+                break
             failed |= predict_video(detector, recorder, path, targets[path], interruption)
         interruption.deferred = False
         if failed and not results.count:

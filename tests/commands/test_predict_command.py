@@ -59,21 +59,26 @@ def test_predict(trained, pile, tmp_path):
     assert left == {"predictions.json", "clip.avi.mp4", *pictures}
 
 
-def test_predict_stops_when_asked_and_keeps_what_is_done(trained, pile, tmp_path):
+def start(trained, source, output):
+    """predict.py on `source`, as a process."""
     _, folder, _ = trained
-    images = tmp_path / "many"
-    images.mkdir()
-    source = next(path for path in pile.glob("*.jpg") if path.stat().st_size)
-    for number in range(2000):
-        (images / f"{number:04}.jpg").symlink_to(source)
-    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={images}"]
-    process = subprocess.Popen(
-        [sys.executable, "predict.py", *flags, f"--output={tmp_path / 'out'}"],
+    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={source}"]
+    return subprocess.Popen(
+        [sys.executable, "predict.py", *flags, f"--output={output}"],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_predict_stops_when_asked_and_keeps_what_is_done(trained, pile, tmp_path):
+    images = tmp_path / "many"
+    images.mkdir()
+    source = next(path for path in pile.glob("*.jpg") if path.stat().st_size)
+    for number in range(2000):
+        (images / f"{number:04}.jpg").symlink_to(source)
+    process = start(trained, images, tmp_path / "out")
     wait_until(lambda: any((tmp_path / "out").glob("*.jpg")), process)
     process.send_signal(signal.SIGTERM)
     out, errors = process.communicate(timeout=60)
@@ -83,6 +88,23 @@ def test_predict_stops_when_asked_and_keeps_what_is_done(trained, pile, tmp_path
     assert 0 < len(entries) < 2000
     assert out.startswith(f"{len(entries):,} images in ")
     assert len(list((tmp_path / "out").glob("*.jpg"))) == len(entries)
+
+
+def test_predict_opens_no_further_video_when_asked_to_stop(trained, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "0.avi", 3000)
+    for number in (1, 2):
+        (tmp_path / "in" / f"{number}.avi").symlink_to(tmp_path / "in" / "0.avi")
+    process = start(trained, tmp_path / "in", tmp_path / "out")
+    wait_until((tmp_path / "out" / ".0.avi.part.mp4").exists, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert 0 < len(entries) < 3000
+    assert {entry["file"] for entry in entries} == {str(tmp_path / "in" / "0.avi")}
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"predictions.json", "0.avi.mp4"}
 
 
 def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_path):
