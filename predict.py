@@ -13,7 +13,6 @@ from src.runtime.signals import Interruption
 
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
-    from src.prediction.predict_request import detector_layer
     from src.prediction.sinks import plan_targets, write_picture
     from src.prediction.sources import find_inputs, read_images
     from src.runtime.files import JsonList, make_output_folder
@@ -55,6 +54,26 @@ def main(argv=None, *, interruption: Interruption) -> None:
     interruption.check()
     if failed:
         raise RunError(f"{len(failed)} of {len(targets)} files could not be read completely")
+
+
+def detector_layer(given):
+    """The keys in the checkpoint or exported file, as a layer below recipe and flags.
+
+    Raises:
+        InputError: input or detector is missing or invalid; before MindSpore is imported.
+    """
+    from src.config.keys import load_keys
+    from src.deploy.formats import chosen_detector
+    from src.prediction.sources import find_inputs
+
+    if not given.get("input"):
+        raise InputError("--input is needed: an image, a folder, a pattern or a video")
+    find_inputs(str(given["input"]), Path(str(given.get("output", load_keys()["output"].default))))
+    path = chosen_detector(given)
+
+    from src.prediction.detector import detector_config
+
+    return detector_config(path), path
 
 
 def predict_video(
