@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import mindspore as ms
 import numpy as np
@@ -70,13 +70,11 @@ class Agreement:
 def check_alike(ranks: Ranks, facts: Mapping[str, object]) -> None:
     """InputError names the first fact that is not the same on all ranks."""
     everyone = ranks.gather(dict(facts))
-    for name, expected in everyone[0].items():
-        others = [rank for rank, found in enumerate(everyone) if found[name] != expected]
-        if others:
-            raise InputError(
-                f"{name}: not the same on all machines: rank 0 has {expected!r}, rank {others[0]} "
-                f"has {everyone[others[0]][name]!r}"
-            )
+    for name, others in differences(everyone):
+        raise InputError(
+            f"{name}: not the same on all machines: rank 0 has {everyone[0][name]!r}, "
+            f"rank {others[0]} has {everyone[others[0]][name]!r}"
+        )
 
 
 def check_same(ranks: Ranks, parameters: Mapping[str, ms.Parameter]) -> None:
@@ -84,15 +82,19 @@ def check_same(ranks: Ranks, parameters: Mapping[str, ms.Parameter]) -> None:
     if ranks.size == 1:
         return
     own = {name: checksum(parameter.asnumpy()) for name, parameter in parameters.items()}
-    everyone = ranks.gather(own)
+    for name, others in differences(ranks.gather(own)):
+        raise RunError(
+            f"{name} is not the same on all ranks: it differs from rank 0's on {others}; the run "
+            "ends, since its ranks no longer train one network; the last checkpoint is older"
+        )
+
+
+def differences(everyone: Sequence[Mapping]) -> Iterator[tuple[str, list[int]]]:
+    """Keys whose values are not equal on all ranks, with the ranks that differ from rank 0."""
     for name, expected in everyone[0].items():
-        others = [rank for rank, sums in enumerate(everyone) if sums[name] != expected]
+        others = [rank for rank, found in enumerate(everyone) if found[name] != expected]
         if others:
-            raise RunError(
-                f"{name} is not the same on all ranks: it differs from rank 0's on {others}; the "
-                "run ends, since its ranks no longer train one network; the last checkpoint is "
-                "older"
-            )
+            yield name, others
 
 
 def checksum(array: np.ndarray) -> int:

@@ -10,7 +10,7 @@ from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.distributed.ranks import Ranks
 from src.evaluation.coco_metric import Metrics, evaluate
-from src.evaluation.detect import detect_with
+from src.evaluation.detect import SplitDetections, detect_with
 from src.evaluation.matching import match_split
 from src.evaluation.protocol import build_protocol
 from src.evaluation.report.pictures import draw_images
@@ -119,20 +119,7 @@ class Evaluator:
             model=self.model,
         )
 
-        def judge() -> float:
-            try:
-                found.check()
-            except (InputError, NotFinite) as error:
-                self.log.line(f"epoch {epoch}: no AP: {error}")
-                return math.nan
-            if found.unreadable.messages:
-                self.log.line(f"without detections: {found.unreadable}")
-            metrics = evaluate(self.annotations, self.cfg.classes, found.rows)
-            self._log_metrics(metrics, epoch, step, time.perf_counter() - started)
-            self._show(found.rows, metrics, step)
-            return metrics.overall["AP"]
-
-        ap = self.ranks.on_main(judge)
+        ap = self.ranks.on_main(lambda: self._measure(found, epoch, step, started))
         ap = -1.0 if math.isnan(ap) else ap  # no object to find
         self.evaluated_step = step
         better = self.best is None or ap > self.best["AP"]
@@ -143,6 +130,20 @@ class Evaluator:
         elif is_regular:
             self.stale += 1
         return better
+
+    def _measure(self, found: SplitDetections, epoch: int, step: int, started: float) -> float:
+        """AP of the detections, nan if there is none; logs the metrics."""
+        try:
+            found.check()
+        except (InputError, NotFinite) as error:
+            self.log.line(f"epoch {epoch}: no AP: {error}")
+            return math.nan
+        if found.unreadable.messages:
+            self.log.line(f"without detections: {found.unreadable}")
+        metrics = evaluate(self.annotations, self.cfg.classes, found.rows)
+        self._log_metrics(metrics, epoch, step, time.perf_counter() - started)
+        self._show(found.rows, metrics, step)
+        return metrics.overall["AP"]
 
     def _log_metrics(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:
         self.log.line(
