@@ -53,7 +53,7 @@ class MpiRanks(SeveralRanks):
         return self.comm.bcast(value, root=MAIN)
 
     def agreed(self, number: float) -> float:
-        # CPU kernels give all ranks the same; those of cards may sum in any order. The ranks have
+        # CPU kernels give all ranks equal values; cards may sum in any order. The ranks have
         # just been synchronised by a sum, so no wait comes first
         return self.comm.bcast(number, root=MAIN) if self.is_in_graphs else number
 

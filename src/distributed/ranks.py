@@ -44,10 +44,10 @@ class Ranks:
         return "one process"
 
     def heartbeat(self, kind: str) -> None:
-        """Tells the watchdog that an update or a batch (its `kind`) begins."""
+        """Reports to the watchdog that an update or a batch (its `kind`) starts."""
 
     def idle(self) -> None:
-        """Tells the watchdog to expect no heartbeat until the next one."""
+        """Stops the watchdog until the next heartbeat."""
 
     def sync_pace(self) -> None:
         """Gives all watchdogs the limits of the slowest rank."""
@@ -130,7 +130,7 @@ class SeveralRanks(Ranks, ABC):
         self._wait(self.watchdog.limit() + MARGIN if self.watchdog.is_on else LONGEST_WAIT)
 
     def _wait(self, patience: float = LONGEST_WAIT) -> None:
-        """Waits for all ranks, at most so many seconds, with the watchdog paused."""
+        """Waits for all ranks, at most `patience` seconds, with the watchdog paused."""
         paused = self.watchdog.pause()
         self._sync(patience)
         self.watchdog.resume(paused)
@@ -141,11 +141,7 @@ class SeveralRanks(Ranks, ABC):
 
 
 def check_size(found: tuple[int, int], launch: Launch, library: str) -> None:
-    """RunError unless a library counts the ranks as the launcher does.
-
-    Args:
-        found: rank and size that the library tells.
-    """
+    """RunError unless a library `found` the same (rank, size) as the launcher."""
     if found != (launch.rank, launch.size):
         raise RunError(
             f"{launch.by} started rank {launch.rank} of {launch.size}, but {library} takes it for "
