@@ -48,42 +48,27 @@ class Annotations:
     """A split of I images with B boxes in all, in flat arrays that processes share.
 
     `annotations[i]` is image i's Record, a view of the arrays.
-
-    Attributes:
-        source: the annotation file (of VOC: the split's list).
-        image_dir: folder of the images.
-        file_names: (I,) paths relative to it, UTF-8 bytes.
-        image_ids: (I,) int64; COCO's ids, or the image's line in `source`.
-        sizes: (I,2) int32, width and height in pixels.
-        offsets: (I+1,) int64; image i's boxes are offsets[i]:offsets[i+1].
-        boxes: (B,4) float32, clipped to the image, with an area.
-        labels: (B,) int32, 0..K-1.
-        crowd: (B,) bool: ignored regions, which are neither object nor background.
-        category_ids: K ids of the classes as results name them.
-        regions: what ignored regions are, CROWDS or DIFFICULT. Detections on a crowd are ignored by
-            the share of them inside it, those on a difficult object by IoU.
-        id_kind: what an image's id numbers: "line" of `source`, or "image".
-        truth: (T,) OBJECT as the file has them, unrepaired and in its order, where the metric
-            compares with these: COCO's format, unless it is read for training. Else None.
-        repairs: what was repaired, with its count.
-        repair_lines: the first of them, one by one.
     """
 
-    source: Path
-    image_dir: Path
-    file_names: np.ndarray
-    image_ids: np.ndarray
-    sizes: np.ndarray
-    offsets: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    crowd: np.ndarray
-    category_ids: tuple[int, ...]
+    source: Path  # the annotation file (of VOC: the split's list)
+    image_dir: Path  # folder of the images
+    file_names: np.ndarray  # (I,) paths relative to it, UTF-8 bytes
+    image_ids: np.ndarray  # (I,) int64; COCO's ids, or the image's line in `source`
+    sizes: np.ndarray  # (I,2) int32, width and height in pixels
+    offsets: np.ndarray  # (I+1,) int64; image i's boxes are offsets[i]:offsets[i+1]
+    boxes: np.ndarray  # (B,4) float32, clipped to the image, with an area
+    labels: np.ndarray  # (B,) int32, 0..K-1
+    crowd: np.ndarray  # (B,) bool: ignored regions, which are neither object nor background
+    category_ids: tuple[int, ...]  # K ids of the classes as results name them
+    # what ignored regions are, CROWDS or DIFFICULT. Detections on a crowd are ignored by the share
+    # of them inside it, those on a difficult object by IoU
     regions: str = CROWDS
-    id_kind: str = "line"
+    id_kind: str = "line"  # what an image's id numbers: "line" of `source`, or "image"
+    # (T,) OBJECT as the file has them, unrepaired and in its order, where the metric compares with
+    # these: COCO's format, unless it is read for training. Else None
     truth: np.ndarray | None = None
-    repairs: dict[str, int] = field(default_factory=dict)
-    repair_lines: tuple[str, ...] = ()
+    repairs: dict[str, int] = field(default_factory=dict)  # what was repaired, with its count
+    repair_lines: tuple[str, ...] = ()  # the first of them, one by one
 
     def __len__(self) -> int:
         return len(self.file_names)

@@ -17,17 +17,13 @@ MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
 
 @dataclass(frozen=True)
 class RawBoxes:
-    """Boxes of a split as a reader found them, not yet clipped or sorted.
+    """Boxes of a split as a reader found them, not yet clipped or sorted."""
 
-    owners (B,) indices of their images, boxes (B,4) float64 x1, y1, x2, y2, labels (B,), crowd
-    (B,) bool; `where(i)` names box i in a report.
-    """
-
-    owners: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    crowd: np.ndarray
-    where: Callable[[int], str]
+    owners: np.ndarray  # (B,) indices of their images
+    boxes: np.ndarray  # (B,4) float64 x1, y1, x2, y2
+    labels: np.ndarray  # (B,)
+    crowd: np.ndarray  # (B,) bool
+    where: Callable[[int], str]  # names a box in a report
 
 
 def make_annotations(

@@ -25,12 +25,9 @@ NOT_JSON = {"source": Path, "image_dir": Path, "category_ids": tuple, "repair_li
 
 
 def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterable) -> str:
-    """A name for what is read from files under settings.
+    """A name for what comes from files under settings, which are plain data.
 
-    Args:
-        read: files whose content counts.
-        looked_at: files whose size and time of change count: images, too many to be read.
-        settings: plain data.
+    Of the files `read` the content counts; of those `looked_at`, images, size and time of change.
     """
     digest = hashlib.blake2b(json.dumps([VERSION, *settings]).encode(), digest_size=16)
     for path in read:
@@ -48,14 +45,10 @@ def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterabl
 
 
 def cached(folder: Path, key: str, read: Callable[[], tuple[Annotations, bool]]) -> Annotations:
-    """What `read` gives, from `folder` if it was saved there before.
+    """The annotations that `read` returns with whether to save them; from `folder` if saved before.
 
     Of several processes that ask at once one reads and the others wait for its result. A damaged
     entry is replaced; nothing is saved in a folder that cannot be written to.
-
-    Args:
-        key: names the entry; see `cache_key`.
-        read: returns annotations and whether to save them.
     """
     path = folder / f"annotations-{key}.npz"
     if (annotations := load(path)) is not None:

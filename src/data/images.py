@@ -1,6 +1,7 @@
 """Reads image files of any kind as RGB uint8; errors name the file."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,13 +14,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def read_image(path: Path) -> np.ndarray:
-    """The image's stored pixels (H,W,3) uint8 RGB.
+    """The image's stored pixels (H,W,3) uint8 RGB; InputError where it is damaged or no image.
 
     Grey, CMYK, palette and 16-bit images are converted, transparency is dropped, EXIF rotation is
     ignored, as COCO's boxes expect.
-
-    Raises:
-        InputError: the file cannot be read, is no image, or ends too early.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -66,8 +64,7 @@ class Folder:
     def listing(self, parent: str) -> set[str]:
         """Names in a directory; none where it cannot be listed."""
         if parent not in self.listings:
-            try:
-                self.listings[parent] = set(os.listdir(parent))
-            except OSError:
-                self.listings[parent] = set()
+            self.listings[parent] = set()
+            with suppress(OSError):
+                self.listings[parent].update(os.listdir(parent))
         return self.listings[parent]

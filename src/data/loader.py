@@ -20,36 +20,26 @@ Unread = list[tuple[int, str]]  # (index of an image, why it could not be read)
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """N images with compact targets.
+    """N images with compact targets; boxes and labels are padded to the G of the training set."""
 
-    images (N,H,W,3) uint8; assigned (N,A) int32, an index into the image's boxes or
-    detection.assign's BACKGROUND or IGNORED; boxes (N,G,4) float32 and labels (N,G) int32, padded
-    to the G of the training set; image_ids (N,) int64; unread: images that were replaced.
-    """
-
-    images: np.ndarray
-    assigned: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    image_ids: np.ndarray
-    unread: Unread
+    images: np.ndarray  # (N,H,W,3) uint8
+    assigned: np.ndarray  # (N,A) int32, an index into the image's boxes, BACKGROUND or IGNORED
+    boxes: np.ndarray  # (N,G,4) float32
+    labels: np.ndarray  # (N,G) int32
+    image_ids: np.ndarray  # (N,) int64
+    unread: Unread  # images that were replaced
 
 
 @dataclass(frozen=True)
 class EvalBatch:
-    """N images fitted to the network's input, and what maps boxes back to their own pixels.
+    """N images fitted to the network's input, and what maps boxes back to their own pixels."""
 
-    images (N,H,W,3) uint8 at each of the V sizes; image_ids (N,) int64; scales (N,V,2) float32,
-    input pixels per pixel of the image in x and y; sizes (N,2) float32, each image's own width and
-    height; readable (N,) bool; unread: the images that could not be read.
-    """
-
-    images: list[np.ndarray]
-    image_ids: np.ndarray
-    scales: np.ndarray
-    sizes: np.ndarray
-    readable: np.ndarray
-    unread: Unread
+    images: list[np.ndarray]  # (N,H,W,3) uint8 at each of the V sizes
+    image_ids: np.ndarray  # (N,) int64
+    scales: np.ndarray  # (N,V,2) float32, input pixels per pixel of the image in x and y
+    sizes: np.ndarray  # (N,2) float32, each image's own width and height
+    readable: np.ndarray  # (N,) bool
+    unread: Unread  # the images that could not be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,13 +123,8 @@ class TrainLoader:
 
     An epoch is a random order of all images cut into global batches of ranks x batch_size; an
     incomplete last one is dropped (the next epoch has another order). A rank gets its own part of
-    each global batch, so the ranks together see what one rank with the whole batch would.
-
-    Args:
-        samples: makes them.
-        batch_size: of this rank.
-        workers: processes; 0 prepares each batch when it is requested.
-        rank, ranks: which part of how many.
+    each global batch, so the ranks together see what one rank with the whole batch would. Without
+    workers each batch is prepared when it is requested.
     """
 
     def __init__(
@@ -152,9 +137,7 @@ class TrainLoader:
         ranks: int = 1,
     ):
         self.samples = samples
-        self.batch_size = batch_size
-        self.rank = rank
-        self.ranks = ranks
+        self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
         self.steps_per_epoch = steps_per_epoch(samples.annotations, batch_size, ranks=ranks)
         self.prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
 
@@ -215,13 +198,12 @@ def eval_batches(
     prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
     with closing(prefetcher), closing(prefetcher.run(tasks)) as batches:
         for indices, (arrays, unread) in zip(tasks, batches):
-            failed = [index for index, _ in unread]
             yield EvalBatch(
                 images=[arrays[f"images{i}"][: len(indices)] for i in range(len(samples.sizes))],
                 image_ids=annotations.image_ids[indices],
                 scales=arrays["scales"][: len(indices)],
                 sizes=annotations.sizes[indices].astype(np.float32),
-                readable=~np.isin(indices, failed),
+                readable=~np.isin(indices, [index for index, _ in unread]),
                 unread=unread,
             )
 

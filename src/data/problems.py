@@ -25,14 +25,9 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Errors, which stop a run, and repairs, which do not.
+    """Errors, which stop a run, and repairs, which do not, in the order they were found."""
 
-    Attributes:
-        source: the annotation file (of VOC: the split's list).
-        errors, repairs: in the order they were found.
-    """
-
-    source: Path
+    source: Path  # the annotation file (of VOC: the split's list)
     errors: list[Problem] = field(default_factory=list)
     repairs: list[Problem] = field(default_factory=list)
 
@@ -65,18 +60,13 @@ class Problems:
         }
 
 
+@dataclass
 class Unreadable:
-    """Images that a run could not read: listed once each, and too many are an error.
+    """Images that a run could not read: listed once each, and too many are an error."""
 
-    Args:
-        source: the annotation file.
-        images: in the split.
-    """
-
-    def __init__(self, source: Path, images: int):
-        self.source = source
-        self.images = images
-        self.messages: dict[int, str] = {}
+    source: Path  # the annotation file
+    images: int  # in the split
+    messages: dict[int, str] = field(default_factory=dict)  # by the image's index
 
     def add(self, found: Iterable[tuple[int, str]]) -> None:
         """Adds (index, message) pairs."""

@@ -17,21 +17,16 @@ def only_annotations(path: Path, image_dir: Path) -> tuple[Files, Files]:
 
 @dataclass(frozen=True)
 class Reader:
-    """How the splits of a format are found and read.
+    """How the splits of a format are found and read."""
 
-    Attributes:
-        key: of the configuration, that says where the data are.
-        find: (configuration, training=) -> annotation file (of VOC: the split's list) and image
-            folder of the split to train on, or of the one to evaluate on; InputError names what is
-            missing.
-        read: (annotation file, image folder, classes, drop_unlisted=) -> annotations and problems;
-            InputError where nothing can be read. Of the classes 'background' is first; boxes of
-            others are errors, or with `drop_unlisted` left out.
-        inputs: (annotation file, image folder) -> what `read` depends on, for the cache: files by
-            their content, and files by size and time of change.
-    """
-
-    key: str
+    key: str  # of the configuration, that says where the data are
+    # (configuration, training=) -> annotation file (of VOC: the split's list) and image folder of
+    # the split to train on, or of the one to evaluate on; InputError names what is missing
     find: Callable[..., tuple[Path, Path]]
+    # (annotation file, image folder, classes, drop_unlisted=) -> what is usable, and what is wrong
+    # with the rest; InputError where nothing can be read. Of the classes 'background' is first;
+    # boxes of others are errors, or with `drop_unlisted` left out
     read: Callable[..., tuple[Annotations, Problems]]
+    # (annotation file, image folder) -> what `read` depends on, for the cache: files by their
+    # content, and files by size and time of change
     inputs: Callable[[Path, Path], tuple[Files, Files]] = only_annotations

@@ -14,28 +14,17 @@ WARN_SHARE = 0.05  # of objects without a fitting anchor; above it the log gives
 
 @dataclass(frozen=True)
 class Summary:
-    """The objects of a split at the size of the network's input.
-
-    Attributes:
-        annotations: the split.
-        names: of the K classes, without the background.
-        object_counts, image_counts: (K,) objects of each class, and images that have one.
-        sides: (O,) square roots of the objects' areas, in input pixels.
-        labels: (O,) of the objects.
-        best_ious: (O,) IoU of each object with the anchor that fits it best.
-        anchor_sides: square roots of the anchors' areas, ascending, without repeats.
-        positive_iou: from this IoU on an anchor learns an object.
-    """
+    """The O objects of a split at the size of the network's input."""
 
     annotations: Annotations
-    names: tuple[str, ...]
-    object_counts: np.ndarray
-    image_counts: np.ndarray
-    sides: np.ndarray
-    labels: np.ndarray
-    best_ious: np.ndarray
-    anchor_sides: np.ndarray
-    positive_iou: float
+    names: tuple[str, ...]  # of the K classes, without the background
+    object_counts: np.ndarray  # (K,) objects of each class
+    image_counts: np.ndarray  # (K,) images that have one
+    sides: np.ndarray  # (O,) square roots of the objects' areas, in input pixels
+    labels: np.ndarray  # (O,) of the objects
+    best_ious: np.ndarray  # (O,) IoU of each object with the anchor that fits it best
+    anchor_sides: np.ndarray  # square roots of the anchors' areas, ascending, without repeats
+    positive_iou: float  # from this IoU on an anchor learns an object
 
     @property
     def unmatched(self) -> np.ndarray:

@@ -37,14 +37,10 @@ class Sample:
 def fit_image(
     image: np.ndarray, image_size: tuple[int, int], *, keep_aspect: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The whole image resized to (height, width) = image_size.
+    """The whole image resized to (height, width) = image_size, and the factors in x and y, (2,).
 
-    Args:
-        keep_aspect: False stretches it; True (letterbox) scales both sides alike, puts the image
-            at the top left and fills the rest with FILL.
-
-    Returns:
-        The fitted image, and (2,) float32 factors in x and y from the image's pixels to its own.
+    It is stretched; with keep_aspect (letterbox) both sides are scaled alike, the image is put at
+    the top left, and the rest is filled with FILL.
     """
     height, width = image.shape[:2]
     new_width, new_height = fitted_sides(width, height, image_size, keep_aspect=keep_aspect)
@@ -240,8 +236,7 @@ def augment(
 ) -> Sample:
     """The sample augmented by a preset of PRESETS, at (height, width) = image_size.
 
-    Args:
-        keep_aspect: see `fit_image`; the network must be evaluated with the same.
+    The network must be evaluated with the same `keep_aspect`; see `fit_image`.
     """
     steps = PRESETS[preset]
     for step in steps.before:

@@ -27,21 +27,17 @@ SPARE_SLOTS = 2  # finished batches beside those that the workers fill
 PRELOADED = ["src.data.loader"]  # imported once, in the process that workers are forked from
 
 Arrays = dict[str, np.ndarray]
-Layout = Mapping[str, tuple[tuple[int, ...], type]]
+Layout = Mapping[str, tuple[tuple[int, ...], type]]  # shape and dtype by name
 
 
 class Prefetcher:
     """Calls `work(task, arrays)` for one task after the other, in worker processes ahead of time.
 
-    `work` fills the arrays, which are in shared memory, and may return something small. It is sent
-    to every worker once; NumPy arrays in it are shared, not copied. Workers are forked from a clean
-    process, since the threads and devices of this one do not survive a fork. They ignore Ctrl-C,
-    which the consumer handles, and end with their parent, however it ends.
-
-    Args:
-        work: a callable that can be pickled, a method of a plain object say.
-        layout: shape and dtype of each array that it fills.
-        workers: processes; 0 does the work in this one, when a result is requested.
+    `work` fills the arrays, which are in shared memory, and may return something small. It is
+    pickled for every worker once; NumPy arrays in it are shared, not copied. Workers are forked
+    from a clean process, since the threads and devices of this one do not survive a fork. They
+    ignore Ctrl-C, which the consumer handles, and end with their parent, however it ends. With 0
+    workers this process does the work, when a result is requested.
     """
 
     def __init__(self, work: Callable[[Any, Arrays], Any], layout: Layout, *, workers: int):
@@ -60,9 +56,8 @@ class Prefetcher:
     def run(self, tasks: Iterable) -> Iterator[tuple[Arrays, Any]]:
         """Yields the arrays and the result of every task, in the order of the tasks.
 
-        Raises:
-            WorkerDied: a worker died without an exception. An exception of `work` is raised here
-                in place of the task's result, with the worker's traceback.
+        An exception of `work` is raised in place of the task's result, with the worker's traceback;
+        WorkerDied where a worker died without one.
         """
         if self.pool is None:
             for task in tasks:
