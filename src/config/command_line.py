@@ -24,11 +24,8 @@ def parse_args(
     """The configuration from the command line (sys.argv where none is given).
 
     A flag overrides the recipe file that `--config_path` names, the recipe overrides the default.
-
-    Args:
-        beneath: given what recipe and flags set, returns a layer that overrides only the defaults.
-        prog: the command in the usage; by default the name of the script.
-        quiet: no notes on former names of keys, for all ranks but the main one.
+    `beneath`, given what both set, returns a layer that overrides only the defaults. `prog` is the
+    command in the usage, else the script's name; `quiet` leaves out notes on former names of keys.
     """
     arguments, rest = flag_parser(description, prog).parse_known_args(argv)
     if rest:
@@ -45,7 +42,7 @@ def parse_args(
     return make_config([lowest, (recipe, path), (flags, WHERE)])
 
 
-def flag_parser(description: str, prog: str | None = None) -> argparse.ArgumentParser:
+def flag_parser(description: str, prog: str | None) -> argparse.ArgumentParser:
     """A parser of --config_path and of all keys; old names of keys work, but are hidden."""
     parser = argparse.ArgumentParser(
         prog=prog,

@@ -1,8 +1,8 @@
 """The keys of the configuration, as config/default.yaml describes them.
 
 An entry there ends with a comment "type range; scope | meaning", with "; was OLD" after the scope
-where the key had another name before. Types are bool, int, float, str, `one of a, b` and
-`list of TYPE`; a range is `low..high`, `>= low` or `> low`; default.yaml explains the scopes.
+where the key had another name. Types are bool, int, float, str, `one of a, b` and `list of TYPE`;
+a range is `low..high`, `>= low` or `> low`.
 """
 
 import functools
