@@ -89,11 +89,8 @@ def octave_sides(
     """
     levels = []
     for stride in strides:
-        level = []
-        for octave in range(scales_per_octave):
-            side = size * stride * 2 ** (octave / scales_per_octave)
-            level += [(side * math.sqrt(r), side / math.sqrt(r)) for r in aspect_ratios]
-        levels.append(level)
+        sides = [size * stride * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
+        levels.append([(s * math.sqrt(r), s / math.sqrt(r)) for s in sides for r in aspect_ratios])
     return levels
 
 
@@ -111,11 +108,10 @@ def ssd_sides(
     is 1), and for each of its `aspect_ratios` r an anchor of ratio r and one of ratio 1 / r.
     """
     height, width = image_size
-    count = len(aspect_ratios)
-    scales = list(np.linspace(min_scale, max_scale, count)) + [1.0]
+    scales = [*np.linspace(min_scale, max_scale, len(aspect_ratios)), 1.0]
     levels = []
-    for index, ratios in enumerate(aspect_ratios):
-        scale, between = scales[index], math.sqrt(scales[index] * scales[index + 1])
+    for scale, following, ratios in zip(scales, scales[1:], aspect_ratios):
+        between = math.sqrt(scale * following)
         level = [(scale, scale), (between, between)]
         for ratio in ratios:
             long, short = scale * math.sqrt(ratio), scale / math.sqrt(ratio)

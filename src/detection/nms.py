@@ -13,9 +13,7 @@ def class_offset(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     So one suppression serves all classes. The distance is a power of two, which leaves sides and
     overlaps the same in double precision.
     """
-    if len(boxes) == 0:
-        return boxes.astype(np.float64)
-    extent = float(boxes.max() - min(boxes.min(), 0)) + GAP
+    extent = float(boxes.max(initial=0) - boxes.min(initial=0)) + GAP
     distance = 2.0 ** math.ceil(math.log2(extent))
     return boxes + labels[:, None] * distance
 
@@ -46,15 +44,14 @@ def soft_nms(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Suppression that lowers scores: by exp(-IoU^2 / sigma) with each better box.
 
+    Returns indices and scores, best first. Source: Soft-NMS (Bodla et al., 2017), Gaussian.
+
     Args:
         boxes: (P,4).
         scores: (P,), best first.
         sigma: the smaller, the more overlaps cost.
         least: boxes whose score falls to this are dropped.
         limit: boxes to keep; 0 keeps all that survive.
-
-    Returns:
-        Indices and scores, best score first. Source: Soft-NMS (Bodla et al., 2017), Gaussian.
     """
     kept: list[int] = []
     final: list[float] = []

@@ -81,10 +81,9 @@ class Postprocessor:
         return checked(Detections(decode(deltas[rows], anchors[rows]), scores, labels))
 
     def chosen(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:
-        """Candidates from the best predictions alone, as exported files give them, best first.
+        """Candidates from boxes (R,4), scores (R,) and labels (R,) of a file, best first.
 
-        Args:
-            boxes, scores, labels: (R,4), (R,) and (R,); empty rows have a score of 0.
+        Empty rows have a score of 0.
         """
         if np.isnan(scores).any():
             raise NotFinite("nan among the scores")
@@ -134,9 +133,8 @@ def rank_in_class(labels: np.ndarray) -> np.ndarray:
     """(D,) how many detections of the same label come before each."""
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
-    first = np.searchsorted(ordered, ordered)  # where each one's label begins
     ranks = np.empty(len(labels), np.int64)
-    ranks[order] = np.arange(len(labels)) - first
+    ranks[order] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)  # its label's first
     return ranks
 
 

@@ -12,20 +12,12 @@ from src.models.ssd import SSD
 
 
 class FoldedHead(Head):
-    """A SharedHead without norms: each level has its own convolutions, times the level's norms.
-
-    Args:
-        head: whose predictor is used as it is.
-    """
+    """A SharedHead without norms: each level has its own convolutions, times the level's norms."""
 
     def __init__(self, head: SharedHead):
         super().__init__(head.outputs)
-        self.towers = nn.CellList(
-            [
-                nn.CellList([folded(conv, norm) for conv, norm in zip(head.convs, norms)])
-                for norms in head.norms
-            ]
-        )
+        towers = [[folded(*pair) for pair in zip(head.convs, norms)] for norms in head.norms]
+        self.towers = nn.CellList([nn.CellList(tower) for tower in towers])
         self.predictor = head.predictor
 
     def tower(self, level, x):

@@ -57,12 +57,8 @@ class SharedHead(Head):
         super().__init__(outputs)
         self.depth = depth
         self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
-        self.norms = nn.CellList(
-            [
-                nn.CellList([norm(channels, norm_momentum) for _ in range(depth)])
-                for _ in range(levels)
-            ]
-        )
+        norms = [[norm(channels, norm_momentum) for _ in range(depth)] for _ in range(levels)]
+        self.norms = nn.CellList([nn.CellList(level) for level in norms])
         self.predictor = conv(channels, anchors_per_cell * outputs, 3, bias=True)
 
     def tower(self, level, x):
