@@ -1,7 +1,5 @@
 """The loss of a detector over all anchors of a batch."""
 
-from collections.abc import Mapping
-
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
@@ -23,9 +21,7 @@ class DetectionLoss(nn.Cell):
         box_weight: of each of them in the total.
     """
 
-    def __init__(
-        self, class_loss: nn.Cell, box_losses: Mapping[str, nn.Cell], *, box_weight: float
-    ):
+    def __init__(self, class_loss: nn.Cell, box_losses: dict[str, nn.Cell], *, box_weight: float):
         super().__init__()
         self.class_loss = class_loss
         self.box_losses = nn.CellList(list(box_losses.values()))
@@ -61,8 +57,6 @@ class DetectionLoss(nn.Cell):
 def build_loss(cfg, anchors: np.ndarray) -> DetectionLoss:
     """The loss that the configuration asks for, for anchors (A,4)."""
     coder = BoxCoder(anchors)
-    return DetectionLoss(
-        CLASS_LOSSES[cfg.class_loss](cfg, coder),
-        BOX_LOSSES[cfg.box_loss](cfg, coder),
-        box_weight=cfg.box_weight,
-    )
+    class_loss = CLASS_LOSSES[cfg.class_loss](cfg, coder)
+    box_losses = BOX_LOSSES[cfg.box_loss](cfg, coder)
+    return DetectionLoss(class_loss, box_losses, box_weight=cfg.box_weight)
