@@ -6,7 +6,7 @@ import numpy as np
 
 from src.data.annotations import DIFFICULT, Annotations
 from src.detection.boxes import area, intersection, iou
-from src.evaluation.results import BOX, CATEGORY, IMAGE, SCORE
+from src.evaluation.results import CATEGORY, SCORE, placed
 
 MATCH_IOU = 0.5  # least IoU of a match
 NOTHING = -1
@@ -50,13 +50,10 @@ class Matches:
 
 def match_split(annotations: Annotations, rows: np.ndarray) -> Matches:
     """Compares detections (R,7), in COCO's array form, with the objects of a split."""
-    index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
     label_of = {category: label for label, category in enumerate(annotations.category_ids)}
-    image = np.array([index_of[int(i)] for i in rows[:, IMAGE]], np.int64)
+    image, corners = placed(annotations, rows)
     order = np.lexsort([-rows[:, SCORE], image])  # stable: equal scores keep their order
-    rows, image = rows[order], image[order]
-    corners = rows[:, BOX].copy()
-    corners[:, 2:] += corners[:, :2]
+    rows, image, corners = rows[order], image[order], corners[order]
     count = len(rows)
     matches = Matches(
         image=image,

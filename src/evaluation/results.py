@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.annotations import Annotations
 from src.detection.postprocess import Detections
 from src.runtime.files import JsonList
 
@@ -15,11 +16,7 @@ CHUNK_ROWS = 10_000  # converted at a time; COCO's 5,000 images give 500,000 row
 
 
 def result_rows(image_id: int, detections: Detections, category_ids: tuple[int, ...]) -> np.ndarray:
-    """One image's detections, in its pixels, as rows (D,7) of COCO's array form.
-
-    Args:
-        category_ids: by label.
-    """
+    """One image's detections, in its pixels, as rows (D,7) of COCO's array form."""
     rows = np.empty((len(detections.scores), 7))
     boxes = detections.boxes.astype(np.float64)
     rows[:, IMAGE] = image_id
@@ -34,6 +31,15 @@ def result_rows(image_id: int, detections: Detections, category_ids: tuple[int, 
 def no_rows() -> np.ndarray:
     """An empty array of rows."""
     return np.zeros((0, 7))
+
+
+def placed(annotations: Annotations, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the image (R,) and corners (R,4) x1 y1 x2 y2 of each of the rows (R,7)."""
+    index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
+    images = np.array([index_of[int(i)] for i in rows[:, IMAGE]], np.int64)
+    corners = rows[:, BOX].copy()
+    corners[:, 2:] += corners[:, :2]
+    return images, corners
 
 
 def as_dicts(rows: np.ndarray) -> Iterator[dict]:

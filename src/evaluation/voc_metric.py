@@ -6,7 +6,7 @@ from src.data.annotations import Annotations
 from src.detection.boxes import iou
 from src.evaluation.curves import recall_and_precision, sampled_ap
 from src.evaluation.matching import MATCH_IOU
-from src.evaluation.results import BOX, CATEGORY, IMAGE, SCORE
+from src.evaluation.results import CATEGORY, SCORE, placed
 
 POINTS = np.linspace(0, 1, 11)  # recalls at which VOC 2007 sampled precision
 
@@ -23,15 +23,16 @@ def voc_ap50(
         rows: (R,7) detections in COCO's array form.
     """
     rows = rows[np.argsort(-rows[:, SCORE], kind="stable")]
+    images, corners = placed(annotations, rows)
     area, eleven = {}, {}
     for label, (category, name) in enumerate(zip(annotations.category_ids, classes[1:])):
         own = annotations.labels == label
         objects = int((own & ~annotations.crowd).sum())
-        mine = rows[rows[:, CATEGORY] == category]
-        assigned = nearest_object(annotations, label, mine)
+        mine = rows[:, CATEGORY] == category
+        assigned = nearest_object(annotations, label, images[mine], corners[mine])
         ignored = np.isin(assigned, np.flatnonzero(annotations.crowd))
         _, first = np.unique(assigned, return_index=True)
-        correct = np.zeros(len(mine), bool)
+        correct = np.zeros(len(assigned), bool)
         correct[first] = assigned[first] >= 0
         if objects == 0:
             area[name] = eleven[name] = float("nan")
@@ -42,16 +43,14 @@ def voc_ap50(
     return area, eleven
 
 
-def nearest_object(annotations: Annotations, label: int, rows: np.ndarray) -> np.ndarray:
+def nearest_object(
+    annotations: Annotations, label: int, images: np.ndarray, corners: np.ndarray
+) -> np.ndarray:
     """(R,) index of the box of the class that each detection is assigned to; -1 for none."""
-    index_of = {image_id: index for index, image_id in enumerate(annotations.image_ids.tolist())}
-    corners = rows[:, BOX].copy()
-    corners[:, 2:] += corners[:, :2]
-    assigned = np.full(len(rows), -1)
-    order = np.argsort(rows[:, IMAGE], kind="stable")
-    image_ids, starts = np.unique(rows[order, IMAGE], return_index=True)
-    for image_id, mine in zip(image_ids.tolist(), np.split(order, starts[1:])):
-        index = index_of[int(image_id)]
+    assigned = np.full(len(images), -1)
+    order = np.argsort(images, kind="stable")
+    indices, starts = np.unique(images[order], return_index=True)
+    for index, mine in zip(indices, np.split(order, starts[1:])):
         boxes = np.arange(annotations.offsets[index], annotations.offsets[index + 1])
         boxes = boxes[annotations.labels[boxes] == label]
         if len(boxes):
