@@ -73,7 +73,8 @@ def report(cfg, title: str, annotations, found, folder: Path) -> None:
         print(f"without detections: {found.unreadable}")
     settings = {name: cfg[name] for name in SETTINGS}
     numbers = {"title": title, "protocol": cfg.protocol, "settings": settings}
-    numbers.update(images=len(annotations), **metrics.numbers())
+    numbers |= {"images": len(annotations), "overall": metrics.overall}
+    numbers |= {"by_class": metrics.by_class, "objects": metrics.objects}
     write_atomically(folder / "report" / "metrics.json", to_json(numbers))
     print(f"detections: {folder / 'detections.json'}")
     if not cfg.report:

@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from src.data.annotations import DIFFICULT, Annotations
 from src.evaluation.curves import mean
-from src.evaluation.results import BOX, as_dicts
+from src.evaluation.results import as_dicts
 from src.evaluation.voc_metric import voc_ap50
 
 METRICS = (
@@ -39,14 +39,6 @@ class Metrics:
     objects: dict[str, int]
     precision: np.ndarray = field(repr=False)
 
-    @property
-    def class_ap(self) -> dict[str, float]:
-        return self.by_class["AP"]
-
-    def numbers(self) -> dict[str, dict]:
-        """All metrics without curves."""
-        return {"overall": self.overall, "by_class": self.by_class, "objects": self.objects}
-
 
 def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarray) -> Metrics:
     """COCO's metric over the images of `annotations`, crowds handled as COCOeval does.
@@ -72,7 +64,8 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
     # axes: IoU thresholds, recalls, classes by ascending id, sizes, detection limits
     columns = np.searchsorted(sorted(annotations.category_ids), annotations.category_ids)
     precision = np.asarray(metric.eval["precision"])[..., -1][:, :, columns]
-    overall = dict(zip(METRICS, (as_number(v) for v in metric.stats)))
+    # pycocotools gives -1 where no object counts
+    overall = {n: float(v) if v >= 0 else float("nan") for n, v in zip(METRICS, metric.stats)}
     by_class = {
         "AP": per_class(precision[..., 0], classes),
         "AP50": per_class(precision[:1, ..., 0], classes),
@@ -81,14 +74,13 @@ def evaluate(annotations: Annotations, classes: tuple[str, ...], rows: np.ndarra
         by_class["VOC50"], by_class["VOC07"] = voc_ap50(annotations, classes, rows)
         for name in ("VOC50", "VOC07"):
             overall[name] = mean(by_class[name].values())
-    return Metrics(overall, by_class, count_sizes(truth), precision)
+    return Metrics(overall, by_class, count_sizes(annotations), precision)
 
 
-def count_sizes(truth) -> dict[str, int]:
+def count_sizes(annotations: Annotations) -> dict[str, int]:
     """Objects without crowds by SIZES."""
-    areas = np.array(
-        [entry["area"] for entry in truth.dataset["annotations"] if not entry["iscrowd"]]
-    )
+    objects = annotations.objects()
+    areas = objects["area"][~objects["crowd"]]
     small, large = int((areas <= SMALL_AREA).sum()), int((areas > LARGE_AREA).sum())
     counts = (len(areas), small, len(areas) - small - large, large)
     return dict(zip(SIZES, counts))
@@ -104,10 +96,9 @@ def indexed(library, content: dict):
 
 def as_annotations(rows: np.ndarray) -> list[dict]:
     """Detections (R,7) as COCO annotations: results with id, area and iscrowd."""
-    areas = rows[:, BOX][:, 2] * rows[:, BOX][:, 3]
     return [
-        {**entry, "id": number, "area": area, "iscrowd": 0}
-        for number, (entry, area) in enumerate(zip(as_dicts(rows), areas.tolist()), 1)
+        {**entry, "id": number, "area": entry["bbox"][2] * entry["bbox"][3], "iscrowd": 0}
+        for number, entry in enumerate(as_dicts(rows), 1)
     ]
 
 
@@ -135,34 +126,23 @@ def ground_truth(annotations: Annotations, classes: tuple[str, ...]) -> dict:
     Objects in COCO's format are as in the file, not repaired, so that AP equals pycocotools'. Ids
     start at 1: COCOeval uses 0 for "not matched".
     """
-    objects = annotations.objects()
-    rows = zip(
-        objects["image_id"].tolist(),
-        objects["label"].tolist(),
-        objects["box"].tolist(),
-        objects["area"].tolist(),
-        objects["crowd"].tolist(),
-    )
+    images = zip(annotations.image_ids.tolist(), annotations.sizes.tolist())
+    objects = annotations.objects().tolist()
     return {
         "images": [
-            {
-                "id": int(annotations.image_ids[index]),
-                "file_name": annotations.file_name(index),
-                "width": int(annotations.sizes[index, 0]),
-                "height": int(annotations.sizes[index, 1]),
-            }
-            for index in range(len(annotations))
+            {"id": i, "file_name": annotations.file_name(n), "width": width, "height": height}
+            for n, (i, (width, height)) in enumerate(images)
         ],
         "annotations": [
             {
                 "id": number,
                 "image_id": image_id,
                 "category_id": annotations.category_ids[label],
-                "bbox": box,
+                "bbox": box.tolist(),
                 "area": area,
-                "iscrowd": int(crowd),
+                "iscrowd": int(is_crowd),
             }
-            for number, (image_id, label, box, area, crowd) in enumerate(rows, 1)
+            for number, (image_id, label, box, area, is_crowd) in enumerate(objects, 1)
         ],
         "categories": [
             {"id": category_id, "name": name}
@@ -175,8 +155,3 @@ def per_class(precision: np.ndarray, classes: tuple[str, ...]) -> dict[str, floa
     """Mean over thresholds and recalls of precision (T,R,K), by class name."""
     values = np.where((precision > -1).all(axis=(0, 1)), precision.mean(axis=(0, 1)), np.nan)
     return dict(zip(classes[1:], values.tolist()))
-
-
-def as_number(value: float) -> float:
-    """nan for the -1 by which pycocotools says that no object counts."""
-    return float("nan") if value < 0 else float(value)

@@ -123,7 +123,7 @@ def test_ground_truth_as_detections_scores_one(split):
     metrics = evaluate(split, CLASSES, results)
     assert metrics.overall["AP"] == pytest.approx(1.0)
     assert metrics.overall["AR100"] == pytest.approx(1.0)
-    assert metrics.class_ap == pytest.approx({"cat": 1.0, "dog": 1.0})
+    assert metrics.by_class["AP"] == pytest.approx({"cat": 1.0, "dog": 1.0})
     assert set(results[:, CATEGORY]) == {7, 90}
 
 
@@ -146,7 +146,7 @@ def test_nothing_detected_gives_zero(split):
     assert results.shape == (0, 7)
     metrics = evaluate(split, CLASSES, results)
     assert metrics.overall["AP"] == metrics.overall["AP50"] == 0
-    assert metrics.class_ap == {"cat": 0, "dog": 0}
+    assert metrics.by_class["AP"] == {"cat": 0, "dog": 0}
 
 
 def test_numbers_equal_bare_pycocotools(split, tmp_path):
@@ -195,7 +195,7 @@ def test_class_numbers_belong_to_their_class(split):
     results = results_of(split, truth_at(split, 320))
     results = results[results[:, CATEGORY] == 90]
     metrics = evaluate(split, CLASSES, results)
-    assert metrics.class_ap == pytest.approx({"cat": 1.0, "dog": 0.0})
+    assert metrics.by_class["AP"] == pytest.approx({"cat": 1.0, "dog": 0.0})
     assert metrics.by_class["AP50"] == pytest.approx({"cat": 1.0, "dog": 0.0})
 
 

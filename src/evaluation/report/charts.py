@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from src.evaluation.coco_metric import LARGE_AREA, SMALL_AREA, Metrics
@@ -20,18 +19,11 @@ CURVE_IOUS = {0: "0.50", 2: "0.60", 4: "0.70", 6: "0.80", 8: "0.90"}  # by index
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure and its numbers.
+    """A figure, and its numbers as a table."""
 
-    Attributes:
-        name: of its files.
-        title: of its section.
-        text: how to read it.
-        header, rows: the numbers as a table.
-    """
-
-    name: str
-    title: str
-    text: str
+    name: str  # of its files
+    title: str  # of its section
+    text: str  # how to read it
     figure: Figure
     header: Sequence[str]
     rows: Sequence[Sequence]
@@ -40,7 +32,6 @@ class Chart:
 def new_figure(height: float, columns: int = 1) -> tuple[Figure, list]:
     """An empty figure with its axes, side by side."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
@@ -55,7 +46,7 @@ def short(name: str) -> str:
 def class_chart(metrics: Metrics) -> Chart:
     """AP and AP50 of each class."""
     pairs = sorted(
-        ((ap, metrics.by_class["AP50"][name], name) for name, ap in metrics.class_ap.items()),
+        ((ap, metrics.by_class["AP50"][name], name) for name, ap in metrics.by_class["AP"].items()),
         key=lambda entry: (np.isnan(entry[0]), -entry[0]),
     )
     figure, (axes,) = new_figure(1 + 0.22 * len(pairs))
@@ -89,8 +80,9 @@ def curve_chart(metrics: Metrics) -> Chart:
         mean = curves[index][:, counted].mean(axis=1) if counted.any() else np.full(101, np.nan)
         columns.append((f"mean at IoU {iou}", mean))
         left.plot(RECALLS, mean, color=BLUE, alpha=1 - index / 12, label=f"IoU {iou}")
-    shown = extremes(metrics.by_class["AP50"])
-    for label, name in enumerate(metrics.class_ap):
+    names = metrics.by_class["AP50"]
+    shown = extremes(names)
+    for label, name in enumerate(names):
         values = np.where(curves[0, :, label] > -1, curves[0, :, label], np.nan)
         columns.append((f"{name} at IoU 0.50", values))
         if name in shown:
@@ -98,7 +90,7 @@ def curve_chart(metrics: Metrics) -> Chart:
     left.legend(loc="upper right", fontsize=8)
     for text in right.legend(loc="upper right", fontsize=8).get_texts():
         text.set_parse_math(False)
-    which = "each class" if len(shown) == len(metrics.class_ap) else "the best and worst classes"
+    which = "each class" if len(shown) == len(names) else "the best and worst classes"
     for axes, title in ((left, "mean of the classes"), (right, f"{which}, IoU 0.50")):
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision", title=title)
     return Chart(

@@ -16,9 +16,9 @@ def metrics_table(metrics: Metrics, title: str) -> str:
             lines.append("  ".join(f"{name:>{WIDTH}}" for name in row))
             lines.append("  ".join(f"{number(metrics.overall[name]):>{WIDTH}}" for name in row))
     columns = metrics.by_class
-    width = max(len(name) for name in metrics.class_ap)
+    width = max(len(name) for name in metrics.by_class["AP"])
     lines.append("  ".join([f"{'class':<{width}}", *(f"{name:>6}" for name in columns)]))
-    for name in metrics.class_ap:
+    for name in metrics.by_class["AP"]:
         values = [f"{number(column[name]):>6}" for column in columns.values()]
         lines.append("  ".join([f"{name:<{width}}", *values]))
     return "\n".join(lines)

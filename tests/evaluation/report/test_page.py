@@ -138,7 +138,7 @@ def test_every_chart_is_a_picture_and_a_table(report):
         assert rows
         assert {len(row) for row in rows} == {len(header)}
     classes = {row[0]: float(row[1]) for row in table(page.parent / "classes.csv")[1:]}
-    assert classes == pytest.approx(metrics.class_ap)
+    assert classes == pytest.approx(metrics.by_class["AP"])
     confusion = table(page.parent / "confusion.csv")
     assert confusion[0][1:] == [*names, "background"]
     training = table(page.parent / "training.csv")[1:]
