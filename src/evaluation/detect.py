@@ -1,6 +1,6 @@
 """Runs a detector over a split."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -46,24 +46,22 @@ class SplitDetections:
             raise NotFinite("the network's outputs\n  " + "\n  ".join(first_lines(self.not_finite)))
 
 
-Share = tuple[dict[int, np.ndarray], dict[int, str]]  # rows and errors by image id
+Share = dict[int, np.ndarray | str]  # rows, or the error in outputs, by image id
 
 
 def detect_batch(
     inference: Inference, batch: EvalBatch, outputs: list[Outputs], category_ids: tuple[int, ...]
 ) -> Share:
-    """Result rows of the readable images of a batch, and errors in outputs."""
-    rows: dict[int, np.ndarray] = {}
-    errors: dict[int, str] = {}
+    """Results of the readable images of a batch."""
+    share: Share = {}
     for row in np.flatnonzero(batch.readable):
         image_id = int(batch.image_ids[row])
         try:
             found = inference.detections(outputs, row, batch.scales[row], batch.sizes[row])
+            share[image_id] = result_rows(image_id, found, category_ids)
         except NotFinite as error:
-            errors[image_id] = str(error)
-            continue
-        rows[image_id] = result_rows(image_id, found, category_ids)
-    return rows, errors
+            share[image_id] = str(error)
+    return share
 
 
 def detect_split(
@@ -89,7 +87,7 @@ def detect_split(
     stopwatch = stopwatch or Stopwatch()
     annotations = samples.annotations
     found = SplitDetections(Unreadable(annotations.source, len(annotations)))
-    share: Share = ({}, {})
+    share: Share = {}
     ranks.idle()
     batches = eval_batches(
         samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
@@ -108,32 +106,26 @@ def detect_split(
                 outputs = inference.forward(batch.images)
             with stopwatch(POSTPROCESS):
                 call = (detect_batch, inference, batch, outputs, annotations.category_ids)
-                add(share, host.submit(*call))
+                for done in host.submit(*call):
+                    share |= done
         with stopwatch(POSTPROCESS):
-            add(share, host.drain())
+            for done in host.drain():
+                share |= done
     ranks.idle()
-    collect(found, ranks.gather_to_main((*share, found.unreadable.messages)), annotations)
+    collect(found, ranks.gather_to_main((share, found.unreadable.messages)), annotations)
     return found
-
-
-def add(share: Share, more: Iterable[Share]) -> None:
-    """Adds rows and errors of other images to a share."""
-    for rows, errors in more:
-        share[0].update(rows)
-        share[1].update(errors)
 
 
 def collect(found: SplitDetections, shares: list[tuple], annotations: Annotations) -> None:
     """Collects the shares of all ranks in the order of the split."""
-    rows: dict[int, np.ndarray] = {}
-    errors: dict[int, str] = {}
-    for own_rows, own_errors, messages in shares:
-        rows.update(own_rows)
-        errors.update(own_errors)
+    results: Share = {}
+    for own, messages in shares:
+        results |= own
         found.unreadable.add(messages.items())
-    ids = annotations.image_ids.tolist()
-    found.not_finite = [f"image {i}: {errors[i]}" for i in ids if i in errors]
-    found.rows = np.concatenate([no_rows(), *(rows[i] for i in ids if i in rows)])
+    ordered = {i: results[i] for i in annotations.image_ids.tolist() if i in results}
+    errors = {i: result for i, result in ordered.items() if isinstance(result, str)}
+    found.not_finite = [f"image {i}: {error}" for i, error in errors.items()]
+    found.rows = np.concatenate([no_rows(), *(ordered[i] for i in ordered if i not in errors)])
 
 
 def detect_with(
@@ -148,8 +140,7 @@ def detect_with(
 ) -> SplitDetections:
     """`detect_split` as configured; without a network, with the exported file `cfg.model`.
 
-    Args:
-        model: an existing model of the network.
+    An existing `model` of the network is reused.
     """
     limits = build_protocol(cfg).limits()
     if network is None:
