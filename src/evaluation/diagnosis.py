@@ -17,10 +17,7 @@ def confusion_matrix(annotations: Annotations, matches: Matches, min_score: floa
 
     A false detection on an unfound object of another class confuses the two classes, the best such
     detection per object. Other false detections are background, other unfound objects are missed.
-    Detections on crowd regions do not count.
-
-    Args:
-        min_score: detections of a lower score are ignored.
+    Detections on crowd regions or of a score below `min_score` do not count.
     """
     count = len(annotations.category_ids)
     matrix = np.zeros((count + 1, count + 1), np.int64)
@@ -32,13 +29,12 @@ def confusion_matrix(annotations: Annotations, matches: Matches, min_score: floa
 
     rest = np.flatnonzero(shown & matches.is_wrong)
     for row in rest[np.argsort(-matches.score[rest], kind="stable")]:
-        label = matches.label[row]
         confused = free_object(annotations, matches, row, taken)
-        if confused == NOTHING:
-            matrix[count, label] += 1
-        else:
-            matrix[annotations.labels[confused], label] += 1
+        true = count
+        if confused != NOTHING:
+            true = annotations.labels[confused]
             taken[confused] = True
+        matrix[true, matches.label[row]] += 1
     np.add.at(matrix[:, count], annotations.labels[~taken], 1)
     return matrix
 
@@ -59,19 +55,12 @@ def free_object(annotations: Annotations, matches: Matches, row: int, taken: np.
 
 @dataclass(frozen=True)
 class Calibration:
-    """Precision in BINS of the score.
+    """Precision in BINS of the score; nan in a bin without detections."""
 
-    Attributes:
-        count: (BINS,) detections.
-        score: (BINS,) mean score; nan without detections.
-        right: (BINS,) share that found an object.
-        error: expected calibration error, mean of |score - right| over the detections.
-    """
-
-    count: np.ndarray
-    score: np.ndarray
-    right: np.ndarray
-    error: float
+    count: np.ndarray  # (BINS,) detections
+    score: np.ndarray  # (BINS,) mean score
+    right: np.ndarray  # (BINS,) share that found an object
+    error: float  # expected calibration error, mean of |score - right| over the detections
 
 
 def calibrate(matches: Matches) -> Calibration:
@@ -90,16 +79,12 @@ def calibrate(matches: Matches) -> Calibration:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Precision, recall and F1 (101,) at THRESHOLDS of the score, all classes together.
-
-    Attributes:
-        lowest: lowest score of a detection; the curves are flat below it.
-    """
+    """Precision, recall and F1 (101,) at THRESHOLDS of the score, all classes together."""
 
     precision: np.ndarray
     recall: np.ndarray
     f1: np.ndarray
-    lowest: float
+    lowest: float  # score of a detection; the curves are flat below it
 
     def best(self) -> int:
         """Index of the threshold with the highest F1."""

@@ -15,7 +15,6 @@ from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
 BACKGROUND_IOU = 0.1  # up to this a detection is unrelated to an object
 CLASS, LOCALISATION, BOTH = "class", "localisation", "both"
 DUPLICATE, BACKGROUND, MISSED = "duplicate", "background", "missed"
-KINDS = (CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND, MISSED)
 MEANINGS = {
     CLASS: "right place, wrong class",
     LOCALISATION: "right class, IoU 0.1 to 0.5 with an object",
@@ -24,25 +23,18 @@ MEANINGS = {
     BACKGROUND: "IoU at most 0.1 with any object",
     MISSED: "object with none of the above errors",
 }
+KINDS = tuple(MEANINGS)
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors by kind.
+    """Errors of each kind, and their cost in AP50."""
 
-    Attributes:
-        kind: (R,) index into KINDS, or NOTHING.
-        missed: (B,) bool, objects of the kind MISSED.
-        counts: errors of each kind.
-        cost: in AP50, of each kind.
-        ap50: as measured.
-    """
-
-    kind: np.ndarray
-    missed: np.ndarray
+    kind: np.ndarray  # (R,) index into KINDS, or NOTHING
+    missed: np.ndarray  # (B,) bool, objects of the kind MISSED
     counts: dict[str, int]
     cost: dict[str, float]
-    ap50: float
+    ap50: float  # as measured
 
 
 def find_errors(annotations: Annotations, matches: Matches) -> Errors:

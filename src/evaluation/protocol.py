@@ -24,21 +24,13 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which images and detections of a split count.
+    """Which images and detections of a split count."""
 
-    Attributes:
-        name: "coco" or "legacy".
-        score_threshold: only detections with a higher score.
-        max_detections: per image; 0 for all.
-        max_per_class: per image and class; 0 for all.
-        plain_only: excludes images without objects or with a crowd region.
-    """
-
-    name: str
-    score_threshold: float
-    max_detections: int = 0
-    max_per_class: int = 0
-    plain_only: bool = False
+    name: str  # "coco" or "legacy"
+    score_threshold: float  # only detections with a higher score
+    max_detections: int = 0  # per image; 0 for all
+    max_per_class: int = 0  # per image and class; 0 for all
+    plain_only: bool = False  # excludes images without objects or with a crowd region
 
     def __str__(self) -> str:
         parts = [f"scores above {self.score_threshold:g}"]

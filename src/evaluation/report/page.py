@@ -5,10 +5,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import cv2
 import jinja2
@@ -55,16 +54,12 @@ def write_report(
     """Writes report.html into the folder, and each chart as PNG and CSV.
 
     Args:
-        title: model, data and protocol.
-        names: class names by label.
+        names: of the classes, by label.
         annotations: the images that count.
         rows: (R,7) detections in COCO's array form.
         drawn_score: lower scores are left out of pictures and the confusion matrix.
         pictures: most images to draw, worst first.
         run_folder: of the training run, whose log is shown if it exists.
-
-    Returns:
-        The self-contained page.
     """
     matches = match_split(annotations, rows)
     charts = make_charts(annotations, matches, metrics, names, drawn_score)
@@ -72,9 +67,10 @@ def write_report(
         charts.append(run_chart(*run))
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     erroneous = images_with_errors(annotations, matches, drawn_score)
-    worst = erroneous[:pictures]
-    drawn = draw_images(annotations, names, matches, [f.image for f in worst], drawn_score)
-    page = render(
+    worst = {one.image: one for one in erroneous[:pictures]}
+    drawn = draw_images(annotations, names, matches, worst, drawn_score)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
@@ -90,12 +86,6 @@ def write_report(
     )
     write_atomically(folder / PAGE, page)
     return folder / PAGE
-
-
-def render(**values: Any) -> str:
-    """The page with these values, HTML-escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(**values)
 
 
 def make_charts(
@@ -163,10 +153,11 @@ def write_chart(chart: Chart, folder: Path) -> str:
 
 
 def write_pictures(
-    worst: Sequence[ImageErrors], drawn: Iterable[tuple[int, Record, np.ndarray]], folder: Path
+    errors: Mapping[int, ImageErrors],
+    drawn: Iterable[tuple[int, Record, np.ndarray]],
+    folder: Path,
 ) -> Iterator[dict]:
     """Writes drawn images as JPEG; yields the values of each for the page."""
-    errors = {one.image: one for one in worst}
     for index, record, picture in drawn:
         _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         write_atomically(folder / f"{record.image_id}.jpg", data.tobytes())

@@ -26,15 +26,10 @@ class ImageErrors:
 def images_with_errors(
     annotations: Annotations, matches: Matches, min_score: float
 ) -> list[ImageErrors]:
-    """The images with a false or missed box, most errors first.
-
-    Args:
-        min_score: detections of a lower score are ignored.
-    """
+    """The images with a false or missed box at scores from `min_score` up, most errors first."""
     images = len(annotations)
-    false = np.bincount(
-        matches.image[matches.is_wrong & (matches.score >= min_score)], minlength=images
-    )
+    wrong = matches.is_wrong & (matches.score >= min_score)
+    false = np.bincount(matches.image[wrong], minlength=images)
     unfound = ~found_objects(annotations, matches, min_score) & ~annotations.crowd
     missed = np.bincount(annotations.owners()[unfound], minlength=images)
     order = np.argsort(-(false + missed), kind="stable")
@@ -56,15 +51,10 @@ def draw_images(
     images: Iterable[int],
     min_score: float,
 ) -> Iterator[tuple[int, Record, np.ndarray]]:
-    """Draws images: ground truth left, detections right.
+    """Draws images: ground truth left, detections from `min_score` up right.
 
     Colours: FOUND for found objects and right detections, MISSED for missed and false ones, IGNORED
     for those that do not count.
-
-    Args:
-        names: class names by label.
-        images: indices into `annotations`.
-        min_score: detections of a lower score are not drawn.
 
     Yields:
         Index, Record and picture (PICTURE_HEIGHT,W,3) uint8 RGB of each readable image.
