@@ -45,12 +45,9 @@ class Converted:
 
 
 def read_foreign(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name in a .pth, .pt, .bin or .safetensors file; InputError where it is invalid."""
-    return read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
-
-
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name in a .safetensors file, floating-point ones as float32."""
+    """Arrays by name in a .pth, .pt, .bin or .safetensors file, floating-point ones as float32."""
+    if path.suffix != ".safetensors":
+        return read_torch_file(path)
     try:
         arrays = load_file(path)
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
@@ -127,9 +124,8 @@ def pixels_of(path: Path, variant: str) -> tuple[Sequence[float], Sequence[float
         raise InputError(
             f"{source}: is of {architecture!r}, but {path.name} looks like a {variant}{SET_PIXELS}"
         )
-    return timm_pixels(
-        config.get("pretrained_cfg", config), source
-    )  # older files have no such level
+    config = config.get("pretrained_cfg", config)  # older files have no such level
+    return timm_pixels(config, source)
 
 
 def timm_pixels(config: Mapping[str, Any], source: Path) -> tuple[list[float], list[float]]:

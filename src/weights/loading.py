@@ -62,25 +62,12 @@ def set_parameters(
         parameters[name].set_data(ms.Tensor(arrays[name], parameters[name].dtype))
 
 
-def load_detector(network: nn.Cell, path: str) -> None:
-    """Loads a whole detector; InputError lists the parameters that differ."""
-    _load_detector(network, path, new_classes=False)
-
-
-def load_for_finetuning(network: nn.Cell, path: str) -> str:
-    """Loads a detector, without the class layer where the class count differs; returns a report.
+def load_detector(network: nn.Cell, path: str, *, new_classes: bool = False) -> Match:
+    """Loads a detector, but not CLASS_LAYER if it has another shape and there are `new_classes`.
 
     Raises:
-        InputError: anything but the class layer differs.
+        InputError: other parameters differ.
     """
-    found = _load_detector(network, path, new_classes=True)
-    report = f"{path}: loaded {len(found.matched)} parameters of a detector"
-    if found.misshaped:
-        report += "; another class count, so the class layer is reinitialised"
-    return report
-
-
-def _load_detector(network: nn.Cell, path: str, *, new_classes: bool) -> Match:
     parameters = network.parameters_dict()
     arrays = read_checkpoint(path)
     found = match(parameters, arrays)
@@ -95,6 +82,15 @@ def _load_detector(network: nn.Cell, path: str, *, new_classes: bool) -> Match:
         )
     set_parameters(parameters, arrays, found.matched)
     return found
+
+
+def load_for_finetuning(network: nn.Cell, path: str) -> str:
+    """Loads a detector, without the class layer where the class count differs; returns a report."""
+    found = load_detector(network, path, new_classes=True)
+    report = f"{path}: loaded {len(found.matched)} parameters of a detector"
+    if found.misshaped:
+        report += "; another class count, so the class layer is reinitialised"
+    return report
 
 
 def load_backbone(network: nn.Cell, path: str) -> str:
