@@ -35,20 +35,13 @@ FREE_IN_FINETUNING = ("classes", "resize")  # of these, what training can change
 
 @dataclass(frozen=True)
 class Origin:
-    """How a backbone was trained.
+    """How a backbone was trained."""
 
-    Attributes:
-        padding: see models.layers.conv.
-        image_mean, image_std: RGB in 0..255.
-        backbone: name in VARIANTS.
-        source: file that it was converted from.
-    """
-
-    padding: str
-    image_mean: tuple[float, ...]
+    padding: str  # see models.layers.conv
+    image_mean: tuple[float, ...]  # RGB in 0..255
     image_std: tuple[float, ...]
-    backbone: str
-    source: str
+    backbone: str  # name in VARIANTS
+    source: str  # file that it was converted from
 
     def __str__(self) -> str:
         return f"{self.backbone}, {treatment(self.padding, self.image_mean, self.image_std)}"
