@@ -25,7 +25,9 @@ DEFAULT_PATH = REPOSITORY / "config" / "default.yaml"
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
 KINDS = {"bool": bool, "int": int, "float": float, "str": str}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
-SPEC = re.compile(rf"((?:list of )*)(\w+)(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$")
+SPEC = re.compile(
+    rf"((?:list of )*)({'|'.join(KINDS)})(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$"
+)
 CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
 # a key, its value on one line or several, and the comment behind it
 ENTRY = re.compile(r"^(\w+):(?:(?!^\w+:).)*?  # ([^\n]+)", re.MULTILINE | re.DOTALL)
@@ -72,11 +74,8 @@ class Key:
 def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
     """All keys by name, in the order of default.yaml; ValueError where one is not described."""
     text = path.read_text(encoding="utf-8")
-    comments = dict(ENTRY.findall(text))
-    return {
-        name: make_key(name, value, comments.get(name, ""))
-        for name, value in yaml.safe_load(text).items()
-    }
+    values, comments = yaml.safe_load(text), dict(ENTRY.findall(text))
+    return {name: make_key(name, values[name], comments.get(name, "")) for name in values}
 
 
 def make_key(name: str, default: Any, comment: str) -> Key:
@@ -96,8 +95,7 @@ def allowed_type(spec: str) -> Any:
     """The type that msgspec checks for "list of float > 0", say; None where it is not described."""
     if choice := CHOICE.match(spec):
         return Literal[tuple(choice.group(1).split(", "))]
-    plain = SPEC.match(spec)
-    if not plain or plain.group(2) not in KINDS:
+    if not (plain := SPEC.match(spec)):
         return None
     lists, kind, low, high, sign, least = plain.groups()
     allowed = kind = KINDS[kind]
