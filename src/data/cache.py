@@ -7,7 +7,6 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +75,7 @@ def locked(folder: Path) -> Iterator[None]:
 def save(path: Path, annotations: Annotations) -> None:
     """Writes the annotations beside `path` and renames the file; does nothing where it cannot."""
     beside = path.with_name(f".{os.getpid()}-{path.name}")
-    plain = {f.name: getattr(annotations, f.name) for f in fields(annotations)}
+    plain = dict(vars(annotations))
     arrays = {name: plain.pop(name) for name in ARRAYS if plain[name] is not None}
     text = json.dumps(plain, default=str)  # of paths
     with suppress(OSError):
