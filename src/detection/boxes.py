@@ -37,8 +37,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def clip(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
     """Boxes (...,4) cut to an image of `width` x `height` pixels."""
-    limits = np.array([width, height, width, height], boxes.dtype)
-    return np.clip(boxes, 0, limits)
+    return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
 
 
 def decode(deltas: np.ndarray, anchors: np.ndarray) -> np.ndarray:
