@@ -10,11 +10,19 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.deploy.compare import Comparison, Reference, reference
+from src.deploy.compare import Comparison, reference
 from src.deploy.export_cells import DeployedDetector, Suppression
 from src.deploy.exported import load_exported
-from src.deploy.formats import CLASSES, INPUT, NAMES, SUFFIXES, description_path, write_description
-from src.deploy.onnx_graph import candidate_names, complete_file
+from src.deploy.formats import (
+    CLASSES,
+    INPUT,
+    NAMES,
+    OUTPUTS,
+    SUFFIXES,
+    description_path,
+    write_description,
+)
+from src.deploy.onnx_graph import CANDIDATE, complete_file
 from src.detection.postprocess import Postprocessor
 from src.models.candidates import Candidates
 from src.runtime.errors import NotFinite, RunError
@@ -34,17 +42,11 @@ class NetworkOutput:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The result of an export.
+    """The result of an export."""
 
-    Attributes:
-        rows: rows per image.
-        comparison: with the network; None for AIR files, which cannot be run here.
-        by_candidates: candidates were compared, because nothing was detected in the images.
-    """
-
-    rows: int
-    comparison: Comparison | None
-    by_candidates: bool = False
+    rows: int  # per image
+    comparison: Comparison | None  # with the network; None for AIR files, which cannot be run here
+    by_candidates: bool = False  # these were compared, as nothing was detected in the images
 
 
 class Exporter:
@@ -96,7 +98,11 @@ class Exporter:
                 by_candidates = self.suppression is not None and not comparison.compared
             if by_candidates:
                 comparison = self.compare_candidates(make_network(), expected, path, file_format)
-            self.move_into_place(partial, path, file_format)
+            partial.chmod(FILE_MODE)
+            if file_format != "ONNX":
+                write_description(self.description, partial)
+                os.replace(description_path(partial), description_path(path))
+            os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
             description_path(partial).unlink(missing_ok=True)
@@ -114,14 +120,6 @@ class Exporter:
         finally:
             file.unlink(missing_ok=True)
 
-    def move_into_place(self, partial: Path, path: Path, file_format: str) -> None:
-        """Moves the file and its description to `path`."""
-        partial.chmod(FILE_MODE)
-        if file_format != "ONNX":
-            write_description(self.description, partial)
-            os.replace(description_path(partial), description_path(path))
-        os.replace(partial, path)
-
     def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
         """Writes the file, unchecked; returns its rows per image."""
         candidates = Candidates(
@@ -137,31 +135,27 @@ class Exporter:
             return rows
         if self.batch == 0:
             images = ms.Tensor(shape=[None, *shape[1:]], dtype=ms.uint8)
-        suppression = None
-        if self.suppression:
-            suppression = Suppression(candidates.count, **self.suppression)
+        suppression = self.suppression and Suppression(candidates.count, **self.suppression)
         detector = DeployedDetector(candidates, suppression).set_train(False)
         ms.export(detector, images, file_name=str(path), file_format=file_format)
         return rows
 
     def write_onnx(self, candidates: Candidates, images: ms.Tensor, path: Path) -> None:
         """Exports the candidates' graph with MindSpore, and completes it."""
-        suppression = self.suppression
-        if suppression:
-            suppression = {**suppression, "num_classes": candidates.num_classes}
+        names = [CANDIDATE + name for name in OUTPUTS] if self.suppression else list(OUTPUTS)
         ms.onnx.export(
             candidates.set_train(False),
             images,
             file_name=str(path),
             input_names=[INPUT],
-            output_names=candidate_names(nms=bool(suppression)),
+            output_names=names,
         )
         complete_file(
             path,
             self.description,
-            batch=self.batch,
-            rows=candidates.count,
-            suppression=suppression,
+            candidates=candidates.count,
+            num_classes=candidates.num_classes,
+            suppression=self.suppression,
         )
 
     def compare(self, file: Path, expected: list[NetworkOutput], path: Path) -> Comparison:
@@ -178,7 +172,17 @@ class Exporter:
         names = self.description[NAMES]
         model = load_exported(file, {**self.description, CLASSES: ["background", *names]})
         every = Postprocessor(score_threshold=0.0, candidates=0, nms_iou=1.0, max_detections=0)
-        wanted = [self.reference(one) for one in expected]
+        wanted = [
+            reference(
+                one.deltas,
+                one.logits,
+                self.anchors,
+                self.image_size,
+                candidates=self.description["pre_nms_top_k"],
+                suppression=self.suppression,
+            )
+            for one in expected
+        ]
         batch = self.batch or len(expected)
         runs = [np.arange(-(-len(expected) // batch) * batch) % len(expected)]
         if self.batch == 0:
@@ -197,27 +201,9 @@ class Exporter:
             )
         return comparison
 
-    def reference(self, output: NetworkOutput) -> Reference:
-        """What the file should return for an image."""
-        return reference(
-            output.deltas,
-            output.logits,
-            self.anchors,
-            self.image_size,
-            candidates=self.description["pre_nms_top_k"],
-            suppression=self.suppression,
-        )
-
 
 def run_network(network: nn.Cell, images: np.ndarray, source: str) -> list[NetworkOutput]:
-    """The network's outputs for each of the images (n,H,W,3).
-
-    Args:
-        source: of its weights, for errors.
-
-    Raises:
-        NotFinite: nan or infinite outputs.
-    """
+    """The network's outputs for each of the images (n,H,W,3); NotFinite names the `source`."""
     found = []
     for number, image in enumerate(images, 1):
         deltas, logits = (output.asnumpy()[0] for output in network(ms.Tensor(image[None])))

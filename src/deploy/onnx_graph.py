@@ -50,12 +50,8 @@ def add_suppression(
     """Turns candidates into detections by the standard operator NonMaxSuppression.
 
     The outputs, boxes (N,P,4), scores (N,P) and labels (N,P) with prefix CANDIDATE, become (N,D,4),
-    (N,D) and (N,D), equal to those of `export_cells.Suppression`.
-
-    Args:
-        candidates: P.
-        num_classes: K.
-        max_detections: upper limit of D.
+    (N,D) and (N,D), equal to those of `export_cells.Suppression`. `candidates` is P, `num_classes`
+    K, and `max_detections` the upper limit of D.
     """
     build = GraphBuilder(graph)
     boxes, scores, labels = (CANDIDATE + name for name in OUTPUTS)
@@ -132,36 +128,31 @@ def complete_file(
     path: Path,
     description: Mapping[str, Any],
     *,
-    batch: int,
-    rows: int,
+    candidates: int,
+    num_classes: int,
     suppression: Mapping[str, Any] | None,
 ) -> None:
     """Completes and checks the file at `path`, which MindSpore exported for candidates.
 
     Args:
         description: becomes the file's metadata, one JSON value per key.
-        batch: batch size; 0 for any.
-        rows: P, candidates per image.
-        suppression: arguments of `add_suppression`, or None.
+        candidates: P, per image.
+        suppression: the other arguments of `add_suppression`, or None.
 
     Raises:
         RuntimeError: the result is not valid ONNX.
     """
     model = onnx.load(str(path))
-    if batch == 0:
+    if description["export_batch"] == 0:
         free_batch(model.graph)
     if suppression is None:
-        set_outputs(model.graph, rows)
+        set_outputs(model.graph, candidates)
     else:
-        add_suppression(model.graph, candidates=rows, **suppression)
+        sizes = {"candidates": candidates, "num_classes": num_classes}
+        add_suppression(model.graph, **sizes, **suppression)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in description.items()})
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise RuntimeError(f"{path.name}: not valid ONNX: {error}") from error
     onnx.save(model, str(path))
-
-
-def candidate_names(*, nms: bool) -> list[str]:
-    """Output names for MindSpore's export, before `complete_file`."""
-    return [CANDIDATE * nms + name for name in OUTPUTS]
