@@ -21,25 +21,15 @@ SHOWN_ROWS = 3
 
 @dataclass(frozen=True)
 class Reference:
-    """What the network detects in an image.
+    """What the network detects in an image."""
 
-    Args:
-        sure: detections that the file must return.
-        possible: detections that it may return, each once.
-        cut: scores up to about this are not compared; the network may have more of them.
-        limit: most rows that the file returns.
-        candidates: input of suppression; None without suppression.
-        max_iou: candidates that overlap more suppress each other.
-        class_agnostic: whether candidates of different classes suppress each other.
-    """
-
-    sure: Detections
-    possible: Detections
-    cut: float
-    limit: int
-    candidates: Detections | None = None
-    max_iou: float = 1.0
-    class_agnostic: bool = False
+    sure: Detections  # that the file must return
+    possible: Detections  # that it may return, each once
+    cut: float  # scores up to about this are not compared; the network may have more of them
+    limit: int  # most rows that the file returns
+    candidates: Detections | None = None  # input of suppression; None without suppression
+    max_iou: float = 1.0  # candidates that overlap more suppress each other
+    class_agnostic: bool = False  # whether candidates of different classes suppress each other
 
     def without_near_ties(
         self, extra: Detections, lost: Detections

@@ -1,6 +1,7 @@
 """Runs exported files."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +63,16 @@ PROVIDERS = {
 LOADERS = {"MINDIR": load_mindir, "ONNX": load_onnx}
 
 
+@dataclass(eq=False)
 class ExportedModel:
     """An exported file: boxes (n,R,4) in pixels of the input, scores (n,R), labels (n,R).
 
     Rows are candidates or, with suppression in the file, detections; best first. Unused rows at the
     end have a score of 0.
-
-    Args:
-        run: from images (batch_size,H,W,3) uint8 to those three.
-        batch_size: of the file; 0 for any.
     """
 
-    def __init__(self, run: Run, batch_size: int):
-        self.run = run
-        self.batch_size = batch_size
+    run: Run
+    batch_size: int  # of the file; 0 for any
 
     def forward(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         parts, count = [], self.batch_size or len(images)
@@ -95,7 +92,6 @@ def load_exported(path: Path, description: Mapping[str, Any], **how: Any) -> Exp
     """The exported file as a model, tested on an empty image.
 
     Args:
-        description: of the file, keys of the configuration.
         how: "threads" and "device", see `load_onnx`.
 
     Raises:
