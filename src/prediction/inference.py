@@ -1,5 +1,6 @@
 """From images to detections: views of an image, models, and merging of their outputs."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,79 +45,54 @@ class NetworkModel(Model):
 
     def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int):
         self.network = network
-        self.anchors = anchors
+        self.boxes = functools.cache(anchors.boxes)  # (A,4) by input size
         self.batch_size = batch_size
-        self.boxes: dict[Size, np.ndarray] = {}  # anchors (A,4) by input size
 
     def graph_key(self) -> tuple:
         """What its graphs depend on, besides the network."""
         return "all outputs", self.batch_size
 
+    def cell(self, size: Size) -> nn.Cell:
+        """The cell for images of this height and width."""
+        return self.network
+
     def compile(self, size: Size) -> None:
         """Compiles what images of this height and width need."""
-        self.network.compile(empty_batch(self.batch_size, size))
+        self.cell(size).compile(ms.Tensor(np.zeros((self.batch_size, *size, 3), np.uint8)))
 
     def forward(self, images: np.ndarray) -> Outputs:
-        deltas, logits = self.network(as_tensor(images, self.batch_size))
-        return deltas.asnumpy()[: len(images)], logits.asnumpy()[: len(images)]
+        # shares the images' memory where no padding is needed
+        batch = ms.Tensor.from_numpy(pad_batch(images, self.batch_size))
+        outputs = self.cell(images.shape[1:3])(batch)
+        return tuple(output.asnumpy()[: len(images)] for output in outputs)
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        if size not in self.boxes:
-            self.boxes[size] = self.anchors.boxes(size)
-        return postprocess.decoded(*outputs, self.boxes[size])
+        return postprocess.decoded(*outputs, self.boxes(size))
 
 
-class CandidateModel(Model):
-    """The network and selection of its best predictions: boxes (n,P,4), scores (n,P), labels.
+class CandidateModel(NetworkModel):
+    """The network and selection of its `count` (P) best: boxes (n,P,4), scores (n,P), labels.
 
     For GPU and Ascend: 1,000 candidates are 24 kB per image, deltas and logits 17 MB at 640 px and
     80 classes. Among equal scores it may select others than NetworkModel.
-
-    Args:
-        network: in inference mode.
-        anchors: for any input size.
-        batch_size: of the graphs; smaller batches are padded.
-        count: P.
     """
 
     def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int, count: int):
-        self.network = network
-        self.anchors = anchors
-        self.batch_size = batch_size
+        super().__init__(network, anchors, batch_size)
         self.count = count
         self.cells: dict[Size, CheckedCandidates] = {}  # by input size
 
     def graph_key(self) -> tuple:
-        """What its graphs depend on, besides the network."""
         return "candidates", self.batch_size, self.count
 
-    def compile(self, size: Size) -> None:
-        """Compiles what images of this height and width need."""
-        self._cell(size).compile(empty_batch(self.batch_size, size))
-
-    def forward(self, images: np.ndarray) -> Outputs:
-        outputs = self._cell(images.shape[1:3])(as_tensor(images, self.batch_size))
-        return tuple(output.asnumpy()[: len(images)] for output in outputs)
-
-    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        return postprocess.chosen(*outputs)
-
-    def _cell(self, size: Size) -> CheckedCandidates:
+    def cell(self, size: Size) -> CheckedCandidates:
         if size not in self.cells:
-            boxes = self.anchors.boxes(size)
-            choice = Candidates(self.network, boxes, size, self.count)
+            choice = Candidates(self.network, self.boxes(size), size, self.count)
             self.cells[size] = CheckedCandidates(choice).set_train(False)
         return self.cells[size]
 
-
-def as_tensor(images: np.ndarray, batch_size: int) -> ms.Tensor:
-    """The padded batch for the network; shares the images' memory where no padding is needed."""
-    return ms.Tensor.from_numpy(pad_batch(images, batch_size))
-
-
-def empty_batch(batch_size: int, size: Size) -> ms.Tensor:
-    """Empty images, to compile with."""
-    return ms.Tensor(np.zeros((batch_size, *size, 3), np.uint8))
+    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
+        return postprocess.chosen(*outputs)
 
 
 @dataclass(frozen=True)
@@ -133,9 +109,7 @@ class Inference:
     `forward` runs on the device and `detections` on the host, so that batches can overlap.
 
     Args:
-        model: makes the predictions.
-        postprocess: merges and filters them.
-        sizes: (height, width) of the input, one per scale.
+        sizes: of the input, one per scale.
         mirror: whether to add mirrored views.
     """
 
@@ -145,11 +119,8 @@ class Inference:
         self.model = model
         self.postprocess = postprocess
         self.sizes = tuple(sizes)
-        self.views = [
-            View(size, mirrored)
-            for size in range(len(self.sizes))
-            for mirrored in ([False, True] if mirror else [False])
-        ]
+        mirrored = [False, True] if mirror else [False]
+        self.views = [View(s, m) for s in range(len(self.sizes)) for m in mirrored]
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
         """Outputs of each view for a batch of images (n,H,W,3) uint8 at each of the sizes."""
@@ -194,9 +165,9 @@ def input_sizes(image_size: Size, scales: Sequence[float]) -> tuple[Size, ...]:
 def describe_views(cfg) -> str:
     """The views of each image and their cost relative to one view, as text."""
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
-    views = len(sizes) * (2 if cfg.tta_flip else 1)
-    pixels = sum(height * width for height, width in sizes) * (2 if cfg.tta_flip else 1)
-    times = pixels / (cfg.image_size[0] * cfg.image_size[1])
+    copies = 2 if cfg.tta_flip else 1
+    views, pixels = copies * len(sizes), copies * sum(map(math.prod, sizes))
+    times = pixels / math.prod(cfg.image_size)
     shown = ", ".join(f"{height} x {width}" for height, width in sizes)
     mirrored = ", each mirrored too" if cfg.tta_flip else ""
     count = f"{views} views" if views > 1 else "one view"
@@ -215,15 +186,8 @@ def load_network(cfg) -> SSD:
     return network.set_train(False)
 
 
-def build_model(
-    cfg, network: SSD, *, batch_size: int, candidates: int
-) -> NetworkModel | CandidateModel:
-    """The network as a model; on GPU and Ascend it selects candidates there.
-
-    Args:
-        batch_size: images per forward pass.
-        candidates: most predictions used by post-processing; 0 for all.
-    """
+def build_model(cfg, network: SSD, *, batch_size: int, candidates: int) -> NetworkModel:
+    """The network as a model; on GPU and Ascend it selects candidates, unless 0, there."""
     if cfg.device_target == "CPU" or not candidates:
         return NetworkModel(network, build_anchors(cfg), batch_size)
     return CandidateModel(network, build_anchors(cfg), batch_size, candidates)
@@ -232,18 +196,9 @@ def build_model(
 def build_inference(
     cfg, network: SSD, postprocess: Postprocessor, batch_size: int, model: Model | None = None
 ) -> Inference:
-    """Inference with a network, as configured.
-
-    Args:
-        model: an existing model of the network, whose compiled graphs are reused.
-    """
+    """Inference with a network; with an existing `model` of it, whose graphs are reused."""
     network.set_train(False)
-    model = model or build_model(
-        cfg, network, batch_size=batch_size, candidates=postprocess.candidates
-    )
-    return Inference(
-        model,
-        postprocess,
-        sizes=input_sizes(cfg.image_size, cfg.tta_scales),
-        mirror=cfg.tta_flip,
-    )
+    if model is None:
+        model = build_model(cfg, network, batch_size=batch_size, candidates=postprocess.candidates)
+    sizes = input_sizes(cfg.image_size, cfg.tta_scales)
+    return Inference(model, postprocess, sizes=sizes, mirror=cfg.tta_flip)
