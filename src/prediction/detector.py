@@ -1,6 +1,7 @@
 """A trained detector for use in other programs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,23 +35,14 @@ class Objects(NamedTuple):
     names: list[str]
 
 
+@dataclass(eq=False)
 class Detector:
-    """Finds objects in images.
+    """Finds objects in images."""
 
-    Args:
-        inference: makes detections of batches.
-        names: class names by label.
-        keep_aspect: see `fit_image`.
-        batch_size: most images per call.
-    """
-
-    def __init__(
-        self, inference: Inference, names: Sequence[str], *, keep_aspect: bool, batch_size: int
-    ):
-        self.inference = inference
-        self.names = tuple(names)
-        self.keep_aspect = keep_aspect
-        self.batch_size = batch_size
+    inference: Inference
+    names: tuple[str, ...]  # of the classes, by label
+    keep_aspect: bool  # see `fit_image`
+    batch_size: int  # most images per call
 
     @classmethod
     def load(cls, path: str | Path, **keys) -> "Detector":
@@ -124,15 +116,9 @@ def detector_config(path: str) -> dict:
 
 def build_detector(cfg: Config) -> Detector:
     """The detector in `model` or else in `checkpoint_path`."""
+    batch_size = cfg.eval_batch_size
     if cfg.model:
         inference = build_exported(cfg)
     else:
-        inference = build_inference(
-            cfg, load_network(cfg), build_postprocessor(cfg), cfg.eval_batch_size
-        )
-    return Detector(
-        inference,
-        cfg.classes[1:],
-        keep_aspect=cfg.resize == "letterbox",
-        batch_size=cfg.eval_batch_size,
-    )
+        inference = build_inference(cfg, load_network(cfg), build_postprocessor(cfg), batch_size)
+    return Detector(inference, cfg.classes[1:], cfg.resize == "letterbox", batch_size)

@@ -51,20 +51,19 @@ def check_compatible(path: Path, description: Mapping[str, Any], cfg: Config) ->
     """InputError where the configuration contradicts what the exported file fixes."""
     wanted = {key: as_lists(cfg[key]) for key in description}
     refused = [key for key in FIXED if wanted[key] != description[key]]
-    if wanted["pre_nms_top_k"] > description["pre_nms_top_k"] and not description["nms"]:
-        refused.append("pre_nms_top_k")
     if description["nms"]:
         refused += [key for key in SUPPRESSION if wanted[key] != description[key]]
         if wanted["score_threshold"] < description["score_threshold"]:
             refused.append("score_threshold")
         if wanted["max_detections"] > description["max_detections"]:
             refused.append("max_detections")
+    elif wanted["pre_nms_top_k"] > description["pre_nms_top_k"]:
+        refused.append("pre_nms_top_k")
     if refused:
-        lines = [
-            f"{key}: {description[key]}{TOLERANCE.get(key, '')}, not {wanted[key]}"
-            for key in refused
-        ]
-        title = (
+        raise InputError(
             f"{path}: was exported with other keys than the config has; set them, or export again"
+            + "".join(
+                f"\n  {key}: {description[key]}{TOLERANCE.get(key, '')}, not {wanted[key]}"
+                for key in refused
+            )
         )
-        raise InputError("\n  ".join([title, *lines]))

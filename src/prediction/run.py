@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 import numpy as np
 
@@ -36,10 +36,8 @@ def predict(detector: Detector, frames: Iterable[Frame], callback: Callback) -> 
             read = [frame for frame in batch if not frame.error]
             images = [frame.image for frame in read]
             outputs = detector.forward(images) if read else ([], np.zeros(0))
-            for done in host.submit(postprocess_batch, detector, batch, *outputs, callback):
-                yield from done
-        for done in host.drain():
-            yield from done
+            yield from chain(*host.submit(postprocess_batch, detector, batch, *outputs, callback))
+        yield from chain.from_iterable(host.drain())
 
 
 def postprocess_batch(
@@ -66,20 +64,14 @@ def postprocess_batch(
     return done
 
 
+@dataclass
 class Recorder:
-    """Draws, writes and counts detections in frames.
+    """Draws, writes and counts detections in frames."""
 
-    Args:
-        results: list to which an entry per frame is added.
-        names: class names by label.
-        min_score: detections of a lower score are neither drawn nor counted.
-    """
-
-    def __init__(self, results: JsonList, names: tuple[str, ...], min_score: float):
-        self.results = results
-        self.names = names
-        self.min_score = min_score
-        self.objects: Counter[str] = Counter()
+    results: JsonList  # gets an entry per frame
+    names: tuple[str, ...]  # of the classes, by label
+    min_score: float  # detections of a lower score are neither drawn nor counted
+    objects: Counter[str] = field(default_factory=Counter)  # by class name
 
     def callback(self, write: Write, rate: float = 0.0) -> Callback:
         """The callback for `predict`; `write` gets each picture, `rate` is a video's frame rate."""

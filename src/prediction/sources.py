@@ -19,18 +19,12 @@ FALLBACK_RATE = 25.0  # frames per second, where the header has none
 
 @dataclass(frozen=True)
 class Frame:
-    """An image (H,W,3) uint8 RGB, or why there is none.
+    """An image (H,W,3) uint8 RGB, or why there is none."""
 
-    Attributes:
-        path: of the image or the video.
-        number: of the frame in a video, from 0.
-        error: why it cannot be read, or empty.
-    """
-
-    path: Path
+    path: Path  # of the image or the video
     image: np.ndarray
-    number: int = 0
-    error: str = ""
+    number: int = 0  # of the frame in a video
+    error: str = ""  # why it cannot be read
 
 
 def find_inputs(text: str, output: Path) -> tuple[list[Path], list[Path]]:
