@@ -67,13 +67,13 @@ def annotation_file(image_dir: Path, name: str) -> Path:
 
 def image_files(folder: Folder) -> dict[str, str]:
     """The image file of each name without suffix; of several the first in SUFFIXES counts."""
-    found: dict[str, tuple[int, str]] = {}
-    for file in folder.listing(str(folder.path)):
-        name, suffix = os.path.splitext(file)
-        if suffix.lower() in SUFFIXES:
-            choice = (SUFFIXES.index(suffix.lower()), file)
-            found[name] = min(choice, found.get(name, choice))
-    return {name: file for name, (_, file) in found.items()}
+    files = sorted(folder.listing(str(folder.path)))
+    found: dict[str, str] = {}
+    for wanted in SUFFIXES:
+        for name, suffix in map(os.path.splitext, files):
+            if suffix.lower() == wanted:
+                found.setdefault(name, name + suffix)
+    return found
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
