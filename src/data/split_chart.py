@@ -19,7 +19,9 @@ def draw_summary(summary: Summary) -> Figure:
     """Objects per class, sizes against anchors, best overlaps, and a grid of samples."""
     figure = Figure(figsize=(16, 20), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title_of(summary), parse_math=False)
+    path = summary.annotations.source
+    line = summary.annotations.summary().partition("\n")[0].replace(str(path), path.name)
+    figure.suptitle(line, parse_math=False)
     charts, grid = figure.subfigures(2, 1, height_ratios=[9, 11])
     classes, sizes, overlaps = charts.subplots(3, 1)
     draw_classes(classes, summary)
@@ -27,13 +29,6 @@ def draw_summary(summary: Summary) -> Figure:
     draw_overlaps(overlaps, summary)
     draw_samples(grid, summary)
     return figure
-
-
-def title_of(summary: Summary) -> str:
-    """The split in a line, its file without folders."""
-    annotations = summary.annotations
-    line = annotations.summary().partition("\n")[0]
-    return line.replace(str(annotations.source), annotations.source.name)
 
 
 def draw_classes(axes, summary: Summary) -> None:
