@@ -115,15 +115,14 @@ def keys_of_scope(*scopes: str) -> tuple[str, ...]:
 def with_new_names(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The values by the keys' present names; InputError where old and new name contradict."""
     renamed = dict(values)
-    for name, key in load_keys().items():
-        if not key.was or key.was not in values:
-            continue
-        old = renamed.pop(key.was)
-        new = renamed.setdefault(name, old)
-        if key.check(old, where) != key.check(new, where):
-            found = f"{key.was} is {old!r} and {name} is {new!r}"
-            hint = f"{key.was} is the old name of {name}, give one of them"
-            raise InputError(f"{where}: {found}; {hint}")
+    for key in load_keys().values():
+        if key.was and key.was in values:
+            old = renamed.pop(key.was)
+            new = renamed.setdefault(key.name, old)
+            if key.check(old, where) != key.check(new, where):
+                found = f"{key.was} is {old!r} and {key.name} is {new!r}"
+                hint = f"{key.was} is the old name of {key.name}, give one of them"
+                raise InputError(f"{where}: {found}; {hint}")
     return renamed
 
 

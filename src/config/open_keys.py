@@ -17,7 +17,7 @@ USUAL = {"padding": "same", "image_mean": IMAGE_MEAN, "image_std": IMAGE_STD}
 
 
 def settled(cfg: Config, recorded: Mapping[str, Any]) -> Config:
-    """The configuration with its open keys as a checkpoint records them, among others."""
+    """The configuration with its open keys as the weights need them, if these record that."""
     known = {**USUAL, **{key: recorded[key] for key in OPEN if key in recorded}}
     return cfg.replace(**{key: known[key] for key, value in OPEN.items() if cfg[key] == value})
 
