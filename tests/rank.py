@@ -50,9 +50,8 @@ def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     from src.data.dataset import build_annotations
     from src.distributed.ranks import Ranks
     from src.evaluation.detect import detect_with
-    from src.training.compilation import compile_graphs
     from src.training.run_log import RunLog
-    from src.training.setup import build_trainer
+    from src.training.setup import build_trainer, compile_graphs
 
     log = RunLog(folder, ranks.rank)
     log.open()

@@ -1,8 +1,13 @@
 """Builds a trainer from a configuration, ready to run."""
 
+import time
+from pathlib import Path
+
+import mindspore as ms
 import numpy as np
 
 from src.config.configuration import Config
+from src.config.keys import keys_of_scope
 from src.data.annotations import Annotations
 from src.data.loader import build_loader
 from src.data.problems import Unreadable
@@ -13,12 +18,12 @@ from src.losses.detection_loss import build_loss
 from src.models.card_memory import memory_warning
 from src.models.ssd import SSD, build_ssd
 from src.runtime.environment import environment
+from src.runtime.graph_cache import GraphCache
 from src.runtime.signals import Interruption
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.text import count
 from src.training.agreement import Agreement, check_alike
 from src.training.checkpoints import Checkpoints
-from src.training.compilation import compile_graphs
 from src.training.ema import MovingAverages
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
@@ -29,12 +34,13 @@ from src.training.resume import SavedRun, find_saved, restore_run, rewind_folder
 from src.training.run_folder import prepare_folder
 from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
-from src.training.starting_weights import build_network, fill_open_keys
 from src.training.step import TrainStep
 from src.training.trainer import Plan, Trainer
 from src.training.update_graphs import LossNetwork
+from src.weights.starting_weights import build_network, fill_open_keys
 
 MINUTE = 60.0
+GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
 
 
 def prepare(
@@ -54,7 +60,7 @@ def prepare(
         seen = {name: split.fingerprint() for name, split in zip(names, splits)}
         check_alike(ranks, {**seen, **cfg})
     saved = find_saved(cfg, log, ranks)
-    cfg = fill_open_keys(cfg, saved, log, ranks)
+    cfg = fill_open_keys(cfg, saved and saved.config, log.line, ranks)
     describe_splits(cfg, splits, log)
     trainer = build_trainer(
         cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
@@ -116,7 +122,7 @@ def build_trainer(
     interruption, ranks = interruption or Interruption(), ranks or Ranks()
     clock = Stopwatch(precise=cfg.profile)
     anchors = build_anchors(cfg)
-    network = build_network(cfg, anchors.anchors_per_cell, log, start=is_new and ranks.is_main)
+    network = build_network(cfg, anchors.anchors_per_cell, log.line, start=is_new and ranks.is_main)
     averaged = build_ssd(cfg, anchors.anchors_per_cell) if cfg.ema_decay else None
     boxes = anchors.boxes(cfg.image_size)
     loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
@@ -211,3 +217,44 @@ def describe(cfg: Config, trainer: Trainer) -> str:
     if cfg.auto_scale_lr:
         text += f" (lr {cfg.lr:g} is scaled from {cfg.lr_batch_size} images)"
     return text
+
+
+def compile_graphs(cfg: Config, trainer: Trainer) -> None:
+    """Gives all ranks the same weights, and compiles the run's graphs or loads them from GRAPHS.
+
+    If the ranks' graphs are equal, the main rank compiles them for all.
+    """
+    ranks = trainer.ranks
+    trainer.train_step.sync()
+    started = time.perf_counter()
+    if ranks.is_in_graphs or not cfg.compile_cache:
+        found = compile_here(cfg, trainer)
+    else:
+        found = ranks.on_main(lambda: compile_here(cfg, trainer))
+        if not ranks.is_main:
+            found = compile_here(cfg, trainer)
+    how = "compiled graphs loaded" if found else "compiled"
+    trainer.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
+
+
+def compile_here(cfg: Config, trainer: Trainer) -> bool:
+    """Compiles in this process; returns whether the graphs came from the cache."""
+    evaluator, ranks = trainer.evaluator, trainer.ranks
+    layout = trainer.loader.samples.layout(cfg.batch_size)
+
+    def work() -> None:
+        trainer.train_step.compile(layout, batches=cfg.accumulate)
+        if evaluator.is_on:
+            evaluator.compile()
+
+    if not cfg.compile_cache:
+        work()
+        return False
+    root = Path(cfg.output_path).absolute().parent / GRAPHS
+    if ranks.is_in_graphs:  # each rank has its own graphs
+        root = root / f"rank_{ranks.rank}"
+    keys = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
+    evaluated = evaluator.model.graph_key() if evaluator.is_on else None
+    # with sums on the host, the graphs do not depend on the number of ranks, if there are several
+    size = ranks.size if ranks.is_in_graphs else ranks.size > 1
+    return GraphCache(root, [ms.__version__, keys, layout, evaluated, size]).compile(work)

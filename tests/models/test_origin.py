@@ -10,9 +10,9 @@ from src.models.resnet import resnet
 from src.models.ssd import SSD
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
-from src.training.starting_weights import starting_point
 from src.weights.checkpoint_file import Origin, read_origin, write_backbone
 from src.weights.loading import load_backbone
+from src.weights.starting_weights import starting_point
 from tests.networks import excite
 
 TOLD = {"padding": "symmetric", "image_mean": [1.0, 2.0, 3.0], "image_std": [4.0, 5.0, 6.0]}

@@ -1,36 +1,40 @@
 """The weights that a run starts from, and the keys of the configuration that they decide."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from src.config.configuration import Config
 from src.config.open_keys import contradictions, settled, treatment
 from src.distributed.ranks import Ranks
 from src.models.ssd import SSD, build_ssd
 from src.runtime.errors import InputError
-from src.training.resume import SavedRun
-from src.training.run_log import RunLog
 from src.weights.checkpoint_file import check_run, read_origin, run_config
 from src.weights.loading import load_backbone, load_for_finetuning
 
+Saved = Mapping[str, Any] | None  # configuration of the run that is resumed, if one is
+Log = Callable[[str], None]  # takes a line
 
-def fill_open_keys(cfg: Config, saved: SavedRun | None, log: RunLog, ranks: Ranks) -> Config:
+
+def fill_open_keys(cfg: Config, saved: Saved, log: Log, ranks: Ranks) -> Config:
     """The configuration with its open keys set as the starting weights need them."""
     if saved:  # the checkpoint has the weights, whatever their origin
-        cfg = cfg.replace(**{key: saved.config[key] for key in ("pretrained", "finetune")})
+        cfg = cfg.replace(**{key: saved[key] for key in ("pretrained", "finetune")})
     origin = ranks.from_main(starting_point(cfg, saved) if ranks.is_main else None)
     cfg = settled(cfg, origin)
     if "padding" in origin and not saved:
         needed = treatment(cfg.padding, cfg.image_mean, cfg.image_std)
-        log.line(f"{cfg.finetune or cfg.pretrained}: needs {needed}")
+        log(f"{cfg.finetune or cfg.pretrained}: needs {needed}")
     return cfg
 
 
-def starting_point(cfg: Config, saved: SavedRun | None) -> dict:
+def starting_point(cfg: Config, saved: Saved) -> Mapping[str, Any]:
     """What is known of how the starting weights were trained.
 
     Raises:
         InputError: they have another backbone, or contradict the configuration.
     """
     if saved:
-        return saved.config
+        return saved
     source = cfg.finetune or cfg.pretrained
     if not source:
         return {}
@@ -45,14 +49,14 @@ def starting_point(cfg: Config, saved: SavedRun | None) -> dict:
     return origin
 
 
-def build_network(cfg: Config, anchors_per_cell: int, log: RunLog, *, start: bool = True) -> SSD:
+def build_network(cfg: Config, anchors_per_cell: int, log: Log, *, start: bool = True) -> SSD:
     """The detector, with the configured starting weights if `start` is true."""
     network = build_ssd(cfg, anchors_per_cell)
     if not start:
         return network
     if cfg.pretrained and not cfg.finetune:
-        log.line(load_backbone(network, cfg.pretrained))
+        log(load_backbone(network, cfg.pretrained))
     if cfg.finetune:
-        log.line(load_for_finetuning(network, cfg.finetune))
+        log(load_for_finetuning(network, cfg.finetune))
         check_run(cfg.finetune, run_config(cfg.finetune), cfg, finetuning=True)
     return network
