@@ -20,7 +20,7 @@ def main(argv=None) -> None:
     path = target_path(cfg)
     images = comparison_images(cfg)
 
-    from src.deploy.export import Exporter, run_network
+    from src.deploy.exporter import Exporter, run_network
     from src.detection.anchors import build_anchors
     from src.distributed.join import build_device
     from src.models.folding import fold_norms

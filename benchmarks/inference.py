@@ -45,7 +45,7 @@ def prepare(folder: Path, image_size: int, batch: int, flags: Sequence[str]) -> 
 
     from benchmarks.evaluation import make_evaluation
     from src.data.loader import EvalSamples, eval_batches
-    from src.deploy.export import Exporter, run_network
+    from src.deploy.exporter import Exporter, run_network
     from src.deploy.formats import describe
     from src.detection.anchors import build_anchors
     from src.models.folding import fold_norms

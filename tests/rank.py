@@ -56,6 +56,7 @@ def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     log = RunLog(folder, ranks.rank)
     log.open()
     trainer = build_trainer(cfg, build_annotations(cfg, training=True), log=log, ranks=ranks)
+    trainer.train_step.sync()
     compile_graphs(cfg, trainer)
     trainer.run()
     split = build_annotations(cfg, training=False)

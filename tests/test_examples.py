@@ -12,7 +12,7 @@ import pytest
 
 from src.config.configuration import make_config, read_recipe
 from src.data.dataset import build_annotations
-from src.deploy.export import Exporter, run_network
+from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import describe
 from src.detection.anchors import build_anchors
 from src.models.ssd import build_ssd

@@ -12,12 +12,20 @@ import yaml
 
 from src.runtime.files import REPOSITORY
 
-FILES = {"assigner": 2, "loss": 2, "data format": 3, "backbone": 3, "schedule": 2}
+FILES = {
+    "assigner": 2,
+    "box loss": 2,
+    "class loss": 2,
+    "data format": 3,
+    "backbone": 3,
+    "schedule": 2,
+}
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 PATCHES = dict(re.findall(r"^## An? ([a-z ]+)$.*?^```diff\n(.*?)^```$", PAGE, re.M | re.S))
 CHOICES = {
     "assigner": "nearest",
     "box_loss": "edges",
+    "class_loss": "cross_entropy",
     "dataset": "jsonl",
     "backbone": "plain",
     "lr_schedule": "linear",
@@ -63,7 +71,7 @@ def write_jsonl(root, split: str, path) -> None:
 
 @pytest.fixture(scope="module")
 def run(shapes, tmp_path_factory):
-    """The folder of a run with all five."""
+    """The folder of a run with all of them."""
     tree = tmp_path_factory.mktemp("extended")
     copy_sources(tree)
     for patch in PATCHES.values():

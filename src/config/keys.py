@@ -92,7 +92,7 @@ def make_key(name: str, default: Any, comment: str) -> Key:
 
 
 def allowed_type(spec: str) -> Any:
-    """The type that msgspec checks for "list of float > 0", say; None where it is not described."""
+    """The type that msgspec checks for a spec such as "list of float > 0"; None for no spec."""
     if choice := CHOICE.match(spec):
         return Literal[tuple(choice.group(1).split(", "))]
     if not (plain := SPEC.match(spec)):

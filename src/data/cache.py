@@ -65,7 +65,7 @@ def cached(folder: Path, key: str, read: Callable[[], tuple[Annotations, bool]])
 def locked(folder: Path) -> Iterator[None]:
     """Holds the folder's lock, where the file system supports one."""
     with ExitStack() as held:
-        with suppress(OSError):  # in a read-only folder, say, each process reads
+        with suppress(OSError):  # each process reads, for example in a read-only folder
             folder.mkdir(parents=True, exist_ok=True)
             file = held.enter_context(open(folder / ".lock", "w"))
             fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed

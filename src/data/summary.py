@@ -39,7 +39,7 @@ class Summary:
         share = unmatched / total
         line = (
             f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) overlap no anchor by "
-            f"IoU {self.positive_iou:g}: each is matched to its best one alone"
+            f"IoU {self.positive_iou:g}"
         )
         if share > WARN_SHARE:
             side = np.median(self.sides[self.unmatched])

@@ -107,19 +107,19 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     Of two objects with the same best anchor the one of higher IoU takes it (the first of equals),
     and the other its next best free one. An object that overlaps no free anchor has none.
     """
-    favourites = overlaps.argmax(axis=1)
-    wishes = [(-overlaps[row, column], row, column) for row, column in enumerate(favourites)]
-    heapq.heapify(wishes)  # the best IoU is served first
+    best_columns = overlaps.argmax(axis=1)
+    queue = [(-overlaps[row, column], row, column) for row, column in enumerate(best_columns)]
+    heapq.heapify(queue)  # highest IoU first
     taken: list[int] = []
     pairs = []
-    while wishes:
-        _, row, column = heapq.heappop(wishes)
+    while queue:
+        _, row, column = heapq.heappop(queue)
         if column in taken:
             free = overlaps[row].copy()
             free[taken] = -1
             column = free.argmax()
             if free[column] > 0:
-                heapq.heappush(wishes, (-free[column], row, column))
+                heapq.heappush(queue, (-free[column], row, column))
         else:
             taken.append(column)
             pairs.append((row, int(column)))

@@ -67,7 +67,7 @@ def other_launcher(environ: Mapping[str, str]) -> tuple[str, int]:
         is_intel = any(name.startswith("I_MPI_") for name in environ)
         return f"mpiexec of {'Intel MPI' if is_intel else 'MPICH'}", int(size)
     if "PMIX_RANK" in environ:
-        return "a PMIx launcher, prterun perhaps,", 0
+        return "a PMIx launcher (prterun?)", 0
     return "", 1
 
 

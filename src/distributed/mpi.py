@@ -84,8 +84,8 @@ class MpiRanks(SeveralRanks):
                 self.interruption.check()
             if waited > patience:
                 raise RankLost(
-                    f"rank {self.rank} waited {waited:.0f} s for another one, which neither came "
-                    f"nor ended: that is {MARGIN:.0f} s more than a rank may take; a higher "
+                    f"rank {self.rank} waited {waited:.0f} s for another one, which has not "
+                    f"ended: that is {MARGIN:.0f} s more than a rank may take; a higher "
                     "--rank_timeout allows more"
                 )
             if waited > SPIN:

@@ -8,6 +8,8 @@ from src.detection.box_coder import BoxCoder
 from src.losses.box_losses import BOX_LOSSES
 from src.losses.class_losses import CLASS_LOSSES
 
+TAKEN_NAMES = ("loss", "class_loss", "positives", "gradient_norm", "loss_scale")  # of a record
+
 
 class DetectionLoss(nn.Cell):
     """The sum of a class loss and the weighted terms of a box loss.
@@ -23,6 +25,8 @@ class DetectionLoss(nn.Cell):
 
     def __init__(self, class_loss: nn.Cell, box_losses: dict[str, nn.Cell], *, box_weight: float):
         super().__init__()
+        if taken := sorted(set(box_losses) & set(TAKEN_NAMES)):
+            raise ValueError(f"terms of the box loss have the names {taken}, which are taken")
         self.class_loss = class_loss
         self.box_losses = nn.CellList(list(box_losses.values()))
         self.box_weight = box_weight

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from src import __version__
 from src.runtime.files import REPOSITORY, to_json, write_atomically
 from src.runtime.plugins.software import installed
 from src.runtime.text import count
+from src.runtime.version import __version__
 
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "pycocotools")
 

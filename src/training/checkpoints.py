@@ -103,7 +103,7 @@ def write_checkpoint(path: Path, parameters: Parameters, config: str, state: dic
         state: of the run, serialisable as JSON, with "epoch" and "step".
 
     Raises:
-        RunError: the disk is full, say; the old file at `path` remains.
+        RunError: for example the disk is full; the old file at `path` remains.
     """
     entries = [{"name": name, "data": parameter} for name, parameter in parameters.items()]
     about = {CONFIG: config, STATE: json.dumps(state)}

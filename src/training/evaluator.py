@@ -45,7 +45,9 @@ class Evaluator:
         self.cfg = cfg
         self.is_on = annotations is not None and cfg.eval_interval > 0
         self.protocol = build_protocol(cfg)
-        self.annotations = annotations and self.protocol.images_of(annotations)
+        self.annotations = None
+        if annotations is not None:
+            self.annotations = self.protocol.images_of(annotations)
         self.network = network
         # built once, so that its graphs are compiled once
         self.model = build_model(

@@ -45,7 +45,8 @@ def make_updates(trainer: Trainer, updates: Iterator[list[TrainBatch]]) -> None:
     """Makes and records updates as `Trainer.run` does."""
     for batches in updates:
         lr = trainer.schedule(trainer.step)
-        trainer.record(trainer.train_step(batches, lr), batches, lr)
+        report = trainer.train_step(batches, lr, trainer.agreement.has_news)
+        trainer.record(report, batches, lr)
 
 
 def table(pace: Pace) -> str:

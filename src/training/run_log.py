@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from traceback import format_exception
 from typing import TextIO
@@ -107,12 +107,15 @@ class RunLog:
             why = f"error: {error}" if known else "".join(format_exception(kind, error, trace))
             with suppress(OSError):
                 self.line(why, console=False)
-        self.close()
+        # files of a full disk fail once more when they are closed, which must not hide the error
+        with suppress(OSError) if error is not None else nullcontext():
+            self.close()
 
     def close(self) -> None:
-        for file in (self.text, self.metrics, self.board):
-            if file is not None:
-                file.close()
+        with ExitStack() as files:
+            for file in (self.board, self.metrics, self.text):
+                if file is not None:
+                    files.callback(file.close)
 
 
 def is_kept(line: str, limits: Mapping[str, Position], limit: Position) -> bool:

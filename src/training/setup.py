@@ -70,6 +70,7 @@ def prepare(
     log.line(describe(cfg, trainer))
     if warning := memory_warning(cfg, trainer.network):
         log.line(warning)
+    trainer.train_step.sync()
     compile_graphs(cfg, trainer)
     open_folder(cfg, trainer, saved)
     return trainer
@@ -87,7 +88,7 @@ def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None
 def open_folder(cfg: Config, trainer: Trainer, saved: SavedRun | None) -> None:
     """Makes the run's folder ready and opens the logs; here the run starts to write."""
     log, ranks = trainer.log, trainer.ranks
-    text, facts = without_session_keys(cfg).to_yaml(), environment(cfg.device_target, ranks.size)
+    text, facts = without_launch_keys(cfg).to_yaml(), environment(cfg.device_target, ranks.size)
     is_new, keep = saved is None, not cfg.profile
     ranks.on_main(lambda: prepare_folder(log, text, facts, is_new=is_new, keep=keep))
     if not ranks.is_main:
@@ -126,16 +127,17 @@ def build_trainer(
     averaged = build_ssd(cfg, anchors.anchors_per_cell) if cfg.ema_decay else None
     boxes = anchors.boxes(cfg.image_size)
     loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
+    evaluated = network if averaged is None else averaged
     plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
     unreadable = Unreadable(annotations.source, len(annotations))
-    config = without_session_keys(cfg).to_yaml()
+    config = without_launch_keys(cfg).to_yaml()
     return Trainer(
         network=network,
         train_step=build_step(cfg, network, boxes, averaged=averaged, clock=clock, ranks=ranks),
         loader=loader,
         schedule=build_schedule(cfg, plan.steps_per_epoch, plan.images_per_step),
         plan=plan,
-        evaluator=Evaluator(cfg, val_annotations, averaged or network, log, ranks),
+        evaluator=Evaluator(cfg, val_annotations, evaluated, log, ranks),
         checkpoints=Checkpoints(
             log.folder / "ckpt", keep=cfg.keep_checkpoints, config=config, ranks=ranks
         ),
@@ -199,8 +201,8 @@ def build_step(
     )
 
 
-def without_session_keys(cfg: Config) -> Config:
-    """The configuration without the keys of a single session."""
+def without_launch_keys(cfg: Config) -> Config:
+    """The configuration without keys that say how one session was started."""
     return cfg.replace(
         resume=False, resume_from="", profile=False, run_distribute=False, device_num=0
     )
@@ -220,12 +222,11 @@ def describe(cfg: Config, trainer: Trainer) -> str:
 
 
 def compile_graphs(cfg: Config, trainer: Trainer) -> None:
-    """Gives all ranks the same weights, and compiles the run's graphs or loads them from GRAPHS.
+    """Compiles the run's graphs or loads them from GRAPHS.
 
     If the ranks' graphs are equal, the main rank compiles them for all.
     """
     ranks = trainer.ranks
-    trainer.train_step.sync()
     started = time.perf_counter()
     if ranks.is_in_graphs or not cfg.compile_cache:
         found = compile_here(cfg, trainer)

@@ -88,7 +88,7 @@ def test_process_of_msrun_that_does_not_know_its_rank():
         (SRUN_PMI2, "^srun started 8 processes"),
         (INTEL, "^mpiexec of Intel MPI started 2 processes, but .* python3 ...' or msrun$"),
         (MPICH, "^mpiexec of MPICH started 2 processes"),
-        (PRTERUN, "^a PMIx launcher, prterun perhaps, started this process"),
+        (PRTERUN, r"^a PMIx launcher \(prterun\?\) started this process"),
     ],
 )
 def test_launchers_that_are_refused(environ, message):

@@ -12,8 +12,8 @@ import pytest
 from src.config.configuration import make_config, read_recipe
 from src.data.dataset import build_annotations
 from src.deploy.compare import equal_indices
-from src.deploy.export import Exporter, run_network
 from src.deploy.exported import load_onnx
+from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import NAMES, describe, description_path
 from src.detection.anchors import build_anchors
 from src.evaluation.coco_metric import evaluate

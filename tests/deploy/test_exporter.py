@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-from src.deploy import export as export_module
-from src.deploy.export import Exporter, run_network
+from src.deploy import exporter as export_module
 from src.deploy.export_request import comparison_images
 from src.deploy.exported import LOADERS, load_exported
+from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import CLASSES, NAMES, describe, read_description
 from src.detection.anchors import build_anchors
 from src.models.folding import fold_norms
