@@ -37,7 +37,7 @@ STEPS, WARMUP, LR = 12, 3, 0.002  # of two epochs
 def apply(patch: str, tree) -> None:
     """Applies a patch as the page says."""
     (tree / "patch.diff").write_text(patch)
-    command = ["git", "apply", "--recount", "patch.diff"]
+    command = ["git", "apply", "--unidiff-zero", "patch.diff"]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
     assert done.returncode == 0, f"docs/extending.md needs a newer patch: {done.stderr}"
 
