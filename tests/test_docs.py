@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from src.config.keys import DEFAULT_PATH
+from src.runtime.version import __version__
 from tests.conftest import REPOSITORY
 
 WIDTH = 120  # characters of a line of prose
