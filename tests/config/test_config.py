@@ -40,9 +40,9 @@ def test_a_key_without_type_scope_or_meaning_is_refused(tmp_path, comment, messa
     [
         (
             "graph",
-            ("image_size", "backbone", "optimizer", "weight_decay", "ssd_max_scale", "dataset"),
+            ("image_size", "backbone", "optimizer", "weight_decay", "ssd_max_scale", "classes"),
         ),
-        ("run", ("lr", "lr_milestones", "warmup_epochs", "epoch_size", "seed")),
+        ("run", ("lr", "lr_milestones", "epoch_size", "seed", "dataset", "augmentation")),
         ("session", ("output_path", "max_steps", "nms_iou", "loss_scale", "device_num", "resume")),
         ("batch", ("batch_size", "accumulate")),
     ],
