@@ -22,15 +22,23 @@ class AnchorGenerator:
     """Anchors of every cell of every pyramid level.
 
     Order: level (finest first), row, column, then the anchors of the cell in the order of `sides`.
-    A cell's centre is ((column + 0.5) * stride, (row + 0.5) * stride). Boxes are not clipped.
+    A cell's anchors are centred at ((column + offset) * stride, (row + offset) * stride). They are
+    not clipped.
 
     Args:
         strides: pixels between two cells, a level each.
         sides: (width, height) in pixels of each anchor of a cell, a level each; as many on each
             level, since the heads share their weights.
+        offset: from a cell's upper left corner to the centre of its anchors, in strides.
     """
 
-    def __init__(self, *, strides: Sequence[int], sides: Sequence[Sequence[tuple[float, float]]]):
+    def __init__(
+        self,
+        *,
+        strides: Sequence[int],
+        sides: Sequence[Sequence[tuple[float, float]]],
+        offset: float = 0.5,
+    ):
         if len(strides) != len(sides):
             raise ValueError(f"{len(strides)} strides but anchors for {len(sides)} levels")
         counts = [len(level) for level in sides]
@@ -41,6 +49,7 @@ class AnchorGenerator:
             )
         self.strides = tuple(strides)
         self.sides = tuple(np.asarray(level, np.float64) for level in sides)
+        self.offset = offset
         self.anchors_per_cell = counts[0]
 
     def boxes(self, image_size: tuple[int, int]) -> np.ndarray:
@@ -53,7 +62,8 @@ class AnchorGenerator:
         shapes = level_shapes(image_size, self.strides)
         for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
             y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-            centres = (np.stack([x, y], axis=-1)[:, :, None] + 0.5) * stride  # (rows,columns,1,2)
+            cells = np.stack([x, y], axis=-1)[:, :, None]  # (rows,columns,1,2)
+            centres = (cells + self.offset) * stride
             corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
             levels.append(corners.reshape(-1, 4).astype(np.float32))  # (A_l,4)
         return levels
@@ -68,8 +78,9 @@ class AnchorGenerator:
         centres, areas = (boxes[:, :2] + boxes[:, 2:]) / 2, area(boxes)
         shapes = level_shapes(image_size, self.strides)
         for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
-            cells = np.clip(np.floor(centres / stride), 0, [columns - 1, rows - 1])
-            nearest = (cells + 0.5) * stride
+            cells = np.floor(centres / stride + (0.5 - self.offset))
+            cells = np.clip(cells, 0, [columns - 1, rows - 1])
+            nearest = (cells + self.offset) * stride
             for side in sides:
                 half = side / 2
                 overlap = np.minimum(boxes[:, 2:], nearest + half)
@@ -136,4 +147,4 @@ def build_anchors(cfg) -> AnchorGenerator:
             scales_per_octave=cfg.scales_per_octave,
             aspect_ratios=cfg.aspect_ratios,
         )
-    return AnchorGenerator(strides=STRIDES, sides=sides)
+    return AnchorGenerator(strides=STRIDES, sides=sides, offset=cfg.anchor_offset)

@@ -22,8 +22,8 @@ from src.weights.checkpoint_file import run_config
 # keys of a checkpoint's run that define its detector
 DETECTOR_KEYS = (
     CLASSES, *USE_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
-    "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "backbone", "padding", "image_mean",
-    "image_std", "fpn_channels", "head_depth",
+    "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "anchor_offset", "backbone", "padding",
+    "image_mean", "image_std", "fpn_channels", "head_depth",
 )  # fmt: skip
 
 

@@ -28,7 +28,8 @@ CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # at the end of the file: mark a
 # keys that change the meaning of weights, but not their names and shapes
 SILENT_KEYS = (
     "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
-    "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "resize",
+    "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "anchor_offset",
+    "resize",
 )  # fmt: skip
 FREE_IN_FINETUNING = ("classes", "resize")  # of these, what training can change
 

@@ -12,6 +12,7 @@ from src.detection.anchors import (
     octave_sides,
     ssd_sides,
 )
+from tests.references import slow_iou
 
 
 def test_base_recipe_has_51150_boxes_at_640():
@@ -52,6 +53,27 @@ def test_all_boxes_equal_plain_python():
                         w = area / h
                         expected.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
     np.testing.assert_allclose(boxes, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_offset_moves_all_anchors_alike():
+    middle, corner = (build_anchors(make_config([({"anchor_offset": o}, "")])) for o in (0.5, 0.0))
+    # 32 px at (0, 0); the last cell of P7 at 4 * 128
+    assert corner.boxes((640, 640))[0].tolist() == [-16, -16, 16, 16]
+    last = corner.boxes((640, 640))[-1]
+    np.testing.assert_allclose((last[:2] + last[2:]) / 2, [512, 512], rtol=1e-6)
+    for stride, moved, boxes in zip(STRIDES, corner.levels((64, 96)), middle.levels((64, 96))):
+        np.testing.assert_allclose(moved, boxes - stride / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.2, 0.5, 1.0])
+def test_best_ious_are_those_of_all_anchors(offset):
+    anchors = build_anchors(make_config([({"anchor_offset": offset}, "")]))
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(-10, 74, (40, 2, 2)), axis=1)
+    boxes = np.concatenate([corners[:, 0], corners[:, 1]], axis=1).astype(np.float32)
+    everything = anchors.boxes((64, 96)).tolist()
+    expected = [max(slow_iou(box, anchor) for anchor in everything) for box in boxes.tolist()]
+    np.testing.assert_allclose(anchors.best_ious(boxes, (64, 96)), expected, atol=1e-5)
 
 
 def test_sides_that_are_no_multiple_of_a_stride_round_up():
