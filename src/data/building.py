@@ -1,6 +1,6 @@
 """Builds annotations from what a reader finds, with the repairs that every format gets."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
+MAX_SIDE = 2**31  # pixels of an image; sizes are held in 32 bits
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Builder:
     problems: Problems
     classes: tuple[str, ...]
     drop_unlisted: bool = False
-    unlisted: Counter = field(default_factory=Counter)  # boxes of each class not in `classes`
+    # where the boxes are of each class that is not in `classes`
+    unlisted: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     line_of: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -118,27 +120,41 @@ class Builder:
         self.line_of[name] = number
 
     def add_image(self, name: str, image_id: int, size: tuple[int, int]) -> None:
-        """Adds an image of (width, height) pixels; its path is relative to the image folder."""
+        """Adds an image of (width, height) pixels; its path is relative to the image folder.
+
+        InputError if the name or the size cannot be one.
+        """
+        if not (isinstance(name, str) and name):
+            raise InputError(f"file name {name!r}; expected text")
+        if not (len(size) == 2 and all(type(s) is int and 0 < s < MAX_SIDE for s in size)):
+            raise InputError(f"image size {size}; expected whole width and height of at least 1")
         self.names.append(name)
         self.ids.append(image_id)
         self.sizes.append(size)
 
     def add_box(self, where: str, box: Sequence[float], label: int, crowd: bool = False) -> None:
-        """Adds a box (x1, y1, x2, y2) to the image that was added last; `where` names it."""
+        """Adds a box (x1, y1, x2, y2) to the image that was added last; `where` names it.
+
+        InputError if it does not have four numbers.
+        """
+        if len(box) != 4 or not all(isinstance(side, (int, float)) for side in box):
+            raise InputError(f"box {list(box)}; expected four numbers")
         self.rows.append((len(self.names) - 1, *box, label, crowd))
         self.places.append(where)
 
     def add_named(self, where: str, box: Sequence[float], name: str, crowd: bool = False) -> None:
         """`add_box` by the name of the class; counted only where `classes` does not have it."""
+        if not isinstance(name, str):
+            raise InputError(f"class {name!r}; expected its name")
         if name in self.classes[1:]:
             self.add_box(where, box, self.classes.index(name, 1) - 1, crowd)
         else:
-            self.unlisted[name] += 1
+            self.unlisted[name].append(where)
 
     def build(self, image_dir: Path, **attributes) -> Annotations:
         """The split, as `make_annotations` makes it."""
-        for name, number in sorted(self.unlisted.items()):
-            where = f"class {name!r} ({count(number, 'object')})"
+        for name, places in sorted(self.unlisted.items()):
+            where = f"class {name!r} ({count(len(places), 'object')}, first: {places[0]})"
             note_unlisted(name, where, self.classes, self.problems, drop=self.drop_unlisted)
         table = np.array(self.rows, np.float64).reshape(-1, 7)
         raw = RawBoxes(

@@ -11,14 +11,13 @@ import numpy as np
 
 from src.config.configuration import Config
 from src.data.annotations import OBJECT, Annotations
-from src.data.building import RawBoxes, make_annotations, note_unlisted
+from src.data.building import MAX_SIDE, RawBoxes, make_annotations, note_unlisted
 from src.data.problems import Problems
 from src.data.reader import Reader
 from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
 MAX_ID = 2**63  # ids are held in 64 bits
-MAX_SIDE = 2**31  # pixels
 
 
 class ImageEntry(msgspec.Struct, gc=False):

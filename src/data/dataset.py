@@ -1,5 +1,6 @@
 """The configured data set: where its splits are, and their annotations checked."""
 
+import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,10 +39,12 @@ class Source:
         return replace(annotations, truth=None) if self.training else annotations, problems
 
     def key(self) -> str:
-        """A cache key of all that `read` depends on."""
+        """A cache key of all that `read` depends on, the source of the reader included."""
         settings = [self.format, str(self.path.absolute()), str(self.image_dir.absolute())]
         settings += [self.classes, self.drop_unlisted, self.training]
-        return cache_key(*READERS[self.format].inputs(self.path, self.image_dir), settings)
+        reader = READERS[self.format]
+        read, looked_at = reader.inputs(self.path, self.image_dir)
+        return cache_key([*read, Path(inspect.getfile(reader.read))], looked_at, settings)
 
 
 def find_source(cfg: Config, *, training: bool) -> Source:

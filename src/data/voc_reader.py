@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from src.config.configuration import Config
 from src.data.annotations import DIFFICULT, Annotations
-from src.data.building import Builder
+from src.data.building import MAX_SIDE, Builder
 from src.data.images import SUFFIXES, Folder, read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
@@ -14,7 +14,6 @@ from src.data.txt_reader import numbered_lines
 from src.runtime.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-MAX_SIDE = 2**31  # pixels; sizes are held in 32 bits
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from src.config.keys import load_keys
 from src.data import dataset
+from src.data.building import Builder
 from src.data.dataset import CACHE_FOLDER, build_annotations, find_source
+from src.data.problems import Problems
 from src.data.synthetic import write_dataset
 from src.runtime.errors import InputError
 from tests.conftest import REPOSITORY
@@ -264,3 +266,24 @@ def test_what_is_not_there_is_found_before_anything_is_read(
     with pytest.raises(InputError, match=message):
         find_source(own.replace(**changes), training=training)
     assert reads == []
+
+
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda builder: builder.add_image(5, 2, (9, 9)), "file name 5; expected text"),
+        (lambda builder: builder.add_image("", 2, (9, 9)), "file name ''; expected text"),
+        (lambda builder: builder.add_image("b.jpg", 2, (0, 9)), r"image size \(0, 9\); expected"),
+        (lambda builder: builder.add_image("b.jpg", 2, (9.5, 9)), r"image size \(9.5, 9\)"),
+        (lambda builder: builder.add_image("b.jpg", 2, (10**11, 9)), r"image size \(10{11}, 9\)"),
+        (lambda builder: builder.add_box("here", (1, 2, 3), 0), r"box \[1, 2, 3\]; expected four"),
+        (lambda builder: builder.add_box("here", (1, 2, "3", 4), 0), "expected four numbers"),
+        (lambda builder: builder.add_named("here", (1, 2, 3, 4), ["cat"]), r"class \['cat'\]"),
+    ],
+)
+def test_a_reader_that_passes_on_what_is_no_image_or_box_gets_an_error(add, message, tmp_path):
+    builder = Builder(Problems(tmp_path), ("background", "cat"))
+    builder.add_image("a.jpg", 1, (9, 9))
+    with pytest.raises(InputError, match=message):
+        add(builder)
+    assert len(builder.build(tmp_path)) == 1

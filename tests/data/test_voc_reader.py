@@ -112,7 +112,7 @@ def test_other_image_formats(root):
         (image_xml(object_xml("cat", (1, 2, "nan", 4))), "bad.xml, object 1", "is not finite"),
         (
             image_xml(object_xml("cta", (1, 2, 3, 4)), object_xml("cta", (1, 2, 3, 4))),
-            "class 'cta' (2 objects)",
+            "class 'cta' (2 objects, first: bad.xml, object 1)",
             "not in classes; add it, or --unlisted_classes=drop; did you mean 'cat'?",
         ),
     ],
@@ -143,7 +143,7 @@ def test_unlisted_classes_can_be_dropped(root):
     found, problems = read(root, drop_unlisted=True)
     assert problems.errors == []
     assert found.labels.tolist() == [1]
-    assert "class 'cow' (1 object)" in found.summary()
+    assert "class 'cow' (1 object, first: a.xml, object 1)" in found.summary()
 
 
 def test_missing_folders_and_lists_are_named(root, tmp_path):
