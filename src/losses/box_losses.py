@@ -9,9 +9,12 @@ a function that builds {term name: cell}, enter that in BOX_LOSSES, and name it 
 config/default.yaml. The first term's name is box_loss; all get a record and a curve.
 """
 
+from functools import partial
+
 from mindspore import nn, ops
 
 from src.detection.box_coder import BoxCoder
+from src.losses.overlap import ciou, giou
 
 
 class SmoothL1(nn.Cell):
@@ -27,9 +30,52 @@ class SmoothL1(nn.Cell):
         return ops.select(distance < self.beta, quadratic, distance - 0.5 * self.beta).mean(-1)
 
 
+class L1(nn.Cell):
+    """Distance of the deltas, mean over the four."""
+
+    def __init__(self, coder: BoxCoder):
+        super().__init__()
+        self.coder = coder
+
+    def construct(self, deltas, boxes):
+        return ops.abs(deltas - self.coder.encode(boxes)).mean(-1)
+
+
+class GIoULoss(nn.Cell):
+    """1 - generalised IoU of the decoded box and its object (Rezatofighi et al., 2019), 0..2."""
+
+    def __init__(self, coder: BoxCoder):
+        super().__init__()
+        self.coder = coder
+
+    def construct(self, deltas, boxes):
+        return 1 - giou(self.coder.decode(deltas), boxes)
+
+
+class CIoULoss(nn.Cell):
+    """1 - complete IoU of the decoded box and its object (Zheng et al., 2020), 0..3."""
+
+    def __init__(self, coder: BoxCoder):
+        super().__init__()
+        self.coder = coder
+
+    def construct(self, deltas, boxes):
+        return 1 - ciou(self.coder.decode(deltas), boxes)
+
+
 def build_smooth_l1(cfg, coder: BoxCoder) -> dict[str, nn.Cell]:
     """The smooth L1 loss that the configuration asks for."""
     return {"box_loss": SmoothL1(coder, beta=cfg.smooth_l1_beta)}
 
 
-BOX_LOSSES = {"smooth_l1": build_smooth_l1}
+def build_plain(loss: type[nn.Cell], cfg, coder: BoxCoder) -> dict[str, nn.Cell]:
+    """A loss that has no keys of its own."""
+    return {"box_loss": loss(coder)}
+
+
+BOX_LOSSES = {
+    "smooth_l1": build_smooth_l1,
+    "l1": partial(build_plain, L1),
+    "giou": partial(build_plain, GIoULoss),
+    "ciou": partial(build_plain, CIoULoss),
+}

@@ -15,6 +15,7 @@ from mindspore import nn, ops
 
 from src.detection.assign import IGNORED
 from src.detection.box_coder import BoxCoder
+from src.losses.overlap import iou
 
 
 def softplus(x):
@@ -24,11 +25,29 @@ def softplus(x):
     return positive + ops.log1p(ops.exp(x - 2 * positive))
 
 
-class FocalLoss(nn.Cell):
-    """Sigmoid focal loss of each anchor, summed over the classes (Lin et al., 2017).
+class SwappedLoss(nn.Cell):
+    """A loss of each logit, summed over the classes, that differs for an object's own class.
 
     All logits are first taken as background; an anchor with an object then swaps the loss of its
     own class. So no (N,A,K) target is built, and the loss of a logit is computed once.
+
+    A subclass has two methods. `background(logits)` is the loss of each logit as background, of
+    the logits' shape. `as_object(own, deltas, boxes)` is the loss (N,A) of the logits (N,A) of the
+    objects' classes.
+    """
+
+    def construct(self, logits, labels, deltas, boxes):
+        positive = ops.cast(labels >= 0, ms.float32)  # (N,A)
+        counted = ops.cast(labels != IGNORED, ms.float32)  # (N,A)
+        index = ops.expand_dims(ops.maximum(labels, 0), -1)  # (N,A,1)
+        own = ops.squeeze(ops.gather_elements(logits, 2, index), -1)  # (N,A)
+        as_background = self.background(logits).sum(-1)  # (N,A)
+        as_object = self.as_object(own, deltas, boxes)
+        return counted * as_background + positive * (as_object - self.background(own))
+
+
+class FocalLoss(SwappedLoss):
+    """Sigmoid focal loss (Lin et al., 2017).
 
     Args:
         alpha: weight of objects; background weighs 1 - alpha.
@@ -39,18 +58,61 @@ class FocalLoss(nn.Cell):
         super().__init__()
         self.alpha, self.gamma = alpha, gamma
 
-    def construct(self, logits, labels, deltas, boxes):
-        positive = ops.cast(labels >= 0, ms.float32)  # (N,A)
-        counted = ops.cast(labels != IGNORED, ms.float32)  # (N,A)
-        index = ops.expand_dims(ops.maximum(labels, 0), -1)  # (N,A,1)
-        own = ops.squeeze(ops.gather_elements(logits, 2, index), -1)  # (N,A)
-        as_background = self.background(logits).sum(-1)  # (N,A)
-        as_object = self.alpha * ops.pow(ops.sigmoid(-own), self.gamma) * softplus(-own)
-        return counted * as_background + positive * (as_object - self.background(own))
+    def as_object(self, own, deltas, boxes):
+        return self.alpha * ops.pow(ops.sigmoid(-own), self.gamma) * softplus(-own)
 
     def background(self, logits):
-        """Loss of each logit as background; the logits' shape."""
         return (1 - self.alpha) * ops.pow(ops.sigmoid(logits), self.gamma) * softplus(logits)
+
+
+class QualityFocalLoss(SwappedLoss):
+    """Quality focal loss (Li et al., 2020): the score learns the predicted box's IoU.
+
+    |target - score|^beta x cross-entropy. The target of an object's class is the IoU of the decoded
+    box with the object, without a gradient; that of all other logits is 0.
+
+    Args:
+        beta: the larger, the less do scores near their target count; 1 or more.
+    """
+
+    def __init__(self, coder: BoxCoder, *, beta: float):
+        super().__init__()
+        self.coder, self.beta = coder, beta
+
+    def as_object(self, own, deltas, boxes):
+        target = quality(self.coder, deltas, boxes)
+        scale = ops.pow(ops.abs(target - ops.sigmoid(own)), self.beta)
+        return scale * (softplus(own) - target * own)
+
+    def background(self, logits):
+        return ops.pow(ops.sigmoid(logits), self.beta) * softplus(logits)
+
+
+class VarifocalLoss(FocalLoss):
+    """Varifocal loss (Zhang et al., 2021): the score learns the IoU, and good boxes weigh more.
+
+    The target is that of the quality focal loss, and the cross-entropy of an object's class is
+    weighted by it. All else is the focal loss of background, also an object's class where the
+    decoded box and the object do not overlap.
+
+    Args:
+        alpha: background weighs 1 - alpha, as in the focal loss; the paper's alpha is this weight.
+        gamma: the larger, the less does easy background count.
+    """
+
+    def __init__(self, coder: BoxCoder, *, alpha: float, gamma: float):
+        super().__init__(alpha=alpha, gamma=gamma)
+        self.coder = coder
+
+    def as_object(self, own, deltas, boxes):
+        target = quality(self.coder, deltas, boxes)
+        weighted = target * (softplus(own) - target * own)
+        return ops.select(target > 0, weighted, self.background(own))
+
+
+def quality(coder: BoxCoder, deltas, boxes):
+    """IoU (N,A) of decoded boxes with their objects (N,A,4), without a gradient."""
+    return ops.stop_gradient(iou(coder.decode(deltas), boxes))
 
 
 def build_focal(cfg, coder: BoxCoder) -> nn.Cell:
@@ -58,4 +120,18 @@ def build_focal(cfg, coder: BoxCoder) -> nn.Cell:
     return FocalLoss(alpha=cfg.focal_alpha, gamma=cfg.focal_gamma)
 
 
-CLASS_LOSSES = {"focal": build_focal}
+def build_quality(cfg, coder: BoxCoder) -> nn.Cell:
+    """The quality focal loss that the configuration asks for."""
+    return QualityFocalLoss(coder, beta=cfg.quality_beta)
+
+
+def build_varifocal(cfg, coder: BoxCoder) -> nn.Cell:
+    """The varifocal loss that the configuration asks for."""
+    return VarifocalLoss(coder, alpha=cfg.focal_alpha, gamma=cfg.focal_gamma)
+
+
+CLASS_LOSSES = {
+    "focal": build_focal,
+    "quality": build_quality,
+    "varifocal": build_varifocal,
+}
