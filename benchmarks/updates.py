@@ -44,10 +44,8 @@ def build_update(cfg, *, seed: int = 0, **options):
     from src.models.ssd import build_ssd
     from src.training.setup import build_step
 
-    generator = build_anchors(cfg)
-    anchors = generator.boxes(cfg.image_size)
-    network = build_ssd(cfg, generator.anchors_per_cell)
-    step = build_step(cfg, network, anchors, **options)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
+    step = build_step(cfg, network, **options)
     return step, [make_batch(cfg, seed + number) for number in range(cfg.accumulate)]
 
 

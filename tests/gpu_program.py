@@ -39,7 +39,7 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     anchors = generator.boxes(cfg.image_size)
     network = build_ssd(cfg, generator.anchors_per_cell)
     averaged = build_ssd(cfg, generator.anchors_per_cell) if cfg.ema_decay else None
-    step = build_step(cfg, network, anchors, averaged=averaged, ranks=ranks)
+    step = build_step(cfg, network, averaged=averaged, ranks=ranks)
     if ranks.size > 1:
         step.sums.sum_over_ranks.compile()
         record("sum")

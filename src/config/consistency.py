@@ -55,6 +55,16 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
             yield f"{name} is {list(cfg[name])}; expected red, green and blue"
     if len(set(cfg.tta_scales)) < len(cfg.tta_scales):
         yield f"tta_scales is {as_lists(cfg.tta_scales)}; one comes twice"
+    if cfg.box_coding == "distribution" and cfg.box_loss in ("smooth_l1", "l1"):
+        yield (
+            f"box_coding is distribution and box_loss is {cfg.box_loss}, a loss of deltas; use "
+            "box_loss giou or ciou"
+        )
+    if cfg.box_coding == "distribution" and cfg.anchors == "ssd":
+        yield (
+            "box_coding is distribution and anchors is ssd, whose sides in strides differ between "
+            "levels; use anchors octave"
+        )
 
 
 def training_contradictions(cfg: EasyDict) -> Iterator[str]:

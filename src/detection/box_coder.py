@@ -4,7 +4,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
+from src.detection.anchors import build_anchors
 from src.detection.boxes import CENTRE_VARIANCE, MAX_LOG_RATIO, SIZE_VARIANCE
+
+MIN_RATIO = 1e-6  # of a predicted side to its anchor's: its log is finite, and exp() undoes it
 
 
 class BoxCoder(nn.Cell):
@@ -39,3 +42,45 @@ class BoxCoder(nn.Cell):
         log_ratios = ops.minimum(deltas[..., 2:] * SIZE_VARIANCE, MAX_LOG_RATIO)
         half_sides = ops.exp(log_ratios) * sides * 0.5
         return ops.concat([centres - half_sides, centres + half_sides], axis=-1)
+
+
+class DistributionCoder(nn.Cell):
+    """Turns distributions of a box's sides into deltas from its anchor (Li et al., 2020).
+
+    For each side (left, top, right, bottom) there are logits over the distances 0..bins - 1 from
+    the anchor's centre, in strides of the anchor's level. A side is at the expected distance.
+
+    Args:
+        sides: (B,2) widths and heights of a cell's anchors in strides, the same on each level.
+        bins: distances to choose from.
+    """
+
+    def __init__(self, sides: np.ndarray, *, bins: int):
+        super().__init__(auto_prefix=False)
+        self.bins = bins
+        self.anchors_per_cell = len(sides)
+        self.sides = ms.Tensor(sides.astype(np.float32))  # (B,2)
+        self.distances = ms.Tensor(np.arange(bins, dtype=np.float32))  # (bins,)
+
+    def split(self, logits):
+        """Logits (N,A,4 * bins) -> (N,A,4,bins)."""
+        return logits.reshape(logits.shape[0], -1, 4, self.bins)
+
+    def construct(self, logits):
+        """Logits (N,A,4 * bins) float32 -> deltas (N,A,4), see `BoxCoder`."""
+        shares = ops.softmax(self.split(logits), -1)  # (N,A,4,bins)
+        expected = (shares * self.distances).sum(-1)  # (N,A,4)
+        expected = expected.reshape(logits.shape[0], -1, self.anchors_per_cell, 4)  # by cells
+        before, behind = expected[..., :2], expected[..., 2:]  # (N,A/B,B,2)
+        offsets = (behind - before) * 0.5 / self.sides / CENTRE_VARIANCE
+        ratios = ops.maximum((before + behind) / self.sides, MIN_RATIO)
+        deltas = ops.concat([offsets, ops.log(ratios) / SIZE_VARIANCE], axis=-1)
+        return deltas.reshape(logits.shape[0], -1, 4)
+
+
+def build_distribution(cfg) -> DistributionCoder | None:
+    """The coder of the configured distributions; None if the network predicts deltas."""
+    if cfg.box_coding == "delta":
+        return None
+    anchors = build_anchors(cfg)
+    return DistributionCoder(anchors.sides[0] / anchors.strides[0], bins=cfg.distribution_bins)

@@ -66,9 +66,8 @@ def make_step(cfg: Config, ranks=None):
     from src.models.ssd import build_ssd
     from src.training.setup import build_step
 
-    anchors = build_anchors(cfg)
-    network = build_ssd(cfg, anchors.anchors_per_cell)
-    return build_step(cfg, network, anchors.boxes(cfg.image_size), ranks=ranks)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
+    return build_step(cfg, network, ranks=ranks)
 
 
 def update(cfg: Config, step) -> dict:

@@ -4,15 +4,17 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.detection.box_coder import BoxCoder
+from src.detection.anchors import build_anchors
+from src.detection.box_coder import BoxCoder, build_distribution
 from src.losses.box_losses import BOX_LOSSES
 from src.losses.class_losses import CLASS_LOSSES
+from src.losses.distribution_loss import DistributionFocalLoss
 
 TAKEN_NAMES = ("loss", "class_loss", "positives", "gradient_norm", "loss_scale")  # of a record
 
 
 class DetectionLoss(nn.Cell):
-    """The sum of a class loss and the weighted terms of a box loss.
+    """The sum of a class loss, the weighted terms of a box loss, and a loss of distributions.
 
     Each term is summed over the batch and divided by max(1, number of anchors with an object).
     `term_names` are the names of the terms in logs, curves and records.
@@ -21,22 +23,33 @@ class DetectionLoss(nn.Cell):
         class_loss: see `losses.class_losses`.
         box_losses: terms of a box loss by name, see `losses.box_losses`.
         box_weight: of each of them in the total.
+        distribution_loss: for a network that predicts distributions, which become deltas first.
     """
 
-    def __init__(self, class_loss: nn.Cell, box_losses: dict[str, nn.Cell], *, box_weight: float):
+    def __init__(
+        self,
+        class_loss: nn.Cell,
+        box_losses: dict[str, nn.Cell],
+        *,
+        box_weight: float,
+        distribution_loss: DistributionFocalLoss | None = None,
+    ):
         super().__init__()
         if taken := sorted(set(box_losses) & set(TAKEN_NAMES)):
             raise ValueError(f"terms of the box loss have the names {taken}, which are taken")
         self.class_loss = class_loss
         self.box_losses = nn.CellList(list(box_losses.values()))
         self.box_weight = box_weight
+        self.distribution_loss = distribution_loss
         self.term_names = ("class_loss", *box_losses)
+        if distribution_loss is not None:
+            self.term_names += ("distribution_loss",)
 
-    def construct(self, deltas, logits, assigned, boxes, labels):
+    def construct(self, predicted, logits, assigned, boxes, labels):
         """Total, a scalar for each of `term_names`, and the number of positives; all float32.
 
         Args:
-            deltas: (N,A,4); logits: (N,A,K).
+            predicted: deltas (N,A,4), or distributions (N,A,4 * bins); logits: (N,A,K).
             assigned: (N,A) int32, an index into the image's boxes, BACKGROUND or IGNORED.
             boxes: (N,G,4) in pixels, of positive area; labels: (N,G) int32.
         """
@@ -47,6 +60,9 @@ class DetectionLoss(nn.Cell):
         own_labels = ops.select(assigned >= 0, ops.gather_elements(labels, 1, own), assigned)
         index = ops.tile(ops.expand_dims(own, -1), (1, 1, 4))  # (N,A,4)
         own_boxes = ops.gather_elements(boxes, 1, index)
+        deltas = predicted
+        if self.distribution_loss is not None:
+            deltas = self.distribution_loss.coder(predicted)  # (N,A,4)
         class_loss = self.class_loss(logits, own_labels, deltas, own_boxes)  # (N,A)
         total = class_loss.sum(-1).sum() / normaliser
         terms = (total,)
@@ -55,12 +71,28 @@ class DetectionLoss(nn.Cell):
             term = self.box_weight * term.sum(-1).sum() / normaliser
             total = total + term
             terms = (*terms, term)
+        if self.distribution_loss is not None:
+            term = self.distribution_loss(predicted, own_boxes) * positive  # (N,A)
+            term = term.sum(-1).sum() / normaliser
+            total = total + term
+            terms = (*terms, term)
         return (total, *terms, positives)
 
 
-def build_loss(cfg, anchors: np.ndarray) -> DetectionLoss:
-    """The loss that the configuration asks for, for anchors (A,4)."""
-    coder = BoxCoder(anchors)
-    class_loss = CLASS_LOSSES[cfg.class_loss](cfg, coder)
-    box_losses = BOX_LOSSES[cfg.box_loss](cfg, coder)
-    return DetectionLoss(class_loss, box_losses, box_weight=cfg.box_weight)
+def build_loss(cfg) -> DetectionLoss:
+    """The loss that the configuration asks for."""
+    generator = build_anchors(cfg)
+    levels = generator.levels(cfg.image_size)
+    anchors = np.concatenate(levels)  # (A,4)
+    coder, distribution, distribution_loss = BoxCoder(anchors), build_distribution(cfg), None
+    if distribution is not None:
+        strides = np.repeat(generator.strides, [len(level) for level in levels])  # (A,)
+        distribution_loss = DistributionFocalLoss(
+            distribution, anchors, strides, weight=cfg.distribution_weight
+        )
+    return DetectionLoss(
+        CLASS_LOSSES[cfg.class_loss](cfg, coder),
+        BOX_LOSSES[cfg.box_loss](cfg, coder),
+        box_weight=cfg.box_weight,
+        distribution_loss=distribution_loss,
+    )

@@ -9,6 +9,7 @@ from mindspore import nn, ops
 
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, settled
 from src.detection.anchors import STRIDES, level_shapes
+from src.detection.box_coder import DistributionCoder, build_distribution
 from src.models.backbone import Backbone
 from src.models.backbones import build_backbone
 from src.models.costs import LayerCost, Size, tensor_cost
@@ -31,6 +32,8 @@ class SSD(nn.Cell):
         fpn_channels: channels of the pyramid and of the heads.
         head_depth: convolutions in each head before its predictor.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
+        distribution: what makes deltas of the distributions that the box head predicts; by default
+            it predicts deltas.
         image_mean, image_std: RGB, in 0..255, that pixels are normalised with.
     """
 
@@ -43,6 +46,7 @@ class SSD(nn.Cell):
         fpn_channels: int = 256,
         head_depth: int = 4,
         norm_momentum: float = 0.9,
+        distribution: DistributionCoder | None = None,
         image_mean: Sequence[float] = IMAGE_MEAN,
         image_std: Sequence[float] = IMAGE_STD,
     ):
@@ -59,17 +63,25 @@ class SSD(nn.Cell):
             "anchors_per_cell": anchors_per_cell,
             "norm_momentum": norm_momentum,
         }
-        self.box_head = SharedHead(outputs=4, **head)
+        self.distribution = distribution
+        numbers = 4 if distribution is None else 4 * distribution.bins
+        self.box_head = SharedHead(outputs=numbers, **head)
         self.class_head = SharedHead(outputs=num_classes, **head)
         self.mean = ms.Tensor(np.array(image_mean, np.float32)[:, None, None])  # (3,1,1)
         self.inverse_std = ms.Tensor(1 / np.array(image_std, np.float32)[:, None, None])
 
     def construct(self, images):
-        """Images (N,H,W,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32."""
+        """Images (N,H,W,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32.
+
+        In training a network that predicts distributions gives them, (N,A,4 * bins), as they are.
+        """
         x = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)  # (N,3,H,W)
         features = self.fpn(*self.backbone((x - self.mean) * self.inverse_std))
-        deltas, logits = self.box_head(features), self.class_head(features)
-        return ops.cast(deltas, ms.float32), ops.cast(logits, ms.float32)
+        predicted, logits = self.box_head(features), self.class_head(features)
+        predicted, logits = ops.cast(predicted, ms.float32), ops.cast(logits, ms.float32)
+        if self.distribution is not None and not self.training:
+            predicted = self.distribution(predicted)
+        return predicted, logits
 
     def costs(self, image_size: Size) -> dict[str, list[LayerCost]]:
         """Costs of each part's layers for an image of (height, width)."""
@@ -118,6 +130,7 @@ def build_ssd(cfg, anchors_per_cell: int) -> SSD:
         fpn_channels=cfg.fpn_channels,
         head_depth=cfg.head_depth,
         norm_momentum=cfg.norm_momentum,
+        distribution=build_distribution(cfg),
         image_mean=cfg.image_mean,
         image_std=cfg.image_std,
     )

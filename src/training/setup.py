@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import mindspore as ms
-import numpy as np
 
 from src.config.configuration import Config
 from src.config.keys import keys_of_scope
@@ -122,10 +121,9 @@ def build_trainer(
     """
     interruption, ranks = interruption or Interruption(), ranks or Ranks()
     clock = Stopwatch(precise=cfg.profile)
-    anchors = build_anchors(cfg)
-    network = build_network(cfg, anchors.anchors_per_cell, log.line, start=is_new and ranks.is_main)
-    averaged = build_ssd(cfg, anchors.anchors_per_cell) if cfg.ema_decay else None
-    boxes = anchors.boxes(cfg.image_size)
+    per_cell = build_anchors(cfg).anchors_per_cell
+    network = build_network(cfg, per_cell, log.line, start=is_new and ranks.is_main)
+    averaged = build_ssd(cfg, per_cell) if cfg.ema_decay else None
     loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
     evaluated = network if averaged is None else averaged
     plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
@@ -133,7 +131,7 @@ def build_trainer(
     config = without_launch_keys(cfg).to_yaml()
     return Trainer(
         network=network,
-        train_step=build_step(cfg, network, boxes, averaged=averaged, clock=clock, ranks=ranks),
+        train_step=build_step(cfg, network, averaged=averaged, clock=clock, ranks=ranks),
         loader=loader,
         schedule=build_schedule(cfg, plan.steps_per_epoch, plan.images_per_step),
         plan=plan,
@@ -175,7 +173,6 @@ def build_plan(cfg: Config, steps_per_epoch: int, ranks: int) -> Plan:
 def build_step(
     cfg: Config,
     network: SSD,
-    anchors: np.ndarray,
     *,
     averaged: SSD | None = None,
     clock: Stopwatch | None = None,
@@ -184,13 +181,12 @@ def build_step(
     """The configured update.
 
     Args:
-        anchors: (A,4).
         averaged: for moving averages of the network's weights, if configured.
         clock: gets the times of its parts.
         ranks: of the job; by default this process alone.
     """
     return TrainStep(
-        LossNetwork(network, build_loss(cfg, anchors)),
+        LossNetwork(network, build_loss(cfg)),
         build_optimizer(cfg, network.trainable_params()),
         clip_norm=cfg.clip_norm,
         loss_scale=build_loss_scale(cfg),
