@@ -110,10 +110,13 @@ def set_outputs(graph: onnx.GraphProto, rows: int) -> None:
 def free_batch(graph: onnx.GraphProto) -> None:
     """Makes the batch size of a graph for one image dynamic.
 
-    MindSpore writes the batch size into the target shapes of Reshape, as their first number.
+    MindSpore writes the batch size into the target shapes of Reshape, as their first number, but
+    not where it reshapes weights.
     """
     graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
-    shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+    weights = {init.name for init in graph.initializer}
+    reshapes = [node for node in graph.node if node.op_type == "Reshape"]
+    shapes = {node.input[1] for node in reshapes if node.input[0] not in weights}
     constants = [(init.name, init) for init in graph.initializer]
     constants += [(n.output[0], n.attribute[0].t) for n in graph.node if n.op_type == "Constant"]
     for name, tensor in constants:

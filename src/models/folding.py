@@ -29,14 +29,16 @@ class FoldedHead(Head):
 def fold_norms(network: SSD) -> SSD:
     """Removes all batch norms from the network, in place, with the same outputs in inference.
 
-    The convolutions get biases. Heads grow, since their convolutions are shared and their norms
-    are not. Only for a network that has not run yet: a compiled graph does not change.
+    The convolutions get biases. Heads with batch norms grow, since their convolutions are shared
+    and their norms are not; group norms stay. Only for a network that has not run yet: a compiled
+    graph does not change.
 
     Raises:
         ValueError: a norm that does not follow a convolution.
     """
-    network.box_head = FoldedHead(network.box_head)
-    network.class_head = FoldedHead(network.class_head)
+    if not network.box_head.shares_norms:
+        network.box_head = FoldedHead(network.box_head)
+        network.class_head = FoldedHead(network.class_head)
     for _, cell in list(network.cells_and_names()):
         for (conv_name, conv), (norm_name, norm) in pairwise(cell.name_cells().items()):
             if isinstance(conv, nn.Conv2d) and has_statistics(norm):

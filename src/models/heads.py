@@ -1,11 +1,11 @@
-"""Prediction heads: convolutions shared by all levels, batch norms for each level."""
+"""Prediction heads, whose convolutions are shared by all levels."""
 
 from collections.abc import Iterator, Sequence
 
 from mindspore import nn, ops
 
 from src.models.costs import RELU6, LayerCost, Size, conv_cost
-from src.models.layers import conv, norm
+from src.models.layers import conv, group_norm, norm
 
 
 class Head(nn.Cell):
@@ -36,12 +36,14 @@ class SharedHead(Head):
     """A tower of 3x3 convolutions and one predictor, their weights shared over the levels.
 
     Statistics differ from level to level, so each level has its own batch norms, as in TF's
-    weight-shared convolutional box predictor.
+    weight-shared convolutional box predictor. Group norms have none and are shared, as in
+    torchvision's RetinaNet v2, ATSS and GFL.
 
     Args:
         channels: of the pyramid and of the tower.
         depth: convolutions in the tower.
         outputs: numbers predicted per anchor.
+        head_norm: "batch" or "group".
     """
 
     def __init__(
@@ -52,18 +54,24 @@ class SharedHead(Head):
         levels: int,
         anchors_per_cell: int,
         outputs: int,
+        head_norm: str = "batch",
         norm_momentum: float = 0.9,
     ):
         super().__init__(outputs)
         self.depth = depth
         self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
-        norms = [[norm(channels, norm_momentum) for _ in range(depth)] for _ in range(levels)]
+        self.shares_norms = head_norm == "group"
+        if self.shares_norms:
+            norms = [[group_norm(channels) for _ in range(depth)]]
+        else:
+            norms = [[norm(channels, norm_momentum) for _ in range(depth)] for _ in range(levels)]
         self.norms = nn.CellList([nn.CellList(level) for level in norms])
         self.predictor = conv(channels, anchors_per_cell * outputs, 3, bias=True)
 
     def tower(self, level, x):
+        norms = self.norms[0 if self.shares_norms else level]
         for index in range(self.depth):
-            x = self.relu6(self.norms[level][index](self.convs[index](x)))
+            x = self.relu6(norms[index](self.convs[index](x)))
         return x
 
     def costs(self, sizes: Sequence[Size]) -> Iterator[LayerCost]:

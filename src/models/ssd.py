@@ -31,6 +31,7 @@ class SSD(nn.Cell):
         anchors_per_cell: anchors at each position of each level.
         fpn_channels: channels of the pyramid and of the heads.
         head_depth: convolutions in each head before its predictor.
+        head_norm: norms of the heads, "batch" or "group".
         norm_momentum: share of the old moving averages that batch normalisation keeps.
         distribution: what makes deltas of the distributions that the box head predicts; by default
             it predicts deltas.
@@ -45,6 +46,7 @@ class SSD(nn.Cell):
         anchors_per_cell: int = 6,
         fpn_channels: int = 256,
         head_depth: int = 4,
+        head_norm: str = "batch",
         norm_momentum: float = 0.9,
         distribution: DistributionCoder | None = None,
         image_mean: Sequence[float] = IMAGE_MEAN,
@@ -61,6 +63,7 @@ class SSD(nn.Cell):
             "depth": head_depth,
             "levels": len(STRIDES),
             "anchors_per_cell": anchors_per_cell,
+            "head_norm": head_norm,
             "norm_momentum": norm_momentum,
         }
         self.distribution = distribution
@@ -129,6 +132,7 @@ def build_ssd(cfg, anchors_per_cell: int) -> SSD:
         anchors_per_cell=anchors_per_cell,
         fpn_channels=cfg.fpn_channels,
         head_depth=cfg.head_depth,
+        head_norm=cfg.head_norm,
         norm_momentum=cfg.norm_momentum,
         distribution=build_distribution(cfg),
         image_mean=cfg.image_mean,
