@@ -15,7 +15,7 @@ class FoldedHead(Head):
     """A SharedHead without norms: each level has its own convolutions, times the level's norms."""
 
     def __init__(self, head: SharedHead):
-        super().__init__(head.outputs)
+        super().__init__(head.outputs, head.scales)
         towers = [[folded(*pair) for pair in zip(head.convs, norms)] for norms in head.norms]
         self.towers = nn.CellList([nn.CellList(tower) for tower in towers])
         self.predictor = head.predictor

@@ -14,18 +14,32 @@ class FPN(nn.Cell):
 
     P3..P5 are a 1x1 convolution of their C level plus the level above at twice its size, smoothed
     by a 3x3 convolution. P6 and P7 are 3x3 convolutions of stride 2 over the ReLU of the level
-    below; their sides round up. Every convolution is followed by batch normalisation.
+    below, or P6 over C5; their sides round up. torchvision's P6 is of P5 without a ReLU, or of C5.
 
     Args:
         in_channels: of C3, C4 and C5.
+        p6_from: "p5" or "c5".
+        fpn_norm: "batch", each convolution is followed by batch normalisation, or "none", it has a
+            bias, as in torchvision and mmdetection.
     """
 
-    def __init__(self, *, in_channels: Sequence[int], channels: int, norm_momentum: float = 0.9):
+    def __init__(
+        self,
+        *,
+        in_channels: Sequence[int],
+        channels: int,
+        p6_from: str = "p5",
+        fpn_norm: str = "batch",
+        norm_momentum: float = 0.9,
+    ):
         super().__init__()
-        layer = partial(ConvNorm, norm_momentum=norm_momentum)
+        layer = partial(ConvNorm, norm_momentum=norm_momentum, has_norm=fpn_norm == "batch")
+        self.has_norm = fpn_norm == "batch"
+        self.from_c5 = p6_from == "c5"
+        below = (in_channels[-1] if self.from_c5 else channels, channels)  # P6 and P7
         self.laterals = nn.CellList([layer(c, channels, 1) for c in in_channels])
         self.outputs = nn.CellList([layer(channels, channels, 3) for _ in in_channels])
-        self.extras = nn.CellList([layer(channels, channels, 3, stride=2) for _ in ("P6", "P7")])
+        self.extras = nn.CellList([layer(c, channels, 3, stride=2) for c in below])
         self.relu = nn.ReLU()
 
     def construct(self, c3, c4, c5):
@@ -34,20 +48,22 @@ class FPN(nn.Cell):
         m4 = self.laterals[1](c4) + upsample2x(m5)
         m3 = self.laterals[0](c3) + upsample2x(m4)
         p5 = self.outputs[2](m5)
-        p6 = self.extras[0](self.relu(p5))
+        p6 = self.extras[0](c5 if self.from_c5 else self.relu(p5))
         p7 = self.extras[1](self.relu(p6))
         return self.outputs[0](m3), self.outputs[1](m4), p5, p6, p7
 
     def costs(self, sizes: Sequence[Size]) -> Iterator[LayerCost]:
         """Costs of the layers on C3..C5 of these sizes.
 
-        A level and the sum before it are kept as inputs of convolutions.
+        A level and the sum before it are kept as inputs of convolutions; C5 is kept anyway.
         """
+        cost = partial(conv_cost, kept=1, has_norm=self.has_norm)
         for lateral, output, size in zip(self.laterals, self.outputs, sizes):
-            yield conv_cost(lateral.conv, size, kept=1)[0]
-            yield conv_cost(output.conv, size, kept=1)[0]
+            yield cost(lateral.conv, size)[0]
+            yield cost(output.conv, size)[0]
         size = sizes[-1]
-        for extra in self.extras:
-            yield tensor_cost(extra.conv.in_channels, size)  # ReLU of the level below
-            cost, size = conv_cost(extra.conv, size, kept=1)
-            yield cost
+        for index, extra in enumerate(self.extras):
+            if index > 0 or not self.from_c5:
+                yield tensor_cost(extra.conv.in_channels, size)  # ReLU of the level below
+            found, size = cost(extra.conv, size)
+            yield found

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import mindspore as ms
 from mindspore import nn, ops
 
 from src.models.costs import RELU6, LayerCost, Size, conv_cost
@@ -16,11 +17,13 @@ class Head(nn.Cell):
 
     Args:
         outputs: numbers predicted per anchor.
+        scales: (levels,) that the predictions of each level are multiplied by, in float32.
     """
 
-    def __init__(self, outputs: int):
+    def __init__(self, outputs: int, scales: ms.Parameter | None = None):
         super().__init__()
         self.outputs = outputs
+        self.scales = scales
         self.relu6 = nn.ReLU6()
 
     def construct(self, features):
@@ -28,6 +31,8 @@ class Head(nn.Cell):
         predictions = ()
         for level, x in enumerate(features):
             x = self.predictor(self.tower(level, x)).transpose(0, 2, 3, 1)  # (N,H,W,B*outputs)
+            if self.scales is not None:
+                x = ops.cast(x, ms.float32) * self.scales[level]
             predictions += (x.reshape(x.shape[0], -1, self.outputs),)
         return ops.concat(predictions, axis=1)  # (N,A,outputs)
 
@@ -44,6 +49,8 @@ class SharedHead(Head):
         depth: convolutions in the tower.
         outputs: numbers predicted per anchor.
         head_norm: "batch" or "group".
+        level_scale: whether the predictions of each level are multiplied by a learnt number, as in
+            FCOS (Tian et al., 2019).
     """
 
     def __init__(
@@ -55,9 +62,10 @@ class SharedHead(Head):
         anchors_per_cell: int,
         outputs: int,
         head_norm: str = "batch",
+        level_scale: bool = False,
         norm_momentum: float = 0.9,
     ):
-        super().__init__(outputs)
+        super().__init__(outputs, ms.Parameter(ops.ones(levels)) if level_scale else None)
         self.depth = depth
         self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
         self.shares_norms = head_norm == "group"
@@ -79,4 +87,6 @@ class SharedHead(Head):
         for size in sizes:
             for layer in self.convs:
                 yield conv_cost(layer, size, kept=RELU6)[0]
-            yield conv_cost(self.predictor, size, kept=0, has_norm=False)[0]
+            # predictions that are scaled are kept in float32, as a norm's input is
+            is_scaled = self.scales is not None
+            yield conv_cost(self.predictor, size, kept=0, has_norm=is_scaled)[0]

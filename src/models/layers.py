@@ -89,7 +89,7 @@ def has_statistics(cell: nn.Cell) -> bool:
 
 
 class ConvNorm(nn.Cell):
-    """Convolution without bias, batch normalisation and, where given, an activation."""
+    """Convolution, batch normalisation (or a bias) and, where given, an activation."""
 
     def __init__(
         self,
@@ -100,11 +100,13 @@ class ConvNorm(nn.Cell):
         stride: int = 1,
         padding: str = "same",
         norm_momentum: float,
+        has_norm: bool = True,
         activation: nn.Cell | None = None,
     ):
         super().__init__()
-        self.conv = conv(in_channels, out_channels, kernel, stride=stride, padding=padding)
-        self.norm = norm(out_channels, norm_momentum)
+        keys = {"stride": stride, "padding": padding, "bias": not has_norm}
+        self.conv = conv(in_channels, out_channels, kernel, **keys)
+        self.norm = norm(out_channels, norm_momentum) if has_norm else nn.Identity()
         self.activation = activation
 
     def construct(self, x):

@@ -32,6 +32,9 @@ class SSD(nn.Cell):
         fpn_channels: channels of the pyramid and of the heads.
         head_depth: convolutions in each head before its predictor.
         head_norm: norms of the heads, "batch" or "group".
+        level_scale: whether a learnt number multiplies the box head's predictions of each level.
+        p6_from: what P6 is made of, "p5" or "c5".
+        fpn_norm: norms of the pyramid, "batch" or "none".
         norm_momentum: share of the old moving averages that batch normalisation keeps.
         distribution: what makes deltas of the distributions that the box head predicts; by default
             it predicts deltas.
@@ -47,6 +50,9 @@ class SSD(nn.Cell):
         fpn_channels: int = 256,
         head_depth: int = 4,
         head_norm: str = "batch",
+        level_scale: bool = False,
+        p6_from: str = "p5",
+        fpn_norm: str = "batch",
         norm_momentum: float = 0.9,
         distribution: DistributionCoder | None = None,
         image_mean: Sequence[float] = IMAGE_MEAN,
@@ -56,7 +62,11 @@ class SSD(nn.Cell):
         self.num_classes = num_classes
         self.backbone = backbone
         self.fpn = FPN(
-            in_channels=backbone.out_channels, channels=fpn_channels, norm_momentum=norm_momentum
+            in_channels=backbone.out_channels,
+            channels=fpn_channels,
+            p6_from=p6_from,
+            fpn_norm=fpn_norm,
+            norm_momentum=norm_momentum,
         )
         head = {
             "channels": fpn_channels,
@@ -68,7 +78,7 @@ class SSD(nn.Cell):
         }
         self.distribution = distribution
         numbers = 4 if distribution is None else 4 * distribution.bins
-        self.box_head = SharedHead(outputs=numbers, **head)
+        self.box_head = SharedHead(outputs=numbers, level_scale=level_scale, **head)
         self.class_head = SharedHead(outputs=num_classes, **head)
         self.mean = ms.Tensor(np.array(image_mean, np.float32)[:, None, None])  # (3,1,1)
         self.inverse_std = ms.Tensor(1 / np.array(image_std, np.float32)[:, None, None])
@@ -103,16 +113,19 @@ def initialize(network: SSD, seed: int) -> None:
 
     He's fan-out normal for the backbone and the pyramid, a small scale for the last norm of each
     residual block (Goyal et al., 2017, start it at zero; docs/measured.md has trials):
-    without both, a ResNet50 hardly learns from scratch in a short run. Heads and class bias as in
-    the focal loss paper.
+    without both, a ResNet50 hardly learns from scratch in a short run. A pyramid without norms
+    has a fan-in normal, which keeps the variance, as torchvision's. Heads and class bias as in the
+    focal loss paper.
     """
     rng = np.random.default_rng(seed)
     for name, cell in network.cells_and_names():
         if isinstance(cell, nn.Conv2d):
-            out_channels, _, height, width = cell.weight.shape
+            out_channels, in_channels, height, width = cell.weight.shape
             std = math.sqrt(2 / (out_channels * height * width / cell.group))
             if name.startswith(("box_head", "class_head")):
                 std = HEAD_INIT_STD
+            elif name.startswith("fpn") and cell.has_bias:
+                std = math.sqrt(1 / (in_channels * height * width))
             draw = rng.standard_normal(cell.weight.shape, dtype=np.float32)
             cell.weight.set_data(ms.Tensor(draw * np.float32(std)))
         elif hasattr(cell, "last_norm"):
@@ -133,6 +146,9 @@ def build_ssd(cfg, anchors_per_cell: int) -> SSD:
         fpn_channels=cfg.fpn_channels,
         head_depth=cfg.head_depth,
         head_norm=cfg.head_norm,
+        level_scale=cfg.level_scale,
+        p6_from=cfg.p6_from,
+        fpn_norm=cfg.fpn_norm,
         norm_momentum=cfg.norm_momentum,
         distribution=build_distribution(cfg),
         image_mean=cfg.image_mean,
