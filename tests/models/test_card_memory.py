@@ -21,7 +21,10 @@ TINY = {
 }
 BASE = {"batch_size": 16, "image_size": (640, 640), "precision": "float32"}
 GIGA = 1e9
-NETWORK_KEYS = ("backbone", "fpn_channels", "head_depth", "num_classes")
+NETWORK_KEYS = (
+    "backbone", "fpn_channels", "head_depth", "num_classes", "head_norm", "level_scale", "p6_from",
+    "fpn_norm",
+)  # fmt: skip
 
 
 @lru_cache
@@ -47,6 +50,15 @@ def test_tensors_counted_by_hand():
     assert found["heads"] == 4 * 2 * 3 * 8 * 23
     assert found["loss"] == 4 * 8 * (23 * 6 * 3)
     assert found["overhead"] == OVERHEAD["float32"]
+
+
+def test_options_of_the_network():
+    plain = estimate(**TINY, precision="float16")
+    found = estimate(**TINY, precision="float16", fpn_norm="none", p6_from="c5", level_scale=True)
+    # inputs of eight norms in float32, and the ReLU of P5 in float16
+    assert plain["fpn"] - found["fpn"] == 8 * (4 * 2 * (16 + 4 + 1) + 4 * 2 * 1 + 2 * 1)
+    assert found["heads"] - plain["heads"] == 4 * 23 * 6 * 4  # predicted boxes in float32
+    assert estimate(**TINY, head_norm="group")["heads"] == estimate(**TINY)["heads"]
 
 
 def test_norms_of_a_float16_network_are_counted_in_float32():
@@ -91,6 +103,7 @@ def test_copies_of_the_weights():
     [
         {"backbone": "resnet18", "fpn_channels": 16, "head_depth": 1},
         {"backbone": "resnet50", "fpn_channels": 8, "head_depth": 0},
+        {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"},
     ],
 )
 def test_weights_are_the_networks(small, keys):

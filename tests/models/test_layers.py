@@ -1,6 +1,4 @@
-"""Convolution, pooling and upsampling against plain Python."""
-
-import math
+"""Convolution, normalisation, pooling and upsampling against NumPy."""
 
 import mindspore as ms
 import numpy as np
@@ -17,27 +15,9 @@ from src.models.layers import (
     use_float16,
 )  # fmt: skip
 from src.models.resnet import MaxPool3x3
+from tests.models.slow_layers import slow_conv, slow_group_norm, windows
 
-
-def pads(side, kernel, stride, padding):
-    """Pixels of padding before and after, as TensorFlow ("same") or PyTorch ("symmetric") do."""
-    if padding == "symmetric":
-        return kernel // 2, kernel // 2
-    total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
-    return total // 2, total - total // 2
-
-
-def windows(image, kernel, stride, padding, fill):
-    """(C,H,W) -> (C,H',W',kernel,kernel): what each output position looks at."""
-    before, after = pads(image.shape[1], kernel, stride, padding)
-    padded = np.pad(image, ((0, 0), (before, after), (before, after)), constant_values=fill)
-    side = (padded.shape[1] - kernel) // stride + 1
-    rows = []
-    for y in range(side):
-        for x in range(side):
-            top, left = y * stride, x * stride
-            rows.append(padded[:, top : top + kernel, left : left + kernel])
-    return np.stack(rows, axis=1).reshape(image.shape[0], side, side, kernel, kernel)
+GROUP_SHAPES = (2, 16, 5, 3), (16,), (2, 16, 5, 3)  # of an input, its scale and its gradient
 
 
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
@@ -49,7 +29,7 @@ def test_convolution_with_both_paddings(kernel, stride, padding):
     cell = conv(2, 3, kernel, stride=stride, padding=padding)
     cell.weight.set_data(ms.Tensor(weight))
     found = cell(ms.Tensor(image[None])).asnumpy()[0]
-    expected = np.einsum("chwij,ocij->ohw", windows(image, kernel, stride, padding, 0), weight)
+    expected = slow_conv(image, weight, stride=stride, padding=padding)
     assert found.shape == (3, 12 // stride, 12 // stride)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -88,15 +68,34 @@ def test_group_norm_against_numpy(training, shape):
     cell = group_norm(shape[1]).set_train(training)
     cell.gamma.set_data(ms.Tensor(gamma))
     cell.beta.set_data(ms.Tensor(beta))
-    expected = np.empty(shape)
-    for n in range(shape[0]):
-        for first in range(0, shape[1], 8):  # groups of eight channels
-            group = x[n, first : first + 8].astype(np.float64)
-            scaled = (group - group.mean()) / math.sqrt(group.var() + 1e-5)
-            for channel in range(8):
-                own = first + channel
-                expected[n, own] = scaled[channel] * gamma[own] + beta[own]
+    expected = [slow_group_norm(image, gamma, beta, shape[1] // 8) for image in x]
     np.testing.assert_allclose(cell(ms.Tensor(x)).asnumpy(), expected, atol=1e-5)
+
+
+class Weighted(nn.Cell):
+    """The sum of a cell's outputs, times a factor each."""
+
+    def __init__(self, cell, factor):
+        super().__init__()
+        self.cell, self.factor = cell, factor
+
+    def construct(self, x):
+        return (self.cell(x) * self.factor).sum()
+
+
+def test_group_norm_has_the_same_gradients_in_training_as_written_out():
+    rng = np.random.default_rng(5)
+    x, gamma, factor = (ms.Tensor(rng.normal(size=s).astype(np.float32)) for s in GROUP_SHAPES)
+    gradients = []
+    for training in (True, False):
+        cell = group_norm(16).set_train(training)
+        cell.gamma.set_data(gamma)
+        total = Weighted(cell, factor)
+        of_input, of_weights = ms.grad(total, 0, cell.trainable_params())(x)
+        gradients.append([of_input, *of_weights])
+    for found, wanted in zip(*gradients):
+        assert np.abs(wanted.asnumpy()).max() > 0.1
+        np.testing.assert_allclose(found.asnumpy(), wanted.asnumpy(), atol=1e-4)
 
 
 def test_groups_are_32_or_as_many_as_have_eight_channels():

@@ -100,6 +100,31 @@ def test_parameters_against_a_hand_count(full):
     assert costs["total"].parameters == total
 
 
+def test_costs_of_the_options(full):
+    keys = {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"}
+    other = build_ssd(make_config([(keys, "test")]), anchors_per_cell=1)
+    costs, base = count_costs(other, (640, 640)), count_costs(full, (640, 640))
+    cells = 80**2 + 40**2 + 20**2 + 10**2 + 5**2
+    assert cells == 8525  # predictions instead of 51,150
+    p6 = 10**2 * 9 * (2048 - 256) * 256
+    assert costs["fpn"].multiply_adds == base["fpn"].multiply_adds + p6
+    less = cells * 9 * 256 * 5 * (4 + 80)
+    assert costs["total"].multiply_adds == base["total"].multiply_adds + p6 - less
+    assert costs["total"].multiply_adds < 0.94 * base["total"].multiply_adds
+    assert costs["fpn"].parameters == (3584 + 9 * 2048) * 256 + 4 * 9 * 256**2 + 8 * 256
+    tower = 4 * 9 * 256**2 + 4 * 512  # group norms are shared
+    assert costs["box_head"].parameters == tower + 9 * 256 * 4 + 4 + 5
+    assert costs["class_head"].parameters == tower + 9 * 256 * 80 + 80
+
+
+def test_a_pyramid_without_norms_keeps_the_variance():
+    network = SSD(backbone=resnet("resnet18"), num_classes=2, fpn_channels=64, fpn_norm="none")
+    initialize(network, 1)
+    for cell, inputs in ((network.fpn.laterals[2], 512), (network.fpn.extras[0], 64 * 9)):
+        assert cell.conv.weight.asnumpy().std() == pytest.approx(inputs**-0.5, rel=0.03)
+        assert (cell.conv.bias.asnumpy() == 0).all()
+
+
 def test_outputs_follow_the_anchors(small):
     from src.detection.anchors import build_anchors
 
@@ -114,24 +139,3 @@ def test_outputs_follow_the_anchors(small):
     # an image's outputs depend on its own pixels alone
     alone = network(ms.Tensor(np.stack([images[1], images[1]])))[1].asnumpy()
     np.testing.assert_allclose(alone[0], logits.asnumpy()[1], atol=1e-5)
-
-
-def test_head_order_is_row_column_box():
-    """A head that copies one channel shows which prediction belongs to which cell."""
-    from src.models.heads import SharedHead
-
-    head = SharedHead(channels=2, depth=0, levels=2, anchors_per_cell=2, outputs=3)
-    weight = np.zeros(head.predictor.weight.shape, np.float32)
-    weight[:, 0, 1, 1] = 1  # every output is channel 0 at its own place ...
-    head.predictor.weight.set_data(ms.Tensor(weight))
-    numbers = np.arange(6, dtype=np.float32) * 0.1
-    head.predictor.bias.set_data(ms.Tensor(numbers))  # ... plus 0.1 x (box * 3 + output)
-    levels = []
-    for offset, (rows, columns) in ((0, (2, 3)), (100, (1, 2))):
-        values = np.zeros((1, 2, rows, columns), np.float32)
-        values[0, 0] = offset + np.arange(rows * columns).reshape(rows, columns)
-        levels.append(ms.Tensor(values))
-    found = head(levels).asnumpy()[0]
-    cells = [*range(6), 100, 101]
-    expected = [[c + 0.1 * (b * 3 + o) for o in range(3)] for c in cells for b in range(2)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
