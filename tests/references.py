@@ -36,6 +36,23 @@ def slow_encode(box, anchor) -> list[float]:
     ]
 
 
+def slow_nearest(point, image_size, count, *, per_cell, offset=0.5) -> list[int]:
+    """Anchors of each level's nearest cells: all cells sorted by distance, then by order."""
+    found, first = [], 0
+    for stride in (8, 16, 32, 64, 128):
+        rows, columns = (math.ceil(side / stride) for side in image_size)
+        cells = [(row, column) for row in range(rows) for column in range(columns)]
+        distances = [
+            ((column + offset) * stride - point[0]) ** 2 + ((row + offset) * stride - point[1]) ** 2
+            for row, column in cells
+        ]
+        order = sorted(range(len(cells)), key=lambda cell: (distances[cell], cell))
+        for cell in order[:count]:
+            found += range((first + cell) * per_cell, (first + cell + 1) * per_cell)
+        first += len(cells)
+    return found
+
+
 def random_boxes(rng, count):
     corners = rng.uniform(0, 100, (count, 2))
     return np.concatenate([corners, corners + rng.uniform(2, 60, (count, 2))], axis=1)

@@ -89,6 +89,32 @@ class AnchorGenerator:
                 np.maximum(best, shared / (areas + side.prod() - shared), out=best)
         return best
 
+    def nearest(self, points: np.ndarray, image_size: tuple[int, int], count: int) -> np.ndarray:
+        """Indices (P,M) of all anchors of the `count` cells of each level nearest to each point.
+
+        Of equally near cells the first in the order of anchors are taken; a level of fewer cells
+        gives all. Points are (P,2), x and y in pixels, inside the image or not.
+        """
+        shapes = np.array(level_shapes(image_size, self.strides))  # (L,2) rows, columns
+        columns, sizes = shapes[:, 1], shapes.prod(axis=1)
+        places = points.astype(np.float64)[:, None, ::-1] / np.array(self.strides)[:, None]
+        places -= self.offset  # (P,L,2) row, column, as fractions
+        # the nearest cells are among the nearest `count` rows and `count` columns
+        first = np.clip(np.ceil(places - count / 2), 0, np.maximum(shapes - count, 0))
+        cells = first[..., None] + np.arange(count)  # (P,L,2,count)
+        squares = np.where(cells < shapes[..., None], (cells - places[..., None]) ** 2, np.inf)
+        distances = squares[:, :, 0, :, None] + squares[:, :, 1, None]  # (P,L,count,count)
+        order = distances.reshape(*distances.shape[:2], count**2).argsort(axis=2, kind="stable")
+        row, column = np.divmod(order[:, :, :count], count)  # (P,L,count) within the window
+        first = first.astype(np.int64)
+        row, column = row + first[:, :, :1], column + first[:, :, 1:]
+        starts = np.cumsum(sizes) - sizes  # first cell of each level
+        found = starts[:, None] + row * columns[:, None] + column
+        found = found[:, np.arange(count) < sizes[:, None]]  # (P,cells)
+        per_cell = self.anchors_per_cell
+        anchors = found[:, :, None] * per_cell + np.arange(per_cell)  # (P,cells,per_cell)
+        return anchors.reshape(len(points), found.shape[1] * per_cell)
+
 
 def octave_sides(
     *, strides: Sequence[int], size: float, scales_per_octave: int, aspect_ratios: Sequence[float]

@@ -2,16 +2,16 @@
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import numpy as np
 
-from src.detection.anchors import build_anchors
+from src.detection.anchors import AnchorGenerator, build_anchors
 from src.detection.boxes import area, intersection
 
 BACKGROUND = -1
 IGNORED = -2
 CROWD_SHARE = 0.5  # an anchor is ignored from this share of its area inside a crowd region
+MIN_INSIDE = 0.01  # pixels from an anchor's centre to the object's edges, as in the code of ATSS
 
 
 class Assigner(ABC):
@@ -23,6 +23,8 @@ class Assigner(ABC):
     Args:
         anchors: (A,4) float32.
     """
+
+    positive_iou: float | None = None  # IoU from which an anchor learns an object, if one is fixed
 
     def __init__(self, anchors: np.ndarray):
         self.anchors = anchors
@@ -56,6 +58,11 @@ class Assigner(ABC):
             matched, rows = self.match(boxes[objects].astype(np.float32))
             assigned[matched] = objects[rows]
         return assigned
+
+    def anchor_counts(self, boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+        """How many anchors learn each of the boxes (G,4): (G,), 0 for crowd regions (G,)."""
+        assigned = self(boxes, crowd)
+        return np.bincount(assigned[assigned >= 0], minlength=len(boxes))
 
 
 class MaxIoUAssigner(Assigner):
@@ -101,6 +108,66 @@ class MaxIoUAssigner(Assigner):
         return overlaps
 
 
+class ATSSAssigner(Assigner):
+    """Each object has a threshold of its own, from the IoU of the anchors nearest to it.
+
+    Its candidates are all anchors of the `candidates` cells of each level whose centres are nearest
+    to its own, see `AnchorGenerator.nearest`. A candidate learns the object if its IoU is at least
+    the mean plus the standard deviation (of a sample: n - 1) of all candidates' and its centre is
+    inside the object. An anchor that several objects claim learns the one of highest IoU (the first
+    of equals). Then every object left without takes its best free candidate, see `forced_boxes`.
+
+    Source: ATSS (Zhang et al., 2020, algorithm 1) and its authors' code; the last rule is our own.
+    """
+
+    def __init__(self, anchors: AnchorGenerator, image_size: tuple[int, int], *, candidates: int):
+        super().__init__(anchors.boxes(image_size))
+        self.generator = anchors
+        self.image_size = image_size
+        self.candidates = candidates
+
+    def match(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        boxes = boxes.astype(np.float64)
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        candidates = self.generator.nearest(centres, self.image_size, self.candidates)  # (G,M)
+        overlaps, inside = self._compare(boxes[:, None], candidates)
+        thresholds = overlaps.mean(axis=1) + overlaps.std(axis=1, ddof=1)
+        rows, places = np.nonzero(inside & (overlaps >= thresholds[:, None]))
+        order = np.lexsort((-rows, overlaps[rows, places]))  # last: highest IoU, then first object
+        owners = np.full(len(self.area), BACKGROUND)
+        owners[candidates[rows, places][order]] = rows[order]
+        self._serve_the_rest(owners, candidates, overlaps)
+        matched = np.flatnonzero(owners >= 0)
+        return matched, owners[matched]
+
+    def _compare(self, boxes: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """IoU (G,M) of boxes (G,1,4) and their candidates, and whether their centres are inside."""
+        anchors = self.anchors[candidates].astype(np.float64)  # (G,M,4)
+        low = np.maximum(anchors[..., :2], boxes[..., :2])
+        sides = np.maximum(np.minimum(anchors[..., 2:], boxes[..., 2:]) - low, 0)
+        shared = sides[..., 0] * sides[..., 1]
+        overlaps = shared / (area(anchors) + area(boxes) - shared)
+        centres = (anchors[..., :2] + anchors[..., 2:]) / 2
+        depth = np.minimum(centres - boxes[..., :2], boxes[..., 2:] - centres)  # (G,M,2)
+        return overlaps, depth.min(axis=2) > MIN_INSIDE
+
+    def _serve_the_rest(
+        self, owners: np.ndarray, candidates: np.ndarray, overlaps: np.ndarray
+    ) -> None:
+        """Enters a free candidate in `owners` (A,) for each object that owns no anchor."""
+        counts = np.bincount(owners[owners >= 0], minlength=len(candidates))
+        rest = np.flatnonzero(counts == 0)  # (R,) objects
+        if not len(rest):
+            return
+        wanted = candidates[rest]  # (R,M)
+        values = np.where(owners[wanted] < 0, overlaps[rest], 0)
+        anchors, columns = np.unique(wanted, return_inverse=True)
+        table = np.zeros((len(rest), len(anchors)))
+        np.put_along_axis(table, columns.reshape(wanted.shape), values, axis=1)
+        for row, column in forced_boxes(table):
+            owners[anchors[column]] = rest[row]
+
+
 def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     """One anchor for each object, (row, column) of `overlaps` (G,A); no column comes twice.
 
@@ -109,6 +176,7 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     """
     best_columns = overlaps.argmax(axis=1)
     queue = [(-overlaps[row, column], row, column) for row, column in enumerate(best_columns)]
+    queue = [entry for entry in queue if entry[0] < 0]
     heapq.heapify(queue)  # highest IoU first
     taken: list[int] = []
     pairs = []
@@ -126,15 +194,20 @@ def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def build_max_iou(cfg, levels: Sequence[np.ndarray]) -> MaxIoUAssigner:
+def build_max_iou(cfg, anchors: AnchorGenerator) -> MaxIoUAssigner:
     """The assigner of the SSD paper, which does not distinguish levels."""
-    return MaxIoUAssigner(np.concatenate(levels), positive_iou=cfg.positive_iou)
+    return MaxIoUAssigner(anchors.boxes(cfg.image_size), positive_iou=cfg.positive_iou)
 
 
-# builders by the names in the configuration; each takes it and the anchors (A_l,4) of each level
-ASSIGNERS = {"max_iou": build_max_iou}
+def build_atss(cfg, anchors: AnchorGenerator) -> ATSSAssigner:
+    """The assigner of the ATSS paper."""
+    return ATSSAssigner(anchors, cfg.image_size, candidates=cfg.atss_candidates)
+
+
+# builders by the names in the configuration; each takes it and the generator of the anchors
+ASSIGNERS = {"max_iou": build_max_iou, "atss": build_atss}
 
 
 def build_assigner(cfg) -> Assigner:
     """The assigner that the configuration asks for."""
-    return ASSIGNERS[cfg.assigner](cfg, build_anchors(cfg).levels(cfg.image_size))
+    return ASSIGNERS[cfg.assigner](cfg, build_anchors(cfg))

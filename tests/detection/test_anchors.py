@@ -12,7 +12,7 @@ from src.detection.anchors import (
     octave_sides,
     ssd_sides,
 )
-from tests.references import slow_iou
+from tests.references import slow_iou, slow_nearest
 
 
 def test_base_recipe_has_51150_boxes_at_640():
@@ -74,6 +74,27 @@ def test_best_ious_are_those_of_all_anchors(offset):
     everything = anchors.boxes((64, 96)).tolist()
     expected = [max(slow_iou(box, anchor) for anchor in everything) for box in boxes.tolist()]
     np.testing.assert_allclose(anchors.best_ious(boxes, (64, 96)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 9, 25])
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+@pytest.mark.parametrize("image_size", [(64, 64), (96, 352), (320, 32)])
+def test_nearest_anchors_are_those_of_all_cells_sorted(count, offset, image_size):
+    sides = [[(8, 8), (16, 8)]] * len(STRIDES)
+    generator = AnchorGenerator(strides=STRIDES, sides=sides, offset=offset)
+    rng = np.random.default_rng(count)
+    anywhere = rng.uniform(-60, 400, (20, 2))
+    tied = rng.integers(-2, 24, (20, 2)) * 4.0  # on centres, edges and corners of cells
+    points = np.concatenate([anywhere, tied, [[-1e4, 20], [30, 1e4]]]).astype(np.float32)
+    found = generator.nearest(points, image_size, count)
+    for point, row in zip(points.tolist(), found.tolist()):
+        assert row == slow_nearest(point, image_size, count, per_cell=2, offset=offset)
+
+
+def test_nearest_of_no_points():
+    # 6 anchors of 9, 9, 4, 1 and 1 cells
+    found = build_anchors(make_config([])).nearest(np.zeros((0, 2)), (64, 64), 9)
+    assert found.shape == (0, 6 * (9 + 9 + 4 + 1 + 1))
 
 
 def test_sides_that_are_no_multiple_of_a_stride_round_up():

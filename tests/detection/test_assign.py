@@ -69,6 +69,19 @@ def test_displaced_object_does_not_rob_a_better_one():
     assert sorted(forced_boxes(overlaps)) == [(0, 0), (1, 2), (2, 1)]
 
 
+def test_object_that_overlaps_no_anchor_has_none():
+    anchors = np.array([[0, 0, 10, 10], [40, 40, 50, 50]], np.float32)
+    boxes = np.array([[20, 20, 30, 30], [42, 42, 50, 50]], np.float32)
+    assert MaxIoUAssigner(anchors, positive_iou=0.9)(boxes, no_crowd(2)).tolist() == [-1, 1]
+
+
+def test_anchors_of_each_object_are_counted():
+    anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [40, 40, 50, 50]], np.float32)
+    boxes = np.array([[20, 20, 30, 30], [0, 0, 10, 10], [40, 40, 50, 50]], np.float32)
+    assigner = MaxIoUAssigner(anchors, positive_iou=0.5)
+    assert assigner.anchor_counts(boxes, np.array([False, False, True])).tolist() == [0, 2, 0]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_equals_plain_python(seed):
     rng = np.random.default_rng(seed)
@@ -142,13 +155,13 @@ def test_another_assigner_by_its_name(monkeypatch):
     cfg = make_config([({"image_size": [64, 96]}, "test")])
     seen = []
 
-    def build(cfg, levels):
-        seen.extend(levels)
-        return FirstAnchors(np.concatenate(levels))
+    def build(cfg, anchors):
+        seen.append(anchors)
+        return FirstAnchors(anchors.boxes(cfg.image_size))
 
     monkeypatch.setitem(ASSIGNERS, "max_iou", build)
     assigner = build_assigner(cfg)
-    assert [level.shape for level in seen] == [(6 * n, 4) for n in (96, 24, 6, 2, 1)]
+    assert [anchors.anchors_per_cell for anchors in seen] == [6]
     np.testing.assert_array_equal(assigner.anchors, build_anchors(cfg).boxes(cfg.image_size))
     boxes = np.array([[0, 0, 9, 9], [40, 20, 90, 60], [8, 8, 20, 20]], np.float32)
     found = assigner(boxes, np.array([False, True, False]))
