@@ -66,13 +66,13 @@ def draw_sizes(axes, summary: Summary) -> None:
 def draw_overlaps(axes, summary: Summary) -> None:
     """Histogram of the best IoU with an anchor."""
     axes.hist(summary.best_ious, np.linspace(0, 1, 51))
-    axes.axvline(summary.positive_iou, color="tab:red", label="positive_iou")
-    unmatched = int(summary.unmatched.sum())
-    axes.set_title(
-        f"objects by IoU with the anchor that fits best; {unmatched:,} of "
-        f"{len(summary.sides):,} are below positive_iou"
-    )
-    axes.legend()
+    unmatched = f"{summary.unmatched.sum():,} of {len(summary.sides):,}"
+    end = f"{unmatched} get no anchor"
+    if summary.positive_iou is not None:
+        end = f"{unmatched} are below positive_iou"
+        axes.axvline(summary.positive_iou, color="tab:red", label="positive_iou")
+        axes.legend()
+    axes.set_title(f"objects by IoU with the anchor that fits best; {end}")
 
 
 def draw_samples(figure, summary: Summary) -> None:

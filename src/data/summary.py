@@ -7,9 +7,11 @@ import numpy as np
 from src.data.annotations import Annotations
 from src.data.transforms import fitted_sides
 from src.detection.anchors import AnchorGenerator
+from src.detection.assign import Assigner, build_assigner
 from src.runtime.text import count
 
 WARN_SHARE = 0.05  # of objects without a fitting anchor; above it the log gives advice
+UNKNOWN = -1  # anchors of an object outside the sample
 
 
 @dataclass(frozen=True)
@@ -24,23 +26,37 @@ class Summary:
     labels: np.ndarray  # (O,) of the objects
     best_ious: np.ndarray  # (O,) IoU of each object with the anchor that fits it best
     anchor_sides: np.ndarray  # square roots of the anchors' areas, ascending, without repeats
-    positive_iou: float  # from this IoU on an anchor learns an object
+    # from this IoU on an anchor learns an object; None where the assigner has no fixed one
+    positive_iou: float | None
+    # without a fixed one: (O,) anchors that learn each object, or UNKNOWN
+    anchor_counts: np.ndarray | None = None
 
     @property
     def unmatched(self) -> np.ndarray:
-        """(O,) bool: objects whose IoU with every anchor is below `positive_iou`."""
+        """(O,) bool: objects whose IoU with every anchor is below `positive_iou`, if there is one.
+
+        Else the objects that no anchor learns.
+        """
+        if self.positive_iou is None:
+            return self.anchor_counts == 0
         return self.best_ious < self.positive_iou
 
     def match_line(self) -> str:
         """How many objects are unmatched, with advice where they are many."""
-        unmatched, total = int(self.unmatched.sum()), len(self.sides)
+        known = np.ones(len(self.sides), bool)
+        if self.positive_iou is None:
+            known = self.anchor_counts != UNKNOWN
+        unmatched, total = int(self.unmatched.sum()), int(known.sum())
         if total == 0:
             return "no objects"
         share = unmatched / total
-        line = (
-            f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) overlap no anchor by "
-            f"IoU {self.positive_iou:g}"
-        )
+        line = f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) "
+        if self.positive_iou is None:
+            mean = self.anchor_counts[known].mean()
+            sample = "" if known.all() else f", in a sample of all {len(known):,}"
+            line += f"get no anchor; on average an object gets {mean:.1f}{sample}"
+        else:
+            line += f"overlap no anchor by IoU {self.positive_iou:g}"
         if share > WARN_SHARE:
             side = np.median(self.sides[self.unmatched])
             line += (
@@ -78,17 +94,26 @@ def summarise(
     *,
     image_size: tuple[int, int],
     keep_aspect: bool,
-    positive_iou: float,
+    assigner: Assigner,
+    assigned_images: int | None = None,
 ) -> Summary:
-    """Counts and measures the objects of a split, without ignored regions, at the input's size."""
-    objects = ~annotations.crowd
-    owners, labels = annotations.owners()[objects], annotations.labels[objects]
+    """Counts and measures the objects of a split, without ignored regions, at the input's size.
+
+    Args:
+        assigned_images: size of the sample of images whose anchors are counted, for an assigner
+            without a fixed `positive_iou`; None counts in all.
+    """
+    objects, owners = ~annotations.crowd, annotations.owners()
     fitted = [
         fitted_sides(width, height, image_size, keep_aspect=keep_aspect)
         for width, height in annotations.sizes.tolist()
     ]
     scales = np.array(fitted, np.float32).reshape(-1, 2) / annotations.sizes
-    boxes = annotations.boxes[objects] * np.tile(scales[owners], 2)
+    all_boxes = annotations.boxes * np.tile(scales[owners], 2)
+    counts = None
+    if assigner.positive_iou is None:
+        counts = count_anchors(annotations, all_boxes, assigner, assigned_images)[objects]
+    boxes, owners, labels = all_boxes[objects], owners[objects], annotations.labels[objects]
     present = np.unique(owners * len(names) + labels)  # each (image, class) once
     anchor_sides = np.concatenate([np.sqrt(sides.prod(axis=1)) for sides in anchors.sides])
     return Summary(
@@ -100,17 +125,37 @@ def summarise(
         labels=labels,
         best_ious=anchors.best_ious(boxes, image_size),
         anchor_sides=np.unique(anchor_sides.round(3)),
-        positive_iou=positive_iou,
+        positive_iou=assigner.positive_iou,
+        anchor_counts=counts,
     )
 
 
-def build_summary(cfg, annotations: Annotations, anchors: AnchorGenerator) -> Summary:
-    """The summary under the configuration."""
+def count_anchors(
+    annotations: Annotations, boxes: np.ndarray, assigner: Assigner, images: int | None
+) -> np.ndarray:
+    """How many anchors learn each of the boxes (B,4), which are in pixels of the input: (B,).
+
+    UNKNOWN but for `images` images at equal distances in the split; None takes all.
+    """
+    counts = np.full(len(boxes), UNKNOWN)
+    total = len(annotations)
+    wanted = total if images is None else min(images, total)
+    for index in np.arange(wanted) * total // max(wanted, 1):
+        own = slice(annotations.offsets[index], annotations.offsets[index + 1])
+        counts[own] = assigner.anchor_counts(boxes[own], annotations.crowd[own])
+    return counts
+
+
+def build_summary(
+    cfg, annotations: Annotations, anchors: AnchorGenerator, *, assigned_images: int | None = None
+) -> Summary:
+    """The summary under the configuration; see `summarise`."""
     return summarise(
         annotations,
         cfg.classes[1:],
         anchors,
         image_size=cfg.image_size,
         keep_aspect=cfg.resize == "letterbox",
-        positive_iou=cfg.positive_iou,
+        assigner=build_assigner(cfg),
+        assigned_images=assigned_images,
     )

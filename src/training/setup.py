@@ -39,6 +39,7 @@ from src.training.update_graphs import LossNetwork
 from src.weights.starting_weights import build_network, fill_open_keys
 
 MINUTE = 60.0
+ASSIGNED_IMAGES = 2000  # sample of the training split whose anchors the log counts, in a second
 GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
 
 
@@ -79,7 +80,9 @@ def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None
     """Logs the splits and, on the main rank, how objects match anchors in training."""
     log.line(splits[0].summary())
     if log.is_main:
-        log.line(build_summary(cfg, splits[0], build_anchors(cfg)).match_line())
+        anchors = build_anchors(cfg)
+        summary = build_summary(cfg, splits[0], anchors, assigned_images=ASSIGNED_IMAGES)
+        log.line(summary.match_line())
     for split in splits[1:]:
         log.line(split.summary())
 

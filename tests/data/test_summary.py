@@ -6,6 +6,7 @@ from src.data.split_chart import draw_summary, sample_order
 from src.data.summary import build_summary, summarise
 from src.data.txt_reader import read_txt
 from src.detection.anchors import AnchorGenerator, build_anchors
+from src.detection.assign import ATSSAssigner, MaxIoUAssigner
 from tests.references import slow_iou
 
 CLASSES = ("background", "cat", "dog", "cow")
@@ -21,10 +22,13 @@ def split(tmp_path, monkeypatch):
     return read_txt(tmp_path / "boxes.txt", tmp_path, CLASSES)[0]
 
 
-def summary_of(split, **changes):
-    anchors = AnchorGenerator(strides=(16, 32), sides=[[(20, 20)], [(40, 40)]])
-    options = {"image_size": (100, 100), "keep_aspect": False, "positive_iou": 0.5, **changes}
-    return summarise(split, CLASSES[1:], anchors, **options)
+ANCHORS = AnchorGenerator(strides=(16, 32), sides=[[(20, 20)], [(40, 40)]])
+
+
+def summary_of(split, *, image_size=(100, 100), positive_iou=0.5, **changes):
+    assigner = MaxIoUAssigner(ANCHORS.boxes(image_size), positive_iou=positive_iou)
+    options = {"keep_aspect": False, "assigner": assigner, **changes}
+    return summarise(split, CLASSES[1:], ANCHORS, image_size=image_size, **options)
 
 
 def test_objects_are_counted_and_measured_at_the_size_of_the_input(split):
@@ -50,6 +54,38 @@ def test_objects_that_no_anchor_can_match(split):
     assert line.startswith(f"{count} of 5 objects ({count / 5:.1%}) overlap no anchor by IoU 0.5")
     assert "the anchors' are 20 to 40: consider another anchor_size" in line
     assert "consider" not in summary_of(split, positive_iou=0.0001).match_line()
+
+
+def test_anchors_are_counted_where_no_fixed_iou_decides(split):
+    assigner = ATSSAssigner(ANCHORS, (100, 100), candidates=9)
+    summary = summary_of(split, assigner=assigner)
+    # the boxes of both images at 100 x 100, by hand
+    first = [[0, 0, 20, 20], [0, 0, 40, 40], [10, 20, 12, 22]]
+    second = [[50, 0, 90, 40], [0, 0, 100, 100]]
+    learnt = [np.array(boxes, np.float32) for boxes in (first, second)]
+    counts = [assigner.anchor_counts(boxes, np.zeros(len(boxes), bool)) for boxes in learnt]
+    assert summary.anchor_counts.tolist() == np.concatenate(counts).tolist()
+    mean = summary.anchor_counts.mean()
+    line = f"0 of 5 objects (0.0%) get no anchor; on average an object gets {mean:.1f}"
+    assert summary.match_line() == line
+    sampled = summary_of(split, assigner=assigner, assigned_images=1).match_line()
+    assert sampled.startswith("0 of 3 objects (0.0%) get no anchor; on average an object gets ")
+    assert sampled.endswith(", in a sample of all 5")
+    axes = draw_summary(summary).subfigs[0].axes[2]
+    assert axes.get_title().endswith("0 of 5 get no anchor")
+
+
+def test_objects_that_get_no_anchor_are_many(split):
+    small = AnchorGenerator(strides=(100, 100), sides=[[(4, 4)], [(4, 4)]])
+    assigner = ATSSAssigner(small, (100, 100), candidates=9)
+    summary = summarise(
+        split, CLASSES[1:], small, image_size=(100, 100), keep_aspect=False, assigner=assigner
+    )
+    # each image has two anchors, both at (50, 50)
+    assert summary.unmatched.tolist() == [True, True, True, True, False]
+    assert summary.table().splitlines()[2].split()[-1] == "3"
+    assert summary.match_line().startswith("4 of 5 objects (80.0%) get no anchor; on average an ")
+    assert "the anchors' are 4 to 4: consider another anchor_size" in summary.match_line()
 
 
 def test_table_lists_every_class(split):
