@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
+from src.config.configuration import make_config
 from src.detection import boxes as slow
-from src.detection.box_coder import BoxCoder
+from src.detection.anchors import build_anchors
+from src.detection.box_coder import BoxCoder, DistributionCoder, build_distribution
 from tests.references import random_boxes, slow_encode
 
 A = 40
@@ -81,3 +83,55 @@ def test_gradient_of_a_decoded_box():
 
     gradient = ops.grad(right_edge)(ops.zeros((1, 1, 4)))
     np.testing.assert_allclose(gradient.asnumpy(), [[[1.0, 0, 1.0, 0]]], rtol=1e-6)
+
+
+class Distributed(nn.Cell):
+    """The boxes of distributions: their deltas, decoded."""
+
+    def __init__(self, coder, anchors):
+        super().__init__()
+        self.distribution, self.coder = coder, BoxCoder(anchors)
+
+    def construct(self, logits):
+        deltas = self.distribution(logits)
+        return deltas, self.coder.decode(deltas)
+
+
+@pytest.mark.parametrize("bins", [2, 17])
+def test_boxes_of_distributions_have_their_expected_sides(bins):
+    keys = {"image_size": [64, 96], "box_coding": "distribution", "box_loss": "giou"}
+    cfg = make_config([({**keys, "distribution_bins": bins}, "test")])
+    generator = build_anchors(cfg)
+    levels = generator.levels(cfg.image_size)
+    anchors = np.concatenate(levels)
+    logits = np.random.default_rng(bins).normal(0, 4, (2, len(anchors), 4, bins))
+    logits = logits.astype(np.float32)
+    network = Distributed(build_distribution(cfg), anchors)
+    deltas, boxes = (x.asnumpy() for x in network(ms.Tensor(logits.reshape(2, len(anchors), -1))))
+    np.testing.assert_allclose(slow.decode(deltas, anchors), boxes, rtol=1e-5, atol=1e-3)
+    a = 0
+    for stride, level in zip(generator.strides, levels):
+        for x1, y1, x2, y2 in level.tolist():
+            for image in range(2):
+                sides = []
+                for side in logits[image, a].astype(float):
+                    shares = np.exp(side - side.max())
+                    sides.append(stride * (np.arange(bins) * shares).sum() / shares.sum())
+                x, y = (x1 + x2) / 2, (y1 + y2) / 2
+                expected = [x - sides[0], y - sides[1], x + sides[2], y + sides[3]]
+                np.testing.assert_allclose(boxes[image, a], expected, rtol=1e-4, atol=2e-3)
+            a += 1
+    assert a == len(anchors)
+
+
+def test_deltas_of_a_distribution_literal_numbers():
+    # one anchor a cell of 2 x 4 strides; sides at 1, 2, 3 and 2 strides
+    logits = np.full((1, 1, 4, 5), -50, np.float32)
+    logits[0, 0, range(4), (1, 2, 3, 2)] = 50
+    coder = DistributionCoder(np.array([[2.0, 4.0]]), bins=5)
+    found = coder(ms.Tensor(logits.reshape(1, 1, 20))).asnumpy()
+    np.testing.assert_allclose(found, [[[1 / 2 / 0.1, 0, math.log(2) / 0.2, 0]]], atol=1e-5)
+
+
+def test_network_of_deltas_has_no_distributions():
+    assert build_distribution(make_config([])) is None
