@@ -11,20 +11,16 @@ from src.config.configuration import Config, make_config
 from src.config.keys import note_new_names
 from src.data.images import read_image
 from src.data.transforms import fit_image
-from src.deploy.formats import CLASSES, USE_KEYS, check_detector, format_of, read_description
+from src.deploy.formats import USE_KEYS, check_detector, format_of, read_description
 from src.detection.postprocess import Detections, build_postprocessor
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import Inference, Outputs, build_inference, load_network
 from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
-from src.weights.checkpoint_file import run_config
+from src.weights.checkpoint_file import NETWORK_KEYS, SILENT_KEYS, run_config
 
 # keys of a checkpoint's run that define its detector
-DETECTOR_KEYS = (
-    CLASSES, *USE_KEYS, "anchors", "anchor_size", "scales_per_octave", "aspect_ratios",
-    "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "anchor_offset", "backbone", "padding",
-    "image_mean", "image_std", "fpn_channels", "head_depth",
-)  # fmt: skip
+DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS)
 
 
 class Objects(NamedTuple):

@@ -180,9 +180,9 @@ def load_network(cfg) -> SSD:
     """The configured network with the weights of `checkpoint_path`, ready for inference."""
     saved = run_config(cfg.checkpoint_path)
     cfg = settled(cfg, saved)
+    check_run(cfg.checkpoint_path, saved, cfg)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     load_detector(network, cfg.checkpoint_path)
-    check_run(cfg.checkpoint_path, saved, cfg)
     return network.set_train(False)
 
 

@@ -14,8 +14,8 @@ import yaml
 
 from src.config.configuration import Config
 from src.config.consistency import as_lists
-from src.config.keys import with_new_names
-from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, treatment
+from src.config.keys import load_keys, with_new_names
+from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, USUAL, treatment
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import FILE_MODE
 
@@ -30,6 +30,10 @@ SILENT_KEYS = (
     "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
     "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "anchor_offset",
     "resize",
+)  # fmt: skip
+NETWORK_KEYS = (  # that decide names and shapes
+    "backbone", "fpn_channels", "fpn_norm", "p6_from", "head_depth", "head_norm", "level_scale",
+    "box_coding", "distribution_bins",
 )  # fmt: skip
 FREE_IN_FINETUNING = ("classes", "resize")  # of these, what training can change
 
@@ -97,16 +101,20 @@ def check_run(
 ) -> None:
     """InputError where the checkpoint's run had another network than the config.
 
-    Names and shapes of weights do not show SILENT_KEYS. A checkpoint without a configuration
-    passes; in `finetuning` FREE_IN_FINETUNING may differ.
+    A checkpoint without a configuration passes; one of an older version lacks keys, whose defaults
+    are what it does. In `finetuning` FREE_IN_FINETUNING may differ.
 
     Args:
         saved: `run_config` of the checkpoint.
     """
+    if not saved:
+        return
+    defaults = {**{name: key.default for name, key in load_keys().items()}, **USUAL}
+    known = {k: saved.get(k, as_lists(defaults[k])) for k in (*NETWORK_KEYS, *SILENT_KEYS)}
     differences = [
-        f"{key}: {saved[key]} in the checkpoint, {as_lists(cfg[key])} in the config"
-        for key in SILENT_KEYS
-        if key in saved and saved[key] != as_lists(cfg[key])
+        f"{key}: {value} in the checkpoint, {as_lists(cfg[key])} in the config"
+        for key, value in known.items()
+        if value != as_lists(cfg[key])
         if not (finetuning and key in FREE_IN_FINETUNING)
     ]
     if differences:

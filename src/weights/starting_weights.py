@@ -57,6 +57,6 @@ def build_network(cfg: Config, anchors_per_cell: int, log: Log, *, start: bool =
     if cfg.pretrained and not cfg.finetune:
         log(load_backbone(network, cfg.pretrained))
     if cfg.finetune:
-        log(load_for_finetuning(network, cfg.finetune))
         check_run(cfg.finetune, run_config(cfg.finetune), cfg, finetuning=True)
+        log(load_for_finetuning(network, cfg.finetune))
     return network

@@ -186,6 +186,38 @@ def test_checkpoints_of_older_versions(trained, tmp_path, capsys):
         Detector.load(path, ssd_min_scale=0.3)
 
 
+def test_a_checkpoint_of_another_head_is_refused_by_key(trained, tmp_path):
+    cfg, _ = trained
+    with pytest.raises(InputError) as error:
+        Detector.load(cfg.checkpoint_path, head_norm="group", level_scale=True, fpn_norm="none")
+    assert str(error.value).splitlines()[1:] == [
+        "  fpn_norm: batch in the checkpoint, none in the config",
+        "  head_norm: batch in the checkpoint, group in the config",
+        "  level_scale: False in the checkpoint, True in the config",
+    ]
+    # a checkpoint of a version that had no such keys
+    rows = [row for row in cfg.to_yaml().splitlines() if not row.startswith(("p6_", "anchor_of"))]
+    path = tmp_path / "old.ckpt"
+    info = {"epoch": 1, "step": 6}
+    write_checkpoint(path, load_network(cfg).parameters_dict(), "\n".join(rows), info)
+    assert "p6_from" not in run_config(str(path))
+    assert Detector.load(path).names == cfg.classes[1:]
+    for key, value, old in (("p6_from", "c5", "p5"), ("anchor_offset", 0.0, 0.5)):
+        with pytest.raises(InputError, match=f"{key}: {old} in the checkpoint, {value} in the"):
+            Detector.load(path, **{key: value})
+
+
+def test_options_of_the_network_come_with_the_checkpoint(trained, tmp_path):
+    cfg, _ = trained
+    options = {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"}
+    cfg = cfg.replace(**options)
+    network, path = build_ssd(cfg, build_anchors(cfg).anchors_per_cell), tmp_path / "a.ckpt"
+    write_checkpoint(path, network.parameters_dict(), cfg.to_yaml(), {"epoch": 1, "step": 6})
+    loaded = Detector.load(path).inference.model.network.parameters_dict()
+    assert loaded.keys() == network.parameters_dict().keys()
+    assert "box_head.scales" in loaded
+
+
 def test_keys_that_are_fixed_in_a_file(trained):
     """A file with NMS has its settings fixed; one without, the number of candidates."""
     _, folder = trained
