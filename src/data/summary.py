@@ -135,7 +135,7 @@ def count_anchors(
 ) -> np.ndarray:
     """How many anchors learn each of the boxes (B,4), which are in pixels of the input: (B,).
 
-    UNKNOWN but for `images` images at equal distances in the split; None takes all.
+    UNKNOWN outside a sample of `images` images, evenly spaced in the split; None takes all.
     """
     counts = np.full(len(boxes), UNKNOWN)
     total = len(annotations)

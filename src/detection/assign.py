@@ -136,7 +136,7 @@ class ATSSAssigner(Assigner):
         order = np.lexsort((-rows, overlaps[rows, places]))  # last: highest IoU, then first object
         owners = np.full(len(self.area), BACKGROUND)
         owners[candidates[rows, places][order]] = rows[order]
-        self._serve_the_rest(owners, candidates, overlaps)
+        self._give_free_candidates(owners, candidates, overlaps)
         matched = np.flatnonzero(owners >= 0)
         return matched, owners[matched]
 
@@ -151,12 +151,12 @@ class ATSSAssigner(Assigner):
         depth = np.minimum(centres - boxes[..., :2], boxes[..., 2:] - centres)  # (G,M,2)
         return overlaps, depth.min(axis=2) > MIN_INSIDE
 
-    def _serve_the_rest(
+    def _give_free_candidates(
         self, owners: np.ndarray, candidates: np.ndarray, overlaps: np.ndarray
     ) -> None:
         """Enters a free candidate in `owners` (A,) for each object that owns no anchor."""
         counts = np.bincount(owners[owners >= 0], minlength=len(candidates))
-        rest = np.flatnonzero(counts == 0)  # (R,) objects
+        rest = np.flatnonzero(counts == 0)  # (R,) objects without
         if not len(rest):
             return
         wanted = candidates[rest]  # (R,M)

@@ -63,7 +63,7 @@ def test_better_iou_keeps_a_forced_box_and_the_other_takes_its_next_best():
     assert MaxIoUAssigner(anchors, positive_iou=0.9)(boxes, no_crowd(2)).tolist() == [1, 0, -1]
 
 
-def test_displaced_object_does_not_rob_a_better_one():
+def test_displaced_object_does_not_take_the_anchor_of_a_better_one():
     # rows: objects, columns: anchors; object 1 loses column 0 and may not take column 1
     overlaps = np.array([[0.9, 0.0, 0.0], [0.8, 0.3, 0.2], [0.1, 0.5, 0.4]], np.float32)
     assert sorted(forced_boxes(overlaps)) == [(0, 0), (1, 2), (2, 1)]

@@ -14,7 +14,7 @@ from tests.references import random_boxes, slow_iou, slow_nearest
 ONE = {"anchor_size": 8.0, "scales_per_octave": 1, "aspect_ratios": [1.0]}  # a square one a cell
 SIX = {"anchor_size": 4.0}  # two sizes, three aspect ratios
 SSD = {"anchors": "ssd"}
-# objects (G,4) that are hard to serve
+# objects (G,4) that are hard to match
 EDGES = {
     "none": [],
     "smaller than a cell": [[17, 17, 19, 20]],
