@@ -133,12 +133,24 @@ def test_flags_are_parsed_to_the_type_of_their_key():
         ("--ssd_min_scale=0.95", "expected less than ssd_max_scale"),
         ("--aspect_ratios=[]", "expected at least one"),
         ("--ssd_aspect_ratios=[[2],[2],[2],[2],[2,3]]", "5 lists of equal length"),
+        ("--box_coding=distribution", "box_coding is distribution and box_loss is smooth_l1"),
     ],
 )
 def test_bad_flags_say_what_was_found_and_expected(argument, message):
     with pytest.raises(InputError) as error:
         parse_args("", [argument])
     assert message in str(error.value)
+
+
+def test_distributions_need_anchors_of_the_same_strides_and_a_loss_of_boxes():
+    keys = ["--box_coding=distribution", "--box_loss=giou"]
+    assert parse_args("", keys).box_loss == "giou"
+    for other, message in (
+        ("--anchors=ssd", "box_coding is distribution and anchors is ssd"),
+        ("--box_loss=l1", "box_coding is distribution and box_loss is l1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse_args("", [*keys, other])
 
 
 @pytest.mark.parametrize(
