@@ -54,7 +54,7 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
         if len(cfg[name]) not in (0, 3):
             yield f"{name} is {list(cfg[name])}; expected red, green and blue"
     if len(set(cfg.tta_scales)) < len(cfg.tta_scales):
-        yield f"tta_scales is {as_lists(cfg.tta_scales)}; one comes twice"
+        yield f"tta_scales is {as_lists(cfg.tta_scales)}; a scale is repeated"
     if cfg.box_coding == "distribution" and cfg.box_loss in ("smooth_l1", "l1"):
         yield (
             f"box_coding is distribution and box_loss is {cfg.box_loss}, a loss of deltas; use "
@@ -70,6 +70,9 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
 def training_contradictions(cfg: EasyDict) -> Iterator[str]:
     """Messages on keys of the training."""
     epochs, milestones = cfg.epoch_size, list(cfg.lr_milestones)
+    scales = list(cfg.jitter_scale)
+    if len(scales) != 2 or scales[0] > scales[1]:
+        yield f"jitter_scale is {scales}; expected the least and the largest factor"
     if cfg.warmup_epochs >= epochs:
         yield f"warmup_epochs is {cfg.warmup_epochs}; expected less than epoch_size, {epochs}"
     if cfg.lr_schedule == "steps" and (

@@ -47,13 +47,14 @@ class TrainSamples:
     """Training samples by (epoch, index), independent of the order in which they are made.
 
     Random draws of a sample depend on (seed, epoch, index) alone; see `data.transforms.augment`
-    for `preset` and `keep_aspect`.
+    for `preset`, `keep_aspect` and `jitter_scale`.
     """
 
     annotations: Annotations = field(kw_only=False)
     image_size: tuple[int, int]  # (height, width) of the network's input
     preset: str
     keep_aspect: bool = False
+    jitter_scale: Sequence[float] = (0.5, 2.0)
     assigner: Assigner
     seed: int
 
@@ -100,7 +101,12 @@ class TrainSamples:
                 index = int(rng.integers(len(self.annotations)))
                 continue
             sample = augment(
-                sample, self.preset, self.image_size, rng, keep_aspect=self.keep_aspect
+                sample,
+                self.preset,
+                self.image_size,
+                rng,
+                keep_aspect=self.keep_aspect,
+                jitter_scale=self.jitter_scale,
             )
             return record, sample
         raise InputError("\n  ".join(["too many unreadable images:", *(m for _, m in unread)]))
@@ -215,6 +221,7 @@ def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1
         image_size=cfg.image_size,
         preset=cfg.augmentation,
         keep_aspect=cfg.resize == "letterbox",
+        jitter_scale=cfg.jitter_scale,
         assigner=build_assigner(cfg),
         seed=cfg.seed,
     )

@@ -132,6 +132,8 @@ def test_flags_are_parsed_to_the_type_of_their_key():
         ("--warmup_epochs=60", "expected less than epoch_size"),
         ("--ssd_min_scale=0.95", "expected less than ssd_max_scale"),
         ("--aspect_ratios=[]", "expected at least one"),
+        ("--jitter_scale=[2,0.5]", "expected the least and the largest factor"),
+        ("--jitter_scale=[2]", "expected the least and the largest factor"),
         ("--ssd_aspect_ratios=[[2],[2],[2],[2],[2,3]]", "5 lists of equal length"),
         ("--box_coding=distribution", "box_coding is distribution and box_loss is smooth_l1"),
     ],

@@ -84,7 +84,7 @@ def test_scale_jitter_keeps_boxes_on_pixels(keep_aspect):
     factors, dropped = [], 0
     for seed in range(80):
         rng = np.random.default_rng(seed)
-        sample = scale_jitter(drawn(), (128, 160), rng, keep_aspect=keep_aspect)
+        sample = scale_jitter(drawn(), (128, 160), rng, keep_aspect=keep_aspect, scales=(0.5, 2))
         assert sample.image.shape == (128, 160, 3)
         dropped += 2 - len(sample.boxes)
         assert_boxes_lie_on_pixels(sample)
@@ -100,21 +100,31 @@ def test_scale_jitter_keeps_boxes_on_pixels(keep_aspect):
     assert 1.1 < max(factors) < 2.01
 
 
-def test_scale_jitter_fills_around_a_smaller_image(monkeypatch):
-    monkeypatch.setattr(transforms, "JITTER_SCALES", (0.5, 0.5))
-    sample = scale_jitter(drawn(), (90, 140), np.random.default_rng(3), keep_aspect=False)
+def test_scale_jitter_fills_around_a_smaller_image():
+    rng = np.random.default_rng(3)
+    sample = scale_jitter(drawn(), (90, 140), rng, keep_aspect=False, scales=(0.5, 0.5))
     image = (sample.image != FILL).any(axis=2)
     assert image.sum() == pytest.approx(45 * 70, rel=0.05)
 
 
-def test_scale_jitter_is_the_same_map_as_fit(monkeypatch):
-    monkeypatch.setattr(transforms, "JITTER_SCALES", (1.0, 1.0))
+def test_scale_jitter_is_the_same_map_as_fit():
     sample = Sample(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8), *no_objects())
-    jittered = scale_jitter(sample, (96, 128), np.random.default_rng(0), keep_aspect=False)
+    rng = np.random.default_rng(0)
+    jittered = scale_jitter(sample, (96, 128), rng, keep_aspect=False, scales=(1, 1))
     fitted = fit(sample, (96, 128), keep_aspect=False)
     # away from the edge, where one fills and the other repeats pixels
     difference = jittered.image[2:-2, 2:-2].astype(int) - fitted.image[2:-2, 2:-2]
     assert np.abs(difference).max() <= 3
+
+
+def test_jitter_has_the_range_that_is_asked_for():
+    sides = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        sample = augment(drawn(), "jitter", (90, 140), rng, jitter_scale=(0.8, 0.9))
+        assert len(sample.boxes) == 2  # nothing is cropped
+        sides.append(sample.boxes[0, 2] - sample.boxes[0, 0])  # 40 in the image
+    assert 32 <= min(sides) < 33 and 35 < max(sides) <= 36
 
 
 def test_expand_puts_the_image_on_a_larger_canvas():
