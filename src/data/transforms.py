@@ -17,7 +17,6 @@ CROP_TRIALS = 50
 CROP_SCALES = (0.3, 1.0)  # share of each side that a crop keeps
 CROP_ASPECT_RATIOS = (0.5, 2.0)
 MAX_EXPANSION = 4.0  # sides of an expanded canvas, in sides of the image
-JITTER_SCALES = (0.5, 2.0)
 COLOUR_CHANGE = 0.4  # brightness, contrast and saturation change by up to this share
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 MEAN_ROWS = 4  # the mean colour is that of every fourth row: near enough, four times as fast
@@ -237,8 +236,8 @@ def augment(
     image_size: tuple[int, int],
     rng: np.random.Generator,
     *,
-    jitter_scale: Sequence[float] = (0.5, 2.0),
     keep_aspect: bool = False,
+    jitter_scale: Sequence[float] = (0.5, 2.0),
 ) -> Sample:
     """The sample augmented by a preset of PRESETS, at (height, width) = image_size.
 
