@@ -25,7 +25,7 @@ def settled(cfg: Config, recorded: Mapping[str, Any]) -> Config:
 def treatment(padding: str, mean: Sequence[float], std: Sequence[float]) -> str:
     """Padding and normalisation as a line of text."""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (mean, std))
-    return f"{padding} padding, pixels less ({mean}) over ({std})"
+    return f"padding {padding!r}, pixels with mean ({mean}) and deviation ({std})"
 
 
 def contradictions(cfg: Config, recorded: Mapping[str, Any]) -> list[str]:

@@ -204,6 +204,7 @@ def match_categories(
             raise InputError(
                 f"{path}: class {name!r} of the config is not among its categories"
                 + (suggestion(name, ids) or f"; it has: {', '.join(ids)}")
+                + "; set --classes, or give the run's config.yaml as --config_path"
             )
     return tuple(ids[name] for name in classes[1:])
 

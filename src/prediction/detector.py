@@ -77,7 +77,7 @@ class Detector:
         """The network's outputs, and scales (n,sizes,2) of each image."""
         for image in images:
             if not isinstance(image, np.ndarray):
-                raise InputError(f"an image is a {type(image).__name__}; expected an array")
+                raise InputError(f"an image is {type(image).__name__}; expected an array or a path")
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise InputError(f"an image is {image.dtype} {image.shape}; expected uint8 (H,W,3)")
         if len(images) > self.batch_size:

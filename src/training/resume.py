@@ -64,16 +64,16 @@ class SavedRun:
             if key in self.config and key not in free
             if as_lists(self.config[key]) != as_lists(cfg[key])
         ]
-        if differences:
-            raise InputError(
-                "\n  ".join(
-                    [
-                        f"{self.path}: is from a run with another configuration",
-                        *differences,
-                        "resume with the run's own config.yaml, or start another with --finetune",
-                    ]
-                )
+        if not differences:
+            return
+        advice = "resume with the run's own config.yaml, or start another with --finetune"
+        if not same_images:
+            advice = (
+                "batch_size x accumulate x ranks must stay "
+                f"{self.state['images_per_step']}; {advice}"
             )
+        title = f"{self.path}: is from a run with another configuration"
+        raise InputError("\n  ".join([title, *differences, advice]))
 
 
 def read_run(path: Path) -> SavedRun:
@@ -131,33 +131,34 @@ def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
             f"{path}: is in another folder; resume it there, with "
             f"--output_path={path.resolve().parents[1]}"
         )
+    saved = None
     try:
-        return read_checked(path, cfg, ranks)
+        saved = read_run(path)
+        saved.check_config(cfg, ranks)
     except InputError as error:
-        raise InputError(f"{error}\n  {suggest_other(path, folder, cfg, ranks)}") from None
-
-
-def read_checked(path: Path, cfg: Config, ranks: int) -> SavedRun:
-    """`read_run`; InputError also if the checkpoint does not fit the configuration."""
-    saved = read_run(path)
-    saved.check_config(cfg, ranks)
+        advice = suggest_other(path, folder, cfg, ranks)
+        if saved is None and not advice:
+            advice = "no other checkpoint of the run can be used; start again without --resume"
+        raise InputError("\n  ".join(filter(None, [str(error), advice]))) from None
     return saved
 
 
 def suggest_other(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
-    """Advice: the next older checkpoint that is usable, or last.ckpt."""
+    """Advice: the next older checkpoint that is usable, or last.ckpt; "" for none."""
     numbers = [number for number, path in numbered(folder) if path.name == refused.name]
     older = [path for number, path in numbered(folder) if not numbers or number < numbers[0]]
     for path in [*older, folder / "last.ckpt"]:
         if path.resolve() == refused.resolve():
             continue
         try:
-            state = read_checked(path, cfg, ranks).state
+            saved = read_run(path)
+            saved.check_config(cfg, ranks)
         except InputError:
             continue
+        state = saved.state
         where = f"epoch {state['epoch']}, step {state['step']}"
         return f"{path} is usable ({where}): --resume=True --resume_from={path}"
-    return "no other checkpoint of the run can be used; start again without --resume"
+    return ""
 
 
 def best_on_disk(path: Path, steps_per_epoch: int) -> dict | None:

@@ -40,7 +40,7 @@ def no_mindspore(tmp_path_factory):
         ("eval.py", ["{small}", "--checkpoint_path=none.ckpt"], ["none.ckpt", "no such file"]),
         ("eval.py", ["{small}", "--protocol=voc"], ["protocol is 'voc'", "coco, legacy"]),
         ("eval.py", ["{small}", "--tta_scales=[]"], ["tta_scales is empty"]),
-        ("eval.py", ["{small}", "--tta_scales=[1, 1]"], ["tta_scales", "one comes twice"]),
+        ("eval.py", ["{small}", "--tta_scales=[1, 1]"], ["tta_scales", "a scale is repeated"]),
         ("eval.py", ["{small}", "--model=a.onnx"], ["a.onnx: no such file"]),
         ("eval.py", ["{small}", "--model={bad}"], [".mindir", "checkpoint_path"]),
         ("eval.py", ["{small}", "--model=a.air"], ["a.air: no such file"]),

@@ -43,7 +43,8 @@ def test_training_from_a_converted_backbone(recipe, tmp_path):
     flags = [f"--output_path={tmp_path}/run", "--max_steps=1", "--eval_interval=0"]
     process = run("train.py", f"--config_path={recipe[0]}", f"--pretrained={path}", *flags)
     assert process.returncode == 0, process.stderr
-    assert "needs symmetric padding, pixels less (1, 2, 3) over (50, 60, 70)" in process.stdout
+    wanted = "needs padding 'symmetric', pixels with mean (1, 2, 3) and deviation (50, 60, 70)"
+    assert wanted in process.stdout
     written = parse_args("", [f"--config_path={tmp_path}/run/config.yaml"])
     assert written.padding == "symmetric"
     assert written.image_std == (50, 60, 70)

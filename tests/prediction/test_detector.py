@@ -131,7 +131,7 @@ def test_bad_files(trained, tmp_path):
         Detector.load(folder / "detector.onnx", classes=["background", "a", "b", "c", "d"])
     with pytest.raises(InputError, match=r"image_size: \[64, 64\], not \[96, 96\]"):
         Detector.load(folder / "detector.onnx", image_size=[96, 96])
-    with pytest.raises(InputError, match="a list; expected an array"):
+    with pytest.raises(InputError, match="is list; expected an array"):
         Detector.load(cfg.checkpoint_path)([1, 2])
     assert Detector.load(cfg.checkpoint_path).detect([]) == []
     with pytest.raises(InputError, match="not an image"):

@@ -199,13 +199,15 @@ def test_a_run_of_an_older_version_is_resumed(checkpoints):
         (1, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 now"),
         (4, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 now"),
         (1, {"accumulate": 2}, "accumulate: 1 in the checkpoint, 2 now"),
+        (1, {"accumulate": 2}, "batch_size x accumulate x ranks must stay 16; resume with the run"),
     ],
 )
 def test_batch_may_change_with_the_ranks(checkpoints, ranks, changes, refused):
     cfg = config(resume=True, **changes)
     if refused:
-        with pytest.raises(InputError, match=refused):
+        with pytest.raises(InputError, match=refused) as caught:
             find_run(checkpoints.folder, cfg, ranks)
+        assert "start again" not in str(caught.value)  # the checkpoint is sound
     else:
         assert find_run(checkpoints.folder, cfg, ranks).state["step"] == 40
 

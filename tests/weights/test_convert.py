@@ -186,7 +186,7 @@ def test_origin_of_the_weights(tmp_path, capsys):
             main([str(source), str(target)])
         main([str(source), str(target), "--image_mean", *"123", "--image_std", *"456"])
         assert read_origin(str(target))["image_std"] == [4, 5, 6]
-    assert "symmetric padding, pixels less (127.5, 127.5, 127.5)" in capsys.readouterr().out
+    assert "padding 'symmetric', pixels with mean (127.5, 127.5, 127.5)" in capsys.readouterr().out
     assert "conv1.weight" in read_checkpoint(str(target))
 
 
