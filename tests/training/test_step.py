@@ -6,10 +6,11 @@ import pytest
 from mindspore import nn, ops
 
 from src.data.loader import TrainBatch
-from src.detection.box_coder import BoxCoder
-from src.losses.box_losses import SmoothL1
-from src.losses.class_losses import FocalLoss
+from src.detection.box_coder import BoxCoder, DistributionCoder
+from src.losses.box_losses import GIoULoss, SmoothL1
+from src.losses.class_losses import FocalLoss, QualityFocalLoss
 from src.losses.detection_loss import DetectionLoss
+from src.losses.distribution_loss import DistributionFocalLoss
 from src.models.layers import freeze, norm, use_float16
 from src.training.ema import MovingAverages, ema_decay
 from src.training.loss_scale import LossScale
@@ -194,28 +195,54 @@ def test_ema_decay_rises_to_its_highest():
 
 
 class TinyDetector(nn.Cell):
-    """A convolution and a norm in place of a detector: 4 anchors, 2 classes."""
+    """A convolution and a norm in place of a detector: 4 anchors, 2 classes.
 
-    def __init__(self):
+    Args:
+        box_numbers: predicted for the box of each anchor.
+    """
+
+    def __init__(self, box_numbers=4):
         super().__init__()
         rng = np.random.default_rng(0)
-        self.conv = nn.Conv2d(3, 6, 2, stride=2, pad_mode="valid", has_bias=True, bias_init="zeros")
-        self.conv.weight.set_data(ms.Tensor(rng.normal(0, 0.1, (6, 3, 2, 2)).astype(np.float32)))
-        self.norm = norm(6, 0.9)
+        self.box_numbers = box_numbers
+        count = box_numbers + 2
+        self.conv = nn.Conv2d(
+            3, count, 2, stride=2, pad_mode="valid", has_bias=True, bias_init="zeros"
+        )
+        weight = rng.normal(0, 0.1, (count, 3, 2, 2)).astype(np.float32)
+        self.conv.weight.set_data(ms.Tensor(weight))
+        self.norm = norm(count, 0.9)
 
     def construct(self, images):
         x = self.norm(self.conv(ops.cast(images, ms.float32).transpose(0, 3, 1, 2) / 255))
-        x = ops.cast(x, ms.float32).reshape(x.shape[0], 6, 4).transpose(0, 2, 1)  # (N,4,6)
-        return x[..., :4], x[..., 4:]
+        x = ops.cast(x, ms.float32).reshape(x.shape[0], x.shape[1], 4).transpose(0, 2, 1)  # (N,4,C)
+        return x[..., : self.box_numbers], x[..., self.box_numbers :]
 
 
-def detector_step(network=None, *, frozen=True, **options):
-    network = network or TinyDetector()
+ANCHORS = np.array([[0, 0, 2, 2], [2, 0, 4, 2], [0, 2, 2, 4], [2, 2, 4, 4]], np.float32)
+BINS = 5
+
+
+def make_loss():
+    box_losses = {"box_loss": SmoothL1(BoxCoder(ANCHORS), beta=1.0)}
+    return DetectionLoss(FocalLoss(alpha=0.25, gamma=2.0), box_losses, box_weight=1.0)
+
+
+def make_distribution_loss():
+    """The loss of a network that predicts distributions, over strides of a pixel."""
+    coder, distribution = BoxCoder(ANCHORS), DistributionCoder(np.array([[2.0, 2.0]]), bins=BINS)
+    return DetectionLoss(
+        QualityFocalLoss(coder, beta=2.0),
+        {"box_loss": GIoULoss(coder)},
+        box_weight=2.0,
+        distribution_loss=DistributionFocalLoss(distribution, ANCHORS, np.ones(4), weight=0.25),
+    )
+
+
+def detector_step(network=None, *, frozen=True, loss=None, **options):
+    network, loss = network or TinyDetector(), loss or make_loss()
     if frozen:
         freeze([network], norms_only=True)
-    anchors = np.array([[0, 0, 2, 2], [2, 0, 4, 2], [0, 2, 2, 4], [2, 2, 4, 4]], np.float32)
-    box_losses = {"box_loss": SmoothL1(BoxCoder(anchors), beta=1.0)}
-    loss = DetectionLoss(FocalLoss(alpha=0.25, gamma=2.0), box_losses, box_weight=1.0)
     optimizer = momentum(network.trainable_params())
     return network, TrainStep(LossNetwork(network, loss), optimizer, **options)
 
@@ -246,22 +273,24 @@ def values(network):
     return {p.name: p.asnumpy().copy() for p in network.get_parameters()}
 
 
-@pytest.mark.parametrize("scale", [1.0, 128.0])
-def test_accumulated_batches_equal_one_large_batch(scale):
+@pytest.mark.parametrize(
+    ("make", "numbers", "scale"),
+    [(make_loss, 4, 1.0), (make_loss, 4, 128.0), (make_distribution_loss, 4 * BINS, 1.0)],
+)
+def test_accumulated_batches_equal_one_large_batch(make, numbers, scale):
     # one of the batches has no object, so the batches' losses have different divisors
     batches = [detector_batch(1), detector_batch(2, objects=False), detector_batch(3)]
     options = {"clip_norm": 0.5, "loss_scale": LossScale(scale)}
-    one, step_of_one = detector_step(**options)
-    other, step_of_other = detector_step(**options)
+    one, step_of_one = detector_step(TinyDetector(numbers), loss=make(), **options)
+    other, step_of_other = detector_step(TinyDetector(numbers), loss=make(), **options)
     for _ in range(2):
         report = step_of_one([joined(batches)], LR)
         accumulated = step_of_other(batches, LR)
-    for name in ("loss", "class_loss", "box_loss", "positives", "gradient_norm"):
-        found, expected = accumulated.numbers()[name], report.numbers()[name]
-        assert found == pytest.approx(expected, rel=1e-5)
+    for name, expected in report.numbers().items():
+        assert accumulated.numbers()[name] == pytest.approx(expected, rel=1e-5)
     for name, value in values(one).items():
         np.testing.assert_allclose(values(other)[name], value, rtol=1e-5, atol=1e-7)
-    start = values(TinyDetector())
+    start = values(TinyDetector(numbers))
     assert not np.allclose(values(one)["conv.weight"], start["conv.weight"], atol=1e-3)
 
 
