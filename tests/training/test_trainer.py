@@ -38,7 +38,20 @@ def train(cfg, *, val=False, own=False):
     return best, records(cfg, "step")
 
 
-def test_eight_images_are_learnt_by_heart(tmp_path):
+@pytest.mark.parametrize(
+    "losses",
+    [
+        {},
+        {
+            "class_loss": "quality",
+            "box_loss": "giou",
+            "box_weight": 2.0,
+            "box_coding": "distribution",
+        },
+    ],
+    ids=["defaults", "quality, giou, distribution"],
+)
+def test_eight_images_are_learnt_by_heart(tmp_path, losses):
     write_dataset(tmp_path / "data", train=8, val=1, seed=2)
     keys = {
         **small_keys(tmp_path / "data", tmp_path),
@@ -55,6 +68,7 @@ def test_eight_images_are_learnt_by_heart(tmp_path):
         "eval_interval": 100,
         "save_interval": 100,
         "val_split": "train2017",
+        **losses,
     }
     cfg = make_config([(keys, "overfit")])
     annotations = build_annotations(cfg, training=False)  # the split that it trains on
