@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import mindspore as ms
 from mindspore import nn, ops
 
+from src.detection.box_coder import DistributionCoder
+
 NORM_EPSILON = 1e-5  # one value for the whole network, torchvision's; MindSpore's ResNet50 had 1e-4
 # of the group normalisation paper, whose layers have 256 channels
 MAX_GROUPS, MIN_GROUP_CHANNELS = 32, 8
@@ -147,7 +149,7 @@ def statistics(network: nn.Cell) -> list[ms.Parameter]:
 
 
 def use_float16(network: nn.Cell) -> None:
-    """Lets a network calculate in float16; norms and stored weights stay in float32.
+    """Lets a network calculate in float16; norms, stored weights and boxes stay in float32.
 
     Only cells without inner cells are set: what others compute follows from their inputs, and
     `to_float` on them would also cast their constants, but not the tensors these are used with.
@@ -156,7 +158,7 @@ def use_float16(network: nn.Cell) -> None:
     with cuDNN 8.9 their backward pass gave gradients 8 to 50 times too large (docs/gpu.md).
     """
     for _, cell in network.cells_and_names():
-        if is_norm(cell):
+        if is_norm(cell) or isinstance(cell, DistributionCoder):
             cell.to_float(ms.float32)
         elif not cell.cells():
             cell.to_float(ms.float16)

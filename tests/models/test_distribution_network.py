@@ -61,6 +61,17 @@ def test_inference_gives_the_boxes_that_are_expected(cfg):
             assert errors.min() < 1e-2
 
 
+def test_float16_network_makes_boxes_in_float32(cfg):
+    network, raw = build(cfg), np.random.default_rng(0).normal(0, 4, (1, 172, 68))
+    raw = ms.Tensor(raw.astype(np.float32))
+    expected = network.distribution(raw).asnumpy()
+    other = build(cfg)
+    use_float16(other)
+    found = other.distribution(raw)
+    assert found.dtype == ms.float32
+    np.testing.assert_array_equal(found.asnumpy(), expected)
+
+
 @pytest.mark.slow
 def test_float16_network_trains_as_a_float32_one_up_to_rounding(cfg):
     cfg = cfg.replace(batch_size=2, freeze_norms="none")
