@@ -28,9 +28,11 @@ VARIATIONS = {
     "ssd_resnet50_fpn_config_gpu": ["--conv_algorithm=measured", "--tf32=False"],
     "ssd_resnet50_fpn_demo": [
         "--backbone=resnet18", "--precision=float16", "--ema_decay=0.99", "--padding=symmetric",
+        "--class_loss=varifocal", "--box_loss=ciou",
     ],
     "ssd_resnet50_fpn_voc": [
         "--backbone=resnet18", "--precision=float16", "--accumulate=2", "--ema_decay=0.99",
+        "--class_loss=quality", "--box_loss=giou", "--box_coding=distribution",
     ],
 }  # fmt: skip
 ONE_MESSAGE = ["AllReduce"]
