@@ -10,7 +10,10 @@ from src.losses.box_losses import BOX_LOSSES
 from src.losses.class_losses import CLASS_LOSSES
 from src.losses.distribution_loss import DistributionFocalLoss
 
-TAKEN_NAMES = ("loss", "class_loss", "positives", "gradient_norm", "loss_scale")  # of a record
+# fields of a record that a box loss cannot name its terms after
+TAKEN_NAMES = (
+    "loss", "class_loss", "distribution_loss", "positives", "gradient_norm", "loss_scale",
+)  # fmt: skip
 
 
 class DetectionLoss(nn.Cell):
