@@ -15,16 +15,19 @@ echo "== data set: $data"
 echo "== training"
 run train.py "$@" --output_path="$output"
 echo "== evaluation"
-run eval.py "$@" --output_path="$output" --checkpoint_path="$output/ckpt/last.ckpt"
+run eval.py "$@" --output_path="$output" --checkpoint_path="$output/ckpt/best.ckpt"
 echo "== export"
-run export.py "$@" --checkpoint_path="$output/ckpt/last.ckpt" --file_name="$output/detector.mindir"
+run export.py "$@" --checkpoint_path="$output/ckpt/best.ckpt" --file_name="$output/detector.mindir"
 
 cat <<EOF
 
 done in $(( (SECONDS - started) / 60 )) min $(( (SECONDS - started) % 60 )) s
-  checkpoint   $output/ckpt/last.ckpt
+  checkpoint   $output/ckpt/best.ckpt
   log          $output/log.txt, $output/metrics.jsonl
   detections   $output/detections.json
   report       $output/report/report.html
   exported     $output/detector.mindir
+
+Detect in images of your own:
+  $PYTHON predict.py --checkpoint_path=$output/ckpt/best.ckpt --input=$data/val2017 --output=$output/predictions
 EOF
