@@ -31,6 +31,7 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
 
     from src.deploy.export_cells import Suppression
     from src.detection.anchors import build_anchors
+    from src.detection.postprocess import build_postprocessor
     from src.models.ssd import build_ssd
     from src.prediction.inference import build_model
     from src.training.setup import build_step
@@ -53,7 +54,9 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     }
     step.compile(layout, batches=cfg.accumulate)
     record("update")
-    model = build_model(cfg, averaged or network, batch_size=n, candidates=cfg.pre_nms_top_k)
+    model = build_model(
+        cfg, averaged or network, batch_size=n, postprocess=build_postprocessor(cfg)
+    )
     model.compile(cfg.image_size)
     record("evaluation")
     limits = {"score_threshold": 0.05, "max_iou": 0.6, "class_agnostic": False}

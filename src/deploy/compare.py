@@ -4,7 +4,8 @@ Rounding may change detections where a score is close to a threshold, two scores
 IoU is close to the limit of suppression. Only there may the file differ.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,12 +62,14 @@ def reference(
     *,
     candidates: int,
     suppression: dict | None,
+    levels: Sequence[int] = (),
 ) -> Reference:
     """What a file should return for deltas (A,4) and logits (A,K), by the code in `detection`.
 
     Args:
-        candidates: most candidates of the file.
+        candidates: most candidates of the file or, with `levels`, of each level.
         suppression: "score_threshold", "max_iou", "class_agnostic", "max_detections"; or None.
+        levels: anchors of each level, if the file has the best of each.
 
     Raises:
         NotFinite: nan or infinite outputs.
@@ -74,25 +77,39 @@ def reference(
     every = Postprocessor(
         score_threshold=0.0, candidates=POOL_FACTOR * candidates, nms_iou=1.0, max_detections=0
     )
-    pool = every.decoded(deltas, logits, anchors)
-    pool = Detections(clip(pool.boxes, *image_size[::-1]), pool.scores, pool.labels)
-    candidates = min(candidates, logits.size)
+    pools, first = [], 0
+    for count in levels or [len(anchors)]:
+        rows = slice(first, first + count)
+        pool = every.decoded(deltas[rows], logits[rows], anchors[rows])
+        pools.append(replace(pool, boxes=clip(pool.boxes, *image_size[::-1])))
+        first += count
+    chosen = best_first([pool.take(slice(candidates)) for pool in pools])
     if suppression is None:
-        full = len(pool.scores) == POOL_FACTOR * candidates
-        cut = float(pool.scores[-1]) if full else -np.inf
-        return Reference(pool.take(slice(candidates)), pool, cut, candidates)
-    last_candidate = pool.scores[min(candidates, len(pool.scores)) - 1]
+        full = [pool for pool in pools if len(pool.scores) == POOL_FACTOR * candidates]
+        cut = max((float(pool.scores[-1]) for pool in full), default=-np.inf)
+        sure = best_first([sure_candidates(pool, candidates) for pool in pools])
+        return Reference(sure, best_first(pools), cut, len(chosen.scores))
+    # others of a level may be chosen where scores are about the last chosen one's
+    lasts = [pool.scores[candidates - 1] for pool in pools if len(pool.scores) > candidates]
     threshold, limit = suppression["score_threshold"], suppression["max_detections"]
-    pool = pool.take(np.flatnonzero(pool.scores > threshold)[:candidates])
+    pool = chosen.take(chosen.scores > threshold)
     sure = possible = suppress(pool, suppression, 0)
     for change in (-IOU_MARGIN, IOU_MARGIN):
         other = suppress(pool, suppression, change)
         sure = sure.take(equal_indices(sure, other) >= 0)
         possible = best_first([possible, other.take(equal_indices(other, possible) < 0)])
-    cut = max(threshold, float(last_candidate))
+    cut = float(max([threshold, *lasts]))
     return Reference(
         sure, possible, cut, limit, pool, suppression["max_iou"], suppression["class_agnostic"]
     )
+
+
+def sure_candidates(pool: Detections, candidates: int) -> Detections:
+    """The best of a pool without those whose scores are near that of the first not chosen."""
+    if len(pool.scores) <= candidates:
+        return pool
+    floor = pool.scores[candidates] + MAX_SCORE_DIFFERENCE
+    return pool.take(slice(candidates)).take(pool.scores[:candidates] > floor)
 
 
 def suppress(found: Detections, suppression: dict, change: float) -> Detections:

@@ -23,6 +23,7 @@ from src.deploy.formats import (
     write_description,
 )
 from src.deploy.onnx_graph import CANDIDATE, complete_file
+from src.detection.anchors import level_counts
 from src.detection.postprocess import Postprocessor
 from src.models.candidates import Candidates
 from src.runtime.errors import NotFinite, RunError
@@ -62,6 +63,10 @@ class Exporter:
         self.description = description
         self.image_size = tuple(description["image_size"])
         self.batch = description["export_batch"]
+        self.candidates, self.levels = description["pre_nms_top_k"], []
+        if description["candidates_per_level"]:
+            self.candidates = description["candidates_per_level"]
+            self.levels = level_counts(self.image_size, len(anchors))
         self.suppression = None
         if description["nms"]:
             self.suppression = {
@@ -123,7 +128,7 @@ class Exporter:
     def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
         """Writes the file, unchecked; returns its rows per image."""
         candidates = Candidates(
-            network, self.anchors, self.image_size, self.description["pre_nms_top_k"]
+            network, self.anchors, self.image_size, self.candidates, self.levels
         )
         rows = candidates.count
         if self.suppression:
@@ -178,8 +183,9 @@ class Exporter:
                 one.logits,
                 self.anchors,
                 self.image_size,
-                candidates=self.description["pre_nms_top_k"],
+                candidates=self.candidates,
                 suppression=self.suppression,
+                levels=self.levels,
             )
             for one in expected
         ]

@@ -23,9 +23,10 @@ OUTPUTS = ("boxes", "scores", "labels")
 NAMES, CLASSES = "names", "classes"
 USE_KEYS = (  # also read from checkpoints
     "image_size", "resize", "score_threshold", "suppression", "nms_iou", "soft_sigma",
-    "class_agnostic", "pre_nms_top_k", "max_detections",
+    "class_agnostic", "pre_nms_top_k", "candidates_per_level", "max_detections",
 )  # fmt: skip
 DESCRIPTION_KEYS = ("nms", "export_batch", *USE_KEYS)
+NEWER_KEYS = {"candidates_per_level": 0}  # which older files lack, and what these do
 
 
 def check_detector(path: str) -> None:
@@ -92,7 +93,7 @@ def read_description(path: Path) -> dict[str, Any]:
         description, where = read_metadata(path), path
     else:
         description, where = read_yaml(path), description_path(path)
-    description = with_new_names(description, str(where))
+    description = {**NEWER_KEYS, **with_new_names(description, str(where))}
     missing = [key for key in (NAMES, *DESCRIPTION_KEYS) if key not in description]
     if missing:
         raise InputError(f"{where}: lacks {', '.join(missing)}; was it made by export.py?")

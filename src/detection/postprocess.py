@@ -8,7 +8,7 @@ import numpy as np
 
 from src.detection.boxes import area, clip, decode
 from src.detection.nms import class_offset, nms, soft_nms
-from src.detection.select import best_predictions
+from src.detection.select import best_of_levels, best_predictions
 from src.runtime.errors import NotFinite
 
 LEAST_LOGIT = -80.0  # below, exp() overflows in float32; the score is 0 to 34 digits
@@ -51,6 +51,7 @@ class Postprocessor:
     Attributes:
         score_threshold: only higher scores count.
         candidates: P, best predictions that enter suppression; 0 takes all.
+        per_level: if not 0, as many of each level enter it, and `candidates` is 0.
         nms_iou: of two boxes with a higher IoU the one of lower score is dropped.
         soft_sigma: if not 0, suppression lowers scores instead, by exp(-IoU^2 / soft_sigma), until
             they fall to the threshold.
@@ -61,22 +62,35 @@ class Postprocessor:
 
     score_threshold: float
     candidates: int
+    per_level: int = 0
     nms_iou: float
     soft_sigma: float = 0.0
     class_agnostic: bool = False
     max_detections: int
     max_per_class: int = 0
 
-    def decoded(self, deltas: np.ndarray, logits: np.ndarray, anchors: np.ndarray) -> Detections:
+    def decoded(
+        self,
+        deltas: np.ndarray,
+        logits: np.ndarray,
+        anchors: np.ndarray,
+        levels: Sequence[int] = (),
+    ) -> Detections:
         """Candidates from deltas (A,4), logits (A,K) and anchors (A,4), in their pixels.
 
         The threshold is compared as a logit, so only candidates are scored and decoded.
+
+        Args:
+            levels: anchors of each level, for `per_level`.
 
         Raises:
             NotFinite: nan among the logits, or in a candidate's box.
         """
         least = logit(self.score_threshold)
-        rows, labels, best = best_predictions(logits, least, self.candidates)
+        if self.per_level:
+            rows, labels, best = best_of_levels(logits, least, self.per_level, levels)
+        else:
+            rows, labels, best = best_predictions(logits, least, self.candidates)
         scores = 1 / (1 + np.exp(-np.maximum(best, LEAST_LOGIT)))
         return checked(Detections(decode(deltas[rows], anchors[rows]), scores, labels))
 
@@ -147,7 +161,8 @@ def build_postprocessor(cfg, **limits: float) -> Postprocessor:
     """The post-processing that the configuration asks for, with other `limits` if given."""
     settings = {
         "score_threshold": cfg.score_threshold,
-        "candidates": cfg.pre_nms_top_k,
+        "candidates": 0 if cfg.candidates_per_level else cfg.pre_nms_top_k,
+        "per_level": cfg.candidates_per_level,
         "max_detections": cfg.max_detections,
         "nms_iou": cfg.nms_iou,
         "soft_sigma": cfg.soft_sigma if cfg.suppression == "soft" else 0.0,

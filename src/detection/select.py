@@ -1,5 +1,7 @@
 """The best of a network's many predictions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from src.runtime.errors import NotFinite
@@ -32,6 +34,24 @@ def best_predictions(
     above = above[np.argsort(-chosen[above], kind="stable")]
     row, label = np.divmod(above, values.shape[1])
     return rows[row], label, chosen[above]
+
+
+def best_of_levels(
+    values: np.ndarray, least: float, limit: int, levels: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`best_predictions` with at most `limit` of each level, in one order.
+
+    Args:
+        levels: anchors of each level, in order; their sum is A.
+    """
+    found, first = [], 0
+    for count in levels:
+        rows, labels, best = best_predictions(values[first : first + count], least, limit)
+        found.append((first + rows, labels, best))
+        first += count
+    rows, labels, best = (np.concatenate(parts) for parts in zip(*found))
+    order = np.argsort(-best, kind="stable")
+    return rows[order], labels[order], best[order]
 
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:

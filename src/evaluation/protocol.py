@@ -17,8 +17,8 @@ MAX_IMAGE_ID = 2**53  # largest exact integer in float64, the type of COCO's arr
 
 # keys that change detections, besides the protocol and the network
 SETTINGS = (
-    "suppression", "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k", "tta_flip",
-    "tta_scales",
+    "suppression", "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k",
+    "candidates_per_level", "tta_flip", "tta_scales",
 )  # fmt: skip
 
 
@@ -49,7 +49,9 @@ class Protocol:
             "max_detections": self.max_detections,
             "max_per_class": self.max_per_class,
         }
-        return limits if self.max_detections else {**limits, "candidates": LEGACY_CANDIDATES}
+        if self.max_detections:
+            return limits
+        return {**limits, "candidates": LEGACY_CANDIDATES, "per_level": 0}
 
     def images_of(self, annotations: Annotations) -> Annotations:
         """The images that count; InputError where none does or an id is too large."""

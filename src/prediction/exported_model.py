@@ -14,7 +14,9 @@ from src.runtime.errors import InputError
 
 # keys that an exported file fixes; SUPPRESSION only if it contains suppression
 FIXED = ("classes", "image_size", "resize")
-SUPPRESSION = ("suppression", "nms_iou", "class_agnostic", "pre_nms_top_k")
+SUPPRESSION = (
+    "suppression", "nms_iou", "class_agnostic", "pre_nms_top_k", "candidates_per_level",
+)  # fmt: skip
 
 TOLERANCE = {"score_threshold": " or more", "max_detections": " or less"}  # values that also work
 
@@ -57,6 +59,8 @@ def check_compatible(path: Path, description: Mapping[str, Any], cfg: Config) ->
             refused.append("score_threshold")
         if wanted["max_detections"] > description["max_detections"]:
             refused.append("max_detections")
+    elif wanted["candidates_per_level"] != description["candidates_per_level"]:
+        refused.append("candidates_per_level")
     elif wanted["pre_nms_top_k"] > description["pre_nms_top_k"]:
         refused.append("pre_nms_top_k")
     if refused:

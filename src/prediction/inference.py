@@ -13,7 +13,7 @@ from mindspore import nn
 from src.config.consistency import SIZE_MULTIPLE
 from src.config.open_keys import settled
 from src.deploy.exported import pad_batch
-from src.detection.anchors import AnchorGenerator, build_anchors
+from src.detection.anchors import AnchorGenerator, build_anchors, level_counts
 from src.detection.postprocess import Detections, Postprocessor
 from src.models.candidates import Candidates, CheckedCandidates
 from src.models.ssd import SSD, build_ssd
@@ -67,27 +67,38 @@ class NetworkModel(Model):
         return tuple(output.asnumpy()[: len(images)] for output in outputs)
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        return postprocess.decoded(*outputs, self.boxes(size))
+        anchors = self.boxes(size)
+        return postprocess.decoded(*outputs, anchors, level_counts(size, len(anchors)))
 
 
 class CandidateModel(NetworkModel):
     """The network and selection of its `count` (P) best: boxes (n,P,4), scores (n,P), labels.
 
-    For GPU and Ascend: 1,000 candidates are 24 kB per image, deltas and logits 17 MB at 640 px and
-    80 classes. Among equal scores it may select others than NetworkModel.
+    With `by_level`, P is the sum of the `count` best of each level. For GPU and Ascend: 1,000
+    candidates are 24 kB per image, deltas and logits 17 MB at 640 px and 80 classes. Among equal
+    scores it may select others than NetworkModel.
     """
 
-    def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int, count: int):
+    def __init__(
+        self,
+        network: nn.Cell,
+        anchors: AnchorGenerator,
+        batch_size: int,
+        count: int,
+        by_level: bool = False,
+    ):
         super().__init__(network, anchors, batch_size)
-        self.count = count
+        self.count, self.by_level = count, by_level
         self.cells: dict[Size, CheckedCandidates] = {}  # by input size
 
     def graph_key(self) -> tuple:
-        return "candidates", self.batch_size, self.count
+        return "candidates", self.batch_size, self.count, self.by_level
 
     def cell(self, size: Size) -> CheckedCandidates:
         if size not in self.cells:
-            choice = Candidates(self.network, self.boxes(size), size, self.count)
+            anchors = self.boxes(size)
+            levels = level_counts(size, len(anchors)) if self.by_level else ()
+            choice = Candidates(self.network, anchors, size, self.count, levels)
             self.cells[size] = CheckedCandidates(choice).set_train(False)
         return self.cells[size]
 
@@ -186,11 +197,13 @@ def load_network(cfg) -> SSD:
     return network.set_train(False)
 
 
-def build_model(cfg, network: SSD, *, batch_size: int, candidates: int) -> NetworkModel:
-    """The network as a model; on GPU and Ascend it selects candidates, unless 0, there."""
-    if cfg.device_target == "CPU" or not candidates:
-        return NetworkModel(network, build_anchors(cfg), batch_size)
-    return CandidateModel(network, build_anchors(cfg), batch_size, candidates)
+def build_model(cfg, network: SSD, *, batch_size: int, postprocess: Postprocessor) -> NetworkModel:
+    """The network as a model; on GPU and Ascend it selects candidates there, unless all enter."""
+    anchors, count = build_anchors(cfg), postprocess.per_level or postprocess.candidates
+    if cfg.device_target == "CPU" or not count:
+        return NetworkModel(network, anchors, batch_size)
+    by_level = postprocess.per_level > 0
+    return CandidateModel(network, anchors, batch_size, count, by_level)
 
 
 def build_inference(
@@ -199,6 +212,6 @@ def build_inference(
     """Inference with a network; with an existing `model` of it, whose graphs are reused."""
     network.set_train(False)
     if model is None:
-        model = build_model(cfg, network, batch_size=batch_size, candidates=postprocess.candidates)
+        model = build_model(cfg, network, batch_size=batch_size, postprocess=postprocess)
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
     return Inference(model, postprocess, sizes=sizes, mirror=cfg.tta_flip)

@@ -8,6 +8,7 @@ import numpy as np
 
 from src.config.configuration import Config
 from src.data.annotations import Annotations
+from src.detection.postprocess import build_postprocessor
 from src.distributed.ranks import Ranks
 from src.evaluation.coco_metric import Metrics, evaluate
 from src.evaluation.detect import SplitDetections, detect_with
@@ -54,7 +55,7 @@ class Evaluator:
             cfg,
             network,
             batch_size=cfg.eval_batch_size,
-            candidates=self.protocol.limits().get("candidates", cfg.pre_nms_top_k),
+            postprocess=build_postprocessor(cfg, **self.protocol.limits()),
         )
         self.log = log
         self.best: dict | None = None  # {"AP": , "epoch": , "step": }

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from src.deploy.compare import Comparison, equal_indices, reference
+from src.detection.boxes import clip
 from src.detection.postprocess import Detections, best_first
 from src.runtime.errors import NotFinite
-from tests.references import random_boxes
+from tests.references import random_boxes, slow_nms
 
 SIZE = (100, 120)
 SUPPRESSION = {
@@ -115,7 +116,7 @@ def test_equal_indices_without_detections():
 def test_near_tied_scores_prove_nothing():
     deltas, logits, anchors = some(count=300)
     wanted = reference(deltas, logits * 0 + 12, anchors, SIZE, candidates=20, suppression=None)
-    moved = change(wanted.sure, slice(None), box=30.0)
+    moved = change(wanted.possible.take(slice(20)), slice(None), box=30.0)
     (line,) = compare(moved, wanted).problems
     assert "too close together" in line
 
@@ -177,6 +178,51 @@ def test_the_last_candidate_may_be_another():
     for rows in ([0], [1]):
         lines = compare(both.take(rows), wanted).problems
         assert not any("only the" in line for line in lines)
+
+
+@pytest.mark.parametrize("suppression", [None, SUPPRESSION])
+def test_candidates_of_each_level(suppression):
+    """The best three of twenty anchors, of seven and of two, with two classes each."""
+    deltas, logits, anchors = some(count=29)
+    levels, first, expected = [20, 7, 2], 0, []
+    for count in levels:
+        own = [(-logits[a, k], a, k) for a in range(first, first + count) for k in (0, 1)]
+        expected += sorted(own)[:3]
+        first += count
+    values, rows, labels = zip(*sorted(expected))
+    scores = (1 / (1 + np.exp(np.float64(values)))).astype(np.float32)
+    chosen = Detections(clip(anchors[list(rows)], *SIZE[::-1]), scores, np.array(labels))
+    keys = {"candidates": 3, "suppression": suppression, "levels": levels}
+    wanted = reference(deltas, logits, anchors, SIZE, **keys)
+    if suppression is None:
+        assert wanted.limit == 9
+        found = chosen
+        without_levels = reference(
+            deltas, logits, anchors, SIZE, candidates=9, suppression=suppression
+        )
+        assert compare(found, without_levels).problems != ()
+    else:
+        above = chosen.take(chosen.scores > 0.3)
+        found = above.take(slow_nms(above.boxes, above.labels, 0.5))
+    assert len(found.scores) > 3
+    assert compare(found, wanted).problems == ()
+    (line,) = compare(found.take(slice(1, None)), wanted).problems
+    assert "only the network finds" in line
+
+
+def test_the_last_candidate_of_a_level_may_be_another():
+    anchors = np.float32([[0, 0, 9, 9], [20, 20, 29, 29], [50, 50, 59, 59]])
+    logits = np.float32([[1.000001, -9], [1, -9], [0, -9]])
+    deltas = np.zeros((3, 4), np.float32)
+    found = Detections(anchors, 1 / (1 + np.exp(-logits[:, 0])), np.zeros(3, int))
+    for suppression in (None, SUPPRESSION):
+        keys = {"candidates": 1, "suppression": suppression, "levels": [2, 1]}
+        wanted = reference(deltas, logits, anchors, SIZE, **keys)
+        for rows in ([0, 2], [1, 2]):
+            lines = compare(found.take(rows), wanted).problems
+            assert not any("only the" in line for line in lines)
+        if suppression is None:
+            assert any("only the network" in x for x in compare(found.take([0]), wanted).problems)
 
 
 def test_no_overlap_allowed_at_all():

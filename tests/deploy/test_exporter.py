@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +22,7 @@ from tests.networks import excite, stir_norms
 
 KEYS = {"score_threshold": 0.3, "pre_nms_top_k": 200, "max_detections": 50}
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+OPTIONS = {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"}
 WAYS = [
     # format, nms, batch, fold, other keys
     ("ONNX", True, 1, True, {}),
@@ -30,6 +32,10 @@ WAYS = [
     ("MINDIR", True, 0, True, {"class_agnostic": True}),
     ("MINDIR", True, 2, False, {}),
     ("MINDIR", False, 1, True, {}),
+    ("ONNX", True, 0, True, {**OPTIONS, "candidates_per_level": 80}),
+    ("ONNX", False, 2, False, {"head_norm": "group", "fpn_norm": "none"}),
+    ("MINDIR", True, 0, True, {**OPTIONS, "candidates_per_level": 80}),
+    ("MINDIR", False, 1, True, {"level_scale": True, "candidates_per_level": 80}),
 ]
 
 
@@ -46,6 +52,8 @@ def network(cfg):
     built = stir_norms(excite(build_ssd(cfg, build_anchors(cfg).anchors_per_cell)))
     weight = built.class_head.predictor.weight
     weight.set_data(weight.value() * 0.1)
+    if cfg.level_scale:
+        built.box_head.scales.set_data(ms.Tensor(np.float32([1, 1.5, 0.5, 2, 0.8])))
     return built
 
 
@@ -67,11 +75,15 @@ def exporter(cfg) -> Exporter:
 def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
     cfg = base.replace(nms=nms, export_batch=batch, fold_norms=fold, **other)
     path = tmp_path / f"detector.{file_format.lower()}"
+    if other.keys() & OPTIONS.keys():
+        truth = run_network(network(cfg), IMAGES, "")
     outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
     names = {path.name} if file_format == "ONNX" else {path.name, path.name + ".yaml"}
     assert {p.name for p in tmp_path.iterdir()} == names
     assert path.stat().st_mode & 0o777 == 0o644
     rows = 50 if nms else 200
+    if cfg.candidates_per_level and not nms:
+        rows = 80 + 80 + 80 + 24 + 24  # P6 and P7 have one cell of six anchors and four classes
     assert outcome.rows == rows
     runs = {0: 4, 1: 3, 2: 4}[batch]  # three images, in whole batches, or all and one alone
     assert rows * runs / 2 < outcome.comparison.compared <= rows * runs

@@ -112,6 +112,17 @@ def test_only_the_best_candidates_enter():
     assert found.scores.tolist() == pytest.approx([1 / (1 + np.exp(-4.0)), 1 / (1 + np.exp(-3.0))])
 
 
+def test_the_best_of_each_level_enter():
+    logits = np.float32([[3], [2], [1], [-1], [-2]])
+    anchors = np.float32([[20 * x, 0, 20 * x + 9, 9] for x in range(5)])
+    postprocess = make(score_threshold=0.01, candidates=0, per_level=1)
+    found = postprocess.decoded(np.zeros((5, 4), np.float32), logits, anchors, [3, 2])
+    assert found.boxes[:, 0].tolist() == [0, 60]
+    # of two views all enter: four
+    assert len(postprocess([found, found]).scores) == 2
+    assert len(make(candidates=0, nms_iou=1.0)([found, found]).scores) == 4
+
+
 def test_limit_on_detections():
     logits = np.arange(5.0)[:, None]
     found = detect(np.zeros((5, 4)), logits, apart(5), max_detections=3)

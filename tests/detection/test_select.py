@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.detection.select import best_predictions, largest
+from src.detection.select import best_of_levels, best_predictions, largest
 from src.runtime.errors import NotFinite
 
 
@@ -46,6 +46,34 @@ def test_one_default_box_can_hold_all_of_them():
     values[7] = [3, 9, 4, 5, 8]
     values[2, 1] = 6
     assert_same(values, -2, 5)
+
+
+LEVELS = (48, 12, 4, 1)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_best_of_each_level_in_one_order(limit, tied):
+    rng = np.random.default_rng(limit)
+    values = rng.normal(0, 2, (sum(LEVELS), 3)).astype(np.float32)
+    if tied:
+        values = np.round(values)
+    expected, first = [], 0
+    for count in LEVELS:
+        rows = slow_best(values[first : first + count], -1, limit)
+        expected += [(-value, first + anchor, label) for anchor, label, value in zip(*rows)]
+        first += count
+    expected.sort()
+    anchor, label, value = best_of_levels(values, -1, limit, LEVELS)
+    found = list(zip((-value).tolist(), anchor.tolist(), label.tolist()))
+    assert found == expected
+    assert len(found) > len(LEVELS) if limit > 1 else len(found) <= len(LEVELS)
+
+
+def test_one_level_is_all_of_them():
+    values = np.random.default_rng(3).integers(0, 9, (40, 3)).astype(np.float32)
+    for mine, expected in zip(best_of_levels(values, 2, 30, [40]), best_predictions(values, 2, 30)):
+        assert mine.tolist() == expected.tolist()
 
 
 def test_infinite_values_count_and_nan_is_refused():

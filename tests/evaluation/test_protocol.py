@@ -40,6 +40,7 @@ def test_legacy_leaves_out_images_without_objects_and_with_crowds(small):
         "max_detections": 0,
         "max_per_class": 100,
         "candidates": 10_000,
+        "per_level": 0,
     }
 
 

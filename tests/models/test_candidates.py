@@ -60,6 +60,27 @@ def test_the_best_in_order(kind, count):
         assert (equal_indices(found, inside) >= 0).all()
 
 
+@pytest.mark.parametrize("kind", ["random", "tied", "equal", "one box"])
+@pytest.mark.parametrize("count", [3, 30, 1000])
+def test_the_best_of_each_level(kind, count):
+    anchors, deltas, logits = make(kind)
+    levels = [37, 10, 2, 1]
+    cell = Candidates(Outputs(deltas, logits), anchors, SIZE, count, levels).set_train(False)
+    boxes, scores, labels = (o.asnumpy() for o in cell(ms.Tensor(np.zeros(1, np.uint8))))
+    assert cell.count == scores.shape[1] == sum(min(count, K * size) for size in levels)
+    keys = {"score_threshold": 0.0, "nms_iou": 1, "max_detections": 0}
+    every = Postprocessor(candidates=0, per_level=count, **keys)
+    pool = Postprocessor(candidates=0, **keys)
+    for row in range(2):
+        wanted = every.decoded(deltas[row], logits[row], anchors, levels)
+        np.testing.assert_allclose(scores[row], wanted.scores, atol=1e-6)
+        found = Detections(boxes[row], scores[row], labels[row])
+        if kind in ("tied", "equal"):  # others may be chosen, each once
+            wanted = pool.decoded(deltas[row], logits[row], anchors)
+        inside = Detections(clip(wanted.boxes, SIZE[1], SIZE[0]), wanted.scores, wanted.labels)
+        assert (equal_indices(found, inside) >= 0).all()
+
+
 @pytest.mark.parametrize("output", [0, 1])
 def test_nan_anywhere_in_an_image_shows_in_its_scores(output):
     anchors, *outputs = make("random")

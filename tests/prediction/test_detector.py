@@ -170,6 +170,18 @@ def test_exported_files_of_older_versions(trained, tmp_path, capsys, name):
     assert capsys.readouterr().err == "Detector.load(): candidates is now pre_nms_top_k\n"
 
 
+def test_files_from_before_candidates_by_level(trained, tmp_path):
+    _, folder = trained
+    shutil.copy(folder / "detector.mindir", tmp_path)
+    text = description_path(folder / "detector.mindir").read_text()
+    rows = [row for row in text.splitlines() if not row.startswith("candidates_per_level")]
+    assert len(rows) == len(text.splitlines()) - 1
+    description_path(tmp_path / "detector.mindir").write_text("\n".join(rows))
+    found = detector_config(str(tmp_path / "detector.mindir"))
+    assert found == detector_config(str(folder / "detector.mindir"))
+    assert found["candidates_per_level"] == 0
+
+
 def test_checkpoints_of_older_versions(trained, tmp_path, capsys):
     cfg, _ = trained
     network, path = load_network(cfg), tmp_path / "old.ckpt"
@@ -229,6 +241,8 @@ def test_keys_that_are_fixed_in_a_file(trained):
         ("onnx", "suppression", "soft"),
         ("onnx", "pre_nms_top_k", 500),
         ("mindir", "pre_nms_top_k", 2000),
+        ("onnx", "candidates_per_level", 50),
+        ("mindir", "candidates_per_level", 50),
     ):
         with pytest.raises(InputError, match=f"{key}: .*, not {value}"):
             Detector.load(folder / f"detector.{name}", **{key: value})

@@ -174,14 +174,16 @@ def test_a_split_flipped_and_at_two_scales(small, network_of):
     assert found == pytest.approx(best)
 
 
-def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of):
-    cfg = small.replace(pre_nms_top_k=40, score_threshold=0.01)
+@pytest.mark.parametrize("per_level", [0, 30])
+def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of, per_level):
+    cfg = small.replace(pre_nms_top_k=40, candidates_per_level=per_level, score_threshold=0.01)
     rng = np.random.default_rng(3)
     images = [rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)]
     scales, size = np.ones((1, 2), np.float32), np.array([64, 64], np.float32)
     found = []
     for kind in (NetworkModel, CandidateModel):
-        extra = {"count": cfg.pre_nms_top_k} if kind is CandidateModel else {}
+        extra = {"count": per_level or 40, "by_level": per_level > 0}
+        extra = extra if kind is CandidateModel else {}
         model = kind(network_of(small).set_train(False), build_anchors(small), 2, **extra)
         postprocess = build_postprocessor(cfg)
         inference = Inference(model, postprocess, sizes=[(64, 64)], mirror=False)
@@ -201,13 +203,20 @@ def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of):
 def test_which_model_is_built(small, network_of, device, count, kind):
     cfg = small.replace(device_target=device)
     network = network_of(small).set_train(True)
-    model = build_model(cfg, network, batch_size=2, candidates=count)
+
+    def model_of(**keys):
+        postprocess = build_postprocessor(small, **keys)
+        return build_model(cfg, network, batch_size=2, postprocess=postprocess)
+
+    model = model_of(candidates=count)
     assert type(model) is kind
     assert network.training  # a run's network is made ready for evaluation when it is due
-    other = build_model(cfg, network, batch_size=2, candidates=2 * count)
-    assert (model.graph_key() != other.graph_key()) == (
-        kind is CandidateModel
-    )  # they are in its graph
+    # what is chosen is in its graph
+    differ = model.graph_key() != model_of(candidates=2 * count).graph_key()
+    assert differ == (kind is CandidateModel)
+    by_level = model_of(candidates=0, per_level=40)
+    assert type(by_level) is (NetworkModel if device == "CPU" else CandidateModel)
+    assert (by_level.graph_key() != model.graph_key()) == (device == "GPU")
 
 
 def test_nan_from_the_network_is_refused(small, network_of):
