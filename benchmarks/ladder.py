@@ -47,9 +47,22 @@ WARMUP_SHARE = 0.1  # of all updates, as in the demo's recipe
 GIOU = {"box_loss": "giou", "box_weight": 2.0}
 SQUARE = {"anchor_size": 4.0, "scales_per_octave": 1, "aspect_ratios": [1.0]}
 DISTRIBUTION = {"box_coding": "distribution"}
+# stated here, so that the ladder stays when the demo's recipe climbs it
+BASE = {
+    "assigner": "max_iou",
+    "class_loss": "focal",
+    "box_loss": "smooth_l1",
+    "box_weight": 1.0,
+    "box_coding": "delta",
+    "anchor_size": 2.0,
+    "scales_per_octave": 2,
+    "aspect_ratios": [1.0, 2.0, 0.5],
+    "level_scale": False,
+    "head_norm": "batch",
+}
 # what each rung adds to the one before it
 PARTS = {
-    "base": {},
+    "base": BASE,
     "giou": GIOU,
     "atss": {"assigner": "atss"},
     "quality": {"class_loss": "quality"},
@@ -65,7 +78,7 @@ LOSSES = {
     "quality giou distribution": {"class_loss": "quality", **GIOU, **DISTRIBUTION},
 }
 PAIRS = {
-    f"{assigner} {losses}": {"assigner": assigner, **keys}
+    f"{assigner} {losses}": {**BASE, "assigner": assigner, **keys}
     for assigner in ("max_iou", "atss")
     for losses, keys in LOSSES.items()
 }

@@ -235,10 +235,12 @@ def test_ladder_refuses_updates_that_are_no_whole_epochs(run, tmp_path):
 
 
 def test_rungs_of_the_ladder():
-    assert ladder.keys_of_rung("base") == {}
-    assert ladder.keys_of_rung("atss") == {"box_loss": "giou", "box_weight": 2.0,
-                                           "assigner": "atss"}  # fmt: skip
-    assert ladder.keys_of_rung("distribution")["anchor_size"] == 4.0
+    base = ladder.keys_of_rung("base")
+    assert configure([], **base) == configure([], anchor_size=2.0)
+    parts = {"box_loss": "giou", "box_weight": 2.0, "assigner": "atss"}
+    assert ladder.keys_of_rung("atss") == {**base, **parts}
+    top = ladder.keys_of_rung("group_norm")
+    assert base.keys() == top.keys() and all(base[key] != top[key] for key in base)
     for keys in (*map(ladder.keys_of_rung, ladder.PARTS), *ladder.PAIRS.values()):
         configure([], **keys)  # raises where keys contradict each other
 
@@ -249,9 +251,9 @@ def test_runs_of_the_ladder_in_order(monkeypatch, tmp_path):
 
     def train(flags):
         keys = dict(flag[2:].split("=") for flag in flags)
-        better = 0.001 if "box_loss" in keys else 0.004
-        ap = 0.3 if float(keys["lr"]) == better else 0.2
-        made.append((keys.get("box_loss", "base"), int(keys["seed"]), float(keys["lr"])))
+        rung = "giou" if keys["box_loss"] == "giou" else "base"
+        ap = 0.3 if float(keys["lr"]) == {"giou": 0.001, "base": 0.004}[rung] else 0.2
+        made.append((rung, int(keys["seed"]), float(keys["lr"])))
         return {"AP": ap, "AP50": ap, "AP75": ap, "cpu_seconds": 1.0}
 
     monkeypatch.setattr(ladder, "train", train)
