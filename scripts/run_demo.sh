@@ -28,6 +28,6 @@ done in $(( (SECONDS - started) / 60 )) min $(( (SECONDS - started) % 60 )) s
   report       $output/report/report.html
   exported     $output/detector.mindir
 
-Detect in images of your own:
+Detect, here in the held-out images:
   $PYTHON predict.py --checkpoint_path=$output/ckpt/best.ckpt --input=$data/val2017 --output=$output/predictions
 EOF
