@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import mindspore as ms
+import numpy as np
 from mindspore import nn, ops
 
 from src.models.costs import RELU6, LayerCost, Size, conv_cost
@@ -65,7 +66,8 @@ class SharedHead(Head):
         level_scale: bool = False,
         norm_momentum: float = 0.9,
     ):
-        super().__init__(outputs, ms.Parameter(ops.ones(levels)) if level_scale else None)
+        scales = ms.Parameter(np.ones(levels, np.float32)) if level_scale else None
+        super().__init__(outputs, scales)
         self.depth = depth
         self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
         self.shares_norms = head_norm == "group"
