@@ -23,23 +23,27 @@ SMALL = [
     "--image_size=[64,64]", "--batch_size=2", "--fpn_channels=16", "--head_depth=1",
     "--pre_nms_top_k=50", "--pretrained=", "--run_distribute=False",
 ]  # fmt: skip
-# what differs between runs, over the recipes; another recipe is compiled as it is
+# what differs between runs, over the recipes; another recipe is compiled with a smaller backbone
 VARIATIONS = {
     "ssd_resnet50_fpn_config_gpu": ["--conv_algorithm=measured", "--tf32=False"],
     "ssd_resnet50_fpn_demo": [
         "--backbone=resnet18", "--precision=float16", "--ema_decay=0.99", "--padding=symmetric",
         "--class_loss=varifocal", "--box_loss=ciou",
     ],
+    "ssd_resnet50_fpn_gfl_1x": [
+        "--backbone=resnet18", "--precision=float16", "--head_norm=group", "--level_scale=True",
+        "--p6_from=c5", "--fpn_norm=none", "--candidates_per_level=20",
+    ],
     "ssd_resnet50_fpn_voc": [
         "--backbone=resnet18", "--precision=float16", "--accumulate=2", "--ema_decay=0.99",
         "--class_loss=quality", "--box_loss=giou", "--box_coding=distribution",
     ],
-    "ssd_resnet50_fpn_gfl_1x": ["--backbone=resnet18"],
-    "ssd_resnet50_fpn_small": ["--backbone=resnet18"],
 }  # fmt: skip
-# convolutions of a recipe that are frozen, two stages of a ResNet-50 and its stem, and how many
+OPTIONS = "ssd_resnet50_fpn_gfl_1x"  # compiled with group norms and candidates by level
+SMALLER = ["--backbone=resnet18"]
+# convolutions of a recipe that are frozen, two stages of a ResNet-18 and its stem, and how many
 # then are the first ones: two of the third stage, and the pyramid's on the second stage
-FROZEN = {"ssd_resnet50_fpn_finetune": (1 + 10 + 13, 3)}
+FROZEN = {"ssd_resnet50_fpn_finetune": (1 + 4 + 5, 3)}
 ONE_MESSAGE = ["AllReduce"]
 
 
@@ -52,7 +56,9 @@ def built(gpu_stub, tmp_path_factory) -> dict[str, dict]:
     """What gpu_program.py says of each variation of each recipe, compiled in one process."""
     folder = tmp_path_factory.mktemp("built")
     recipe = f"--config_path={REPOSITORY / 'config'}/{{}}.yaml"
-    cases = {name: [recipe.format(name), *SMALL, *VARIATIONS.get(name, [])] for name in RECIPES}
+    cases = {
+        name: [recipe.format(name), *SMALL, *VARIATIONS.get(name, SMALLER)] for name in RECIPES
+    }
     command = [sys.executable, "tests/gpu_program.py", str(folder), json.dumps(cases)]
     environment = {**os.environ, **gpu_stub, **DUMPED}
     subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, timeout=600)
@@ -84,7 +90,8 @@ def test_what_was_compiled_is_a_whole_run(built, name):
     frozen, first = FROZEN.get(name, (0, 1))
     assert update["Conv2DBackpropFilter"] == update["Conv2DBackpropInput"] + first
     assert update["Conv2DBackpropFilter"] + frozen == evaluation["Conv2D"] > 40
-    assert evaluation["TopK"] == 2
+    # for all levels at once, or twice for each level and once for their order
+    assert evaluation["TopK"] == (11 if name == OPTIONS else 2)
     assert names(built[name]["suppression"])["BatchMatMul"] == 1
 
 
@@ -104,6 +111,13 @@ def test_no_kernel_but_norms_takes_floats_of_two_types(built, name):
         if len({kind for kind, _ in k.inputs if kind.startswith("Float")}) > 1
     }
     assert {name for name in mixed if not name.startswith("BatchNorm")} == set()
+
+
+def test_group_norms_are_kernels_in_training_and_in_float32(built):
+    norms = [k for k in built[OPTIONS]["update"] if k.name.startswith("GroupNorm")]
+    # two heads of one convolution over five levels, forward and backward
+    assert len(norms) == 2 * 1 * 5 * 2
+    assert {kind for k in norms for kind, _ in k.inputs if kind.startswith("Float")} == {"Float32"}
 
 
 def test_momentum_is_two_kernels_for_all_weights(built):
