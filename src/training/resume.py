@@ -13,7 +13,7 @@ import numpy as np
 
 from src.config.configuration import Config
 from src.config.consistency import as_lists
-from src.config.keys import keys_of_scope
+from src.config.keys import keys_of_scope, load_keys
 from src.config.open_keys import settled
 from src.distributed.ranks import Ranks
 from src.runtime.errors import InputError
@@ -58,11 +58,12 @@ class SavedRun:
         cfg = settled(cfg, self.config)
         same_images = self.state["images_per_step"] == cfg.batch_size * cfg.accumulate * ranks
         free = keys_of_scope("session", *(["batch"] if same_images else []))
+        # a key that is newer than the checkpoint had no other value than its default
+        recorded = {name: key.default for name, key in load_keys().items()} | self.config
         differences = [
-            f"{key}: {as_lists(self.config[key])} in the checkpoint, {as_lists(cfg[key])} now"
+            f"{key}: {as_lists(recorded[key])} in the checkpoint, {as_lists(cfg[key])} now"
             for key in cfg
-            if key in self.config and key not in free
-            if as_lists(self.config[key]) != as_lists(cfg[key])
+            if key not in free and as_lists(recorded[key]) != as_lists(cfg[key])
         ]
         if not differences:
             return

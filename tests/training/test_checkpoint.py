@@ -1,6 +1,7 @@
 """Checkpoints of a tiny network: whole, refused with a reason, and never half-written."""
 
 import os
+import re
 import resource
 
 import mindspore as ms
@@ -186,6 +187,12 @@ def test_a_run_of_an_older_version_is_resumed(checkpoints):
         text = text.replace(f"\n{new}: ", f"\n{old}: ")
     save(Checkpoints(checkpoints.folder, keep=3, config=text), 5)
     assert find(checkpoints, focal_alpha=0.4, pre_nms_top_k=7).state["step"] == 50
+    # a key that it lacks had its default
+    without = re.sub(r"^(head_norm|assigner): .*\n", "", text, flags=re.M)
+    save(Checkpoints(checkpoints.folder, keep=3, config=without), 5)
+    assert find(checkpoints, focal_alpha=0.4).state["step"] == 50
+    with pytest.raises(InputError, match="head_norm: batch in the checkpoint, group now"):
+        find(checkpoints, focal_alpha=0.4, head_norm="group")
     with pytest.raises(InputError, match="focal_alpha: 0.4 in the checkpoint, 0.25 now"):
         find(checkpoints)
 
