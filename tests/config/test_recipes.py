@@ -12,6 +12,8 @@ from src.losses.detection_loss import build_loss
 from src.models.ssd import build_ssd
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 RECIPES = sorted((REPOSITORY / "config").glob("ssd_*.yaml"))
 NOT_RUN = [path for path in RECIPES if "demo" not in path.stem]
 

@@ -71,6 +71,7 @@ def exporter(cfg) -> Exporter:
     return Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file_format", "nms", "batch", "fold", "other"), WAYS)
 def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
     cfg = base.replace(nms=nms, export_batch=batch, fold_norms=fold, **other)

@@ -21,6 +21,8 @@ from src.evaluation.results import result_rows
 from src.losses.detection_loss import build_loss
 from tests.conftest import DEMO_RECIPE
 
+pytestmark = pytest.mark.slow
+
 SURE = 10.0  # logit of the truth; that of all else is -SURE
 NOT_AT_ALL = 1e-12  # share of a bin that the truth does not touch; has a logarithm
 SQUARE = {"scales_per_octave": 1, "aspect_ratios": [1.0]}

@@ -11,6 +11,8 @@ from src.detection.assign import BACKGROUND, IGNORED
 from src.losses.detection_loss import build_loss
 from tests.losses.slow_losses import slow_loss
 
+pytestmark = pytest.mark.slow
+
 SIZE = (64, 32)
 COMBINATIONS = [
     ("focal", "smooth_l1", "delta"),
