@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up .venv, then runs the linter and the tests.
 # usage: bash scripts/run_tests.sh [--fast] [--yes] [ARGUMENTS OF pytest]
-#   --fast  without tests that are slow, start mpirun or need a browser; two minutes
+#   --fast  without tests that are slow, start mpirun or need a browser; 2 to 3 minutes
 #   --yes   installs a missing system package without asking, as where the variable CI is set
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -95,4 +95,6 @@ def test_event_file_can_be_flushed_without_waiting_for_the_disk(tmp_path: Path):
     """board.Board.flush: EventsWriter.flush also calls fsync."""
     writer = EventsWriter(str(tmp_path / "events"))
     writer._py_recordio_writer._writer.flush()
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_size > 0  # the event that names the file's version
     writer.close()
