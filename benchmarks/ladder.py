@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -147,22 +148,48 @@ def run(rows: Rows, facts: dict, flags: Sequence[str]) -> dict:
     return row
 
 
+def run_all(
+    rows: Rows, runs: Sequence[tuple[dict, dict]], flags: Sequence[str], *, jobs: int
+) -> list[dict]:
+    """Rows of runs, `jobs` of them at a time; of each the facts and the keys over `flags`.
+
+    When one fails, those that have started end first, and no other starts.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+        rows_of = [pool.submit(run, rows, facts, [*flags, *as_flags(k)]) for facts, k in runs]
+        try:
+            return [future.result() for future in rows_of]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def runs_of(seed: int, rates: dict[str, Sequence[float]]) -> list[tuple[dict, dict]]:
+    """The seed's runs in a shuffled order, each rung with its rates: facts and keys of each."""
+    runs = [
+        ({"rung": rung, "seed": seed, "lr": rate}, {**keys_of_rung(rung), "lr": rate, "seed": seed})
+        for rung, own in rates.items()
+        for rate in own
+    ]
+    random.Random(seed).shuffle(runs)
+    return runs
+
+
 def climb(
-    rows: Rows, flags: list[str], rungs: Sequence[str], *, seeds: int, rates: Sequence[float]
+    rows: Rows,
+    flags: list[str],
+    rungs: Sequence[str],
+    *,
+    seeds: int,
+    rates: Sequence[float],
+    jobs: int,
 ) -> list[dict]:
     """Rows of all rungs: the first seed with every rate, the others with each rung's best one."""
-    tried, found = {rung: list(rates) for rung in rungs}, []
-    for seed in range(1, seeds + 1):
-        runs = [(rung, rate) for rung in rungs for rate in tried[rung]]
-        random.Random(seed).shuffle(runs)
-        own = []
-        for rung, rate in runs:
-            keys = as_flags({**keys_of_rung(rung), "lr": rate, "seed": seed})
-            own.append(run(rows, {"rung": rung, "seed": seed, "lr": rate}, [*flags, *keys]))
-        if seed == 1:
-            tried = {rung: [rate] for rung, rate in best_rates(own).items()}
-        found += [row for row in own if row["lr"] in tried[row["rung"]]]
-    return found
+    first = run_all(rows, runs_of(1, dict.fromkeys(rungs, rates)), flags, jobs=jobs)
+    best = best_rates(first)
+    only_best = {rung: [rate] for rung, rate in best.items()}
+    later = [one for seed in range(2, seeds + 1) for one in runs_of(seed, only_best)]
+    found = [*first, *run_all(rows, later, flags, jobs=jobs)]
+    return [row for row in found if row["lr"] == best[row["rung"]]]
 
 
 def as_flags(keys: dict) -> list[str]:
@@ -170,11 +197,12 @@ def as_flags(keys: dict) -> list[str]:
     return [f"--{key}={value}" for key, value in keys.items()]
 
 
-def overfit(rows: Rows, flags: list[str], pairs: Sequence[str]) -> None:
+def overfit(rows: Rows, flags: list[str], pairs: Sequence[str], *, jobs: int) -> None:
     """Trains each pair on few images, and prints whether it learnt them."""
-    for pair in pairs:
-        row = run(rows, {"pair": pair}, [*flags, *as_flags(PAIRS[pair])])
-        print_row(f"overfit {pair}", {"AP50": row["AP50"], "learnt": row["AP50"] >= OVERFITTED})
+    runs = [({"pair": pair}, PAIRS[pair]) for pair in pairs]
+    for row in run_all(rows, runs, flags, jobs=jobs):
+        learnt = {"AP50": row["AP50"], "learnt": row["AP50"] >= OVERFITTED}
+        print_row(f"overfit {row['pair']}", learnt)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -189,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--val_images", type=int, default=200, help="drawn for evaluation")
     parser.add_argument("--overfit_updates", type=int, default=600)
     parser.add_argument("--overfit_images", type=int, default=16)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "output" / "ladder")
     args = parse(parser, argv)
     rows = Rows(args.folder / "rows.jsonl")
@@ -196,14 +225,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_row("ladder rule", {"rule": RULE})
         flags = shared_flags(args, images=args.images, updates=args.updates)
         rungs = [rung for rung in PARTS if rung in args.rungs]  # in the ladder's order
-        found = climb(rows, flags, rungs, seeds=args.seeds, rates=args.lr)
+        found = climb(rows, flags, rungs, seeds=args.seeds, rates=args.lr, jobs=args.jobs)
         for row in summaries(found, rungs):
             print_row(f"ladder {row['rung']}", row)
         draw(found, rungs, args.folder / "ladder.png")
     if "overfit" in args.rows:
         extra = ["--val_split=train2017", "--augmentation=none"]
         sizes = {"images": args.overfit_images, "updates": args.overfit_updates}
-        overfit(rows, shared_flags(args, **sizes, extra=extra), args.pairs)
+        flags = shared_flags(args, **sizes, extra=extra)
+        overfit(rows, flags, args.pairs, jobs=args.jobs)
 
 
 if __name__ == "__main__":

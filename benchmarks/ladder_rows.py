@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ ERRORS = 2  # standard errors that the mean difference of a part that pays is ab
 
 
 class Rows:
-    """Rows in a file of JSON lines, each with the `flags` of its run.
+    """Rows in a file of JSON lines, each with the `flags` of its run; threads may add to them.
 
     Args:
         path: of the file; need not exist.
@@ -21,6 +22,7 @@ class Rows:
 
     def __init__(self, path: Path):
         self.path = path
+        self.lock = threading.Lock()
         lines = path.read_text().splitlines() if path.is_file() else []
         self.rows = [json.loads(line) for line in lines]
 
@@ -30,8 +32,9 @@ class Rows:
 
     def add(self, row: dict) -> dict:
         """Adds a row, and writes the file as a whole, so that no line is cut short."""
-        self.rows.append(row)
-        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        with self.lock:
+            self.rows.append(row)
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         return row
 
 

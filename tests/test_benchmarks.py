@@ -259,7 +259,7 @@ def test_runs_of_the_ladder_in_order(monkeypatch, tmp_path):
     monkeypatch.setattr(ladder, "train", train)
     rates = [0.001, 0.002, 0.004]
     rows = ladder_rows.Rows(tmp_path / "rows.jsonl")
-    found = ladder.climb(rows, [], ["base", "giou"], seeds=4, rates=rates)
+    found = ladder.climb(rows, [], ["base", "giou"], seeds=4, rates=rates, jobs=1)
     firsts = [run for run in made if run[1] == 1]
     assert sorted(firsts) == [(rung, 1, rate) for rung in ("base", "giou") for rate in rates]
     assert firsts != sorted(firsts)
@@ -268,6 +268,10 @@ def test_runs_of_the_ladder_in_order(monkeypatch, tmp_path):
     )
     assert [run[1] for run in made] == [1] * 6 + [2, 2, 3, 3, 4, 4]
     assert len(found) == 8 and {row["AP"] for row in found} == {0.3}
+    # several at a time give the same rows
+    several = ladder_rows.Rows(tmp_path / "several.jsonl")
+    assert ladder.climb(several, [], ["base", "giou"], seeds=4, rates=rates, jobs=3) == found
+    assert len(several.rows) == len(rows.rows) == 12
 
 
 def test_what_a_part_is_worth():
