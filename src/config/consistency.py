@@ -73,6 +73,12 @@ def training_contradictions(cfg: EasyDict) -> Iterator[str]:
     scales = list(cfg.jitter_scale)
     if len(scales) != 2 or scales[0] > scales[1]:
         yield f"jitter_scale is {scales}; expected the least and the largest factor"
+    if cfg.box_coding == "distribution" and cfg.assigner == "max_iou":
+        yield (
+            "box_coding is distribution and assigner is max_iou, which assigns anchors whose "
+            "centres are outside of their objects, where no distance describes a side; use "
+            "assigner atss"
+        )
     if cfg.warmup_epochs >= epochs:
         yield f"warmup_epochs is {cfg.warmup_epochs}; expected less than epoch_size, {epochs}"
     if cfg.lr_schedule == "steps" and (

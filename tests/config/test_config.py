@@ -144,12 +144,13 @@ def test_bad_flags_say_what_was_found_and_expected(argument, message):
     assert message in str(error.value)
 
 
-def test_distributions_need_anchors_of_the_same_strides_and_a_loss_of_boxes():
-    keys = ["--box_coding=distribution", "--box_loss=giou"]
+def test_what_distributions_need():
+    keys = ["--box_coding=distribution", "--box_loss=giou", "--assigner=atss"]
     assert parse_args("", keys).box_loss == "giou"
     for other, message in (
         ("--anchors=ssd", "box_coding is distribution and anchors is ssd"),
         ("--box_loss=l1", "box_coding is distribution and box_loss is l1"),
+        ("--assigner=max_iou", "box_coding is distribution and assigner is max_iou"),
     ):
         with pytest.raises(InputError, match=message):
             parse_args("", [*keys, other])

@@ -27,6 +27,7 @@ COMBINATIONS = [
 def configure(class_loss, box_loss, box_coding):
     keys = {
         "image_size": list(SIZE),
+        "assigner": "atss",
         "classes": ["background", "a", "b", "c"],
         "scales_per_octave": 1,
         "aspect_ratios": [1.0, 2.0],

@@ -15,6 +15,7 @@ from tests.losses.slow_losses import slow_expected_box
 from tests.networks import excite
 
 KEYS = {
+    "assigner": "atss",
     "box_coding": "distribution",
     "box_loss": "giou",
     "class_loss": "quality",

@@ -43,13 +43,14 @@ def train(cfg, *, val=False, own=False):
     [
         {},
         {
+            "assigner": "atss",
             "class_loss": "quality",
             "box_loss": "giou",
             "box_weight": 2.0,
             "box_coding": "distribution",
         },
     ],
-    ids=["defaults", "quality, giou, distribution"],
+    ids=["defaults", "atss, quality, giou, distribution"],
 )
 def test_eight_images_are_learnt_by_heart(tmp_path, losses):
     write_dataset(tmp_path / "data", train=8, val=1, seed=2)
