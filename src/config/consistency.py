@@ -60,6 +60,13 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
             f"box_coding is distribution and box_loss is {cfg.box_loss}, a loss of deltas; use "
             "box_loss giou or ciou"
         )
+    if cfg.anchor_pixels == "whole" and cfg.anchors == "ssd":
+        yield "anchor_pixels is whole and anchors is ssd; whole pixels are for anchors octave"
+    if cfg.box_coding == "distribution" and cfg.anchor_pixels == "whole":
+        yield (
+            "box_coding is distribution and anchor_pixels is whole, where strides differ in x and "
+            "y; use anchor_pixels exact"
+        )
     if cfg.box_coding == "distribution" and cfg.anchors == "ssd":
         yield (
             "box_coding is distribution and anchors is ssd, whose sides in strides differ between "

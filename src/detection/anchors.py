@@ -1,7 +1,7 @@
 """Multi-scale anchors: which boxes the network predicts, and in which order."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -32,10 +32,13 @@ class AnchorGenerator:
     not clipped.
 
     Args:
-        strides: pixels between two cells, a level each.
+        strides: pixels between two cells, a level each; also pixels of the input to a cell, rounded
+            up to whole cells.
         sides: (width, height) in pixels of each anchor of a cell, a level each; as many on each
             level, since the heads share their weights.
         offset: from a cell's upper left corner to the centre of its anchors, in strides.
+        whole_strides: between two cells are the input's pixels // the level's cells, in x and in y,
+            as in torchvision: fewer than a level's stride where its cells are rounded up.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class AnchorGenerator:
         strides: Sequence[int],
         sides: Sequence[Sequence[tuple[float, float]]],
         offset: float = 0.5,
+        whole_strides: bool = False,
     ):
         if len(strides) != len(sides):
             raise ValueError(f"{len(strides)} strides but anchors for {len(sides)} levels")
@@ -56,6 +60,7 @@ class AnchorGenerator:
         self.strides = tuple(strides)
         self.sides = tuple(np.asarray(level, np.float64) for level in sides)
         self.offset = offset
+        self.whole_strides = whole_strides
         self.anchors_per_cell = counts[0]
 
     def boxes(self, image_size: tuple[int, int]) -> np.ndarray:
@@ -65,14 +70,23 @@ class AnchorGenerator:
     def levels(self, image_size: tuple[int, int]) -> list[np.ndarray]:
         """The anchors (A_l,4) float32 of each level of an image of (height, width) pixels."""
         levels = []
-        shapes = level_shapes(image_size, self.strides)
-        for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
+        for stride, sides, (rows, columns) in self._grids(image_size):
             y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
             cells = np.stack([x, y], axis=-1)[:, :, None]  # (rows,columns,1,2)
             centres = (cells + self.offset) * stride
             corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
             levels.append(corners.reshape(-1, 4).astype(np.float32))  # (A_l,4)
         return levels
+
+    def _grids(
+        self, image_size: tuple[int, int]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
+        """Of each level the strides in x and y, the sides (B,2), and (rows, columns)."""
+        shapes = level_shapes(image_size, self.strides)
+        for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
+            height, width = image_size
+            pair = (width // columns, height // rows) if self.whole_strides else (stride, stride)
+            yield np.array(pair, np.float32), sides, (rows, columns)
 
     def best_ious(self, boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
         """The IoU (B,) of each box (B,4) with the anchor that fits it best.
@@ -82,8 +96,7 @@ class AnchorGenerator:
         """
         best = np.zeros(len(boxes), np.float32)
         centres, areas = (boxes[:, :2] + boxes[:, 2:]) / 2, area(boxes)
-        shapes = level_shapes(image_size, self.strides)
-        for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
+        for stride, sides, (rows, columns) in self._grids(image_size):
             cells = np.floor(centres / stride + (0.5 - self.offset))
             cells = np.clip(cells, 0, [columns - 1, rows - 1])
             nearest = (cells + self.offset) * stride
@@ -101,10 +114,11 @@ class AnchorGenerator:
         Of equally near cells the first in the order of anchors are taken; a level of fewer cells
         gives all. Points are (P,2), x and y in pixels, inside the image or not.
         """
-        shapes = np.array(level_shapes(image_size, self.strides))  # (L,2) rows, columns
+        strides, _, shapes = map(list, zip(*self._grids(image_size)))
+        shapes = np.array(shapes)  # (L,2) rows, columns
         columns, sizes = shapes[:, 1], shapes.prod(axis=1)
-        places = points.astype(np.float64)[:, None, ::-1] / np.array(self.strides)[:, None]
-        places -= self.offset  # (P,L,2) row, column, as fractions
+        places = (points.astype(np.float64)[:, None] / np.array(strides))[:, :, ::-1]
+        places = places - self.offset  # (P,L,2) row, column, as fractions
         # the nearest cells are among the nearest `count` rows and `count` columns
         first = np.clip(np.ceil(places - count / 2), 0, np.maximum(shapes - count, 0))
         cells = first[..., None] + np.arange(count)  # (P,L,2,count)
@@ -134,6 +148,18 @@ def octave_sides(
     for stride in strides:
         sides = [size * stride * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
         levels.append([(s * math.sqrt(r), s / math.sqrt(r)) for s in sides for r in aspect_ratios])
+    return levels
+
+
+def whole_sides(
+    *, strides: Sequence[int], size: float, scales_per_octave: int, aspect_ratios: Sequence[float]
+) -> list[list[tuple[float, float]]]:
+    """`octave_sides` in whole pixels: sizes are cut, half sides rounded, as in torchvision."""
+    levels = []
+    for stride in strides:
+        sides = [size * stride * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
+        exact = [(int(s) * r**0.5, int(s) / r**0.5) for s in sides for r in aspect_ratios]
+        levels.append([(2 * round(width / 2), 2 * round(height / 2)) for width, height in exact])
     return levels
 
 
@@ -173,10 +199,16 @@ def build_anchors(cfg) -> AnchorGenerator:
             aspect_ratios=cfg.ssd_aspect_ratios,
         )
     else:
-        sides = octave_sides(
+        make = whole_sides if cfg.anchor_pixels == "whole" else octave_sides
+        sides = make(
             strides=STRIDES,
             size=cfg.anchor_size,
             scales_per_octave=cfg.scales_per_octave,
             aspect_ratios=cfg.aspect_ratios,
         )
-    return AnchorGenerator(strides=STRIDES, sides=sides, offset=cfg.anchor_offset)
+    return AnchorGenerator(
+        strides=STRIDES,
+        sides=sides,
+        offset=cfg.anchor_offset,
+        whole_strides=cfg.anchor_pixels == "whole",
+    )

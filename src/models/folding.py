@@ -15,14 +15,14 @@ class FoldedHead(Head):
     """A SharedHead without norms: each level has its own convolutions, times the level's norms."""
 
     def __init__(self, head: SharedHead):
-        super().__init__(head.outputs, head.scales)
+        super().__init__(head.outputs, head.scales, head.activation)
         towers = [[folded(*pair) for pair in zip(head.convs, norms)] for norms in head.norms]
         self.towers = nn.CellList([nn.CellList(tower) for tower in towers])
         self.predictor = head.predictor
 
     def tower(self, level, x):
         for conv in self.towers[level]:
-            x = self.relu6(conv(x))
+            x = self.activation(conv(x))
         return x
 
 

@@ -14,11 +14,14 @@ class FPN(nn.Cell):
 
     P3..P5 are a 1x1 convolution of their C level plus the level above at twice its size, smoothed
     by a 3x3 convolution. P6 and P7 are 3x3 convolutions of stride 2 over the ReLU of the level
-    below, or P6 over C5; their sides round up. torchvision's P6 is of P5 without a ReLU, or of C5.
+    below, or P6 over C5; their sides round up.
 
     Args:
         in_channels: of C3, C4 and C5.
         p6_from: "p5" or "c5".
+        fpn_relu: levels that P6 and P7 are made of the ReLU of: "both", "p6", which is P7's alone
+            as in torchvision, or "none" as in mmdetection. C5 is a ReLU's output already.
+        fpn_padding: of P6 and P7, see `layers.conv`.
         fpn_norm: "batch", each convolution is followed by batch normalisation, or "none", it has a
             bias, as in torchvision and mmdetection.
     """
@@ -29,6 +32,8 @@ class FPN(nn.Cell):
         in_channels: Sequence[int],
         channels: int,
         p6_from: str = "p5",
+        fpn_relu: str = "both",
+        fpn_padding: str = "same",
         fpn_norm: str = "batch",
         norm_momentum: float = 0.9,
     ):
@@ -36,10 +41,13 @@ class FPN(nn.Cell):
         layer = partial(ConvNorm, norm_momentum=norm_momentum, has_norm=fpn_norm == "batch")
         self.has_norm = fpn_norm == "batch"
         self.from_c5 = p6_from == "c5"
+        self.relus = (fpn_relu == "both" and not self.from_c5, fpn_relu != "none")  # P6's and P7's
         below = (in_channels[-1] if self.from_c5 else channels, channels)  # P6 and P7
         self.laterals = nn.CellList([layer(c, channels, 1) for c in in_channels])
         self.outputs = nn.CellList([layer(channels, channels, 3) for _ in in_channels])
-        self.extras = nn.CellList([layer(c, channels, 3, stride=2) for c in below])
+        self.extras = nn.CellList(
+            [layer(c, channels, 3, stride=2, padding=fpn_padding) for c in below]
+        )
         self.relu = nn.ReLU()
 
     def construct(self, c3, c4, c5):
@@ -48,8 +56,9 @@ class FPN(nn.Cell):
         m4 = self.laterals[1](c4) + upsample2x(m5)
         m3 = self.laterals[0](c3) + upsample2x(m4)
         p5 = self.outputs[2](m5)
-        p6 = self.extras[0](c5 if self.from_c5 else self.relu(p5))
-        p7 = self.extras[1](self.relu(p6))
+        below = c5 if self.from_c5 else p5
+        p6 = self.extras[0](self.relu(below) if self.relus[0] else below)
+        p7 = self.extras[1](self.relu(p6) if self.relus[1] else p6)
         return self.outputs[0](m3), self.outputs[1](m4), p5, p6, p7
 
     def costs(self, sizes: Sequence[Size]) -> Iterator[LayerCost]:
@@ -62,8 +71,8 @@ class FPN(nn.Cell):
             yield cost(lateral.conv, size)[0]
             yield cost(output.conv, size)[0]
         size = sizes[-1]
-        for index, extra in enumerate(self.extras):
-            if index > 0 or not self.from_c5:
+        for extra, has_relu in zip(self.extras, self.relus):
+            if has_relu:
                 yield tensor_cost(extra.conv.in_channels, size)  # ReLU of the level below
             found, size = cost(extra.conv, size)
             yield found

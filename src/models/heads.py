@@ -6,8 +6,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.models.costs import RELU6, LayerCost, Size, conv_cost
-from src.models.layers import conv, group_norm, norm
+from src.models.costs import RELU, RELU6, LayerCost, Size, conv_cost
+from src.models.layers import activation, conv, group_norm, norm
 
 
 class Head(nn.Cell):
@@ -19,13 +19,14 @@ class Head(nn.Cell):
     Args:
         outputs: numbers predicted per anchor.
         scales: (levels,) that the predictions of each level are multiplied by, in float32.
+        activation: of the tower.
     """
 
-    def __init__(self, outputs: int, scales: ms.Parameter | None = None):
+    def __init__(self, outputs: int, scales: ms.Parameter | None, activation: nn.Cell):
         super().__init__()
         self.outputs = outputs
         self.scales = scales
-        self.relu6 = nn.ReLU6()
+        self.activation = activation
 
     def construct(self, features):
         """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the anchors."""
@@ -43,13 +44,15 @@ class SharedHead(Head):
 
     Statistics differ from level to level, so each level has its own batch norms, as in TF's
     weight-shared convolutional box predictor. Group norms have none and are shared, as in
-    torchvision's RetinaNet v2, ATSS and GFL.
+    torchvision's RetinaNet v2, ATSS and GFL. Without norms the convolutions have biases, as in
+    RetinaNet.
 
     Args:
         channels: of the pyramid and of the tower.
         depth: convolutions in the tower.
         outputs: numbers predicted per anchor.
-        head_norm: "batch" or "group".
+        head_norm: "batch", "group" or "none".
+        head_activation: "relu6" or "relu".
         level_scale: whether the predictions of each level are multiplied by a learnt number, as in
             FCOS (Tian et al., 2019).
     """
@@ -63,32 +66,40 @@ class SharedHead(Head):
         anchors_per_cell: int,
         outputs: int,
         head_norm: str = "batch",
+        head_activation: str = "relu6",
         level_scale: bool = False,
         norm_momentum: float = 0.9,
     ):
         scales = ms.Parameter(np.ones(levels, np.float32)) if level_scale else None
-        super().__init__(outputs, scales)
+        super().__init__(outputs, scales, activation(head_activation))
         self.depth = depth
-        self.convs = nn.CellList([conv(channels, channels, 3) for _ in range(depth)])
-        self.shares_norms = head_norm == "group"
-        if self.shares_norms:
-            norms = [[group_norm(channels) for _ in range(depth)]]
-        else:
-            norms = [[norm(channels, norm_momentum) for _ in range(depth)] for _ in range(levels)]
-        self.norms = nn.CellList([nn.CellList(level) for level in norms])
+        self.has_norms = head_norm != "none"
+        bias = not self.has_norms
+        self.convs = nn.CellList([conv(channels, channels, 3, bias=bias) for _ in range(depth)])
+        self.shares_norms = head_norm != "batch"
+        make = {
+            "batch": lambda: norm(channels, norm_momentum),
+            "group": lambda: group_norm(channels),
+            "none": nn.Identity,
+        }[head_norm]
+        copies = 1 if self.shares_norms else levels
+        self.norms = nn.CellList(
+            [nn.CellList([make() for _ in range(depth)]) for _ in range(copies)]
+        )
         self.predictor = conv(channels, anchors_per_cell * outputs, 3, bias=True)
 
     def tower(self, level, x):
         norms = self.norms[0 if self.shares_norms else level]
         for index in range(self.depth):
-            x = self.relu6(norms[index](self.convs[index](x)))
+            x = self.activation(norms[index](self.convs[index](x)))
         return x
 
     def costs(self, sizes: Sequence[Size]) -> Iterator[LayerCost]:
         """Costs of the layers over levels of these sizes."""
+        kept = RELU6 if isinstance(self.activation, nn.ReLU6) else RELU
         for size in sizes:
             for layer in self.convs:
-                yield conv_cost(layer, size, kept=RELU6)[0]
+                yield conv_cost(layer, size, kept=kept, has_norm=self.has_norms)[0]
             # predictions that are scaled are kept in float32, as a norm's input is
             is_scaled = self.scales is not None
             yield conv_cost(self.predictor, size, kept=0, has_norm=is_scaled)[0]

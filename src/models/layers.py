@@ -90,6 +90,11 @@ def has_statistics(cell: nn.Cell) -> bool:
     return isinstance(cell, nn.BatchNorm2d)
 
 
+def activation(name: str) -> nn.Cell:
+    """The activation "relu" or "relu6"."""
+    return {"relu": nn.ReLU, "relu6": nn.ReLU6}[name]()
+
+
 class ConvNorm(nn.Cell):
     """Convolution, batch normalisation (or a bias) and, where given, an activation."""
 

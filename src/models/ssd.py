@@ -31,10 +31,10 @@ class SSD(nn.Cell):
         anchors_per_cell: anchors at each position of each level.
         fpn_channels: channels of the pyramid and of the heads.
         head_depth: convolutions in each head before its predictor.
-        head_norm: norms of the heads, "batch" or "group".
+        head_norm: norms of the heads, "batch", "group" or "none".
+        head_activation: of the heads, "relu6" or "relu".
         level_scale: whether a learnt number multiplies the box head's predictions of each level.
-        p6_from: what P6 is made of, "p5" or "c5".
-        fpn_norm: norms of the pyramid, "batch" or "none".
+        p6_from, fpn_relu, fpn_padding, fpn_norm: see `models.fpn.FPN`.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
         distribution: what makes deltas of the distributions that the box head predicts; by default
             it predicts deltas.
@@ -50,8 +50,11 @@ class SSD(nn.Cell):
         fpn_channels: int = 256,
         head_depth: int = 4,
         head_norm: str = "batch",
+        head_activation: str = "relu6",
         level_scale: bool = False,
         p6_from: str = "p5",
+        fpn_relu: str = "both",
+        fpn_padding: str = "same",
         fpn_norm: str = "batch",
         norm_momentum: float = 0.9,
         distribution: DistributionCoder | None = None,
@@ -65,6 +68,8 @@ class SSD(nn.Cell):
             in_channels=backbone.out_channels,
             channels=fpn_channels,
             p6_from=p6_from,
+            fpn_relu=fpn_relu,
+            fpn_padding=fpn_padding,
             fpn_norm=fpn_norm,
             norm_momentum=norm_momentum,
         )
@@ -74,6 +79,7 @@ class SSD(nn.Cell):
             "levels": len(STRIDES),
             "anchors_per_cell": anchors_per_cell,
             "head_norm": head_norm,
+            "head_activation": head_activation,
             "norm_momentum": norm_momentum,
         }
         self.distribution = distribution
@@ -146,8 +152,11 @@ def build_ssd(cfg, anchors_per_cell: int) -> SSD:
         fpn_channels=cfg.fpn_channels,
         head_depth=cfg.head_depth,
         head_norm=cfg.head_norm,
+        head_activation=cfg.head_activation,
         level_scale=cfg.level_scale,
         p6_from=cfg.p6_from,
+        fpn_relu=cfg.fpn_relu,
+        fpn_padding=cfg.fpn_padding,
         fpn_norm=cfg.fpn_norm,
         norm_momentum=cfg.norm_momentum,
         distribution=build_distribution(cfg),

@@ -29,7 +29,7 @@ CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # at the end of the file: mark a
 SILENT_KEYS = (
     "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
     "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "anchor_offset",
-    "resize",
+    "anchor_pixels", "fpn_relu", "fpn_padding", "head_activation", "resize",
 )  # fmt: skip
 NETWORK_KEYS = (  # that decide names and shapes
     "backbone", "fpn_channels", "fpn_norm", "p6_from", "head_depth", "head_norm", "level_scale",

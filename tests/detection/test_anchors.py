@@ -65,9 +65,33 @@ def test_offset_moves_all_anchors_alike():
         np.testing.assert_allclose(moved, boxes - stride / 2, atol=1e-4)
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.2, 0.5, 1.0])
-def test_best_ious_are_those_of_all_anchors(offset):
-    anchors = build_anchors(make_config([({"anchor_offset": offset}, "")]))
+# of torchvision's RetinaNet; aspect ratios are width / height, torchvision's height / width
+TORCHVISION = {
+    "anchor_size": 4.0, "scales_per_octave": 3, "aspect_ratios": [2.0, 1.0, 0.5],
+    "anchor_offset": 0.0, "anchor_pixels": "whole",
+}  # fmt: skip
+
+
+def test_whole_pixels_are_those_of_torchvision():
+    """Sides as torchvision 0.29 lists them for P3 and P7, and its strides of 800 x 1088 pixels."""
+    anchors = build_anchors(make_config([(TORCHVISION, "")]))
+    p3 = [(46, 22), (32, 32), (22, 46), (56, 28), (40, 40), (28, 56), (70, 36), (50, 50), (36, 70)]
+    assert anchors.sides[0].tolist() == [list(side) for side in p3]
+    p7 = [(724, 362), (512, 512), (362, 724), (912, 456), (644, 644), (456, 912), (1148, 574),
+          (812, 812), (574, 1148)]  # fmt: skip
+    assert anchors.sides[-1].tolist() == [list(side) for side in p7]
+    found = anchors.levels((800, 1088))
+    for level, (x, y), columns in zip(found[-2:], [(64, 61), (120, 114)], [17, 9]):
+        assert level[9].tolist() == (level[0] + [x, 0, x, 0]).tolist()
+        assert level[9 * columns].tolist() == (level[0] + [0, y, 0, y]).tolist()
+    assert anchors.levels((800, 1088))[0][0].tolist() == [-23, -11, 23, 11]
+
+
+@pytest.mark.parametrize(
+    "keys", [*({"anchor_offset": o} for o in (0.0, 0.2, 0.5, 1.0)), TORCHVISION]
+)
+def test_best_ious_are_those_of_all_anchors(keys):
+    anchors = build_anchors(make_config([(keys, "")]))
     rng = np.random.default_rng(0)
     corners = np.sort(rng.uniform(-10, 74, (40, 2, 2)), axis=1)
     boxes = np.concatenate([corners[:, 0], corners[:, 1]], axis=1).astype(np.float32)

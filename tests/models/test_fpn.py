@@ -8,9 +8,9 @@ from src.models.fpn import FPN
 from tests.models.slow_layers import slow_conv
 
 
-def slow_layer(layer, x, *, stride=1):
+def slow_layer(layer, x, *, stride=1, padding="same"):
     """A ConvNorm of the pyramid on (C,H,W), in inference."""
-    x = slow_conv(x, layer.conv.weight.asnumpy(), stride=stride)
+    x = slow_conv(x, layer.conv.weight.asnumpy(), stride=stride, padding=padding)
     if layer.conv.has_bias:
         return x + layer.conv.bias.asnumpy()[:, None, None]
     norm = layer.norm
@@ -19,23 +19,42 @@ def slow_layer(layer, x, *, stride=1):
     return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
 
 
-def slow_pyramid(fpn, levels, p6_from):
+def slow_pyramid(fpn, levels, p6_from, fpn_relu, padding):
     """P3..P7 of C3..C5, (C,H,W) each."""
     sums = [slow_layer(layer, x) for layer, x in zip(fpn.laterals, levels)]
     for index in (1, 0):
         sums[index] = sums[index] + sums[index + 1].repeat(2, axis=1).repeat(2, axis=2)
     found = [slow_layer(layer, x) for layer, x in zip(fpn.outputs, sums)]
-    below = levels[-1] if p6_from == "c5" else np.maximum(found[-1], 0)
-    found.append(slow_layer(fpn.extras[0], below, stride=2))
-    found.append(slow_layer(fpn.extras[1], np.maximum(found[-1], 0), stride=2))
+    below = levels[-1]
+    if p6_from == "p5":
+        below = np.maximum(found[-1], 0) if fpn_relu == "both" else found[-1]
+    found.append(slow_layer(fpn.extras[0], below, stride=2, padding=padding))
+    below = found[-1] if fpn_relu == "none" else np.maximum(found[-1], 0)
+    found.append(slow_layer(fpn.extras[1], below, stride=2, padding=padding))
     return found
 
 
-@pytest.mark.parametrize("p6_from", ["p5", "c5"])
-@pytest.mark.parametrize("fpn_norm", ["batch", "none"])
-def test_levels_against_numpy(p6_from, fpn_norm):
+@pytest.mark.parametrize(
+    ("p6_from", "fpn_norm", "fpn_relu", "padding"),
+    [
+        ("p5", "batch", "both", "same"),
+        ("p5", "none", "both", "same"),
+        ("c5", "batch", "both", "same"),
+        ("c5", "none", "p6", "symmetric"),  # torchvision's second version
+        ("p5", "none", "p6", "symmetric"),  # torchvision's first
+        ("p5", "none", "none", "symmetric"),  # mmdetection's
+    ],
+)
+def test_levels_against_numpy(p6_from, fpn_norm, fpn_relu, padding):
     rng = np.random.default_rng(7)
-    fpn = FPN(in_channels=(3, 4, 5), channels=6, p6_from=p6_from, fpn_norm=fpn_norm)
+    fpn = FPN(
+        in_channels=(3, 4, 5),
+        channels=6,
+        p6_from=p6_from,
+        fpn_norm=fpn_norm,
+        fpn_relu=fpn_relu,
+        fpn_padding=padding,
+    )
     fpn.set_train(False)
     assert any("gamma" in p.name for p in fpn.get_parameters()) == (fpn_norm == "batch")
     for parameter in fpn.get_parameters():
@@ -47,6 +66,7 @@ def test_levels_against_numpy(p6_from, fpn_norm):
     # negative values show where there is a ReLU; a backbone's have none
     levels = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
     found = fpn(*(ms.Tensor(level[None]) for level in levels))
-    for level, expected in zip(found, slow_pyramid(fpn, levels, p6_from)):
+    slow = slow_pyramid(fpn, levels, p6_from, fpn_relu, padding)
+    for level, expected in zip(found, slow):
         np.testing.assert_allclose(level.asnumpy()[0], expected, atol=1e-4)
         assert expected.std() > 0.1

@@ -43,6 +43,9 @@ def slow_head(head, features, head_norm):
     for level, x in enumerate(features):
         for index, conv in enumerate(head.convs):
             x = slow_conv(x, conv.weight.asnumpy())
+            if head_norm == "none":
+                x = np.maximum(x + conv.bias.asnumpy()[:, None, None], 0)
+                continue
             norm = head.norms[level if head_norm == "batch" else 0][index]
             gamma, beta = norm.gamma.asnumpy(), norm.beta.asnumpy()
             if head_norm == "group":
@@ -61,11 +64,17 @@ def slow_head(head, features, head_norm):
 
 
 @pytest.mark.parametrize(
-    ("head_norm", "level_scale"), [("batch", True), ("group", False), ("group", True)]
+    ("head_norm", "level_scale"),
+    [("batch", True), ("group", False), ("group", True), ("none", False)],
 )
 def test_norms_and_scales_against_numpy(head_norm, level_scale):
     keys = {"channels": 16, "depth": 2, "levels": 3, "anchors_per_cell": 2, "outputs": 3}
-    head = SharedHead(**keys, head_norm=head_norm, level_scale=level_scale).set_train(False)
+    head = SharedHead(
+        **keys,
+        head_norm=head_norm,
+        head_activation="relu" if head_norm == "none" else "relu6",
+        level_scale=level_scale,
+    ).set_train(False)
     assert len(head.norms) == (3 if head_norm == "batch" else 1)
     rng = np.random.default_rng(6)
     draw_weights(head, rng)
@@ -75,6 +84,7 @@ def test_norms_and_scales_against_numpy(head_norm, level_scale):
         expected = slow_head(head, [level[row] for level in features], head_norm)
         np.testing.assert_allclose(found[row], expected, atol=1e-4 * np.abs(expected).max())
         assert expected.std() > 0.1
+        assert head_norm != "none" or expected.max() > 6  # where ReLU6 would have cut
 
 
 def test_scales_start_at_one_and_have_one_dimension():
