@@ -16,7 +16,8 @@ from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
 from src.runtime.errors import InputError
 from src.weights.checkpoint_file import strip_prefix
 from src.weights.loading import CLASSIFIER_PREFIXES, SHOWN_NAMES, Match, match
-from src.weights.torch_file import as_float32, read_torch_file
+from src.weights.torch_file import read_torch_file
+from src.weights.torch_tensors import as_float32
 
 # of a ResNet's weights in detectors and training scripts
 PREFIXES = ("module.", "backbone.", "backbone.body.", "model.", "encoder.", "resnet.")

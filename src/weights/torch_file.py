@@ -1,119 +1,37 @@
 """Reads tensors from PyTorch files without PyTorch and without running pickled code.
 
-A .pth or .pt file is a pickle, which can call any function when it is read. Here, names that state
-dicts need are mapped to harmless types, and files with other names are refused. Source:
-torch/serialization.py, for the zip format (since 1.6) and the one before.
+Source: torch/serialization.py, for the zip format (since 1.6) and the one before.
 """
 
 import io
-import math
-import pickle
 import struct
-import sys
 import tarfile
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-import ml_dtypes
 import numpy as np
 
 from src.runtime.errors import InputError
+from src.weights.torch_pickle import NUMPY_ARRAYS, TensorUnpickler
+from src.weights.torch_tensors import Placeholder, Storage, Tensor, numbers_of, shown
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-STORAGE_DTYPES = {
-    "FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "LongStorage": "i8",
-    "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1",
-    "BoolStorage": "?", "BFloat16Storage": ml_dtypes.bfloat16,
-}  # fmt: skip
+BYTE_ORDERS = ("little", "big")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")  # keys used by training scripts
+MAX_KEY = 100  # letters of a key that names a part of the file, such as "teacher"
+MAX_SHARING = 16  # tensors that share a number, on average; detectors share heads over five levels
 SAVE_STATE_DICT = "save the weights alone with torch.save(model.state_dict(), path)"
 
-Read = Callable[[str], bytes]  # bytes of the storage with this key
-
-
-class Sealed(type):
-    """Metaclass of classes that a pickle can call but not change."""
-
-    def __setattr__(cls, name, value):
-        raise pickle.UnpicklingError(f"changes {cls.__name__}.{name}")
-
-
-class Tensor(tuple, metaclass=Sealed):
-    """(storage, offset, size, stride) of a tensor that is not read yet."""
-
-    __slots__ = ()
-
-    def __new__(cls, storage, offset, size, stride, *_):
-        return super().__new__(cls, (storage, offset, size, stride))
-
-
-class Parameter(metaclass=Sealed):
-    """Replaces the function that makes a parameter of a tensor; returns the tensor."""
-
-    def __new__(cls, tensor, *_):
-        return tensor
-
-
-class Storage(NamedTuple):
-    """Data of one or several tensors: key in the file, type and count."""
-
-    key: str
-    dtype: np.dtype
-    count: int
-
-
-class StorageType(NamedTuple):
-    """Replaces a storage class; cannot be called."""
-
-    dtype: np.dtype
-
-
-ALLOWED = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): Tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): Tensor,
-    ("torch._utils", "_rebuild_parameter"): Parameter,
-    **{("torch", name): StorageType(np.dtype(dtype)) for name, dtype in STORAGE_DTYPES.items()},
-}
-
-
-class TensorUnpickler(pickle.Unpickler):
-    """Reads containers, numbers, strings and tensors; InputError on anything else.
-
-    Attributes:
-        storages: by key.
-    """
-
-    def __init__(self, file: BinaryIO, path: Path):
-        super().__init__(file, encoding="utf-8")
-        self.path = path
-        self.storages: dict[str, Storage] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise InputError(
-                f"{self.path}: asks for {module}.{name}, which is not needed to read weights and "
-                f"was not run; {SAVE_STATE_DICT}"
-            )
-        return ALLOWED[module, name]
-
-    def persistent_load(self, pid: Any) -> Storage:
-        kind, storage_type, key, _, count, *view = pid
-        if kind != "storage" or not isinstance(storage_type, StorageType) or any(view):
-            raise pickle.UnpicklingError(f"unknown persistent id {pid!r}")
-        storage = Storage(str(key), storage_type.dtype, int(count))
-        self.storages[storage.key] = storage
-        return storage
+Read = Callable[[Storage], bytes]
 
 
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     """The state dict in a .pth or .pt file: arrays by name, floating-point ones as float32.
 
     Raises:
-        InputError: the file is not PyTorch's, is damaged, or holds anything but tensors.
+        InputError: the file is not PyTorch's, is damaged, or holds no tensors that can be read.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -139,86 +57,134 @@ def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
     (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
     root = pickled[: -len("data.pkl")]
 
-    def read(name: str) -> bytes:
+    def read(name: str, size: int | None = None) -> bytes:
         entry = archive.getinfo(root + name)
         if entry.compress_type != zipfile.ZIP_STORED:  # PyTorch never compresses; may be huge
             raise ValueError(f"{name} is compressed")
+        if size not in (None, entry.file_size):
+            raise ValueError(f"{name} has {entry.file_size} bytes, not {size}")
         return archive.read(entry)
 
     order = read("byteorder") if root + "byteorder" in archive.namelist() else b"little"
     content = TensorUnpickler(io.BytesIO(read("data.pkl")), path).load()
-    return arrays_of(content, lambda key: read(f"data/{key}"), order.decode(), path)
+    return arrays_of(
+        content,
+        lambda storage: read(f"data/{storage.key}", storage.num_bytes),
+        order.decode(),
+        path,
+    )
 
 
 def read_legacy(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
     """`read_torch_file` of PyTorch before 1.6: several pickles, then the data."""
-
-    def load() -> Any:
-        return TensorUnpickler(file, path).load()
-
-    if load() != LEGACY_MAGIC or load() != LEGACY_PROTOCOL:
-        raise ValueError("another magic number")
-    system = load()
     unpickler = TensorUnpickler(file, path)
-    content, keys = unpickler.load(), load()
-    storages: dict[str, bytes] = {}
-    for key in keys:
+    if unpickler.load() != LEGACY_MAGIC or unpickler.load() != LEGACY_PROTOCOL:
+        raise ValueError("another magic number")
+    order = "little" if unpickler.load()["little_endian"] else "big"
+    content, keys = unpickler.load(), unpickler.load()
+    if not all(type(key) is str for key in keys):  # others may take forever to hash
+        raise ValueError("a storage's key that is no string")
+    starts = legacy_starts(file, [unpickler.storages[key] for key in keys], path)
+
+    def read(storage: Storage) -> bytes:
+        file.seek(starts[storage.key])
+        return file.read(storage.num_bytes)
+
+    return arrays_of(content, read, order, path)
+
+
+def legacy_starts(file: BinaryIO, storages: list[Storage], path: Path) -> dict[str, int]:
+    """Where in the file the numbers of each storage start, by key."""
+    starts = {}
+    for storage in storages:
+        if storage.dtype is None:
+            raise InputError(
+                f"{path}: holds numbers of the unknown type {storage.kind}; {SAVE_STATE_DICT}"
+            )
         (count,) = struct.unpack("<q", file.read(8))
-        storages[key] = file.read(count * unpickler.storages[key].dtype.itemsize)
-    order = "little" if system["little_endian"] else "big"
-    return arrays_of(content, storages.__getitem__, order, path)
+        if count != storage.count:
+            raise ValueError(f"storage {storage.key} holds {count} numbers, not {storage.count}")
+        starts[storage.key] = file.tell()
+        if file.seek(storage.num_bytes, io.SEEK_CUR) > path.stat().st_size:
+            raise ValueError("the file is cut short")
+    return starts
 
 
 def arrays_of(content: Any, read: Read, order: str, path: Path) -> dict[str, np.ndarray]:
     """The arrays of a state dict, which may be part of a training script's checkpoint."""
-    storages: dict[str, np.ndarray] = {}
-    arrays = {}
-    for name, tensor in tensors_of(content, path).items():
-        key = tensor[0].key
-        if key not in storages:
-            storages[key] = numbers(tensor[0], read(key), order)
-        arrays[name] = strided(storages[key], *tensor[1:])
-    return arrays
+    tensors = tensors_of(content, path)
+    storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    if sum(storage.num_bytes for storage in storages.values()) > path.stat().st_size:
+        raise ValueError("storages larger than the file")
+    numbers_stored = sum(storage.count for storage in storages.values())
+    if sum(tensor.count for tensor in tensors.values()) > MAX_SHARING * numbers_stored:
+        raise ValueError("tensors share too many numbers")
+    if order not in BYTE_ORDERS:
+        raise ValueError("unknown byte order")
+    numbers = {key: numbers_of(storage, read(storage), order) for key, storage in storages.items()}
+    return {name: tensor.array(numbers[tensor.storage.key]) for name, tensor in tensors.items()}
 
 
 def tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
-    """Tensors by name, of the dict itself or of its entry in WRAPPERS with the most tensors."""
-    inner = [content.get(name) for name in WRAPPERS] if isinstance(content, Mapping) else []
-    found = max(map(named_tensors, [content, *inner]), key=len)
+    """The tensors of the state dict in a file, checked, by name.
+
+    Raises:
+        InputError: there are none, or one depends on an unknown name.
+    """
+    found = state_dict_in(content)
     if not found:
-        raise InputError(f"{path}: holds no tensors by name; {SAVE_STATE_DICT}")
+        raise InputError(
+            f"{path}: holds no tensors by name{objects_in(content)}; {SAVE_STATE_DICT}"
+        )
+    for name, tensor in found.items():
+        unknown = tensor.name if isinstance(tensor, Placeholder) else tensor.unknown()
+        if unknown in NUMPY_ARRAYS:
+            raise InputError(f"{path}: {shown(name)} is a NumPy array; save it as a tensor")
+        if unknown:
+            raise InputError(
+                f"{path}: tensor {shown(name)} depends on {unknown}, which is unknown here and was "
+                f"not run; {SAVE_STATE_DICT}"
+            )
+        tensor.check()
     return found
 
 
-def named_tensors(content: Any) -> dict[str, Tensor]:
-    """Entries of a dict that are tensors; none where it is not a dict."""
-    if not isinstance(content, Mapping):
+def state_dict_in(content: Any) -> dict[str, Tensor | Placeholder]:
+    """Tensors by name: of the dict itself, or of its entry in WRAPPERS with the most tensors.
+
+    Without such an entry, those of all dicts in it, with the keys of these as prefixes; a file of
+    self-supervised training has "student" and "teacher".
+    """
+    if not isinstance(content, dict):
         return {}
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    wrapped = max((named_tensors(content.get(name)) for name in WRAPPERS), key=len)
+    own = named_tensors(content)
+    if wrapped:
+        return max(wrapped, own, key=len)
+    # each dict once, however often a file names it
+    parts = {id(part): (key, part) for key, part in content.items() if len(key) <= MAX_KEY}
+    joined = {
+        f"{key}.{name}": tensor
+        for key, part in parts.values()
+        for name, tensor in named_tensors(part).items()
+    }
+    return max(own, joined, key=len)
 
 
-def numbers(storage: Storage, data: bytes, order: str) -> np.ndarray:
-    """The values of a storage (count,), floating-point ones as float32."""
-    array = np.frombuffer(data, storage.dtype)
-    if len(array) != storage.count:
-        raise ValueError(f"storage {storage.key} holds {len(array)} numbers, not {storage.count}")
-    return as_float32(array if order == sys.byteorder else array.byteswap())
+def named_tensors(content: Any) -> dict[str, Tensor | Placeholder]:
+    """Entries of a dict that are tensors, or would be; none where it is not a dict."""
+    if not isinstance(content, dict):
+        return {}
+    return {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, Tensor) or (isinstance(value, Placeholder) and value.has_data)
+    }
 
 
-def as_float32(array: np.ndarray) -> np.ndarray:
-    """The array; as float32 if it is floating-point."""
-    # by name, as MindSpore registers another bfloat16 and NumPy may use either
-    is_float = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-    with np.errstate(over="ignore"):  # large float64 values become infinite
-        return array.astype(np.float32) if is_float else array
-
-
-def strided(storage: np.ndarray, offset: int, size: tuple, stride: tuple) -> np.ndarray:
-    """A copy of the tensor of shape `size`; ValueError where it exceeds the storage."""
-    if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
-        raise ValueError("impossible shape")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride))
-    if math.prod(size) > len(storage) or (math.prod(size) and last >= len(storage)):
-        raise ValueError("a tensor reaches beyond its storage")
-    steps = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
+def objects_in(content: Any) -> str:
+    """The first unknown object in a file without weights, for its error."""
+    parts = content.values() if isinstance(content, dict) else [content]
+    names = (part.name for part in parts if isinstance(part, Placeholder))
+    name = next(names, None)
+    return f", but an object of {name}, which was not run" if name else ""

@@ -1,0 +1,84 @@
+"""Writes files as PyTorch would, or as it never would, without PyTorch."""
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+
+
+def zipped(path: Path, content: bytes, storages=(), *, compression=zipfile.ZIP_STORED) -> Path:
+    """A file in PyTorch's zip format around a pickle."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a/data.pkl", content)
+        for key, data in storages:
+            archive.writestr(f"a/data/{key}", data)
+    return path
+
+
+class Call:
+    """Pickled as a call of a name that need not exist, on the arguments."""
+
+    def __init__(self, name: str, *arguments, state=None):
+        self.name, self.arguments, self.state = name, arguments, state
+
+
+class Opcodes(bytes):
+    """Written into the pickle as it is."""
+
+
+class Writer(pickle._Pickler):
+    """Writes Calls, Opcodes and storages."""
+
+    def save(self, thing, save_persistent_id=True):
+        if isinstance(thing, Call):
+            module, _, name = thing.name.rpartition(".")
+            self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
+            self.save(thing.arguments)
+            self.write(pickle.REDUCE)
+            if thing.state is not None:
+                self.save(thing.state)
+                self.write(pickle.BUILD)
+        elif isinstance(thing, Opcodes):
+            self.write(thing)
+        elif isinstance(thing, tuple) and thing[:1] == ("storage",):
+            self.write(pickle.MARK)
+            self.save("storage")
+            self.write(pickle.GLOBAL + f"torch\n{thing[1]}\n".encode())
+            for part in thing[2:]:
+                self.save(part)
+            self.write(pickle.TUPLE + pickle.BINPERSID)
+        else:
+            super().save(thing, save_persistent_id)
+
+
+def pickled(thing) -> bytes:
+    file = io.BytesIO()
+    Writer(file, 2).dump(thing)
+    return file.getvalue()
+
+
+def tensor(offset, size, stride, *, count=6, kind="FloatStorage"):
+    storage = ("storage", kind, "0", "cpu", count)
+    return Call(
+        "torch._utils._rebuild_tensor_v2", storage, offset, size, stride, False, OrderedDict()
+    )
+
+
+def legacy(path: Path, content: bytes, storages=(), *, keys: bytes | None = None) -> Path:
+    """A file in PyTorch's format before 1.6 around a pickle.
+
+    Args:
+        storages: key, data, and count where it is not that of 4-byte numbers.
+        keys: pickle of the keys, if not that of the storages.
+    """
+    system = {"protocol_version": LEGACY_PROTOCOL, "little_endian": True, "type_sizes": {}}
+    parts = [pickled(LEGACY_MAGIC), pickled(LEGACY_PROTOCOL), pickled(system), content]
+    parts.append(keys or pickled([key for key, *_ in storages]))
+    for _, data, *count in storages:
+        parts += [struct.pack("<q", *(count or [len(data) // 4])), data]
+    path.write_bytes(b"".join(parts))
+    return path
