@@ -2,9 +2,9 @@
 
     python3 -m src.weights resnet50-11ad3fa6.pth ckpt/resnet50_tv2.ckpt
 
-Reads .pth, .pt, .bin and .safetensors files of ResNet-18, 34, 50 and 101, without PyTorch and
-without running pickled code. The checkpoint records padding and normalisation of the weights, which
-training then uses too.
+Reads .pth, .pt, .bin and .safetensors files with a ResNet-18, 34, 50 or 101 under any prefix of
+names, without PyTorch and without running pickled code. The checkpoint records padding and
+normalisation of the weights, which training then uses too.
 """
 
 import argparse
@@ -20,9 +20,10 @@ def main(argv=None) -> None:
     check(args)
 
     from src.weights.checkpoint_file import Origin, write_backbone
-    from src.weights.convert import convert, pixels_of, read_foreign
+    from src.weights.convert import convert, read_foreign
+    from src.weights.timm_config import pixels_of
 
-    converted = convert(read_foreign(args.input), str(args.input))
+    converted = convert(read_foreign(args.input), str(args.input), prefix=args.prefix)
     print(f"{args.input}: {converted.report()}")
     mean, std = args.image_mean, args.image_std
     if not (mean and std):
@@ -45,6 +46,11 @@ def parse(argv) -> argparse.Namespace:
     parser.add_argument("output", type=Path, help="checkpoint to write, .ckpt")
     parser.add_argument(
         "--padding", choices=PADDINGS, default="symmetric", help="default: symmetric, as in PyTorch"
+    )
+    parser.add_argument(
+        "--prefix",
+        metavar="student.",
+        help="of the names in a file with several ResNets, such as a student and a teacher",
     )
     for what in ("mean", "std"):
         parser.add_argument(

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -179,15 +179,3 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def strip_prefix(
-    arrays: Mapping[str, np.ndarray], names: Iterable[str], prefixes: Iterable[str]
-) -> dict[str, np.ndarray]:
-    """The arrays without the name prefix whose removal makes most of `names` match."""
-
-    def stripped(prefix: str) -> dict[str, np.ndarray]:
-        return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
-
-    candidates = [stripped(prefix) for prefix in ("", *prefixes)]
-    return max(candidates, key=lambda found: sum(name in found for name in names))

@@ -1,9 +1,8 @@
-"""Converts backbones of torchvision and timm: names of weights, and the ResNet variant."""
+"""Finds ResNets of torchvision and timm in a file by names and shapes, and renames them."""
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +10,64 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, LEAST_STD
 from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
 from src.runtime.errors import InputError
-from src.weights.checkpoint_file import strip_prefix
-from src.weights.loading import CLASSIFIER_PREFIXES, SHOWN_NAMES, Match, match
+from src.weights.loading import SHOWN_NAMES, Match, match
 from src.weights.torch_file import read_torch_file
 from src.weights.torch_tensors import as_float32
 
-# of a ResNet's weights in detectors and training scripts
-PREFIXES = ("module.", "backbone.", "backbone.body.", "model.", "encoder.", "resnet.")
+OWN = re.compile(r"(conv|bn|layer)\d+\.")  # names of a ResNet's parameters, not those of heads
+FIRST = re.compile(r"((?:.*\.)?)layer1\.\d+\.conv1\.weight")  # with the prefix as its group
+MAX_PREFIXES = 64
 NORM_NAMES = {
     "weight": "gamma", "bias": "beta",
     "running_mean": "moving_mean", "running_var": "moving_variance",
 }  # fmt: skip
 COUNTER = "num_batches_tracked"  # MindSpore's norms have none
-BYTE = 255  # timm's mean and std are in 0..1
-SET_PIXELS = "; move it away, or give --image_mean and --image_std"
+MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A backbone with MindSpore's names, its variant, and its match with that."""
+    """A backbone with MindSpore's names, and its match with the variant that is closest.
+
+    Attributes:
+        prefix: of its names in the file.
+        depths: blocks in each of the four stages.
+        ignored: further names under the prefix, which are those of heads.
+        equal: prefixes of the file's other backbones, if they have the same numbers.
+    """
 
     variant: str
     arrays: dict[str, np.ndarray]
     matched: Match
-    ignored: list[str] = field(default_factory=list)
+    ignored: list[str]
+    prefix: str
+    depths: tuple[int, ...]
+    equal: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has the parameters of its variant, and no others."""
+        return not (self.matched.missing or self.matched.misshaped or self.matched.unexpected)
 
     def report(self) -> str:
         """Counts and names, for the user."""
-        text = f"{self.variant}\n  {self.matched.report()}"
-        return text + (f"\n  ignored {', '.join(self.ignored)}" if self.ignored else "")
+        place = under(self.prefix) if self.prefix else ""
+        text = f"{self.variant}{place}\n  {self.matched.report()}"
+        if self.equal:
+            text += f"\n  equal to {' and '.join(f'the one{under(each)}' for each in self.equal)}"
+        if self.ignored:
+            text += f"\n  ignored {', '.join(self.ignored[:SHOWN_NAMES])}"
+            more = len(self.ignored) - SHOWN_NAMES
+            text += f" and {more} more" if more > 0 else ""
+        return text
+
+    def same(self, other: "Converted") -> bool:
+        """Whether both have the same numbers."""
+        return self.variant == other.variant and all(
+            np.array_equal(array, other.arrays[name]) for name, array in self.arrays.items()
+        )
 
 
 def read_foreign(path: Path) -> dict[str, np.ndarray]:
@@ -57,32 +82,95 @@ def read_foreign(path: Path) -> dict[str, np.ndarray]:
     return {name: as_float32(array) for name, array in arrays.items()}
 
 
-def convert(arrays: Mapping[str, np.ndarray], source: str) -> Converted:
-    """A torchvision or timm ResNet with MindSpore's names.
+def convert(
+    arrays: Mapping[str, np.ndarray], source: str, *, prefix: str | None = None
+) -> Converted:
+    """The ResNet of a torchvision or timm file, with MindSpore's names.
+
+    Heads and counters of norms are dropped.
 
     Args:
-        arrays: by PyTorch's names; a prefix, a classifier and counters of norms are dropped.
+        arrays: by PyTorch's names.
         source: of the arrays, for errors.
+        prefix: of the names, for files with several ResNets.
 
     Raises:
-        InputError: it is not exactly one of VARIANTS, or has nan or infinite weights.
+        InputError: there is not exactly one of VARIANTS, or it has nan or infinite weights.
     """
     kept = {name: array for name, array in arrays.items() if not name.endswith(COUNTER)}
-    broken = [n for n, a in kept.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]
+    prefixes = chosen_prefixes(kept, source, prefix)
+    networks: dict[str, Mapping] = {}  # parameters by variant
+    candidates = [candidate(kept, found, networks) for found in prefixes]
+    whole = [found for found in candidates if found.is_whole]
+    if not whole:
+        raise InputError(f"{source}: {closest(candidates)}")
+    found = only_one(whole, source)
+    own = [n for n in kept if n.startswith(found.prefix) and OWN.match(n[len(found.prefix) :])]
+    broken = [name for name in own if not np.isfinite(kept[name]).all()]
     if broken:
         raise InputError(f"{source}: nan or infinite numbers in {', '.join(broken[:SHOWN_NAMES])}")
-    kept = strip_prefix(kept, ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight"], PREFIXES)
-    ignored = [name for name in kept if name.startswith(CLASSIFIER_PREFIXES)]
-    renamed = {mindspore_name(name, kept): a for name, a in kept.items() if name not in ignored}
-    variant = variant_of(renamed, source)
-    parameters = resnet(variant).parameters_dict()
-    found = Converted(variant, renamed, match(parameters, renamed), ignored)
-    if found.matched.missing or found.matched.misshaped or found.matched.unexpected:
-        raise InputError(
-            f"{source}: looks like {found.report()}\n  the whole backbone must match and the file "
-            "contain nothing else; nothing was written"
-        )
     return found
+
+
+def chosen_prefixes(names: Iterable[str], source: str, prefix: str | None) -> list[str]:
+    """The prefix that the user chose, or all under which there is a stage of a ResNet."""
+    found = list(dict.fromkeys(match[1] for name in names if (match := FIRST.fullmatch(name))))
+    if prefix is not None:
+        prefix = prefix and prefix.rstrip(".") + "."
+        if prefix not in found:
+            known = ", ".join(f"--prefix={each}" for each in found[:MAX_PREFIXES])
+            raise InputError(f"{source}: no ResNet{under(prefix)}; there are {known or 'none'}")
+        return [prefix]
+    if len(found) > MAX_PREFIXES:
+        raise InputError(f"{source}: holds {len(found)} networks; choose one with --prefix")
+    return found or [""]
+
+
+def candidate(
+    arrays: Mapping[str, np.ndarray], prefix: str, networks: dict[str, Mapping]
+) -> Converted:
+    """The ResNet under a prefix, compared with the closest variant.
+
+    Args:
+        networks: parameters by variant; those that are missing are added.
+    """
+    inside = {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
+    own = {mindspore_name(n, inside): a for n, a in inside.items() if OWN.match(n)}
+    variant, depths = closest_variant(own)
+    if variant not in networks:
+        networks[variant] = resnet(variant).parameters_dict()
+    ignored = [name for name in inside if not OWN.match(name)]
+    return Converted(variant, own, match(networks[variant], own), ignored, prefix, depths)
+
+
+def only_one(whole: Sequence[Converted], source: str) -> Converted:
+    """The first, if all are equal; InputError that lists them otherwise."""
+    first, *others = whole
+    if all(first.same(other) for other in others):
+        return replace(first, equal=tuple(other.prefix for other in others))
+    lines = [
+        f"--prefix={found.prefix}  {found.variant}, "
+        f"{sum(array.nbytes for array in found.arrays.values()) / MEGABYTE:.0f} MB"
+        for found in whole
+    ]
+    raise InputError(
+        f"{source}: holds {len(whole)} different ResNets; choose one by\n  " + "\n  ".join(lines)
+    )
+
+
+def closest(candidates: Sequence[Converted]) -> str:
+    """The candidate that matches best, and what it lacks, for an error."""
+    best = max(candidates, key=lambda found: len(found.matched.matched))
+    text = f"looks like {best.report()}\n  "
+    if VARIANTS[best.variant][1] != best.depths:
+        known = ", ".join(VARIANTS)
+        text += f"{best.depths} blocks in the four stages; expected one of {known}\n  "
+    return text + "the whole backbone must match; nothing was written"
+
+
+def under(prefix: str) -> str:
+    """ " under student.", for messages."""
+    return f" under {prefix}" if prefix else " without a prefix"
 
 
 def mindspore_name(name: str, names: Mapping[str, Any]) -> str:
@@ -93,49 +181,13 @@ def mindspore_name(name: str, names: Mapping[str, Any]) -> str:
     return f"{layer}.{NORM_NAMES.get(leaf, leaf) if is_norm else leaf}"
 
 
-def variant_of(names: Mapping[str, Any], source: str) -> str:
-    """The VARIANT with these blocks per stage; InputError where there is none."""
+def closest_variant(names: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """The VARIANT with the same blocks and the closest number in each stage, and these numbers."""
     block = BottleneckBlock if "layer1.0.conv3.weight" in names else BasicBlock
     blocks = {found.groups() for name in names if (found := re.match(r"layer(\d)\.(\d+)\.", name))}
     depths = tuple(sum(stage == str(number) for stage, _ in blocks) for number in range(1, 5))
-    for variant, wanted in VARIANTS.items():
-        if wanted == (block, depths):
-            return variant
-    known = ", ".join(VARIANTS)
-    raise InputError(f"{source}: {depths} blocks in the four stages; expected one of {known}")
 
+    def distance(variant: str) -> int:
+        return sum(abs(wanted - found) for wanted, found in zip(VARIANTS[variant][1], depths))
 
-def pixels_of(path: Path, variant: str) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and std of pixels, 0..255, from timm's config.json beside the file, or ImageNet's.
-
-    Raises:
-        InputError: the config.json is timm's, but of another network or invalid.
-    """
-    source = path.with_name("config.json")
-    try:
-        config = json.loads(source.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return IMAGE_MEAN, IMAGE_STD
-    except (OSError, ValueError) as error:
-        raise InputError(f"{source}: cannot be read as JSON: {error}{SET_PIXELS}") from error
-    if not isinstance(config, dict) or "architecture" not in config:
-        return IMAGE_MEAN, IMAGE_STD  # not timm's
-    architecture = config["architecture"]
-    if variant not in str(architecture):
-        raise InputError(
-            f"{source}: is of {architecture!r}, but {path.name} looks like a {variant}{SET_PIXELS}"
-        )
-    config = config.get("pretrained_cfg", config)  # older files have no such level
-    return timm_pixels(config, source)
-
-
-def timm_pixels(config: Mapping[str, Any], source: Path) -> tuple[list[float], list[float]]:
-    """Mean and std in timm's configuration, scaled to 0..255; InputError where they are invalid."""
-    try:
-        mean, std = ([float(value) * BYTE for value in config[key]] for key in ("mean", "std"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{source}: lacks mean and std{SET_PIXELS}") from error
-    inside = all(0 <= v <= BYTE for v in mean) and all(LEAST_STD <= v <= BYTE for v in std)
-    if not (inside and len(mean) == len(std) == 3):
-        raise InputError(f"{source}: mean is {config['mean']}, std {config['std']}{SET_PIXELS}")
-    return mean, std
+    return min((name for name in VARIANTS if VARIANTS[name][0] is block), key=distance), depths

@@ -1,6 +1,7 @@
 """Loads weights of detectors and backbones into a network, with a report of matches."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -8,10 +9,9 @@ import numpy as np
 from mindspore import nn
 
 from src.runtime.errors import InputError
-from src.weights.checkpoint_file import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint, strip_prefix
+from src.weights.checkpoint_file import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint
 
 CLASSIFIER_PREFIXES = ("end_point.", "fc.", "classifier.")  # of an image classifier
-BACKBONE_PREFIXES = ("backbone.", "network.backbone.", "network.", "resnet.", "module.")
 CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
 SHOWN_NAMES = 8
 
@@ -96,7 +96,7 @@ def load_for_finetuning(network: nn.Cell, path: str) -> str:
 def load_backbone(network: nn.Cell, path: str) -> str:
     """Loads a pretrained ResNet into the detector's backbone; returns the report.
 
-    Names may carry one of BACKBONE_PREFIXES; a classifier is ignored.
+    Names may carry a prefix; a classifier is ignored.
 
     Raises:
         InputError: less than the whole backbone matched.
@@ -106,10 +106,10 @@ def load_backbone(network: nn.Cell, path: str) -> str:
         for name, parameter in network.parameters_dict().items()
         if name.startswith("backbone.")
     }
-    arrays = strip_prefix(read_checkpoint(path), parameters, BACKBONE_PREFIXES)
+    arrays = {n.replace(MINDCV_SHORTCUT, SHORTCUT): a for n, a in read_checkpoint(path).items()}
     arrays = {
-        name.replace(MINDCV_SHORTCUT, SHORTCUT): array
-        for name, array in arrays.items()
+        name: array
+        for name, array in strip_prefix(arrays, parameters, path).items()
         if not name.startswith(CLASSIFIER_PREFIXES)
     }
     found = match(parameters, arrays)
@@ -118,3 +118,26 @@ def load_backbone(network: nn.Cell, path: str) -> str:
         raise InputError(f"{report}\n  the whole backbone must match; nothing was loaded")
     set_parameters(parameters, arrays, found.matched)
     return report
+
+
+def strip_prefix(
+    arrays: Mapping[str, np.ndarray], names: Collection[str], path: str
+) -> dict[str, np.ndarray]:
+    """The arrays under the prefix under which most of `names` are, without that prefix.
+
+    Raises:
+        InputError: there are two such prefixes, as of a student and a teacher.
+    """
+    counts = Counter(
+        name[:start] for name in arrays for start in part_starts(name) if name[start:] in names
+    )
+    (prefix, most), (second, equal), *_ = [*counts.most_common(2), ("", 0), ("", 0)]
+    if most == equal > len(names) / 2:
+        raise InputError(f"{path}: holds two backbones, under {prefix!r} and {second!r}; keep one")
+    return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def part_starts(name: str) -> Iterator[int]:
+    """Where the parts of a dotted name start."""
+    yield 0
+    yield from (index + 1 for index, letter in enumerate(name) if letter == ".")

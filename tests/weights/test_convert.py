@@ -109,11 +109,86 @@ def pyramid(backbone) -> nn.Cell:
     return fpn
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone.body.", "model."])
-def test_prefixes_of_detectors_and_training_scripts(prefix):
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "", "module.", "backbone.body.", "model.", "student.", "teacher.backbone.",
+        "model.backbone.", "module.encoder_q.", "online_network.", "a.layer1.0.",
+    ],
+)  # fmt: skip
+def test_any_prefix(prefix):
     arrays = {prefix + name: array for name, array in small_dict("resnet18").items()}
-    arrays["optimizer_step" if prefix else "fc.more"] = np.zeros(1)
-    assert convert(arrays, "a.pth").variant == "resnet18"
+    arrays |= {"optimizer_step": np.zeros(1), f"{prefix}projector.0.weight": np.zeros((8, 512))}
+    found = convert(arrays, "a.pth")
+    assert (found.variant, found.prefix) == ("resnet18", prefix)
+    heads = ["fc.weight", "fc.bias", "projector.0.weight"]
+    assert sorted(found.ignored) == sorted(heads + ["optimizer_step"] * (prefix == ""))
+    title = f"resnet18 under {prefix}\n" if prefix else "resnet18\n"
+    assert found.report().startswith(title)
+    assert "ignored fc.weight" in found.report()
+
+
+def two(first: dict, second: dict, prefixes=("student.", "teacher.module.")) -> dict:
+    """Two networks in one file."""
+    return {
+        prefix + name: array
+        for prefix, arrays in zip(prefixes, (first, second))
+        for name, array in arrays.items()
+    }
+
+
+def test_one_of_two_encoders_is_chosen_by_its_prefix():
+    second = small_dict("resnet18") | {"bn1.weight": np.full(64, 2, np.float32)}
+    arrays = two(small_dict("resnet18"), second)
+    with pytest.raises(InputError, match="holds 2 different ResNets; choose one by") as error:
+        convert(arrays, "a.pth")
+    assert "\n  --prefix=student.  resnet18, 45 MB" in str(error.value)
+    assert "\n  --prefix=teacher.module.  resnet18, 45 MB" in str(error.value)
+    for prefix in ("teacher.module.", "teacher.module"):
+        found = convert(arrays, "a.pth", prefix=prefix)
+        assert found.prefix == "teacher.module."
+        assert found.arrays["bn1.gamma"][0] == 2
+    assert convert(arrays, "a.pth", prefix="student").arrays["bn1.gamma"][0] == 0
+    with pytest.raises(InputError, match="no ResNet under ema.; there are --prefix=student., --p"):
+        convert(arrays, "a.pth", prefix="ema.")
+    arrays = two(small_dict("resnet34"), second, ("", "momentum."))
+    with pytest.raises(InputError, match="\n  --prefix=  resnet34, 85 MB\n  --prefix=momentum"):
+        convert(arrays, "a.pth")
+    assert convert(arrays, "a.pth", prefix="").variant == "resnet34"
+
+
+def test_the_prefix_on_the_command_line(tmp_path, capsys):
+    first, second = (
+        {n: np.full(a.shape, value, np.float32) for n, a in small_dict("resnet18").items()}
+        for value in (1, 2)
+    )
+    save_file(two(first, second), tmp_path / "a.safetensors")
+    command = [str(tmp_path / "a.safetensors"), str(tmp_path / "a.ckpt")]
+    with pytest.raises(InputError, match="choose one by"):
+        main(command)
+    assert not (tmp_path / "a.ckpt").exists()
+    main([*command, "--prefix=teacher.module."])
+    assert "resnet18 under teacher.module.\n  matched 100\n" in capsys.readouterr().out
+    assert (read_checkpoint(str(tmp_path / "a.ckpt"))["bn1.gamma"] == 2).all()
+
+
+def test_equal_encoders_need_no_choice():
+    found = convert(two(small_dict("resnet18"), small_dict("resnet18")), "a.pth")
+    assert (found.prefix, found.equal) == ("student.", ("teacher.module.",))
+    assert "\n  equal to the one under teacher.module.\n" in found.report()
+
+
+def test_a_broken_encoder_beside_a_whole_one():
+    broken = small_dict("resnet18")
+    del broken["layer1.1.bn2.bias"]
+    arrays = two(broken, small_dict("resnet18"))
+    assert convert(arrays, "a.pth").prefix == "teacher.module."
+    with pytest.raises(
+        InputError, match="(?s)like resnet18 under student.*missing 1: layer1.1.bn2"
+    ):
+        convert(arrays, "a.pth", prefix="student.")
+    with pytest.raises(InputError, match="holds 65 networks; choose one with --prefix"):
+        convert({f"{i}.layer1.0.conv1.weight": np.zeros(1) for i in range(65)}, "a.pth")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_detector_comes_back(tmp_path):
     assert_equal(arrays_of(source), arrays_of(target))
 
 
-@pytest.mark.parametrize("prefix", ["", "backbone.", "network.backbone.", "module."])
+@pytest.mark.parametrize("prefix", ["", "backbone.", "network.backbone.", "module.", "student."])
 def test_backbone_with_any_prefix_and_a_classifier(tmp_path, prefix):
     source, target = network(seed=1), network(seed=2)
     arrays = arrays_of(source, "backbone.", prefix)
@@ -51,6 +51,17 @@ def test_backbone_with_any_prefix_and_a_classifier(tmp_path, prefix):
     assert_equal(arrays_of(source, "backbone."), arrays_of(target, "backbone."))
     assert "missing 0" in report
     assert "unexpected 0" in report
+
+
+def test_two_backbones_are_refused(tmp_path):
+    target = network(seed=2)
+    before = arrays_of(target)
+    source = network()
+    two = arrays_of(source, "backbone.", "student.") | arrays_of(source, "backbone.", "teacher.")
+    path = save(tmp_path / "a.ckpt", two)
+    with pytest.raises(InputError, match="under 'student.' and 'teacher.'; keep one"):
+        load_backbone(target, path)
+    assert_equal(before, arrays_of(target))
 
 
 def test_partial_backbone_is_refused_and_nothing_is_loaded(tmp_path):
