@@ -97,7 +97,7 @@ def legacy_starts(file: BinaryIO, storages: list[Storage], path: Path) -> dict[s
     """Where in the file the numbers of each storage start, by key."""
     starts = {}
     for storage in storages:
-        if storage.dtype is None:
+        if storage.num_bytes is None:
             raise InputError(
                 f"{path}: holds numbers of the unknown type {storage.kind}; {SAVE_STATE_DICT}"
             )

@@ -14,8 +14,12 @@ STORAGE_DTYPES = {
     "torch.CharStorage": "i1", "torch.ByteStorage": "u1", "torch.BoolStorage": "?",
     "torch.BFloat16Storage": ml_dtypes.bfloat16,
 }  # fmt: skip
+UNREAD_SIZES = {  # bytes of a number in storages that are skipped
+    "torch.ComplexFloatStorage": 8, "torch.ComplexDoubleStorage": 16, "torch.QInt32Storage": 4,
+    "torch.QInt8Storage": 1, "torch.QUInt8Storage": 1,
+}  # fmt: skip
 MAX_DIMS = 16
-MAX_SIZE = 2**62  # of a storage in bytes, and of each element of a shape; far beyond any file
+MAX_SIZE = 2**62  # of an element of a shape; far beyond any file
 SHOWN_LETTERS = 80
 
 
@@ -41,13 +45,15 @@ class Storage:
 
     @property
     def dtype(self) -> np.dtype | None:
-        """None where the class is unknown."""
+        """None where it is not read."""
         found = STORAGE_DTYPES.get(self.kind)
         return found and np.dtype(found)
 
     @property
-    def num_bytes(self) -> int:
-        return self.count * self.dtype.itemsize
+    def num_bytes(self) -> int | None:
+        """None where the class is unknown."""
+        size = self.dtype.itemsize if self.dtype else UNREAD_SIZES.get(self.kind)
+        return None if size is None else self.count * size
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ def test_damage_among_unknown_objects(tmp_path, packages, form, monkeypatch):
         (tensor(0, (Call("numpy.int64"), 2), (3, 1)), r"tensor b depends on numpy\.int64, "),
         (
             tensor(0, (2,), (1,), kind="ComplexFloatStorage"),
-            r"(tensor b depends on|the unknown type) torch\.ComplexFloatStorage",
+            r"tensor b depends on torch\.ComplexFloatStorage, ",
         ),
         (
             Call("torch._utils._rebuild_parameter", Call("a.B", (1, WEIGHT)), True),
@@ -222,8 +222,9 @@ def test_damage_among_unknown_objects(tmp_path, packages, form, monkeypatch):
     ],
 )
 def test_tensors_that_depend_on_unknown_names(tmp_path, value, words, form):
-    rows = [("0", DATA)]
-    good = {"w": WEIGHT} if "Complex" not in words else {}
+    is_complex = "Complex" in words
+    rows = [("0", 2 * DATA, 6) if is_complex else ("0", DATA)]
+    good = {} if is_complex else {"w": WEIGHT}
     for content in ({**good, "b": value}, {"state_dict": {**good, "b": value}}):
         path = FORMATS[form](tmp_path / "a.pth", pickled(content), rows)
         with pytest.raises(InputError, match=f"a.pth: .*{words}"):
@@ -232,6 +233,20 @@ def test_tensors_that_depend_on_unknown_names(tmp_path, value, words, form):
         content = {"state_dict": good, "best": {"b": value}, "b": value}
         path = FORMATS[form](tmp_path / "a.pth", pickled(content), rows)
         np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
+
+
+def test_unused_storages_of_other_types_in_the_old_format(tmp_path):
+    for kind, words in (("ComplexFloatStorage", None), ("NewStorage", "type torch.NewStorage")):
+        other = ("storage", kind, "1", "cpu", 2)
+        more = Call("torch._utils._rebuild_tensor_v2", other, 0, (2,), (1,))
+        content = pickled({"best": {"c": more}, "state_dict": {"w": WEIGHT}})
+        rows = [("1", bytes(16), 2), ("0", DATA)]
+        path = legacy(tmp_path / "a.pth", content, rows)
+        if words:
+            with pytest.raises(InputError, match=f"holds numbers of the unknown {words}; save"):
+                read_torch_file(path)
+        else:
+            np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
 
 
 @pytest.mark.parametrize("form", FORMATS)

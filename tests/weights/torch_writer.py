@@ -14,7 +14,7 @@ def zipped(path: Path, content: bytes, storages=(), *, compression=zipfile.ZIP_S
     """A file in PyTorch's zip format around a pickle."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("a/data.pkl", content)
-        for key, data in storages:
+        for key, data, *_ in storages:
             archive.writestr(f"a/data/{key}", data)
     return path
 
