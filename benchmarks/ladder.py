@@ -3,12 +3,11 @@
     python benchmarks/ladder.py [--rungs base giou ...] [--seeds 3] [--updates 540]
     python benchmarks/ladder.py --rows overfit
 
-Each rung adds a part to the rung before it, over the demo's recipe with a ResNet-18; task_aligned
-is a branch, which the rungs after it do without. A run is a process of train.py, with as many
-updates for every rung; the AP at its end and its CPU-seconds are recorded, compilation included.
-Each rung's learning rate is the best of the same --lr by the first seed's AP; the order of runs is
-shuffled for each seed. Rows are kept in --folder, so that an interrupted ladder continues where it
-stopped.
+Each rung adds a part to the rung before it, over the demo's recipe with a ResNet-18. A run is a
+process of train.py, with as many updates for every rung; the AP at its end and its CPU-seconds are
+recorded, compilation included. Each rung's learning rate is the best of the same --lr by the first
+seed's AP; the order of runs is shuffled for each seed. Rows are kept in --folder, so that an
+interrupted ladder continues where it stopped.
 
 The rule: a part pays if the differences of AP to the rung before, seed by seed, all have one sign
 and their mean is above two standard errors. With fewer than two seeds nothing is decided.
@@ -49,7 +48,6 @@ WARMUP_SHARE = 0.1  # of all updates, as in the demo's recipe
 GIOU = {"box_loss": "giou", "box_weight": 2.0}
 SQUARE = {"anchor_size": 4.0, "scales_per_octave": 1, "aspect_ratios": [1.0]}
 DISTRIBUTION = {"box_coding": "distribution"}
-TASK_ALIGNED = {"assigner": "task_aligned"}
 # stated here, so that the ladder stays when the demo's recipe climbs it
 BASE = {
     "assigner": "max_iou",
@@ -71,11 +69,9 @@ PARTS = {
     "quality": {"class_loss": "quality"},
     "one_anchor": SQUARE,
     "distribution": DISTRIBUTION,
-    "task_aligned": TASK_ALIGNED,
     "level_scale": {"level_scale": True},
     "group_norm": {"head_norm": "group"},
 }
-BRANCHES = ("task_aligned",)  # rungs that those after them do without
 LOSSES = {
     "focal smooth_l1": {},
     "quality giou": {"class_loss": "quality", **GIOU},
@@ -88,16 +84,14 @@ PAIRS = {
     for losses, keys in LOSSES.items()
     if (assigner, keys.get("box_coding")) != ("max_iou", "distribution")  # which is refused
 }
-PAIRS["task_aligned quality giou"] = {**BASE, **TASK_ALIGNED, **LOSSES["quality giou"]}
 OVERFITTED = 0.9  # AP50 on the training images
 
 
 def keys_of_rung(name: str) -> dict:
-    """The keys of the parts up to this one, without branches before it."""
+    """The keys of the parts up to this one."""
     keys = {}
     for part, added in PARTS.items():
-        if part == name or part not in BRANCHES:
-            keys |= added
+        keys |= added
         if part == name:
             break
     return keys
@@ -233,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         flags = shared_flags(args, images=args.images, updates=args.updates)
         rungs = [rung for rung in PARTS if rung in args.rungs]  # in the ladder's order
         found = climb(rows, flags, rungs, seeds=args.seeds, rates=args.lr, jobs=args.jobs)
-        for row in summaries(found, rungs, BRANCHES):
+        for row in summaries(found, rungs):
             print_row(f"ladder {row['rung']}", row)
         draw(found, rungs, args.folder / "ladder.png")
     if "overfit" in args.rows:

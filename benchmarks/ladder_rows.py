@@ -54,16 +54,10 @@ def best_rates(rows: Sequence[dict]) -> dict[str, float]:
     return {rung: row["lr"] for rung, row in best.items()}
 
 
-def summaries(
-    rows: Sequence[dict], rungs: Sequence[str], branches: Sequence[str] = ()
-) -> list[dict]:
-    """A row for each rung: means over its seeds, and its differences to the rung before.
-
-    Args:
-        branches: rungs that the one after is not compared with.
-    """
-    found, before = [], None
-    for rung in rungs:
+def summaries(rows: Sequence[dict], rungs: Sequence[str]) -> list[dict]:
+    """A row for each rung: means over its seeds, and its differences to the rung before."""
+    found = []
+    for before, rung in zip((None, *rungs), rungs):
         own = of_rung(rows, rung)
         row = {"rung": rung, "lr": next(iter(own.values()))["lr"], "seeds": len(own)}
         for name in (*METRICS, "cpu_seconds"):
@@ -72,7 +66,6 @@ def summaries(
             row["before"] = before
             row |= compare(own, of_rung(rows, before))
         found.append(row)
-        before = before if rung in branches else rung
     return found
 
 

@@ -72,11 +72,6 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
             "box_coding is distribution and anchors is ssd, whose sides in strides differ between "
             "levels; use anchors octave"
         )
-    if cfg.assigner == "task_aligned" and cfg.class_loss != "quality":
-        yield (
-            f"assigner is task_aligned and class_loss is {cfg.class_loss}, which does not learn "
-            "the alignment; use class_loss quality"
-        )
 
 
 def training_contradictions(cfg: EasyDict) -> Iterator[str]:

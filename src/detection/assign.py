@@ -168,39 +168,6 @@ class ATSSAssigner(Assigner):
             owners[anchors[column]] = rest[row]
 
 
-class CentreAssigner(Assigner):
-    """Gives each object one anchor, as `losses.task_alignment` needs it, which then chooses others.
-
-    It is the anchor whose centre is nearest to the object's, in sides of the object: if any centre
-    is inside the object, this one is. No two objects have the same one, see `forced_boxes`.
-
-    Args:
-        candidates: anchors of an object at most, in the end.
-    """
-
-    def __init__(self, anchors: np.ndarray, *, candidates: int):
-        super().__init__(anchors)
-        self.centres = (anchors[:, :2] + anchors[:, 2:]) / 2  # (A,2)
-        self.candidates = candidates
-
-    def match(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pairs = np.array(forced_boxes(1 / (1 + self._distances(boxes))))
-        return pairs[:, 1], pairs[:, 0]
-
-    def anchor_counts(self, boxes: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-        """How many anchors learn each of the boxes (G,4) at most; 0 for crowd regions (G,)."""
-        inside = (self._distances(boxes) < 0.5).sum(axis=1)  # (G,)
-        return super().anchor_counts(boxes, crowd) * np.clip(inside, 1, self.candidates)
-
-    def _distances(self, boxes: np.ndarray) -> np.ndarray:
-        """From the boxes' centres to the anchors', in sides of the box, the larger of x and y."""
-        centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-        return np.maximum(  # (G,A)
-            np.abs(self.centres[:, 0] - centres[:, :1]) / sides[:, :1],
-            np.abs(self.centres[:, 1] - centres[:, 1:]) / sides[:, 1:],
-        )
-
-
 def forced_boxes(overlaps: np.ndarray) -> list[tuple[int, int]]:
     """One anchor for each object, (row, column) of `overlaps` (G,A); no column comes twice.
 
@@ -237,13 +204,8 @@ def build_atss(cfg, anchors: AnchorGenerator) -> ATSSAssigner:
     return ATSSAssigner(anchors, cfg.image_size, candidates=cfg.atss_candidates)
 
 
-def build_centre(cfg, anchors: AnchorGenerator) -> CentreAssigner:
-    """The workers' part of task alignment, whose other part is in the graph."""
-    return CentreAssigner(anchors.boxes(cfg.image_size), candidates=cfg.task_aligned_candidates)
-
-
 # builders by the names in the configuration; each takes it and the generator of the anchors
-ASSIGNERS = {"max_iou": build_max_iou, "atss": build_atss, "task_aligned": build_centre}
+ASSIGNERS = {"max_iou": build_max_iou, "atss": build_atss}
 
 
 def build_assigner(cfg) -> Assigner:

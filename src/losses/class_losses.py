@@ -32,17 +32,17 @@ class SwappedLoss(nn.Cell):
     own class. So no (N,A,K) target is built, and the loss of a logit is computed once.
 
     A subclass has two methods. `background(logits)` is the loss of each logit as background, of
-    the logits' shape. `as_object(own, *hints)` is the loss (N,A) of the logits (N,A) of the
-    objects' classes; the hints are deltas and boxes, or the target of `AlignedFocalLoss`.
+    the logits' shape. `as_object(own, deltas, boxes)` is the loss (N,A) of the logits (N,A) of the
+    objects' classes.
     """
 
-    def construct(self, logits, labels, *hints):
+    def construct(self, logits, labels, deltas, boxes):
         positive = ops.cast(labels >= 0, ms.float32)  # (N,A)
         counted = ops.cast(labels != IGNORED, ms.float32)  # (N,A)
         index = ops.expand_dims(ops.maximum(labels, 0), -1)  # (N,A,1)
         own = ops.squeeze(ops.gather_elements(logits, 2, index), -1)  # (N,A)
         as_background = self.background(logits).sum(-1)  # (N,A)
-        as_object = self.as_object(own, *hints)
+        as_object = self.as_object(own, deltas, boxes)
         return counted * as_background + positive * (as_object - self.background(own))
 
 
@@ -80,22 +80,12 @@ class QualityFocalLoss(SwappedLoss):
         self.coder, self.beta = coder, beta
 
     def as_object(self, own, deltas, boxes):
-        return self.towards(quality(self.coder, deltas, boxes), own)
-
-    def towards(self, target, own):
-        """The loss (N,A) of logits (N,A) whose scores have targets (N,A)."""
+        target = quality(self.coder, deltas, boxes)
         scale = ops.pow(ops.abs(target - ops.sigmoid(own)), self.beta)
         return scale * (softplus(own) - target * own)
 
     def background(self, logits):
         return ops.pow(ops.sigmoid(logits), self.beta) * softplus(logits)
-
-
-class AlignedFocalLoss(QualityFocalLoss):
-    """The quality focal loss of targets (N,A) that are given, see `losses.task_alignment`."""
-
-    def as_object(self, own, target):
-        return self.towards(target, own)
 
 
 class VarifocalLoss(FocalLoss):
@@ -133,11 +123,6 @@ def build_focal(cfg, coder: BoxCoder) -> nn.Cell:
 def build_quality(cfg, coder: BoxCoder) -> nn.Cell:
     """The quality focal loss that the configuration asks for."""
     return QualityFocalLoss(coder, beta=cfg.quality_beta)
-
-
-def build_aligned(cfg, coder: BoxCoder) -> nn.Cell:
-    """The quality focal loss for `assigner: task_aligned`."""
-    return AlignedFocalLoss(coder, beta=cfg.quality_beta)
 
 
 def build_varifocal(cfg, coder: BoxCoder) -> nn.Cell:

@@ -7,9 +7,8 @@ from mindspore import nn, ops
 from src.detection.anchors import build_anchors
 from src.detection.box_coder import BoxCoder, build_distribution
 from src.losses.box_losses import BOX_LOSSES
-from src.losses.class_losses import CLASS_LOSSES, build_aligned
+from src.losses.class_losses import CLASS_LOSSES
 from src.losses.distribution_loss import DistributionFocalLoss
-from src.losses.task_alignment import TaskAlignment, build_alignment
 
 # fields of a record that a box loss cannot name its terms after
 TAKEN_NAMES = (
@@ -28,8 +27,6 @@ class DetectionLoss(nn.Cell):
         box_losses: terms of a box loss by name, see `losses.box_losses`.
         box_weight: of each of them in the total.
         distribution_loss: for a network that predicts distributions, which become deltas first.
-        alignment: assigns the anchors, for a class loss of given targets; it weighs the other
-            terms of each anchor. By default the assignment is that of the batch.
     """
 
     def __init__(
@@ -39,7 +36,6 @@ class DetectionLoss(nn.Cell):
         *,
         box_weight: float,
         distribution_loss: DistributionFocalLoss | None = None,
-        alignment: TaskAlignment | None = None,
     ):
         super().__init__()
         if taken := sorted(set(box_losses) & set(TAKEN_NAMES)):
@@ -48,7 +44,6 @@ class DetectionLoss(nn.Cell):
         self.box_losses = nn.CellList(list(box_losses.values()))
         self.box_weight = box_weight
         self.distribution_loss = distribution_loss
-        self.alignment = alignment
         self.term_names = ("class_loss", *box_losses)
         if distribution_loss is not None:
             self.term_names += ("distribution_loss",)
@@ -61,12 +56,6 @@ class DetectionLoss(nn.Cell):
             assigned: (N,A) int32, an index into the image's boxes, BACKGROUND or IGNORED.
             boxes: (N,G,4) in pixels, of positive area; labels: (N,G) int32.
         """
-        deltas = predicted
-        if self.distribution_loss is not None:
-            deltas = self.distribution_loss.coder(predicted)  # (N,A,4)
-        if self.alignment is not None:
-            aligned = self.alignment(logits, deltas, assigned, boxes, labels)
-            assigned, target, weight = aligned  # (N,A) each
         positive = ops.cast(assigned >= 0, ms.float32)  # (N,A)
         positives = positive.sum()
         normaliser = ops.maximum(positives, 1.0)
@@ -74,20 +63,19 @@ class DetectionLoss(nn.Cell):
         own_labels = ops.select(assigned >= 0, ops.gather_elements(labels, 1, own), assigned)
         index = ops.tile(ops.expand_dims(own, -1), (1, 1, 4))  # (N,A,4)
         own_boxes = ops.gather_elements(boxes, 1, index)
-        if self.alignment is not None:
-            class_loss = self.class_loss(logits, own_labels, target)  # (N,A)
-        else:
-            class_loss = self.class_loss(logits, own_labels, deltas, own_boxes)  # (N,A)
-            weight = positive
+        deltas = predicted
+        if self.distribution_loss is not None:
+            deltas = self.distribution_loss.coder(predicted)  # (N,A,4)
+        class_loss = self.class_loss(logits, own_labels, deltas, own_boxes)  # (N,A)
         total = class_loss.sum(-1).sum() / normaliser
         terms = (total,)
         for box_loss in self.box_losses:
-            term = box_loss(deltas, own_boxes) * weight  # (N,A)
+            term = box_loss(deltas, own_boxes) * positive  # (N,A)
             term = self.box_weight * term.sum(-1).sum() / normaliser
             total = total + term
             terms = (*terms, term)
         if self.distribution_loss is not None:
-            term = self.distribution_loss(predicted, own_boxes) * weight  # (N,A)
+            term = self.distribution_loss(predicted, own_boxes) * positive  # (N,A)
             term = term.sum(-1).sum() / normaliser
             total = total + term
             terms = (*terms, term)
@@ -105,12 +93,9 @@ def build_loss(cfg) -> DetectionLoss:
         distribution_loss = DistributionFocalLoss(
             distribution, anchors, strides, weight=cfg.distribution_weight
         )
-    alignment = build_alignment(cfg, coder)
-    build_class_loss = CLASS_LOSSES[cfg.class_loss] if alignment is None else build_aligned
     return DetectionLoss(
-        build_class_loss(cfg, coder),
+        CLASS_LOSSES[cfg.class_loss](cfg, coder),
         BOX_LOSSES[cfg.box_loss](cfg, coder),
         box_weight=cfg.box_weight,
         distribution_loss=distribution_loss,
-        alignment=alignment,
     )

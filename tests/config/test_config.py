@@ -156,15 +156,6 @@ def test_what_distributions_need():
             parse_args("", [*keys, other])
 
 
-def test_task_alignment_needs_the_quality_focal_loss():
-    keys = ["--assigner=task_aligned", "--class_loss=quality"]
-    assert parse_args("", keys).task_aligned_candidates == 13
-    for other in ("focal", "varifocal"):
-        message = f"assigner is task_aligned and class_loss is {other}, .* use class_loss quality"
-        with pytest.raises(InputError, match=message):
-            parse_args("", [*keys, f"--class_loss={other}"])
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
