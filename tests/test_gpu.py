@@ -39,7 +39,7 @@ VARIATIONS = {
     ],
     "ssd_resnet50_fpn_voc": [
         "--backbone=resnet18", "--precision=float16", "--accumulate=2", "--ema_decay=0.99",
-        "--class_loss=quality", "--box_loss=giou", "--box_coding=distribution",
+        "--assigner=atss", "--class_loss=quality", "--box_loss=giou", "--box_coding=distribution",
     ],
 }  # fmt: skip
 OPTIONS = "ssd_resnet50_fpn_gfl_1x"  # compiled with group norms and candidates by level
