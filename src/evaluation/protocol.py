@@ -10,7 +10,7 @@ from src.config.keys import load_keys
 from src.data.annotations import Annotations
 from src.runtime.errors import InputError
 
-MAX_DETECTIONS = 100  # per image and class, as in COCO's metric
+MAX_PER_CLASS = 100  # detections of an image that COCO's metric counts
 LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation behind the published 0.374
 LEGACY_CANDIDATES = 10_000  # more than a trained network has; bounds the time of an untrained one
 MAX_IMAGE_ID = 2**53  # largest exact integer in float64, the type of COCO's array form
@@ -36,6 +36,8 @@ class Protocol:
         parts = [f"scores above {self.score_threshold:g}"]
         if self.max_detections:
             parts.append(f"{self.max_detections} detections an image")
+        if self.max_detections > MAX_PER_CLASS:
+            parts.append(f"of which AP counts {MAX_PER_CLASS} a class")
         if self.max_per_class:
             parts.append(f"{self.max_per_class} detections a class in each image")
         if self.plain_only:
@@ -79,7 +81,7 @@ def build_protocol(cfg: Config) -> Protocol:
                     f"{key} is {cfg[key]}, but protocol legacy has its own limits; leave it out"
                 )
         return Protocol("legacy", LEGACY_SCORE, max_per_class=LEGACY_PER_CLASS, plain_only=True)
-    return Protocol("coco", cfg.score_threshold, min(cfg.max_detections, MAX_DETECTIONS))
+    return Protocol("coco", cfg.score_threshold, cfg.max_detections)
 
 
 def unusual_settings(cfg: Config) -> str:

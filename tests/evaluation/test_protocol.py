@@ -9,7 +9,7 @@ from src.detection.postprocess import build_postprocessor
 from src.evaluation.coco_metric import evaluate, ground_truth
 from src.evaluation.protocol import build_protocol, unusual_settings
 from src.runtime.errors import InputError
-from tests.datasets import make_split
+from tests.datasets import make_rows, make_split
 
 BOX = (0, 0, 40, 40)
 
@@ -65,10 +65,16 @@ def test_settings_that_are_not_the_usual_ones_are_named(small):
     assert unusual_settings(cfg) == ", suppression=soft, class_agnostic=True, tta_scales=[0.5, 1.0]"
 
 
-def test_no_more_detections_than_the_metric_uses(small):
+def test_more_detections_than_the_metric_counts_of_a_class(small):
     protocol = build_protocol(small.replace(max_detections=300))
-    assert "100 detections an image" in str(protocol)
-    assert protocol.limits()["max_detections"] == 100
+    assert "300 detections an image, of which AP counts 100 a class" in str(protocol)
+    assert protocol.limits()["max_detections"] == 300
+    # AP counts the best 100 of each class, whatever comes before them in the image
+    annotations = make_split([[(BOX, 0), (BOX, 1)]], classes=2)
+    false = [(0, (50, 50, 90, 90), 0, 0.9)] * 150
+    rows = make_rows(*false, (0, BOX, 0, 0.8), (0, BOX, 1, 0.7))
+    found = evaluate(annotations, ("background", "a", "b"), rows)
+    assert found.by_class["AP"] == {"a": 0, "b": pytest.approx(1)}
 
 
 def test_image_ids_that_results_cannot_hold(small):
