@@ -43,10 +43,12 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
     """
     from src.data.dataset import build_annotations, find_source
     from src.data.loader import steps_per_epoch
+    from src.data.short_side import check_training_resize
     from src.runtime.files import check_file, make_output_folder
     from src.training.run_folder import lock_folder
 
     check_launch(launch, cfg)
+    check_training_resize(cfg)
     if launch.is_main:  # the other ranks get the weights from it
         check_file(cfg, "resume_from")
         if not cfg.resume:

@@ -1,5 +1,6 @@
 """Checks of keys against each other."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
     if len(cfg.image_size) != 2 or any(side % SIZE_MULTIPLE for side in cfg.image_size):
         expected = f"[height, width], both multiples of {SIZE_MULTIPLE}"
         yield f"image_size is {list(cfg.image_size)}; expected {expected}"
+    if cfg.resize == "short_side":
+        yield from short_side_contradictions(cfg)
     if len(classes) < 2 or classes[0] != "background":
         yield (
             "classes must start with 'background' and name at least one class; they start with "
@@ -71,6 +74,29 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
         yield (
             "box_coding is distribution and anchors is ssd, whose sides in strides differ between "
             "levels; use anchors octave"
+        )
+
+
+def short_side_contradictions(cfg: EasyDict) -> Iterator[str]:
+    """Messages on keys that do not fit resize short_side."""
+    short, long = cfg.short_side, cfg.long_side
+    if short > long:
+        yield f"short_side is {short} and long_side is {long}; expected no less than short_side"
+    if min(cfg.image_size) < short or max(cfg.image_size) < long:
+        yield (
+            f"resize is short_side, and an image of short_side {short} and long_side {long} does "
+            f"not fit image_size {list(cfg.image_size)}; set image_size to "
+            f"{[math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (short, long)]}"
+        )
+    if cfg.anchors == "ssd":
+        yield (
+            "resize is short_side and anchors is ssd, whose sides depend on image_size and not on "
+            "the canvas in use; use anchors octave"
+        )
+    if tuple(cfg.tta_scales) != (1.0,):
+        yield (
+            f"resize is short_side and tta_scales is {as_lists(cfg.tta_scales)}, sizes of one "
+            "canvas; use tta_scales [1.0]"
         )
 
 

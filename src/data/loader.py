@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from src.data.annotations import Annotations, Record
+from src.data.short_side import ShortSide
 from src.data.transforms import FILL, Sample, augment, fit_image
 from src.data.workers import Arrays, Layout, Prefetcher
 from src.detection.assign import Assigner, build_assigner
@@ -34,7 +35,7 @@ class TrainBatch:
 class EvalBatch:
     """N images fitted to the network's input, and what maps boxes back to their own pixels."""
 
-    images: list[np.ndarray]  # (N,H,W,3) uint8 at each of the V sizes
+    images: list[np.ndarray]  # (N,H,W,3) at each of the V sizes, uint8 or a ShortSide's dtype
     image_ids: np.ndarray  # (N,) int64
     scales: np.ndarray  # (N,V,2) float32, input pixels per pixel of the image in x and y
     sizes: np.ndarray  # (N,2) float32, each image's own width and height
@@ -164,16 +165,32 @@ class TrainLoader:
 
 @dataclass(frozen=True)
 class EvalSamples:
-    """Images of a split fitted to the network's input at one or more sizes, not augmented."""
+    """Images of a split fitted to the network's input at one or more sizes, not augmented.
+
+    With `short_side` there is one size, and which one depends on the image; see `by_size`.
+    """
 
     annotations: Annotations
     sizes: Sequence[tuple[int, int]]
     keep_aspect: bool
+    short_side: ShortSide | None = None
+
+    def by_size(self, indices: np.ndarray) -> list[tuple["EvalSamples", np.ndarray]]:
+        """The images `indices` (N,), divided into those of equal sizes of the input."""
+        if self.short_side is None:
+            return [(self, indices)]
+        own = [self.short_side.canvas(*size) for size in self.annotations.sizes[indices].tolist()]
+        return [
+            (replace(self, sizes=[canvas]), indices[[one == canvas for one in own]])
+            for canvas in self.short_side.canvases
+            if canvas in own
+        ]
 
     def layout(self, batch_size: int) -> Layout:
         """What `fill` fills; rows beyond a smaller last batch keep what was there."""
+        dtype = np.uint8 if self.short_side is None else self.short_side.dtype
         images = {
-            f"images{number}": ((batch_size, *size, 3), np.uint8)
+            f"images{number}": ((batch_size, *size, 3), dtype)
             for number, size in enumerate(self.sizes)
         }
         return {**images, "scales": ((batch_size, len(self.sizes), 2), np.float32)}
@@ -188,7 +205,10 @@ class EvalSamples:
                 unread.append((index, str(error)))
                 image = np.full((1, 1, 3), FILL, np.uint8)
             for number, size in enumerate(self.sizes):
-                fitted, scale = fit_image(image, size, keep_aspect=self.keep_aspect)
+                if self.short_side is None:
+                    fitted, scale = fit_image(image, size, keep_aspect=self.keep_aspect)
+                else:
+                    fitted, scale = self.short_side.fit(image, size)
                 batch[f"images{number}"][row], batch["scales"][row, number] = fitted, scale
         return unread
 
@@ -196,10 +216,21 @@ class EvalSamples:
 def eval_batches(
     samples: EvalSamples, *, batch_size: int, workers: int, rank: int = 0, ranks: int = 1
 ) -> Iterator[EvalBatch]:
-    """Every rank-th image in the order of the annotations; the last batch may be smaller."""
+    """Every rank-th image in the order of the annotations, those of one size after the other.
+
+    The last batch of a size may be smaller.
+    """
+    own = np.arange(rank, len(samples.annotations), ranks)
+    for of_size, indices in samples.by_size(own):
+        yield from batches_of(of_size, indices, batch_size=batch_size, workers=workers)
+
+
+def batches_of(
+    samples: EvalSamples, indices: np.ndarray, *, batch_size: int, workers: int
+) -> Iterator[EvalBatch]:
+    """The images `indices` (N,), all of the sizes of `samples`."""
     annotations = samples.annotations
-    own = np.arange(rank, len(annotations), ranks)
-    tasks = [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
+    tasks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     workers = min(workers, len(tasks))
     prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
     with closing(prefetcher), closing(prefetcher.run(tasks)) as batches:

@@ -155,7 +155,7 @@ def build_summary(
         cfg.classes[1:],
         anchors,
         image_size=cfg.image_size,
-        keep_aspect=cfg.resize == "letterbox",
+        keep_aspect=cfg.resize != "stretch",
         assigner=build_assigner(cfg),
         assigned_images=assigned_images,
     )

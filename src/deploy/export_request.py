@@ -8,6 +8,7 @@ from src.config.configuration import Config
 from src.data.dataset import build_annotations
 from src.data.images import SUFFIXES as IMAGE_SUFFIXES
 from src.data.images import read_image
+from src.data.short_side import build_short_side
 from src.data.transforms import fit_image
 from src.deploy.formats import SUFFIXES, format_of
 from src.runtime.errors import InputError
@@ -56,11 +57,14 @@ def comparison_images(cfg: Config) -> np.ndarray:
     Raises:
         InputError: there is none, or one cannot be read.
     """
-    keep_aspect = cfg.resize == "letterbox"
-    images = [
-        fit_image(read_image(path), cfg.image_size, keep_aspect=keep_aspect)[0]
-        for path in image_paths(cfg)[:MAX_COMPARED_IMAGES]
-    ]
+    short_side, keep_aspect = build_short_side(cfg), cfg.resize == "letterbox"
+    images = []
+    for path in image_paths(cfg)[:MAX_COMPARED_IMAGES]:
+        image = read_image(path)
+        if short_side is not None:
+            images.append(short_side.fit(image, cfg.image_size)[0])
+        else:
+            images.append(fit_image(image, cfg.image_size, keep_aspect=keep_aspect)[0])
     count = max(len(images), min(max(cfg.export_batch, 2), MAX_DISTINCT_ROWS))
     return np.stack([shifted(images[i % len(images)], i // len(images)) for i in range(count)])
 

@@ -22,11 +22,13 @@ INPUT = "images"
 OUTPUTS = ("boxes", "scores", "labels")
 NAMES, CLASSES = "names", "classes"
 USE_KEYS = (  # also read from checkpoints
-    "image_size", "resize", "score_threshold", "suppression", "nms_iou", "soft_sigma",
-    "class_agnostic", "pre_nms_top_k", "candidates_per_level", "max_detections",
+    "image_size", "resize", "short_side", "long_side", "score_threshold", "suppression",
+    "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k", "candidates_per_level",
+    "max_detections",
 )  # fmt: skip
 DESCRIPTION_KEYS = ("nms", "export_batch", *USE_KEYS)
-NEWER_KEYS = {"candidates_per_level": 0}  # which older files lack, and what these do
+# which older files lack, and what these do
+NEWER_KEYS = {"candidates_per_level": 0, "short_side": 800, "long_side": 1333}
 
 
 def check_detector(path: str) -> None:

@@ -16,7 +16,7 @@ from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
 from src.models.ssd import SSD
 from src.prediction.exported_model import build_exported
-from src.prediction.inference import Inference, Model, Outputs, build_inference
+from src.prediction.inference import Inference, Model, Seen, build_inference, find_short_side
 from src.runtime.errors import NotFinite
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.threads import Follower
@@ -50,14 +50,14 @@ Share = dict[int, np.ndarray | str]  # rows, or the error in outputs, by image i
 
 
 def detect_batch(
-    inference: Inference, batch: EvalBatch, outputs: list[Outputs], category_ids: tuple[int, ...]
+    inference: Inference, batch: EvalBatch, seen: list[Seen], category_ids: tuple[int, ...]
 ) -> Share:
     """Results of the readable images of a batch."""
     share: Share = {}
     for row in np.flatnonzero(batch.readable):
         image_id = int(batch.image_ids[row])
         try:
-            found = inference.detections(outputs, row, batch.scales[row], batch.sizes[row])
+            found = inference.detections(seen, row, batch.scales[row], batch.sizes[row])
             share[image_id] = result_rows(image_id, found, category_ids)
         except NotFinite as error:
             share[image_id] = str(error)
@@ -77,7 +77,7 @@ def detect_split(
     """Detections of all images of the split, in pixels of the image.
 
     Workers read, this thread runs the network, and another one post-processes. Images are divided
-    among the ranks; the main rank gets all detections, the others none.
+    among the ranks; the main rank gets all detections, in the order of the split, the others none.
 
     Args:
         check: called before each batch; may raise to stop.
@@ -103,9 +103,9 @@ def detect_split(
                 break
             found.unreadable.add(batch.unread)
             with stopwatch(NETWORK):
-                outputs = inference.forward(batch.images)
+                seen = inference.forward(batch.images)
             with stopwatch(POSTPROCESS):
-                call = (detect_batch, inference, batch, outputs, annotations.category_ids)
+                call = (detect_batch, inference, batch, seen, annotations.category_ids)
                 for done in host.submit(*call):
                     share |= done
         with stopwatch(POSTPROCESS):
@@ -150,7 +150,12 @@ def detect_with(
         inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model)
     return detect_split(
         inference,
-        EvalSamples(annotations, sizes=inference.sizes, keep_aspect=cfg.resize == "letterbox"),
+        EvalSamples(
+            annotations,
+            sizes=inference.sizes,
+            keep_aspect=cfg.resize == "letterbox",
+            short_side=find_short_side(cfg, network),
+        ),
         batch_size=cfg.eval_batch_size,
         workers=cfg.num_workers,
         ranks=ranks,

@@ -10,11 +10,18 @@ import numpy as np
 from src.config.configuration import Config, make_config
 from src.config.keys import note_new_names
 from src.data.images import read_image
+from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
 from src.deploy.formats import USE_KEYS, check_detector, format_of, read_description
 from src.detection.postprocess import Detections, build_postprocessor
 from src.prediction.exported_model import build_exported
-from src.prediction.inference import Inference, Outputs, build_inference, load_network
+from src.prediction.inference import (
+    Inference,
+    Seen,
+    build_inference,
+    find_short_side,
+    load_network,
+)
 from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
 from src.weights.checkpoint_file import NETWORK_KEYS, SILENT_KEYS, run_config
@@ -31,6 +38,14 @@ class Objects(NamedTuple):
     names: list[str]
 
 
+class Pending(NamedTuple):
+    """An image after the network: what its batch gave, its row there, and its scales (sizes,2)."""
+
+    seen: list[Seen]
+    row: int
+    scales: np.ndarray
+
+
 @dataclass(eq=False)
 class Detector:
     """Finds objects in images."""
@@ -39,6 +54,7 @@ class Detector:
     names: tuple[str, ...]  # of the classes, by label
     keep_aspect: bool  # see `fit_image`
     batch_size: int  # most images per call
+    short_side: ShortSide | None = None  # in place of `fit_image`
 
     @classmethod
     def load(cls, path: str | Path, **keys) -> "Detector":
@@ -70,11 +86,10 @@ class Detector:
         """Detections in each of the images (H,W,3) uint8 RGB, at most `batch_size` of them."""
         if not images:
             return []
-        outputs, scales = self.forward(images)
-        return [self.postprocess(outputs, scales, row, image) for row, image in enumerate(images)]
+        return [self.postprocess(*pair) for pair in zip(self.forward(images), images)]
 
-    def forward(self, images: Sequence[np.ndarray]) -> tuple[list[Outputs], np.ndarray]:
-        """The network's outputs, and scales (n,sizes,2) of each image."""
+    def forward(self, images: Sequence[np.ndarray]) -> list[Pending]:
+        """Runs the network on the images, on those of one input size at a time."""
         for image in images:
             if not isinstance(image, np.ndarray):
                 raise InputError(f"an image is {type(image).__name__}; expected an array or a path")
@@ -85,20 +100,31 @@ class Detector:
                 f"{len(images)} images at once; the detector takes {self.batch_size}, load it with "
                 "another eval_batch_size"
             )
-        fitted = [
-            [fit_image(image, size, keep_aspect=self.keep_aspect) for image in images]
-            for size in self.inference.sizes
-        ]
+        if self.short_side is None:
+            fitted = [
+                [fit_image(image, size, keep_aspect=self.keep_aspect) for image in images]
+                for size in self.inference.sizes
+            ]
+            return self._run(fitted)
+        canvases = [self.short_side.canvas(*image.shape[1::-1]) for image in images]
+        done: dict[int, Pending] = {}
+        for canvas in dict.fromkeys(canvases):
+            own = [index for index, one in enumerate(canvases) if one == canvas]
+            fitted = [self.short_side.fit(images[index], canvas) for index in own]
+            done |= zip(own, self._run([fitted]))
+        return [done[index] for index in range(len(images))]
+
+    def _run(self, fitted: list[list[tuple[np.ndarray, np.ndarray]]]) -> list[Pending]:
+        """`forward` of a batch: of each size of the input the images (H,W,3) and scales (2,)."""
         batches = [np.stack([picture for picture, _ in of_size]) for of_size in fitted]
         scales = np.stack([[scale for _, scale in of_size] for of_size in fitted], axis=1)
-        return self.inference.forward(batches), scales
+        seen = self.inference.forward(batches)
+        return [Pending(seen, row, own) for row, own in enumerate(scales)]
 
-    def postprocess(
-        self, outputs: list[Outputs], scales: np.ndarray, row: int, image: np.ndarray
-    ) -> Detections:
-        """Detections of image `row` of the batch."""
+    def postprocess(self, pending: Pending, image: np.ndarray) -> Detections:
+        """Detections in an image after `forward`."""
         size = np.array([image.shape[1], image.shape[0]], np.float32)
-        return self.inference.detections(outputs, row, scales[row], size)
+        return self.inference.detections(*pending, size)
 
 
 def detector_config(path: str) -> dict:
@@ -113,8 +139,15 @@ def detector_config(path: str) -> dict:
 def build_detector(cfg: Config) -> Detector:
     """The detector in `model` or else in `checkpoint_path`."""
     batch_size = cfg.eval_batch_size
-    if cfg.model:
+    network = None if cfg.model else load_network(cfg)
+    if network is None:
         inference = build_exported(cfg)
     else:
-        inference = build_inference(cfg, load_network(cfg), build_postprocessor(cfg), batch_size)
-    return Detector(inference, cfg.classes[1:], cfg.resize == "letterbox", batch_size)
+        inference = build_inference(cfg, network, build_postprocessor(cfg), batch_size)
+    return Detector(
+        inference,
+        cfg.classes[1:],
+        keep_aspect=cfg.resize == "letterbox",
+        batch_size=batch_size,
+        short_side=find_short_side(cfg, network),
+    )

@@ -14,6 +14,7 @@ from src.runtime.errors import InputError
 
 # keys that an exported file fixes; SUPPRESSION only if it contains suppression
 FIXED = ("classes", "image_size", "resize")
+SIDES = ("short_side", "long_side")  # fixed too, for resize short_side
 SUPPRESSION = (
     "suppression", "nms_iou", "class_agnostic", "pre_nms_top_k", "candidates_per_level",
 )  # fmt: skip
@@ -52,7 +53,8 @@ def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inferen
 def check_compatible(path: Path, description: Mapping[str, Any], cfg: Config) -> None:
     """InputError where the configuration contradicts what the exported file fixes."""
     wanted = {key: as_lists(cfg[key]) for key in description}
-    refused = [key for key in FIXED if wanted[key] != description[key]]
+    fixed = FIXED + SIDES if description["resize"] == "short_side" else FIXED
+    refused = [key for key in fixed if wanted[key] != description[key]]
     if description["nms"]:
         refused += [key for key in SUPPRESSION if wanted[key] != description[key]]
         if wanted["score_threshold"] < description["score_threshold"]:

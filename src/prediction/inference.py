@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import mindspore as ms
 import numpy as np
@@ -12,6 +12,7 @@ from mindspore import nn
 
 from src.config.consistency import SIZE_MULTIPLE
 from src.config.open_keys import settled
+from src.data.short_side import ShortSide, build_short_side
 from src.deploy.exported import pad_batch
 from src.detection.anchors import AnchorGenerator, build_anchors, level_counts
 from src.detection.postprocess import Detections, Postprocessor
@@ -28,7 +29,10 @@ class Model(Protocol):
     """Makes predictions for images: the network, or an exported file."""
 
     def forward(self, images: np.ndarray) -> Outputs:
-        """Raw outputs for images (n,H,W,3) uint8, n at most the batch size."""
+        """Raw outputs for images (n,H,W,3), RGB in 0..255, n at most the batch size.
+
+        They are uint8; the network takes float32 too.
+        """
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
         """Candidates among the outputs (A,...) for one image, in pixels of the input `size`."""
@@ -114,13 +118,20 @@ class View:
     mirrored: bool
 
 
+class Seen(NamedTuple):
+    """What a model gave for a batch of a view: height and width of the input, and outputs."""
+
+    size: Size
+    outputs: Outputs
+
+
 class Inference:
     """Detections of batches, merged from all views of an image.
 
     `forward` runs on the device and `detections` on the host, so that batches can overlap.
 
     Args:
-        sizes: of the input, one per scale.
+        sizes: of the input, one per scale; batches may have others.
         mirror: whether to add mirrored views.
     """
 
@@ -133,17 +144,17 @@ class Inference:
         mirrored = [False, True] if mirror else [False]
         self.views = [View(s, m) for s in range(len(self.sizes)) for m in mirrored]
 
-    def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
-        """Outputs of each view for a batch of images (n,H,W,3) uint8 at each of the sizes."""
-        return [
-            self.model.forward(
-                images[view.size][:, :, ::-1] if view.mirrored else images[view.size]
-            )
-            for view in self.views
-        ]
+    def forward(self, images: Sequence[np.ndarray]) -> list[Seen]:
+        """What each view gives for a batch of images (n,H,W,3) at each of the sizes."""
+        seen = []
+        for view in self.views:
+            batch = images[view.size]
+            outputs = self.model.forward(batch[:, :, ::-1] if view.mirrored else batch)
+            seen.append(Seen(batch.shape[1:3], outputs))
+        return seen
 
     def detections(
-        self, outputs: list[Outputs], row: int, scales: np.ndarray, size: np.ndarray
+        self, seen: list[Seen], row: int, scales: np.ndarray, size: np.ndarray
     ) -> Detections:
         """Detections of image `row` of the batch, in its own pixels.
 
@@ -155,12 +166,11 @@ class Inference:
             NotFinite: nan or infinite outputs.
         """
         found = []
-        for view, arrays in zip(self.views, outputs):
-            input_size = self.sizes[view.size]
-            own = tuple(array[row] for array in arrays)
-            seen = self.model.candidates(own, input_size, self.postprocess)
+        for view, (input_size, outputs) in zip(self.views, seen):
+            own = tuple(array[row] for array in outputs)
+            candidates = self.model.candidates(own, input_size, self.postprocess)
             width = input_size[1] if view.mirrored else 0
-            found.append(seen.in_image(scales[view.size], size, mirrored=width))
+            found.append(candidates.in_image(scales[view.size], size, mirrored=width))
         return self.postprocess(found)
 
 
@@ -180,11 +190,18 @@ def describe_views(cfg) -> str:
     views, pixels = copies * len(sizes), copies * sum(map(math.prod, sizes))
     times = pixels / math.prod(cfg.image_size)
     shown = ", ".join(f"{height} x {width}" for height, width in sizes)
+    if cfg.resize == "short_side" and not cfg.model:
+        shown += "".join(f" or {width} x {height}" for height, width in sizes if height != width)
     mirrored = ", each mirrored too" if cfg.tta_flip else ""
     count = f"{views} views" if views > 1 else "one view"
     return f"{count} of each image, at {shown}{mirrored}" + (
         f": {times:.1f} times the work" if times != 1 else ""
     )
+
+
+def find_short_side(cfg, network: SSD | None) -> ShortSide | None:
+    """Resizing to a short side, if configured, for a network or else for an exported file."""
+    return build_short_side(cfg, None if network is None else network.mean.asnumpy().ravel())
 
 
 def load_network(cfg) -> SSD:

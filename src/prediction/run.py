@@ -9,8 +9,7 @@ from itertools import chain, islice
 import numpy as np
 
 from src.detection.postprocess import Detections
-from src.prediction.detector import Detector
-from src.prediction.inference import Outputs
+from src.prediction.detector import Detector, Pending
 from src.prediction.sinks import draw, json_entry
 from src.prediction.sources import Frame
 from src.runtime.errors import NotFinite
@@ -35,31 +34,29 @@ def predict(detector: Detector, frames: Iterable[Frame], callback: Callback) -> 
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]
             images = [frame.image for frame in read]
-            outputs = detector.forward(images) if read else ([], np.zeros(0))
-            yield from chain(*host.submit(postprocess_batch, detector, batch, *outputs, callback))
+            pending = detector.forward(images) if read else []
+            yield from chain(*host.submit(postprocess_batch, detector, batch, pending, callback))
         yield from chain.from_iterable(host.drain())
 
 
 def postprocess_batch(
     detector: Detector,
     batch: list[Frame],
-    outputs: list[Outputs],
-    scales: np.ndarray,
+    pending: list[Pending],
     callback: Callback,
 ) -> list[Frame]:
     """Post-processes a batch and calls back; returns its frames, with errors.
 
     Args:
-        outputs, scales: of the readable frames.
+        pending: of each readable frame.
     """
-    done, row = [], 0
+    done, waiting = [], iter(pending)
     for frame in batch:
         if not frame.error:
             try:
-                callback(frame, detector.postprocess(outputs, scales, row, frame.image))
+                callback(frame, detector.postprocess(next(waiting), frame.image))
             except NotFinite as error:
                 frame = replace(frame, error=f"{frame.path}: the network's outputs: {error}")
-            row += 1
         done.append(frame)
     return done
 

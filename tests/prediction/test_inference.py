@@ -16,6 +16,7 @@ from src.prediction.inference import (
     Inference,
     Model,
     NetworkModel,
+    Seen,
     build_inference,
     build_model,
     describe_views,
@@ -222,7 +223,7 @@ def test_which_model_is_built(small, network_of, device, count, kind):
 def test_nan_from_the_network_is_refused(small, network_of):
     inference = build_inference(small, network_of(small), build_postprocessor(small), 1)
     image = np.zeros((1, 64, 64, 3), np.uint8)
-    (arrays,) = inference.forward([image])
-    broken = (arrays[0], np.full_like(arrays[1], np.nan))
+    ((size, (deltas, logits)),) = inference.forward([image])
+    broken = Seen(size, (deltas, np.full_like(logits, np.nan)))
     with pytest.raises(NotFinite):
         inference.detections([broken], 0, np.ones((1, 2)), np.array([64, 64]))
