@@ -18,7 +18,7 @@ class FoldedHead(Head):
         super().__init__(head.outputs, head.scales, head.activation)
         towers = [[folded(*pair) for pair in zip(head.convs, norms)] for norms in head.norms]
         self.towers = nn.CellList([nn.CellList(tower) for tower in towers])
-        self.predictor = head.predictor
+        self.predictor, self.centerness = head.predictor, head.centerness
 
     def tower(self, level, x):
         for conv in self.towers[level]:

@@ -13,8 +13,8 @@ from src.models.layers import activation, conv, group_norm, norm
 class Head(nn.Cell):
     """A tower of convolutions at each level of the pyramid, and one predictor.
 
-    A subclass has a method `tower(level, x)`, (N,C,H,W) to (N,C,H,W), and a cell `predictor`, which
-    it defines last: weights are drawn in the order of definition.
+    A subclass has a method `tower(level, x)`, (N,C,H,W) to (N,C,H,W), and cells `predictor` and
+    `centerness`, or None, which it defines last: weights are drawn in the order of definition.
 
     Args:
         outputs: numbers predicted per anchor.
@@ -29,13 +29,21 @@ class Head(nn.Cell):
         self.activation = activation
 
     def construct(self, features):
-        """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the anchors."""
+        """Levels of (N,C,H,W), finest first -> (N,A,outputs) in the order of the anchors.
+
+        With `centerness` its logit is one more output of each anchor, the last.
+        """
         predictions = ()
-        for level, x in enumerate(features):
-            x = self.predictor(self.tower(level, x)).transpose(0, 2, 3, 1)  # (N,H,W,B*outputs)
+        for level, feature in enumerate(features):
+            tower = self.tower(level, feature)
+            x = self.predictor(tower).transpose(0, 2, 3, 1)  # (N,H,W,B*outputs)
             if self.scales is not None:
                 x = ops.cast(x, ms.float32) * self.scales[level]
-            predictions += (x.reshape(x.shape[0], -1, self.outputs),)
+            x = x.reshape(x.shape[0], -1, self.outputs)  # (N,A_l,outputs)
+            if self.centerness is not None:
+                last = self.centerness(tower).transpose(0, 2, 3, 1)  # (N,H,W,B)
+                x = ops.concat([x, ops.cast(last.reshape(*x.shape[:2], 1), x.dtype)], axis=2)
+            predictions += (x,)
         return ops.concat(predictions, axis=1)  # (N,A,outputs)
 
 
@@ -55,6 +63,7 @@ class SharedHead(Head):
         head_activation: "relu6" or "relu".
         level_scale: whether the predictions of each level are multiplied by a learnt number, as in
             FCOS (Tian et al., 2019).
+        centerness: whether there is one more predictor, of a logit per anchor.
     """
 
     def __init__(
@@ -68,6 +77,7 @@ class SharedHead(Head):
         head_norm: str = "batch",
         head_activation: str = "relu6",
         level_scale: bool = False,
+        centerness: bool = False,
         norm_momentum: float = 0.9,
     ):
         scales = ms.Parameter(np.ones(levels, np.float32)) if level_scale else None
@@ -87,6 +97,7 @@ class SharedHead(Head):
             [nn.CellList([make() for _ in range(depth)]) for _ in range(copies)]
         )
         self.predictor = conv(channels, anchors_per_cell * outputs, 3, bias=True)
+        self.centerness = conv(channels, anchors_per_cell, 3, bias=True) if centerness else None
 
     def tower(self, level, x):
         norms = self.norms[0 if self.shares_norms else level]
@@ -103,3 +114,5 @@ class SharedHead(Head):
             # predictions that are scaled are kept in float32, as a norm's input is
             is_scaled = self.scales is not None
             yield conv_cost(self.predictor, size, kept=0, has_norm=is_scaled)[0]
+            if self.centerness is not None:
+                yield conv_cost(self.centerness, size, kept=0, has_norm=False)[0]

@@ -34,6 +34,8 @@ class SSD(nn.Cell):
         head_norm: norms of the heads, "batch", "group" or "none".
         head_activation: of the heads, "relu6" or "relu".
         level_scale: whether a learnt number multiplies the box head's predictions of each level.
+        centerness: whether a third predictor's sigmoid multiplies the scores, as in ATSS (Zhang et
+            al., 2020); class logits are then those of the products.
         p6_from, fpn_relu, fpn_padding, fpn_norm: see `models.fpn.FPN`.
         norm_momentum: share of the old moving averages that batch normalisation keeps.
         distribution: what makes deltas of the distributions that the box head predicts; by default
@@ -52,6 +54,7 @@ class SSD(nn.Cell):
         head_norm: str = "batch",
         head_activation: str = "relu6",
         level_scale: bool = False,
+        centerness: bool = False,
         p6_from: str = "p5",
         fpn_relu: str = "both",
         fpn_padding: str = "same",
@@ -84,7 +87,10 @@ class SSD(nn.Cell):
         }
         self.distribution = distribution
         numbers = 4 if distribution is None else 4 * distribution.bins
-        self.box_head = SharedHead(outputs=numbers, level_scale=level_scale, **head)
+        self.centerness = centerness
+        self.box_head = SharedHead(
+            outputs=numbers, level_scale=level_scale, centerness=centerness, **head
+        )
         self.class_head = SharedHead(outputs=num_classes, **head)
         self.mean = ms.Tensor(np.array(image_mean, np.float32)[:, None, None])  # (3,1,1)
         self.inverse_std = ms.Tensor(1 / np.array(image_std, np.float32)[:, None, None])
@@ -98,6 +104,9 @@ class SSD(nn.Cell):
         features = self.fpn(*self.backbone((x - self.mean) * self.inverse_std))
         predicted, logits = self.box_head(features), self.class_head(features)
         predicted, logits = ops.cast(predicted, ms.float32), ops.cast(logits, ms.float32)
+        if self.centerness:
+            logits = product_logit(logits, predicted[..., -1:])
+            predicted = predicted[..., :-1]
         if self.distribution is not None and not self.training:
             predicted = self.distribution(predicted)
         return predicted, logits
@@ -112,6 +121,16 @@ class SSD(nn.Cell):
             "box_head": list(self.box_head.costs(sizes)),
             "class_head": list(self.class_head.costs(sizes)),
         }
+
+
+def product_logit(a, b):
+    """The logit of sigmoid(a) * sigmoid(b), of which a has more columns or as many."""
+    return a - softplus(-b) - softplus(a - softplus(b))
+
+
+def softplus(x):
+    """log(1 + exp(x)), without overflow."""
+    return ops.relu(x) + ops.log(1 + ops.exp(-ops.abs(x)))
 
 
 def initialize(network: SSD, seed: int) -> None:
@@ -154,6 +173,7 @@ def build_ssd(cfg, anchors_per_cell: int) -> SSD:
         head_norm=cfg.head_norm,
         head_activation=cfg.head_activation,
         level_scale=cfg.level_scale,
+        centerness=cfg.centerness,
         p6_from=cfg.p6_from,
         fpn_relu=cfg.fpn_relu,
         fpn_padding=cfg.fpn_padding,

@@ -11,9 +11,10 @@ from mindspore import nn
 
 from src.distributed.ranks import Ranks
 from src.runtime.errors import RunError
+from src.weights.checkpoint_config import CONFIG
 from src.weights.checkpoint_file import EMA_PREFIX, RUN_PREFIX, flush_to_disk, write_entries
 
-CONFIG, STATE = RUN_PREFIX + "config", RUN_PREFIX + "state"
+STATE = RUN_PREFIX + "state"
 Parameters = Mapping[str, ms.Parameter]
 
 

@@ -18,6 +18,7 @@ from src.config.keys import load_keys, with_new_names
 from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, USUAL, treatment
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import FILE_MODE
+from src.weights.checkpoint_config import CONFIG, NETWORK_KEYS, SILENT_KEYS
 
 RUN_PREFIX = "run."  # entries about the run
 ORIGIN = "origin"  # entry with the Origin of a backbone
@@ -25,17 +26,8 @@ MINDCV_SHORTCUT, SHORTCUT = ".down_sample.", ".down_sample_layer."
 OPTIMIZER_PREFIX = "optimizer."  # optimizer state of each weight
 EMA_PREFIX = "ema."  # moving averages of the weights
 CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # at the end of the file: mark and ten digits
-# keys that change the meaning of weights, but not their names and shapes
-SILENT_KEYS = (
-    "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
-    "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "anchor_offset",
-    "anchor_pixels", "fpn_relu", "fpn_padding", "head_activation", "resize",
-)  # fmt: skip
-NETWORK_KEYS = (  # that decide names and shapes
-    "backbone", "fpn_channels", "fpn_norm", "p6_from", "head_depth", "head_norm", "level_scale",
-    "box_coding", "distribution_bins",
-)  # fmt: skip
-FREE_IN_FINETUNING = ("classes", "resize")  # of these, what training can change
+# of the keys that define a detector, those that training can change
+FREE_IN_FINETUNING = ("classes", "resize", "centerness")
 
 
 @dataclass(frozen=True)
@@ -93,7 +85,7 @@ def run_config(path: str) -> dict:
 
 def saved_config(entries: Mapping[str, Any], path: str) -> dict:
     """The run's configuration among the entries of a checkpoint, with current key names."""
-    return with_new_names(yaml.safe_load(entries.get(RUN_PREFIX + "config", "{}")), path)
+    return with_new_names(yaml.safe_load(entries.get(CONFIG, "{}")), path)
 
 
 def check_run(
@@ -128,7 +120,7 @@ def read_origin(path: str) -> dict[str, Any]:
     their padding is "mixed".
     """
     entries = load_entries(path)
-    if RUN_PREFIX + "config" in entries:
+    if CONFIG in entries:
         saved = saved_config(entries, path)
         known = [key for key in (*OPEN, "backbone") if saved.get(key) not in (None, [], "auto")]
         return {key: saved[key] for key in known}
@@ -141,6 +133,12 @@ def write_backbone(path: Path, arrays: Mapping[str, np.ndarray], origin: Origin)
     """Writes a backbone's weights and Origin; RunError on failure."""
     entries = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
     write_entries(path, entries, {ORIGIN: json.dumps(asdict(origin))})
+
+
+def write_detector(path: Path, arrays: Mapping[str, np.ndarray], config: str) -> None:
+    """Writes a detector's weights and its configuration as YAML; RunError on failure."""
+    entries = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
+    write_entries(path, entries, {CONFIG: config})
 
 
 def write_entries(path: Path, entries: list[dict], about: dict[str, Any]) -> None:

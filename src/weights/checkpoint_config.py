@@ -1,0 +1,81 @@
+"""Reads the configuration in a checkpoint without MindSpore, which takes seconds to import.
+
+A checkpoint is a protobuf message of entries (field 1), each a name (field 1) and a tensor (field
+2), whose content (field 3) is UTF-32 for text.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from src.config.keys import with_new_names
+
+CONFIG = "run.config"  # entry with the configuration, as YAML
+NAME, TENSOR, CONTENT, BYTES = 1, 2, 3, 2  # numbers of fields, and their type
+ENTRY = 1 << 3 | BYTES
+HEAD_BYTES = 64  # of an entry, in which a name as short as CONFIG is
+# keys that change the meaning of weights, but not their names and shapes
+SILENT_KEYS = (
+    "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
+    "aspect_ratios", "ssd_min_scale", "ssd_max_scale", "ssd_aspect_ratios", "anchor_offset",
+    "anchor_pixels", "fpn_relu", "fpn_padding", "head_activation", "resize",
+)  # fmt: skip
+NETWORK_KEYS = (  # that decide names and shapes
+    "backbone", "fpn_channels", "fpn_norm", "p6_from", "head_depth", "head_norm", "level_scale",
+    "centerness", "box_coding", "distribution_bins",
+)  # fmt: skip
+
+
+def recorded_config(path: str) -> dict[str, Any]:
+    """The configuration that a checkpoint records, with current names of keys.
+
+    Empty where there is none, or the file is no checkpoint: loading it says so.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            values = yaml.safe_load(find_text(file))
+    except (OSError, ValueError, IndexError, KeyError, yaml.YAMLError):
+        return {}
+    return with_new_names(values, path) if isinstance(values, Mapping) else {}
+
+
+def find_text(file: BinaryIO) -> str:
+    """The text of the entry CONFIG; empty without one. Other files may raise anything."""
+    at, name = 0, CONFIG.encode()
+    name = bytes([NAME << 3 | BYTES, len(name)]) + name
+    while True:
+        file.seek(at)
+        head = file.read(HEAD_BYTES)
+        if head[:1] != bytes([ENTRY]):
+            return ""
+        size, start = varint(head, 1)
+        if head[start:].startswith(name):
+            file.seek(at + start)
+            tensor = fields(file.read(size))[TENSOR]
+            return fields(tensor)[CONTENT].decode("utf-32-le")
+        at += start + size
+
+
+def fields(message: bytes) -> dict[int, bytes]:
+    """The last value of each field of bytes in a protobuf message, by number."""
+    found, at = {}, 0
+    while at < len(message):
+        key, at = varint(message, at)
+        size, at = varint(message, at)  # or a number, as a dimension is
+        if key & 7 == BYTES:
+            found[key >> 3] = message[at : at + size]
+            at += size
+    return found
+
+
+def varint(message: bytes, at: int) -> tuple[int, int]:
+    """The number at a place of a message, and the place behind it."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
