@@ -12,7 +12,7 @@ from src.config.keys import note_new_names
 from src.data.images import read_image
 from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
-from src.deploy.formats import USE_KEYS, check_detector, format_of, read_description
+from src.deploy.formats import check_detector, format_of, read_description
 from src.detection.postprocess import Detections, build_postprocessor
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import (
@@ -22,12 +22,9 @@ from src.prediction.inference import (
     find_short_side,
     load_network,
 )
+from src.prediction.recorded import detector_layer
 from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
-from src.weights.checkpoint_file import NETWORK_KEYS, SILENT_KEYS, run_config
-
-# keys of a checkpoint's run that define its detector
-DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS)
 
 
 class Objects(NamedTuple):
@@ -132,8 +129,8 @@ def detector_config(path: str) -> dict:
     check_detector(path)
     if format_of(path):
         return read_description(Path(path))
-    config = run_config(path)
-    return {name: config[name] for name in DETECTOR_KEYS if name in config}
+    keys, _ = detector_layer(path)
+    return keys
 
 
 def build_detector(cfg: Config) -> Detector:

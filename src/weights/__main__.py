@@ -1,10 +1,12 @@
-"""Converts a torchvision or timm ResNet to a checkpoint for --pretrained.
+"""Converts a file of torchvision, mmdetection or timm to a checkpoint.
 
     python3 -m src.weights resnet50-11ad3fa6.pth ckpt/resnet50_tv2.ckpt
+    python3 -m src.weights retinanet_resnet50_fpn_v2_coco-5905b1c5.pth ckpt/retinanet_v2.ckpt
 
-Reads .pth, .pt, .bin and .safetensors files with a ResNet-18, 34, 50 or 101 under any prefix of
-names, without PyTorch and without running pickled code. The checkpoint records padding and
-normalisation of the weights, which training then uses too.
+Reads .pth, .pt, .bin and .safetensors files under any prefix of names, without PyTorch and without
+running pickled code. A ResNet-18, 34, 50 or 101 becomes a backbone for --pretrained, which records
+padding and normalisation. torchvision's RetinaNet and mmdetection's RetinaNet, ATSS and GFL become
+detectors for --checkpoint_path and --finetune, which record their whole configuration.
 """
 
 import argparse
@@ -14,22 +16,72 @@ from src.config.open_keys import FOREIGN_SUFFIXES, LEAST_STD, PADDINGS
 from src.distributed.command import run_command
 from src.runtime.errors import InputError
 
+OF_BACKBONES, OF_DETECTORS = ("padding",), ("classes", "norm_epsilon")  # flags
+
 
 def main(argv=None) -> None:
     args = parse(argv)
     check(args)
 
+    from src.weights.convert import read_foreign
+    from src.weights.detectors import find_detector
+
+    arrays, found = read_foreign(args.input), None
+    if not args.backbone:
+        source, classes = str(args.input), args.classes or ()
+        found = find_detector(arrays, source, prefix=args.prefix, classes=classes)
+    what, flags = ("a detector", OF_BACKBONES) if found else ("a backbone", OF_DETECTORS)
+    for flag in flags:
+        if getattr(args, flag) is not None:
+            raise InputError(f"{args.input}: holds {what}, for which there is no --{flag}")
+    if found:
+        write_whole(args, arrays, found)
+    else:
+        write_part(args, arrays)
+
+
+def write_whole(args: argparse.Namespace, arrays, found) -> None:
+    """Converts a detector, and prints what it is."""
+    from src.weights.checkpoint_file import write_detector
+    from src.weights.detectors import converted, is_frozen
+
+    print(f"{args.input}: {found.report()}")
+    epsilon = args.norm_epsilon
+    if is_frozen(arrays, found) and epsilon is None:
+        epsilon = 0.0
+        print(
+            "  norms: frozen, taken to have an epsilon of 0 as in torchvision's COCO file; for a "
+            "model that was not started from that: --norm_epsilon=1e-5"
+        )
+    weights = converted(found, str(args.input), frozen_epsilon=epsilon)
+    cfg = found.config
+    for key in ("image_mean", "image_std"):
+        if getattr(args, key):
+            cfg = cfg.replace(**{key: getattr(args, key)})
+    if args.dry_run:
+        return
+    write_detector(args.output, weights, cfg.to_yaml())
+    print(f"wrote {args.output}, with its configuration")
+    print(f"to use it: python3 predict.py --checkpoint_path={args.output} --input=photo.jpg")
+
+
+def write_part(args: argparse.Namespace, arrays) -> None:
+    """Converts a backbone, and prints what it is."""
     from src.weights.checkpoint_file import Origin, write_backbone
-    from src.weights.convert import convert, read_foreign
+    from src.weights.convert import convert
     from src.weights.timm_config import pixels_of
 
-    converted = convert(read_foreign(args.input), str(args.input), prefix=args.prefix)
+    converted = convert(arrays, str(args.input), prefix=args.prefix)
     print(f"{args.input}: {converted.report()}")
     mean, std = args.image_mean, args.image_std
     if not (mean and std):
         usual_mean, usual_std = pixels_of(args.input, converted.variant)
         mean, std = mean or usual_mean, std or usual_std
-    origin = Origin(args.padding, tuple(mean), tuple(std), converted.variant, args.input.name)
+    padding = args.padding or "symmetric"
+    origin = Origin(padding, tuple(mean), tuple(std), converted.variant, args.input.name)
+    if args.dry_run:
+        print(f"  {origin}")
+        return
     write_backbone(args.output, converted.arrays, origin)
     print(f"wrote {args.output}: {origin}")
     print(f"to train with it: --pretrained={args.output} --backbone={converted.variant}")
@@ -42,15 +94,30 @@ def parse(argv) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("input", type=Path, help="file of torchvision or timm")
-    parser.add_argument("output", type=Path, help="checkpoint to write, .ckpt")
-    parser.add_argument(
-        "--padding", choices=PADDINGS, default="symmetric", help="default: symmetric, as in PyTorch"
-    )
+    parser.add_argument("input", type=Path, help="file of torchvision, mmdetection or timm")
+    parser.add_argument("output", type=Path, nargs="?", help="checkpoint to write, .ckpt")
+    parser.add_argument("--dry_run", action="store_true", help="say what it is, write nothing")
     parser.add_argument(
         "--prefix",
         metavar="student.",
-        help="of the names in a file with several ResNets, such as a student and a teacher",
+        help="of the names in a file with several networks, such as a student and a teacher",
+    )
+    parser.add_argument("--backbone", action="store_true", help="of a detector, its ResNet alone")
+    parser.add_argument(
+        "--padding", choices=PADDINGS, help="of a backbone; default: symmetric, as in PyTorch"
+    )
+    parser.add_argument(
+        "--classes",
+        type=lambda text: text.split(","),
+        metavar="a,b,c",
+        help="names of a detector's classes, without background; default: COCO's, if it has 80, "
+        "else class_1 and so on",
+    )
+    parser.add_argument(
+        "--norm_epsilon",
+        type=float,
+        help="of a detector's frozen batch norms; default: 0 for torchvision's first version, "
+        "else 1e-5",
     )
     for what in ("mean", "std"):
         parser.add_argument(
@@ -73,12 +140,14 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(f"{args.input}: expected a file that ends with {suffixes}")
     if not args.input.is_file():
         raise InputError(f"{args.input}: no such file")
-    if args.output.suffix != ".ckpt":
-        raise InputError(f"{args.output}: expected a name that ends with .ckpt")
+    if not args.dry_run and (args.output is None or args.output.suffix != ".ckpt"):
+        raise InputError(f"{args.output or 'output'}: expected a name that ends with .ckpt")
     if args.image_std and not min(args.image_std) >= LEAST_STD:
         raise InputError(
             f"--image_std is {args.image_std}; expected at least {LEAST_STD}, for pixels in 0..255"
         )
+    if args.norm_epsilon is not None and not 0 <= args.norm_epsilon <= 1:
+        raise InputError(f"--norm_epsilon is {args.norm_epsilon}; expected 0 to 1")
 
 
 if __name__ == "__main__":

@@ -168,9 +168,9 @@ def closest(candidates: Sequence[Converted]) -> str:
     return text + "the whole backbone must match; nothing was written"
 
 
-def under(prefix: str) -> str:
+def under(prefix: str, nothing: str = " without a prefix") -> str:
     """ " under student.", for messages."""
-    return f" under {prefix}" if prefix else " without a prefix"
+    return f" under {prefix}" if prefix else nothing
 
 
 def mindspore_name(name: str, names: Mapping[str, Any]) -> str:
