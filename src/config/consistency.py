@@ -88,6 +88,8 @@ def short_side_contradictions(cfg: EasyDict) -> Iterator[str]:
             f"not fit image_size {list(cfg.image_size)}; set image_size to "
             f"{[math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (short, long)]}"
         )
+    if cfg.canvas_step % SIZE_MULTIPLE:
+        yield f"canvas_step is {cfg.canvas_step}; expected a multiple of {SIZE_MULTIPLE}"
     if cfg.anchors == "ssd":
         yield (
             "resize is short_side and anchors is ssd, whose sides depend on image_size and not on "

@@ -182,8 +182,7 @@ class EvalSamples:
         own = [self.short_side.canvas(*size) for size in self.annotations.sizes[indices].tolist()]
         return [
             (replace(self, sizes=[canvas]), indices[[one == canvas for one in own]])
-            for canvas in self.short_side.canvases
-            if canvas in own
+            for canvas in sorted(set(own))
         ]
 
     def layout(self, batch_size: int) -> Layout:

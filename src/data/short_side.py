@@ -13,7 +13,7 @@ from src.runtime.errors import InputError
 Size = tuple[int, int]  # height and width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShortSide:
     """Scales images to a short side, with at most a long side, and pads them right and below.
 
@@ -21,6 +21,8 @@ class ShortSide:
         short, long: pixels.
         canvases: (height, width) of inputs. An image goes on the one where it is largest, of equal
             ones on the first.
+        step: if not 0, on the smallest part of the canvas that it fits on, whose sides are
+            multiples of this.
         fill: RGB of the padding, which the network normalises to 0.
         exact: whether pixels are float32, as in torchvision; else uint8, as exported files take.
     """
@@ -28,6 +30,7 @@ class ShortSide:
     short: int
     long: int
     canvases: tuple[Size, ...]
+    step: int = 0
     fill: tuple[float, ...]
     exact: bool = True
 
@@ -38,22 +41,31 @@ class ShortSide:
 
     def canvas(self, width: int, height: int) -> Size:
         """The canvas for an image."""
-        return max(self.canvases, key=lambda canvas: self.factor(width, height, canvas))
+        canvas = max(self.canvases, key=lambda canvas: self.factor(width, height, canvas))
+        if not self.step:
+            return canvas
+        sides = self.sides(width, height, canvas)[::-1]
+        least = [math.ceil(side / self.step) * self.step for side in sides]
+        return min(least[0], canvas[0]), min(least[1], canvas[1])
 
     def factor(self, width: int, height: int, canvas: Size) -> float:
         """Pixels on the canvas per pixel of an image."""
         fitting = min(self.short / min(width, height), self.long / max(width, height))
         return min(fitting, canvas[0] / height, canvas[1] / width)
 
+    def sides(self, width: int, height: int, canvas: Size) -> tuple[int, int]:
+        """Width and height of an image on the canvas, rounded down as in torchvision."""
+        factor = self.factor(width, height, canvas)
+        return max(math.floor(width * factor), 1), max(math.floor(height * factor), 1)
+
     def fit(self, image: np.ndarray, canvas: Size) -> tuple[np.ndarray, np.ndarray]:
         """The image (H,W,3) on the canvas, and the factors in x and y, (2,); see `fit_image`.
 
-        Sides are rounded down, and bilinear without antialiasing, as in torchvision, from whose
-        float pixels OpenCV's differ by up to 0.004 of 255.
+        It is bilinear without antialiasing, as in torchvision, from whose float pixels OpenCV's
+        differ by up to 0.004 of 255.
         """
         height, width = image.shape[:2]
-        factor = self.factor(width, height, canvas)
-        sides = [max(math.floor(side * factor), 1) for side in (width, height)]
+        sides = self.sides(width, height, canvas)
         fitted = cv2.resize(image.astype(self.dtype), sides, interpolation=cv2.INTER_LINEAR)
         placed = np.empty((*canvas, 3), self.dtype)
         placed[:] = self.fill if self.exact else np.rint(self.fill)
@@ -71,12 +83,11 @@ def build_short_side(cfg, fill: Sequence[float] | None = None) -> ShortSide | No
     """
     if cfg.resize != "short_side":
         return None
-    canvases = (tuple(cfg.image_size),)
+    canvas, sides = tuple(cfg.image_size), {"short": cfg.short_side, "long": cfg.long_side}
     if fill is None:
-        return ShortSide(cfg.short_side, cfg.long_side, canvases, FILL, exact=False)
-    if cfg.image_size[0] != cfg.image_size[1]:
-        canvases += (tuple(cfg.image_size[::-1]),)
-    return ShortSide(cfg.short_side, cfg.long_side, canvases, tuple(map(float, fill)))
+        return ShortSide(canvases=(canvas,), fill=FILL, exact=False, **sides)
+    canvases = tuple(dict.fromkeys([canvas, canvas[::-1]]))
+    return ShortSide(canvases=canvases, step=cfg.canvas_step, fill=tuple(map(float, fill)), **sides)
 
 
 def check_training_resize(cfg) -> None:

@@ -190,6 +190,8 @@ def describe_views(cfg) -> str:
     views, pixels = copies * len(sizes), copies * sum(map(math.prod, sizes))
     times = pixels / math.prod(cfg.image_size)
     shown = ", ".join(f"{height} x {width}" for height, width in sizes)
+    if cfg.resize == "short_side" and cfg.canvas_step and not cfg.model:
+        shown = f"most {shown}"
     if cfg.resize == "short_side" and not cfg.model:
         shown += "".join(f" or {width} x {height}" for height, width in sizes if height != width)
     mirrored = ", each mirrored too" if cfg.tta_flip else ""

@@ -13,7 +13,7 @@ from src.runtime.errors import InputError
 
 MEAN = (123.675, 116.28, 103.53)
 CANVASES = ((64, 96), (96, 64))
-SMALL = ShortSide(64, 90, CANVASES, MEAN)
+SMALL = ShortSide(short=64, long=90, canvases=CANVASES, fill=MEAN)
 KEYS = {"resize": "short_side", "image_size": [800, 1344]}
 
 
@@ -78,12 +78,32 @@ def test_pixels_are_those_of_plain_interpolation(height, width):
     outside[:new_height, :new_width] = False
     np.testing.assert_array_equal(placed[outside] - np.float32(MEAN), 0)  # 0 when normalised
     # an exported file's canvas has the same in whole numbers
-    file = ShortSide(64, 90, (canvas,), FILL, exact=False)
+    file = ShortSide(short=64, long=90, canvases=(canvas,), fill=FILL, exact=False)
     whole, same = file.fit(image, canvas)
     assert whole.dtype == np.uint8
     np.testing.assert_array_equal(same, scale)
     np.testing.assert_allclose(whole[:new_height, :new_width], expected, atol=1)
     np.testing.assert_array_equal(whole[outside], np.tile(np.uint8(FILL), (outside.sum(), 1)))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "canvas"),
+    [
+        (480, 640, (800, 1088)),
+        (640, 480, (1088, 800)),
+        (427, 640, (800, 1216)),
+        (300, 900, (448, 1344)),
+        (900, 300, (1344, 448)),
+        (800, 800, (800, 800)),
+    ],
+)
+def test_the_smallest_canvas_is_torchvisions_for_a_single_image(height, width, canvas):
+    resizing = build_short_side(make_config([({**KEYS, "canvas_step": 32}, "test")]), MEAN)
+    assert resizing.canvas(width, height) == canvas
+    _, scale = resizing.fit(np.zeros((height, width, 3), np.uint8), canvas)
+    whole = build_short_side(make_config([(KEYS, "test")]), MEAN)
+    _, same = whole.fit(np.zeros((height, width, 3), np.uint8), whole.canvas(width, height))
+    np.testing.assert_array_equal(scale, same)
 
 
 def test_an_exported_file_has_one_canvas():
@@ -103,6 +123,7 @@ def test_an_exported_file_has_one_canvas():
         ({"image_size": [640, 640]}, r"does not fit image_size \[640, 640\]; .* \[800, 1344\]"),
         ({"short_side": 900, "long_side": 640}, "short_side is 900 and long_side is 640"),
         ({"anchors": "ssd"}, "resize is short_side and anchors is ssd"),
+        ({"canvas_step": 40}, "canvas_step is 40; expected a multiple of 32"),
         ({"tta_scales": [0.8, 1.0]}, r"resize is short_side and tta_scales is \[0.8, 1.0\]"),
     ],
 )

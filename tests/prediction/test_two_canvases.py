@@ -25,6 +25,7 @@ KEYS = {
     "resize": "short_side", "image_size": [64, 96], "short_side": 64, "long_side": 90,
     "score_threshold": 0.4, "eval_batch_size": 3, "image_mean": [120.5, 110.25, 100.0],
     "max_detections": 300, "candidates_per_level": 200, "anchor_pixels": "whole",
+    "box_coding": "delta", "scales_per_octave": 2, "aspect_ratios": [1.0, 2.0, 0.5],
 }  # fmt: skip
 
 
@@ -50,7 +51,8 @@ def plain_detections(network, cfg, image, *, file=False):
     height, width = image.shape[:2]
     canvas = (96, 64) if height > width and not file else (64, 96)
     fill = (124, 116, 104) if file else tuple(cfg.image_mean)
-    fitted, scale = ShortSide(64, 90, (canvas,), fill, exact=not file).fit(image, canvas)
+    resizing = ShortSide(short=64, long=90, canvases=(canvas,), fill=fill, exact=not file)
+    fitted, scale = resizing.fit(image, canvas)
     (one,) = run_network(network, fitted[None], "")
     generator = build_anchors(cfg)
     levels = [len(level) for level in generator.levels(canvas)]
@@ -83,13 +85,13 @@ def test_a_split_in_its_order(detector_file, network):
     assert len(kept) > len(annotations) // 2
     for index in np.flatnonzero(standing)[:2].tolist() + np.flatnonzero(~standing)[:2].tolist():
         record = annotations[index]
-        own, expected = (
-            rows[rows[:, 0] == record.image_id],
-            plain_detections(network, cfg, record.read()),
-        )
+        own = rows[rows[:, 0] == record.image_id]
+        expected = plain_detections(network, cfg, record.read())
         np.testing.assert_allclose(own[:, 5], expected.scores, atol=1e-5)
         np.testing.assert_allclose(own[:, 1:3], expected.boxes[:, :2], atol=1e-2)
     assert describe_views(cfg) == "one view of each image, at 64 x 96 or 96 x 64"
+    smallest = describe_views(cfg.replace(canvas_step=32))
+    assert smallest == "one view of each image, at most 64 x 96 or 96 x 64"
 
 
 def test_an_exported_file_on_its_one_canvas(detector_file, network, tmp_path):
