@@ -8,8 +8,8 @@ on DATA/val2017, and the CPU-seconds of this process so far, its evaluations not
 The network is torchvision's own but for three things. Its backbone has batch norms that train,
 since frozen ones from scratch would not normalise at all. All layers train. Its anchors are half as
 large as by default, 16 to 256 pixels, since objects are small where images are. Images are resized
-to the whole input before, as ours are, and kept in memory. AdamW, warm-up, cosine, clipping and
-flips are as in the demo's recipe.
+to the whole input before, as ours are, and kept in memory; half of them are mirrored. AdamW without
+weight decay; a tenth of the updates is warm-up, then the rate is half a cosine.
 """
 
 import json
