@@ -65,8 +65,14 @@ def run(rows: Rows, facts: dict, command: Sequence[str], flags: Sequence[str]) -
 def run_ours(rows: Rows, args: argparse.Namespace, backbone: str, updates: int) -> dict:
     """Trains this project's detector, and evaluates it after each epoch."""
     # the recipe's keys are stated, so that kept rows of another recipe are not taken for this one's
-    stated = as_flags(read_recipe(RECIPE.partition("=")[2]))
-    flags = shared_flags(args, images=args.images, updates=updates, extra=stated)
+    recipe = read_recipe(RECIPE.partition("=")[2])
+    flags = shared_flags(
+        args,
+        images=args.images,
+        updates=updates,
+        extra=as_flags(recipe),
+        warmup_share=recipe["warmup_epochs"] / recipe["epoch_size"],
+    )
     more = [f"--backbone={backbone}", "--eval_interval=1", f"--cpu_threads={args.threads}"]
     flags = [*flags, *more]
     scratch = args.folder / SCRATCH
