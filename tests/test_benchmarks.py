@@ -227,15 +227,24 @@ def test_ladder(run, tmp_path, monkeypatch):
     assert run(ladder, *flags) == rows
 
 
-@pytest.mark.slow
-def test_ladder_overfit(run, tmp_path):
+@pytest.mark.parametrize(("ap50", "learnt"), [(0.9, True), (0.89, False)])
+def test_ladder_overfit(run, tmp_path, monkeypatch, ap50, learnt):
+    made = []
+
+    def train(flags):
+        made.append(flags)
+        return {"AP": 0.7, "AP50": ap50, "AP75": 0.7, "cpu_seconds": 1.0}
+
+    monkeypatch.setattr(ladder, "train", train)
     rows = run(ladder, "--rows", "overfit", "--pairs", "atss quality giou distribution",
                "--overfit_images=4", "--overfit_updates=3", f"--folder={tmp_path}",
                *LADDER)  # fmt: skip
     row = rows["overfit atss quality giou distribution"]
-    assert row["learnt"] == (row["AP50"] >= 0.9)
-    (run_row,) = (row for name, row in rows.items() if name.startswith("run "))
-    assert run_row["AP50"] == row["AP50"]
+    assert (row["AP50"], row["learnt"]) == (ap50, learnt)
+    (flags,) = made
+    cfg = configure(flags)  # raises where keys contradict each other
+    assert (cfg.assigner, cfg.box_coding, cfg.epoch_size) == ("atss", "distribution", 3)
+    assert cfg.val_split == cfg.train_split and cfg.augmentation == "none"
 
 
 def test_ladder_refuses_updates_that_are_no_whole_epochs(run, tmp_path):
