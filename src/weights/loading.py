@@ -1,7 +1,7 @@
 """Loads weights of detectors and backbones into a network, with a report of matches."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -9,10 +9,11 @@ import numpy as np
 from mindspore import nn
 
 from src.runtime.errors import InputError
-from src.weights.checkpoint_file import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint
+from src.weights.checkpoint_file import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint, run_config
 
 CLASSIFIER_PREFIXES = ("end_point.", "fc.", "classifier.")  # of an image classifier
 CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
+CENTERNESS = "box_head.centerness."
 SHOWN_NAMES = 8
 
 
@@ -32,8 +33,7 @@ class Match:
             names = getattr(self, title)
             line = f"{title} {len(names)}"
             if names and title != "matched":
-                line += ": " + ", ".join(names[:SHOWN_NAMES])
-                line += f" and {len(names) - SHOWN_NAMES} more" * (len(names) > SHOWN_NAMES)
+                line += f": {shown(names)}"
             lines.append(line)
         return "\n  ".join(lines)
 
@@ -62,16 +62,21 @@ def set_parameters(
         parameters[name].set_data(ms.Tensor(arrays[name], parameters[name].dtype))
 
 
-def load_detector(network: nn.Cell, path: str, *, new_classes: bool = False) -> Match:
-    """Loads a detector, but not CLASS_LAYER if it has another shape and there are `new_classes`.
+def load_detector(network: nn.Cell, path: str) -> Match:
+    """Loads a whole detector; InputError where parameters differ."""
+    return load_arrays(network, read_checkpoint(path), path)
+
+
+def load_arrays(
+    network: nn.Cell, arrays: Mapping[str, np.ndarray], path: str, *, allowed: Collection[str] = ()
+) -> Match:
+    """Sets a detector's parameters to arrays, but for `allowed` ones that have another shape.
 
     Raises:
         InputError: other parameters differ.
     """
     parameters = network.parameters_dict()
-    arrays = read_checkpoint(path)
     found = match(parameters, arrays)
-    allowed = CLASS_LAYER if new_classes else ()
     wrong = [name for name in found.misshaped if name.split(" ")[0] not in allowed]
     if found.missing or found.unexpected or wrong:
         backbone_alone = not any(name.startswith("backbone.") for name in arrays)
@@ -84,13 +89,71 @@ def load_detector(network: nn.Cell, path: str, *, new_classes: bool = False) -> 
     return found
 
 
-def load_for_finetuning(network: nn.Cell, path: str) -> str:
-    """Loads a detector, without the class layer where the class count differs; returns a report."""
-    found = load_detector(network, path, new_classes=True)
+def load_for_finetuning(network: nn.Cell, path: str, names: Sequence[str] = ()) -> str:
+    """Loads a detector to train on other classes, and returns a report.
+
+    Classes that the checkpoint has too, by name, keep their rows of the class layer; the rows of
+    others stay as they are. A checkpoint without names keeps its class layer if the number of
+    classes is equal. Centerness is left out, unless the network has it.
+
+    Args:
+        names: of the network's classes.
+    """
+    arrays, parameters = read_checkpoint(path), network.parameters_dict()
+    saved = tuple(run_config(path).get("classes", ()))[1:]
+    left = [n for n in arrays if n.startswith(CENTERNESS) and n not in parameters]
+    arrays = {name: array for name, array in arrays.items() if name not in left}
+    if saved and names:
+        for layer in CLASS_LAYER:
+            if layer in arrays:
+                fresh = parameters[layer].asnumpy()
+                arrays[layer] = rows_by_name(arrays[layer], fresh, saved, names)
+    found = load_arrays(network, arrays, path, allowed=CLASS_LAYER)
     report = f"{path}: loaded {len(found.matched)} parameters of a detector"
-    if found.misshaped:
+    if saved and names:
+        report += f"; {kept_classes(saved, names)}"
+    elif found.misshaped:
         report += "; another class count, so the class layer is reinitialised"
+    else:
+        report += "; it names no classes, so these keep their weights in its order"
+    if left:
+        report += "; its centerness is left out, which is not trained"
     return report
+
+
+def rows_by_name(
+    array: np.ndarray, fresh: np.ndarray, saved: Sequence[str], names: Sequence[str]
+) -> np.ndarray:
+    """Rows (B*K,...) of the class layer for `names`: of `array` for those in `saved`, else fresh.
+
+    An array of another shape than `saved` and the network need is returned as it is.
+    """
+    anchors = len(fresh) // len(names)
+    if len(array) != anchors * len(saved) or array.shape[1:] != fresh.shape[1:]:
+        return array
+    rows = fresh.reshape(anchors, len(names), *fresh.shape[1:]).copy()  # (B,K,...)
+    known = array.reshape(anchors, len(saved), *array.shape[1:])
+    for row, name in enumerate(names):
+        if name in saved:
+            rows[:, row] = known[:, saved.index(name)]
+    return rows.reshape(fresh.shape)
+
+
+def kept_classes(saved: Sequence[str], names: Sequence[str]) -> str:
+    """Which classes keep their weights, for the log."""
+    kept = [name for name in names if name in saved]
+    new = [name for name in names if name not in saved]
+    if not new:
+        return f"all {len(names)} classes keep their weights, by name"
+    if not kept:
+        return "none of its classes is to be learnt, so the class layer is reinitialised"
+    return f"classes that keep their weights: {shown(kept)}; reinitialised: {shown(new)}"
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def load_backbone(network: nn.Cell, path: str) -> str:

@@ -58,5 +58,5 @@ def build_network(cfg: Config, anchors_per_cell: int, log: Log, *, start: bool =
         log(load_backbone(network, cfg.pretrained))
     if cfg.finetune:
         check_run(cfg.finetune, run_config(cfg.finetune), cfg, finetuning=True)
-        log(load_for_finetuning(network, cfg.finetune))
+        log(load_for_finetuning(network, cfg.finetune, cfg.classes[1:]))
     return network

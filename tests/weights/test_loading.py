@@ -1,3 +1,5 @@
+import re
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from src.models.resnet import resnet
 from src.models.ssd import SSD, initialize
 from src.runtime.errors import InputError
+from src.weights.checkpoint_file import write_detector
 from src.weights.loading import load_backbone, load_detector, load_for_finetuning
 
 
@@ -113,3 +116,63 @@ def test_files_that_are_no_checkpoint(tmp_path):
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint" * 10)
     with pytest.raises(InputError, match="bad.ckpt: not a MindSpore checkpoint"):
         load_detector(network(), str(tmp_path / "bad.ckpt"))
+
+
+NAMED = ("background", "cat", "dog", "hot dog", "person", "car")
+
+
+def save_run(path, arrays, names=NAMED):
+    """A checkpoint that records its classes."""
+    write_detector(path, arrays, f"classes: {list(names)}")
+    return str(path)
+
+
+def class_rows(net_or_arrays, leaf, classes):
+    """The class layer by anchors and classes."""
+    array = net_or_arrays[f"class_head.predictor.{leaf}"]
+    return array.reshape(6, classes, -1)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("dog", "tree", "cat"), "keep their weights: dog, cat; reinitialised: tree"),
+        (("car", "person", "hot dog", "dog", "cat"), "all 5 classes keep their weights, by name"),
+        (("a", "b", "c", "d", "e"), "none of its classes .* class layer is reinitialised"),
+        (("person",), "all 1 classes keep"),
+    ],
+)
+def test_classes_of_the_same_name_keep_their_rows(tmp_path, names, words):
+    source, target = network(classes=5, seed=1), network(classes=len(names), seed=2)
+    arrays = arrays_of(source)
+    arrays["class_head.predictor.bias"] = np.arange(30, dtype=np.float32)
+    fresh = arrays_of(target)
+    report = load_for_finetuning(target, save_run(tmp_path / "a.ckpt", arrays), names)
+    assert re.search(words, report)
+    found = arrays_of(target)
+    for leaf in ("weight", "bias"):
+        rows, old = class_rows(found, leaf, len(names)), class_rows(arrays, leaf, 5)
+        for row, name in enumerate(names):
+            if name in NAMED:
+                wanted = old[:, NAMED.index(name) - 1]
+            else:
+                wanted = class_rows(fresh, leaf, len(names))[:, row]
+            np.testing.assert_array_equal(rows[:, row], wanted, err_msg=name)
+    layers = [n for n in found if not n.startswith("class_head.predictor")]
+    assert_equal({n: found[n] for n in layers}, {n: arrays[n] for n in layers})
+
+
+def test_a_checkpoint_without_names_keeps_equal_counts(tmp_path):
+    source, target = network(classes=2, seed=1), network(classes=2, seed=2)
+    report = load_for_finetuning(target, save(tmp_path / "a.ckpt", arrays_of(source)), ("a", "b"))
+    assert "names no classes, so these keep their weights in its order" in report
+    assert_equal(arrays_of(source), arrays_of(target))
+
+
+def test_finetuning_leaves_centerness_out(tmp_path):
+    source, target = network(classes=5, seed=1), network(classes=5, seed=2)
+    extra = {"box_head.centerness.weight": np.ones((6, 8, 3, 3), np.float32)}
+    path = save_run(tmp_path / "a.ckpt", arrays_of(source) | extra)
+    report = load_for_finetuning(target, path, NAMED[1:])
+    assert "its centerness is left out, which is not trained" in report
+    assert_equal(arrays_of(source), arrays_of(target))
