@@ -15,7 +15,7 @@ def main(argv=None) -> None:
     from src.runtime.files import make_output_folder
 
     launch = find_launch()
-    cfg = parse_args(__doc__, argv, beneath=exported_layer, quiet=not launch.is_main)
+    cfg = parse_args(__doc__, argv, beneath=recorded_layer, quiet=not launch.is_main)
     check_launch(launch, cfg)
     chosen_detector(cfg)
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
@@ -43,12 +43,17 @@ def main(argv=None) -> None:
     ranks.on_main(lambda: report(cfg, title, annotations, found, folder))
 
 
-def exported_layer(given):
-    """The description of an exported file, as a layer below recipe and flags."""
+def recorded_layer(given):
+    """The keys in the checkpoint or exported file, as a layer below recipe and flags."""
     from src.deploy.formats import chosen_detector, read_description
+    from src.evaluation.protocol import LIMITS
+    from src.prediction.recorded import detector_layer
 
     if not given.get("model"):
-        return {}, ""
+        keys, path = detector_layer(str(given.get("checkpoint_path") or ""))
+        if given.get("protocol") == "legacy":
+            keys = {key: value for key, value in keys.items() if key not in LIMITS}
+        return keys, path
     path = chosen_detector(given)
     return read_description(Path(path)), path
 

@@ -5,14 +5,19 @@ from pathlib import Path
 
 from src.distributed.command import run_command
 from src.distributed.launch import Launch, check_launch, find_launch
+from src.runtime.errors import InputError
 from src.runtime.signals import Interruption
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
+    from src.prediction.recorded import finetuning_layer
+
+    def recorded(given):
+        return finetuning_layer(str(given.get("finetune") or ""))
 
     launch = find_launch()
-    cfg = parse_args(__doc__, argv, quiet=not launch.is_main)
+    cfg = parse_args(__doc__, argv, beneath=recorded, quiet=not launch.is_main)
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
     splits, lock = check_input(cfg, launch, folder)
 
@@ -49,6 +54,11 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
 
     check_launch(launch, cfg)
     check_training_resize(cfg)
+    if cfg.centerness:
+        raise InputError(
+            "centerness is true, which cannot be trained; --finetune of such a detector starts "
+            "without it"
+        )
     if launch.is_main:  # the other ranks get the weights from it
         check_file(cfg, "resume_from")
         if not cfg.resume:

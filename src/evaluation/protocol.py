@@ -13,6 +13,7 @@ from src.runtime.errors import InputError
 MAX_PER_CLASS = 100  # detections of an image that COCO's metric counts
 LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation behind the published 0.374
 LEGACY_CANDIDATES = 10_000  # more than a trained network has; bounds the time of an untrained one
+LIMITS = ("score_threshold", "max_detections")  # keys in place of which it has its own
 MAX_IMAGE_ID = 2**53  # largest exact integer in float64, the type of COCO's array form
 
 # keys that change detections, besides the protocol and the network
@@ -75,7 +76,7 @@ class Protocol:
 def build_protocol(cfg: Config) -> Protocol:
     """The configured protocol; InputError where other keys contradict it."""
     if cfg.protocol == "legacy":
-        for key in ("score_threshold", "max_detections"):
+        for key in LIMITS:
             if cfg[key] != load_keys()[key].default:
                 raise InputError(
                     f"{key} is {cfg[key]}, but protocol legacy has its own limits; leave it out"
