@@ -30,6 +30,11 @@ def main(argv=None) -> None:
     if not args.backbone:
         source, classes = str(args.input), args.classes or ()
         found = find_detector(arrays, source, prefix=args.prefix, classes=classes)
+    if found and "caffe" in args.input.name:
+        raise InputError(
+            f"{args.input}: mmdetection's caffe models have other strides and pixels than this "
+            "network, with the same tensors"
+        )
     what, flags = ("a detector", OF_BACKBONES) if found else ("a backbone", OF_DETECTORS)
     for flag in flags:
         if getattr(args, flag) is not None:

@@ -1,13 +1,17 @@
 """The detectors of torchvision and mmdetection that are this network with other names."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
+from src.weights.convert import NORM_NAMES
 
 # COCO's 80 categories have the ids 1 to 90 without these
 UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 COCO_IDS = tuple(number for number in range(1, 91) if number not in UNUSED_IDS)
+
+TORCH_NAMES = {ours: theirs for theirs, ours in NORM_NAMES.items()}  # of norms' parameters
 
 Names = tuple[tuple[str, str], ...]  # pattern of a layer's name here, and its name in the file
 
@@ -151,3 +155,24 @@ FAMILIES = (
         ("bbox_head.gfl_cls.weight",),
     ),
 )
+
+
+def their_name(name: str, family: Family) -> str:
+    """The name in the family's files of a parameter of this network, or of a layer that ends in a
+    point."""
+    for pattern, theirs in family.names:
+        if begin := re.match(pattern, name):
+            layer, rest = begin.expand(theirs), name[begin.end() :]
+            break
+    else:
+        return name
+    rest = rest.replace("down_sample_layer.", "downsample.")
+    head, point, leaf = rest.rpartition(".")
+    return f"{layer}{head}{point}{TORCH_NAMES.get(leaf, leaf)}"
+
+
+def part_of(name: str, family: Family) -> str:
+    """The part of the network that a name in a file is nearest to."""
+    if name.startswith(("backbone.fpn.", "neck.")):
+        return "pyramid"
+    return "backbone" if name.startswith(their_name("backbone.", family)) else "heads"

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.config.configuration import Config, make_config
-from src.config.keys import load_keys
+from src.config.configuration import Config
 from src.detection.anchors import STRIDES, build_anchors
 from src.models.layers import NORM_EPSILON
 from src.models.ssd import build_ssd
 from src.runtime.errors import InputError
-from src.weights.convert import COUNTER, MAX_PREFIXES, NORM_NAMES, closest_variant, under
+from src.weights.convert import COUNTER, MAX_PREFIXES, under
 from src.weights.detector_arrays import (
     by_size,
     chosen_classes,
     scaled_deltas,
     with_epsilon,
 )
-from src.weights.detector_families import COCO_IDS, FAMILIES, Family
+from src.weights.detector_families import FAMILIES, Family, part_of, their_name
+from src.weights.detector_keys import configure
 from src.weights.loading import SHOWN_NAMES, Match, match
 
 # names of pyramids and heads, with the prefix before them as the group
@@ -33,9 +33,6 @@ OLD_TOWER = re.compile(r"(head\.\w+_head\.conv)\.([0246])\.(weight|bias)")
 SCALE = "bbox_head.scales.{}.scale"
 DROPPED = (COUNTER, "integral.project")  # ends of names; the second are the distances 0 to 16
 PARTS = {"backbone": "backbone.", "pyramid": "fpn.", "heads": ("box_head.", "class_head.")}
-CATEGORY_ROWS = COCO_IDS[-1] + 1  # of a class layer by category ids
-COCO = load_keys()["classes"].default[1:]
-BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -177,76 +174,6 @@ def compare(
         part = part_of(name, family)
         matched[part].unexpected.append(name)
     return Detector(family, cfg, rows, prefix, matched, expected, arrays, note)
-
-
-def configure(
-    arrays: Mapping[str, np.ndarray], family: Family, source: str, classes: Sequence[str]
-) -> tuple[Config, tuple[int, ...], str]:
-    """The configuration of a detector, rows of its class layer, and a note on its classes."""
-    body = their_name("backbone.", family)
-    variant, _ = closest_variant(
-        {n[len(body) :]: a for n, a in arrays.items() if n.startswith(body)}
-    )
-    keys = {**family.keys, "backbone": variant, "p6_from": "p5"}
-    extra = arrays.get(their_name("fpn.extras.0.conv.weight", family))
-    if extra is not None and extra.ndim == 4 and extra.shape[1] != extra.shape[0]:
-        keys["p6_from"] = "c5"
-    if keys.get("box_coding") == "distribution":
-        sides = arrays.get(their_name("box_head.predictor.bias", family), np.zeros(68))
-        keys["distribution_bins"] = max(len(sides) // 4, 2)
-    cfg = make_config([(keys, family.title)])
-    bias = arrays.get(their_name("class_head.predictor.bias", family))
-    count = len(COCO) if bias is None else len(bias) // build_anchors(cfg).anchors_per_cell
-    rows, names, note = choose_classes(count, family, classes, source)
-    return cfg.replace(classes=[BACKGROUND, *names]), rows, note
-
-
-def choose_classes(
-    count: int, family: Family, classes: Sequence[str], source: str
-) -> tuple[tuple[int, ...], Sequence[str], str]:
-    """Rows of a class layer of `count`, their names, and a note; InputError for other names."""
-    first = 1 if family.counts_background else 0
-    if classes:
-        if len(classes) not in (count, count - first):
-            expected = f"{count - first} or {count}" if first else f"{count}"
-            raise InputError(
-                f"{source}: its class layer has {count} rows, and --classes {len(classes)} names; "
-                f"expected {expected}"
-            )
-        rows = tuple(range(count - len(classes), count))
-        return rows, classes, f"classes: {len(classes)}, named by --classes"
-    if family.counts_background and count == CATEGORY_ROWS:
-        note = f"classes: the {len(COCO)} of COCO, from {count} rows by category id"
-        return COCO_IDS, COCO, note
-    if count == len(COCO):
-        return tuple(range(count)), COCO, f"classes: the {count} of COCO"
-    rows = tuple(range(first, max(count, first + 1)))
-    names = [f"class_{number}" for number in range(1, len(rows) + 1)]
-    left = "; row 0 is taken for the background" * first
-    note = f"classes: {len(rows)} without names in the file{left}; --classes=a,b,... names them"
-    return rows, names, note
-
-
-def their_name(name: str, family: Family) -> str:
-    """The name in the family's files of a parameter of this network, or of a layer that ends in a
-    point."""
-    for pattern, theirs in family.names:
-        if begin := re.match(pattern, name):
-            layer, rest = begin.expand(theirs), name[begin.end() :]
-            break
-    else:
-        return name
-    rest = rest.replace("down_sample_layer.", "downsample.")
-    head, point, leaf = rest.rpartition(".")
-    back = {ours: theirs for theirs, ours in NORM_NAMES.items()}
-    return f"{layer}{head}{point}{back.get(leaf, leaf)}"
-
-
-def part_of(name: str, family: Family) -> str:
-    """The part of the network that a name in a file is nearest to."""
-    if name.startswith(("backbone.fpn.", "neck.")):
-        return "pyramid"
-    return "backbone" if name.startswith(their_name("backbone.", family)) else "heads"
 
 
 def matches(found: Detector) -> int:

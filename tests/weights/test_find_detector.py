@@ -232,6 +232,13 @@ def test_flags_that_do_not_fit(gfl_file, tmp_path, flags, words):
     assert not list(tmp_path.iterdir())
 
 
+def test_caffe_models_are_refused(gfl_file, tmp_path):
+    path = tmp_path / "retinanet_r50_caffe_fpn_1x.safetensors"
+    path.symlink_to(gfl_file)
+    with pytest.raises(InputError, match="caffe models have other strides"):
+        main([str(path), "--dry_run"])
+
+
 def test_no_output_is_an_error(gfl_file):
     with pytest.raises(InputError, match=r"output: expected a name that ends with \.ckpt"):
         main([str(gfl_file)])

@@ -3,10 +3,11 @@
     pip install torch==2.14.1 torchvision==0.29.1
     python3 tests/weights/golden/make_detectors.py
 
-retinanet_shapes.json: names and shapes of both versions. retinanet.npz: of each version, what it
-makes of the pictures in seeded_detector.py with weights by formula: C3..C5, P3..P7, both heads and
-the decoded boxes at some places, and all detections. The norms of the first version are frozen and
-have an epsilon of 0, as where torchvision loads its COCO weights.
+retinanet_shapes.json: names and shapes of both versions. retinanet.npz: what each version makes of
+the pictures in seeded_detector.py with weights by formula: C3..C5, P3..P7, both heads and the
+decoded boxes at some places, and all detections, in the pictures together and in each alone. The
+norms of the first version are frozen and have an epsilon of 0, as where torchvision loads its COCO
+weights.
 """
 
 import json
@@ -63,9 +64,10 @@ def stages(model: RetinaNet, images: list[torch.Tensor]) -> dict[str, np.ndarray
     tensors.update(zip(("P3", "P4", "P5", "P6", "P7"), features))
     tensors.update(boxes=boxes, logits=heads["cls_logits"][..., IDS])
     found = {name: sampled(name, tensor.numpy()) for name, tensor in tensors.items()}
-    for number, one in enumerate(model(images)):
-        for key, values in one.items():
-            found[f"{key}.{number}"] = values.numpy()
+    alone = [model([image])[0] for image in images]  # each on a canvas of its own
+    for number, (together, one) in enumerate(zip(model(images), alone)):
+        found |= {f"{key}.{number}": values.numpy() for key, values in together.items()}
+        found |= {f"alone.{key}.{number}": values.numpy() for key, values in one.items()}
     return found
 
 

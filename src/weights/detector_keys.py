@@ -1,0 +1,64 @@
+"""The configuration of a detector in a file, and its classes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from src.config.configuration import Config, make_config
+from src.config.keys import load_keys
+from src.detection.anchors import build_anchors
+from src.runtime.errors import InputError
+from src.weights.convert import closest_variant
+from src.weights.detector_families import COCO_IDS, Family, their_name
+
+CATEGORY_ROWS = COCO_IDS[-1] + 1  # of a class layer by category ids
+COCO = load_keys()["classes"].default[1:]
+BACKGROUND = "background"
+
+
+def configure(
+    arrays: Mapping[str, np.ndarray], family: Family, source: str, classes: Sequence[str]
+) -> tuple[Config, tuple[int, ...], str]:
+    """The configuration of a detector, rows of its class layer, and a note on its classes."""
+    body = their_name("backbone.", family)
+    variant, _ = closest_variant(
+        {n[len(body) :]: a for n, a in arrays.items() if n.startswith(body)}
+    )
+    keys = {**family.keys, "backbone": variant, "p6_from": "p5"}
+    extra = arrays.get(their_name("fpn.extras.0.conv.weight", family))
+    if extra is not None and extra.ndim == 4 and extra.shape[1] != extra.shape[0]:
+        keys["p6_from"] = "c5"
+    if keys.get("box_coding") == "distribution":
+        sides = arrays.get(their_name("box_head.predictor.bias", family), np.zeros(68))
+        keys["distribution_bins"] = max(len(sides) // 4, 2)
+    cfg = make_config([(keys, family.title)])
+    bias = arrays.get(their_name("class_head.predictor.bias", family))
+    count = len(COCO) if bias is None else len(bias) // build_anchors(cfg).anchors_per_cell
+    rows, names, note = choose_classes(count, family, classes, source)
+    return cfg.replace(classes=[BACKGROUND, *names]), rows, note
+
+
+def choose_classes(
+    count: int, family: Family, classes: Sequence[str], source: str
+) -> tuple[tuple[int, ...], Sequence[str], str]:
+    """Rows of a class layer of `count`, their names, and a note; InputError for other names."""
+    first = 1 if family.counts_background else 0
+    if classes:
+        if len(classes) not in (count, count - first):
+            expected = f"{count - first} or {count}" if first else f"{count}"
+            raise InputError(
+                f"{source}: its class layer has {count} rows, and --classes {len(classes)} names; "
+                f"expected {expected}"
+            )
+        rows = tuple(range(count - len(classes), count))
+        return rows, classes, f"classes: {len(classes)}, named by --classes"
+    if family.counts_background and count == CATEGORY_ROWS:
+        note = f"classes: the {len(COCO)} of COCO, from {count} rows by category id"
+        return COCO_IDS, COCO, note
+    if count == len(COCO):
+        return tuple(range(count)), COCO, f"classes: the {count} of COCO"
+    rows = tuple(range(first, max(count, first + 1)))
+    names = [f"class_{number}" for number in range(1, len(rows) + 1)]
+    left = "; row 0 is taken for the background" * first
+    note = f"classes: {len(rows)} without names in the file{left}; --classes=a,b,... names them"
+    return rows, names, note

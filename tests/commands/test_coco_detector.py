@@ -1,0 +1,105 @@
+"""A file of torchvision's, from its conversion to predictions, fine-tuning and an exported file."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from src.detection.boxes import area, iou
+from tests.programs import run
+from tests.runs import records
+from tests.weights.golden import seeded_detector as seeded
+from tests.weights.shapes import SHAPES
+
+pytestmark = pytest.mark.slow
+
+GOLDEN = Path(__file__).parents[1] / "weights" / "golden" / "retinanet.npz"
+SIDES = (f"--short_side={seeded.MIN_SIDE}", f"--long_side={seeded.MAX_SIDE}", "--canvas_step=32")
+
+
+def succeeded(script, *flags):
+    """What a command printed."""
+    process = run(script, *flags)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """The checkpoint of a converted file with seeded weights, and what the command printed."""
+    folder = tmp_path_factory.mktemp("converted")
+    source, target = folder / "retinanet_v2.safetensors", folder / "retinanet_v2.ckpt"
+    save_file(seeded.detector_weights(SHAPES["v2"]), source)
+    printed = succeeded("-m", "src.weights", source, target)
+    source.unlink()
+    yield target, printed
+    target.unlink()
+
+
+def test_two_commands_detect_what_torchvision_detects(converted, tmp_path):
+    checkpoint, printed = converted
+    assert f"python3 predict.py --checkpoint_path={checkpoint} --input=photo.jpg" in printed
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(len(seeded.SIDES)):
+        cv2.imwrite(str(photos / f"{number}.png"), seeded.picture(number)[..., ::-1])
+    image_size = f"--image_size=[{seeded.MIN_SIDE},{seeded.MAX_SIDE}]"
+    flags = (f"--checkpoint_path={checkpoint}", f"--input={photos}", f"--output={tmp_path / 'out'}")
+    succeeded("predict.py", *flags, *SIDES, image_size, "--eval_batch_size=1")
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    with np.load(GOLDEN) as golden:
+        names = dict(zip(np.setdiff1d(np.arange(seeded.ROWS), seeded.UNNAMED), golden["names"]))
+        for number, own in enumerate(sorted(found, key=lambda one: one["file"])):
+            boxes, scores, labels = (
+                golden[f"v2.alone.{key}.{number}"] for key in ("boxes", "scores", "labels")
+            )
+            inside = area(boxes) > 0  # torchvision keeps those in the margin
+            wanted = [
+                (names[label], score, box)
+                for label, score, box in zip(labels[inside], scores[inside], boxes[inside])
+            ]
+            same = [is_among(one, own["objects"]) for one in wanted]
+            assert np.mean(same) >= 0.99
+            assert len(wanted) > 150
+
+
+def is_among(wanted, objects) -> bool:
+    """Whether a detection (name, score, box) is among those of predictions.json."""
+    name, score, box = wanted
+    return any(
+        one["class"] == name
+        and abs(one["score"] - score) < 2e-4
+        and iou(box[None], np.array([one["box"]], np.float32)).item() > 0.99
+        for one in objects
+    )
+
+
+def test_finetuning_evaluation_and_export(converted, shapes, tmp_path):
+    """On the drawn shapes, without any key of the network on the command lines."""
+    checkpoint, _ = converted
+    folder, file = tmp_path / "run", tmp_path / "detector.onnx"
+    data = (f"--coco_root={shapes}", "--eval_batch_size=2", "--num_workers=1")
+    classes = "[background, ellipse, rectangle, triangle, cross]"
+    succeeded(
+        "train.py", f"--finetune={checkpoint}", *data, f"--output_path={folder}",
+        f"--classes={classes}", "--image_size=[64,64]", "--batch_size=2", "--max_steps=2",
+        "--freeze_norms=all", "--freeze_backbone_stages=3", "--lr=0.0001", "--log_interval=1",
+    )  # fmt: skip
+    log = (folder / "log.txt").read_text()
+    assert "the class layer is reinitialised" in log
+    assert f"{checkpoint}: needs padding 'symmetric'" in log
+    assert all(0 < record["loss"] < 100 for record in records(folder, "step"))
+    trained = f"--checkpoint_path={folder / 'ckpt' / 'last.ckpt'}"
+    assert "protocol coco" in succeeded(
+        "eval.py", trained, *data, f"--output_path={tmp_path / 'eval'}", "--report=false"
+    )
+    printed = succeeded(
+        "export.py", trained, *data, "--file_format=ONNX", f"--file_name={file}",
+        "--score_threshold=0", "--pre_nms_top_k=100", "--candidates_per_level=20",
+    )  # fmt: skip
+    assert "compared with the network on 4 images: " in printed
+    assert "equal, within" in printed
+    assert file.is_file()
