@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
+LIMITS = (("short_side", min), ("long_side", max))  # pixels of an image's sides on the canvas
+
 if len(sys.argv) < 3:
     sys.exit("usage: detect_onnx.py detector.onnx photo.jpg ...")
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
@@ -25,12 +27,15 @@ for path in sys.argv[2:]:
     if picture is None:
         sys.exit(f"{path}: cannot be read as an image")
     rows, columns = picture.shape[:2]
-    scale = np.array([width / columns, height / rows])
+    scale, whole = np.array([width / columns, height / rows]), np.rint
     if about["resize"] == "letterbox":
         scale[:] = scale.min()
-    fitted = cv2.resize(picture, np.maximum(np.rint(scale * [columns, rows]), 1).astype(int))
+    elif about["resize"] == "short_side":
+        short, long = (about[key] / side(rows, columns) for key, side in LIMITS)
+        scale[:], whole = min(short, long, *scale), np.floor
+    fitted = cv2.resize(picture, np.maximum(whole(scale * [columns, rows]), 1).astype(int))
     scale = np.array(fitted.shape[1::-1]) / [columns, rows]
-    images = np.full((batch, height, width, 3), (124, 116, 104), np.uint8)  # around a letterbox
+    images = np.full((batch, height, width, 3), (124, 116, 104), np.uint8)  # around the picture
     images[0, : fitted.shape[0], : fitted.shape[1]] = fitted[..., ::-1]  # RGB
     boxes, scores, labels = (output[0] for output in session.run(None, {"images": images}))
     boxes = np.clip(boxes / np.tile(scale, 2), 0, [columns, rows, columns, rows])

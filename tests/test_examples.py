@@ -38,9 +38,13 @@ def python(tmp_path_factory) -> Path:
     return folder / "bin" / "python"
 
 
-@pytest.mark.parametrize(("resize", "batch"), [("stretch", 0), ("letterbox", 2)])
+SHORT_SIDE = {"image_size": [64, 96], "short_side": 64, "long_side": 90}
+
+
+@pytest.mark.parametrize(("resize", "batch"), [("stretch", 0), ("letterbox", 2), ("short_side", 1)])
 def test_the_example_finds_what_the_detector_finds(shapes, tmp_path, python, resize, batch):
     keys = {"resize": resize, "export_batch": batch, "score_threshold": 0.4, "max_detections": 20}
+    keys |= SHORT_SIDE if resize == "short_side" else {}
     layers = [
         (read_recipe(str(DEMO_RECIPE)), "demo"),
         (small_keys(shapes, tmp_path), ""),
@@ -48,7 +52,7 @@ def test_the_example_finds_what_the_detector_finds(shapes, tmp_path, python, res
     ]
     cfg = make_config(layers)
     network = excite(build_ssd(cfg, build_anchors(cfg).anchors_per_cell))
-    images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (1, *cfg.image_size, 3), dtype=np.uint8)
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     exporter.export(
         lambda: network, run_network(network, images, ""), tmp_path / "detector.onnx", "ONNX"

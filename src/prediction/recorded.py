@@ -9,7 +9,7 @@ LEARNING_KEYS = (
     "assigner", "positive_iou", "atss_candidates", "class_loss", "focal_alpha", "focal_gamma",
     "quality_beta", "box_loss", "smooth_l1_beta", "box_weight", "distribution_weight",
 )  # fmt: skip
-DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS)
+DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS, "canvas_step")
 
 
 def detector_layer(path: str) -> Layer:
