@@ -14,7 +14,9 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from src.prediction.recorded import finetuning_layer
 
     def recorded(given):
-        return finetuning_layer(str(given.get("finetune") or ""))
+        last = Path(str(given.get("output_path"))) / "ckpt" / "last.ckpt"  # knows the same keys
+        is_continued = given.get("finetune") and given.get("resume") and last.is_file()
+        return finetuning_layer(str(last if is_continued else given.get("finetune") or ""))
 
     launch = find_launch()
     cfg = parse_args(__doc__, argv, beneath=recorded, quiet=not launch.is_main)
