@@ -11,15 +11,10 @@ from src.runtime.signals import Interruption
 
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
-    from src.prediction.recorded import finetuning_layer
-
-    def recorded(given):
-        last = Path(str(given.get("output_path"))) / "ckpt" / "last.ckpt"  # knows the same keys
-        is_continued = given.get("finetune") and given.get("resume") and last.is_file()
-        return finetuning_layer(str(last if is_continued else given.get("finetune") or ""))
+    from src.prediction.recorded import training_layer
 
     launch = find_launch()
-    cfg = parse_args(__doc__, argv, beneath=recorded, quiet=not launch.is_main)
+    cfg = parse_args(__doc__, argv, beneath=training_layer, quiet=not launch.is_main)
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
     splits, lock = check_input(cfg, launch, folder)
 

@@ -1,6 +1,11 @@
 """Keys that a checkpoint records, as a layer of the configuration; without MindSpore."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from src.config.configuration import Layer
+from src.config.keys import load_keys
 from src.deploy.formats import USE_KEYS
 from src.weights.checkpoint_config import NETWORK_KEYS, SILENT_KEYS, recorded_config
 
@@ -16,6 +21,18 @@ def detector_layer(path: str) -> Layer:
     """The keys of the detector in a checkpoint; none where it records none, or without a path."""
     config = recorded_config(path) if path else {}
     return {name: config[name] for name in DETECTOR_KEYS if name in config}, path
+
+
+def training_layer(given: Mapping[str, Any]) -> Layer:
+    """`finetuning_layer` of what recipe and flags name, or of the run that is to be continued.
+
+    The run's own checkpoint knows the same keys, and the file that it started from may be gone.
+    """
+    source = str(given.get("finetune") or "")
+    folder = given.get("output_path", load_keys()["output_path"].default)
+    last = Path(str(folder)) / "ckpt" / "last.ckpt"
+    is_continued = source and given.get("resume") and last.is_file()
+    return finetuning_layer(str(last) if is_continued else source)
 
 
 def finetuning_layer(path: str) -> Layer:

@@ -1,0 +1,65 @@
+"""The keys that a checkpoint records, as a layer of the configuration."""
+
+import numpy as np
+import pytest
+
+from src.config.command_line import parse_args
+from src.prediction.recorded import detector_layer, finetuning_layer, training_layer
+from src.weights.checkpoint_file import write_detector
+
+ATSS = """
+classes: [background, cat]
+head_norm: group
+centerness: true
+resize: short_side
+image_size: [160, 224]
+short_side: 160
+long_side: 224
+assigner: atss
+box_loss: giou
+nms_iou: 0.4
+lr: 7.0
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a checkpoint with this configuration, and returns its path."""
+
+    def write(name, config):
+        path = tmp_path / name
+        write_detector(path, {"a": np.ones(3, np.float32)}, config)
+        return str(path)
+
+    return write
+
+
+def test_a_detector_needs_no_other_keys(write):
+    path = write("a.ckpt", ATSS)
+    cfg = parse_args("", ["--nms_iou=0.7"], beneath=lambda given: detector_layer(path))
+    assert (cfg.classes, cfg.head_norm, cfg.centerness) == (("background", "cat"), "group", True)
+    assert (cfg.resize, cfg.image_size, cfg.box_loss) == ("short_side", (160, 224), "giou")
+    assert cfg.nms_iou == 0.7  # flags are stronger
+    assert cfg.lr == 0.05  # of the run, not of the detector
+
+
+def test_what_training_cannot_do_is_replaced(write):
+    path = write("a.ckpt", ATSS)
+    cfg = parse_args("", [f"--finetune={path}", "--batch_size=3"], beneath=training_layer)
+    assert (cfg.resize, cfg.image_size, cfg.centerness) == ("letterbox", (640, 640), False)
+    assert (cfg.assigner, cfg.head_norm, cfg.batch_size) == ("atss", "group", 3)
+
+
+def test_a_continued_run_knows_its_own_keys(write, tmp_path):
+    """As when the file that it started from is gone."""
+    write("ckpt/last.ckpt", ATSS)
+    flags = [f"--finetune={tmp_path}/gone.ckpt", f"--output_path={tmp_path}"]
+    assert parse_args("", flags, beneath=training_layer).head_norm == "batch"
+    assert parse_args("", [*flags, "--resume=True"], beneath=training_layer).head_norm == "group"
+
+
+def test_no_checkpoint_no_keys(tmp_path):
+    for layer in (detector_layer, finetuning_layer):
+        assert layer("") == ({}, "")
+        assert layer(str(tmp_path / "none.ckpt"))[0] == {}
+    assert training_layer({"resume": True}) == ({}, "")
