@@ -5,7 +5,10 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -82,3 +85,18 @@ def legacy(path: Path, content: bytes, storages=(), *, keys: bytes | None = None
         parts += [struct.pack("<q", *(count or [len(data) // 4])), data]
     path.write_bytes(b"".join(parts))
     return path
+
+
+def state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """A file of float32 and int64 tensors by name, each with a storage of its own."""
+    tensors, storages = OrderedDict(), []
+    for key, (name, array) in enumerate(arrays.items()):
+        kind = {"float32": "FloatStorage", "int64": "LongStorage"}[array.dtype.name]
+        storage = ("storage", kind, str(key), "cpu", array.size)
+        stride = tuple(step // array.itemsize for step in array.strides)
+        tensors[name] = Call(
+            "torch._utils._rebuild_tensor_v2",
+            *(storage, 0, array.shape, stride, False, OrderedDict()),
+        )
+        storages.append((str(key), array.tobytes()))
+    return zipped(path, pickled(tensors), storages)
