@@ -58,9 +58,24 @@ def small(shapes, tmp_path) -> Config:
     return make_config(layers)
 
 
+# the defaults of what the demo recipe changes: most users have a recipe with these
+BASE_DETECTOR = {
+    "assigner": "max_iou",
+    "class_loss": "focal",
+    "box_loss": "smooth_l1",
+    "box_coding": "delta",
+    "scales_per_octave": 2,
+    "aspect_ratios": [1.0, 2.0, 0.5],
+    "adam_beta2": 0.95,
+    "clip_norm": 10.0,
+    "score_threshold": 0.05,
+}
+
+
 def small_keys(shapes: Path, output: Path) -> dict:
     """What `small` changes in the demo recipe."""
     return {
+        **BASE_DETECTOR,
         "coco_root": str(shapes),
         "output_path": str(output / "run"),
         "backbone": "resnet18",

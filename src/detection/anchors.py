@@ -18,10 +18,10 @@ def level_shapes(
     return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
 
 
-def level_counts(image_size: tuple[int, int], anchors: int) -> list[int]:
-    """How many of all anchors each level of an image of (height, width) pixels has."""
+def level_counts(image_size: tuple[int, int], total: int) -> list[int]:
+    """How many of `total` anchors each level of an image of (height, width) pixels has."""
     cells = [rows * columns for rows, columns in level_shapes(image_size)]
-    return [anchors * count // sum(cells) for count in cells]
+    return [total * count // sum(cells) for count in cells]
 
 
 class AnchorGenerator:

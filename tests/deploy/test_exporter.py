@@ -23,6 +23,10 @@ from tests.networks import excite, stir_norms
 KEYS = {"score_threshold": 0.3, "pre_nms_top_k": 200, "max_detections": 50}
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 OPTIONS = {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"}
+GFL = {
+    "assigner": "atss", "box_loss": "giou", "box_coding": "distribution", "scales_per_octave": 1,
+    "aspect_ratios": [1.0],
+}  # fmt: skip
 WAYS = [
     # format, nms, batch, fold, other keys
     ("ONNX", True, 1, True, {}),
@@ -31,8 +35,8 @@ WAYS = [
     ("ONNX", False, 0, False, {}),
     ("MINDIR", True, 0, True, {"class_agnostic": True}),
     ("MINDIR", True, 2, False, {}),
-    ("MINDIR", False, 1, True, {}),
-    ("ONNX", True, 0, True, {**OPTIONS, "candidates_per_level": 80}),
+    ("MINDIR", False, 1, True, GFL),
+    ("ONNX", True, 0, True, {**OPTIONS, **GFL, "candidates_per_level": 80}),
     ("ONNX", False, 2, False, {"head_norm": "group", "fpn_norm": "none", "centerness": True}),
     ("MINDIR", True, 0, True, {**OPTIONS, "candidates_per_level": 80}),
     (
@@ -82,7 +86,7 @@ def exporter(cfg) -> Exporter:
 def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
     cfg = base.replace(nms=nms, export_batch=batch, fold_norms=fold, **other)
     path = tmp_path / f"detector.{file_format.lower()}"
-    if other.keys() & OPTIONS.keys():
+    if other.keys() & {**OPTIONS, **GFL}.keys():
         truth = run_network(network(cfg), IMAGES, "")
     outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
     names = {path.name} if file_format == "ONNX" else {path.name, path.name + ".yaml"}

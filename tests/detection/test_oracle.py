@@ -26,8 +26,9 @@ pytestmark = pytest.mark.slow
 SURE = 10.0  # logit of the truth; that of all else is -SURE
 NOT_AT_ALL = 1e-12  # share of a bin that the truth does not touch; has a logarithm
 SQUARE = {"scales_per_octave": 1, "aspect_ratios": [1.0]}
-# of a cell, at 96 px: those of the demo, and one of the size of the recipe for small data or of GFL
-ANCHORS = {"six": {"anchor_size": 2.0}, "square": {**SQUARE, "anchor_size": 4.0},
+# of a cell, at 96 px: six, and one of the size of the demo or of GFL
+SIX = {"scales_per_octave": 2, "aspect_ratios": [1.0, 2.0, 0.5]}
+ANCHORS = {"six": {**SIX, "anchor_size": 2.0}, "square": {**SQUARE, "anchor_size": 4.0},
            "large square": {**SQUARE, "anchor_size": 8.0}}  # fmt: skip
 # Distances of sides are not negative, so a distribution cannot describe an object from an anchor
 # whose centre is outside of it. max_iou assigns such anchors, the more the larger they are, so the
@@ -84,9 +85,8 @@ def scales(cfg, annotations: Annotations) -> np.ndarray:
 def oracle_ap(cfg) -> float:
     """AP on the evaluation split of what the assigner makes of the truth."""
     annotations = build_annotations(cfg, training=False)
-    anchors = build_anchors(cfg)
-    levels = level_counts(cfg.image_size, anchors.anchors_per_cell)
-    anchors = anchors.boxes(cfg.image_size)
+    anchors = build_anchors(cfg).boxes(cfg.image_size)
+    levels = level_counts(cfg.image_size, len(anchors))
     postprocess = build_postprocessor(cfg, **build_protocol(cfg).limits())
     boxes, logits = assign(cfg, annotations)
     rows = []
