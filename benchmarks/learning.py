@@ -66,6 +66,7 @@ def run_ours(rows: Rows, args: argparse.Namespace, backbone: str, updates: int) 
     """Trains this project's detector, and evaluates it after each epoch."""
     # the recipe's keys are stated, so that kept rows of another recipe are not taken for this one's
     recipe = read_recipe(RECIPE.partition("=")[2])
+    del recipe["output_path"]
     flags = shared_flags(
         args,
         images=args.images,

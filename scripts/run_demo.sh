@@ -17,7 +17,7 @@ run train.py "$@" --output_path="$output"
 echo "== evaluation"
 run eval.py "$@" --output_path="$output" --checkpoint_path="$output/ckpt/best.ckpt"
 echo "== export"
-run export.py "$@" --checkpoint_path="$output/ckpt/best.ckpt" --file_name="$output/detector.mindir"
+run export.py "$@" --checkpoint_path="$output/ckpt/best.ckpt" --file_name="$output/detector"
 
 cat <<EOF
 
@@ -26,7 +26,7 @@ done in $(( (SECONDS - started) / 60 )) min $(( (SECONDS - started) % 60 )) s
   log          $output/log.txt, $output/metrics.jsonl
   detections   $output/detections.json
   report       $output/report/report.html
-  exported     $output/detector.mindir
+  exported     $(ls "$output"/detector.* | tr '\n' ' ')
 
 Detect, here in the held-out images:
   $PYTHON predict.py --checkpoint_path=$output/ckpt/best.ckpt --input=$data/val2017 --output=$output/predictions
