@@ -23,6 +23,7 @@ from src.weights.loading import load_detector
 
 Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
 Size = tuple[int, int]  # height and width
+MOST_CANVASES = 2  # whose graphs are kept with `canvas_step`; one of ResNet-50 at 800 px takes 3 GB
 
 
 class Model(Protocol):
@@ -47,10 +48,13 @@ class NetworkModel(Model):
         batch_size: of the graphs; smaller batches are padded.
     """
 
+    most_sizes = 0  # input sizes whose graphs are kept at a time; 0 for all
+
     def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int):
         self.network = network
         self.boxes = functools.cache(anchors.boxes)  # (A,4) by input size
         self.batch_size = batch_size
+        self.sizes: set[Size] = set()  # those whose graphs are kept
 
     def graph_key(self) -> tuple:
         """What its graphs depend on, besides the network."""
@@ -65,10 +69,16 @@ class NetworkModel(Model):
         self.cell(size).compile(ms.Tensor(np.zeros((self.batch_size, *size, 3), np.uint8)))
 
     def forward(self, images: np.ndarray) -> Outputs:
+        size = images.shape[1:3]
+        if self.most_sizes and size not in self.sizes and len(self.sizes) >= self.most_sizes:
+            ms.ms_memory_recycle()  # drops all graphs, which are compiled again when needed
+            self.sizes.clear()
+        self.sizes.add(size)
         # shares the images' memory where no padding is needed
         batch = ms.Tensor.from_numpy(pad_batch(images, self.batch_size))
-        outputs = self.cell(images.shape[1:3])(batch)
-        return tuple(output.asnumpy()[: len(images)] for output in outputs)
+        outputs = tuple(output.asnumpy()[: len(images)] for output in self.cell(size)(batch))
+        # outputs may lie in memory that is recycled
+        return tuple(output.copy() for output in outputs) if self.most_sizes else outputs
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
         anchors = self.boxes(size)
@@ -232,5 +242,7 @@ def build_inference(
     network.set_train(False)
     if model is None:
         model = build_model(cfg, network, batch_size=batch_size, postprocess=postprocess)
+    if cfg.resize == "short_side" and cfg.canvas_step:
+        model.most_sizes = MOST_CANVASES
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
     return Inference(model, postprocess, sizes=sizes, mirror=cfg.tta_flip)

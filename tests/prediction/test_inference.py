@@ -1,5 +1,6 @@
 """Merged views of an image, with a model that finds rectangles and with the network."""
 
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -140,6 +141,26 @@ def test_outputs_stay_as_they_are_when_the_next_batch_comes(small, network_of):
     for array, copy in zip(again, kept[0]):
         np.testing.assert_array_equal(array, copy)
     assert not np.array_equal(kept[0][1], kept[1][1])
+
+
+def test_graphs_of_few_sizes_are_kept(small, network_of, monkeypatch):
+    model = NetworkModel(network_of(small), build_anchors(small), batch_size=1)
+    rng = np.random.default_rng(1)
+    sizes = [(64, 64), (64, 96), (64, 64), (96, 64), (64, 96)]
+    images = [rng.integers(0, 256, (1, *size, 3), dtype=np.uint8) for size in sizes]
+    expected = [[output.copy() for output in model.forward(image)] for image in images]
+    calls, recycle = [], ms.ms_memory_recycle
+    monkeypatch.setattr(ms, "ms_memory_recycle", lambda: (calls.append(1), recycle()))
+    model.sizes.clear()
+    model.most_sizes = 2
+    counts, found = [], []
+    for image in images:
+        found.append(model.forward(image))
+        counts.append(len(calls))
+    assert counts == [0, 0, 0, 1, 1]  # (96, 64) takes the place of two others
+    for outputs, own in zip(found, expected):
+        for one, other in zip(outputs, own):
+            np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_smaller_batch_gives_the_same(small, network_of):
