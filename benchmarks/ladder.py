@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import REPOSITORY, configure, make_parser, parse, print_row
 from benchmarks.ladder_rows import Rows, best_rates, draw, read_evaluation, summaries
+from src.config.configuration import read_recipe
 from src.data.synthetic import write_dataset
 from src.runtime.errors import InputError
 
@@ -78,6 +79,7 @@ PARTS = {
 }
 LOSSES = {
     "focal smooth_l1": {},
+    "focal l1": {"box_loss": "l1"},
     "quality giou": {"class_loss": "quality", **GIOU},
     "varifocal ciou": {"class_loss": "varifocal", "box_loss": "ciou", "box_weight": 2.0},
     "quality giou distribution": {"class_loss": "quality", **GIOU, **DISTRIBUTION},
@@ -123,6 +125,13 @@ def train(flags: Sequence[str]) -> dict:
         }
 
 
+def stated_recipe() -> list[str]:
+    """The recipe's keys as flags, which tell its rows from those of an earlier version of it."""
+    recipe = read_recipe(RECIPE.partition("=")[2])
+    del recipe["output_path"]
+    return as_flags(recipe)
+
+
 def shared_flags(
     args: argparse.Namespace,
     *,
@@ -139,7 +148,7 @@ def shared_flags(
         extra: beneath those of the command line.
         warmup_share: of the updates.
     """
-    flags = [RECIPE, *SHARED, *extra, *args.flags]
+    flags = [RECIPE, *stated_recipe(), *SHARED, *extra, *args.flags]
     batch = configure(flags).batch_size
     if images < batch or updates % (images // batch):
         raise InputError(f"{updates} updates of {batch} are no whole epochs of {images} images")

@@ -28,9 +28,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.common import REPOSITORY, configure, make_parser, parse, print_row
-from benchmarks.ladder import RECIPE, as_flags, shared_flags
+from benchmarks.ladder import RECIPE, as_flags, shared_flags, stated_recipe
 from benchmarks.ladder_rows import Rows
-from src.config.configuration import read_recipe
 
 SCRIPTS = {side: str(Path(__file__).with_name(f"learning_{side}.py")) for side in ("ours", "peer")}
 SCRATCH = "scratch"  # in args.folder: what the run that is under way writes
@@ -64,15 +63,13 @@ def run(rows: Rows, facts: dict, command: Sequence[str], flags: Sequence[str]) -
 
 def run_ours(rows: Rows, args: argparse.Namespace, backbone: str, updates: int) -> dict:
     """Trains this project's detector, and evaluates it after each epoch."""
-    # the recipe's keys are stated, so that kept rows of another recipe are not taken for this one's
-    recipe = read_recipe(RECIPE.partition("=")[2])
-    del recipe["output_path"]
+    recipe = configure([RECIPE])
     flags = shared_flags(
         args,
         images=args.images,
         updates=updates,
-        extra=as_flags(recipe),
-        warmup_share=recipe["warmup_epochs"] / recipe["epoch_size"],
+        extra=stated_recipe(),  # over what the ladder's runs share
+        warmup_share=recipe.warmup_epochs / recipe.epoch_size,
     )
     more = [f"--backbone={backbone}", "--eval_interval=1", f"--cpu_threads={args.threads}"]
     flags = [*flags, *more]

@@ -386,6 +386,7 @@ def test_learning(run, peer, tmp_path, monkeypatch):
     assert summary["cpu_seconds_to_best_AP_of_peer"] == {"ours": None, "peer": 4000.0}
     assert summary["ratio"] is None
     assert (tmp_path / "learning.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "scratch" / "run" / "metrics.jsonl").is_file()
     # continued, it runs nothing again; another recipe's runs are others
     monkeypatch.setattr(learning, "train", None)
     assert run(learning, *flags) == rows
@@ -435,7 +436,7 @@ with subprocess.Popen([sys.executable, "-c", work + "\\nprint(flush=True); input
     assert 0.55 < running < 2
 
 
-def test_schedule_of_the_peer_is_ours():
+def test_schedule_of_the_peer_has_the_form_of_ours():
     cfg = configure([], lr=1.0, warmup_ratio=0.01, warmup_epochs=0.4, epoch_size=4)
     schedule = build_schedule(cfg, 100, images_per_step=8)
     ours = [schedule(update) for update in range(400)]
