@@ -30,6 +30,11 @@ def no_mindspore(tmp_path_factory):
         ("train.py", ["{small}", "--accumulate=7"], ["24 images", "fewer than a batch of 28"]),
         ("train.py", ["{small}", "--precision=float16"], ["float16", "CPU", "--precision=float32"]),
         ("train.py", ["{small}", "--centerness=True"], ["cannot be trained", "--finetune"]),
+        (
+            "train.py",
+            ["{small}", "--resize=short_side", "--short_side=64", "--long_side=64"],
+            ["resize is short_side", "--resize=letterbox"],
+        ),
         ("train.py", ["{small}", "--lr_schedule=steps"], ["lr_milestones", "below epoch_size, 3"]),
         ("train.py", ["{small}", "--resume_from=none.ckpt"], ["without --resume=True"]),
         ("train.py", ["{small}", "--resume=True", "--resume_from=none.ckpt"], ["no such file"]),
