@@ -18,7 +18,12 @@ from src.config.keys import load_keys, with_new_names
 from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, USUAL, treatment
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import FILE_MODE
-from src.weights.checkpoint_config import CONFIG, NETWORK_KEYS, SILENT_KEYS
+from src.weights.checkpoint_config import (
+    CONFIG,
+    NETWORK_KEYS,
+    SILENT_KEYS,
+    recorded_config,
+)
 
 RUN_PREFIX = "run."  # entries about the run
 ORIGIN = "origin"  # entry with the Origin of a backbone
@@ -57,8 +62,7 @@ def read_checkpoint(path: str) -> dict[str, np.ndarray]:
 
 def load_entries(path: str) -> dict:
     """Everything in a checkpoint by name; InputError where it cannot be read."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint file")
+    check_exists(path)
     logging.disable(logging.CRITICAL)  # MindSpore logs its own lines
     try:
         return ms.load_checkpoint(str(path), crc_check=has_checksum(Path(path)))
@@ -79,8 +83,19 @@ def has_checksum(path: Path) -> bool:
 
 
 def run_config(path: str) -> dict:
-    """The configuration of the checkpoint's run; empty where it has none."""
-    return saved_config(load_entries(path), path)
+    """The configuration of the checkpoint's run; empty where it has none or cannot be read.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    check_exists(path)
+    return recorded_config(path)
+
+
+def check_exists(path: str) -> None:
+    """InputError where there is no such file."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such checkpoint file")
 
 
 def saved_config(entries: Mapping[str, Any], path: str) -> dict:
