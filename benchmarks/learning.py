@@ -167,7 +167,9 @@ def draw(runs: Sequence[dict], backbones: Sequence[str], path: Path) -> None:
                 axes.plot(seconds, aps, "o-", color=colour, alpha=alpha, label=label, markersize=4)
         axes.set(title=backbone, xlabel="CPU-seconds of training", ylabel="AP", xscale="log")
         axes.grid(alpha=0.3, which="both")
-        axes.legend(fontsize=7)
+        axes.legend(
+            fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18)
+        )  # below, off the lines
     FigureCanvasAgg(figure).print_png(str(path))
 
 
