@@ -149,7 +149,7 @@ def shared_flags(
         warmup_share: of the updates.
     """
     flags = [RECIPE, *stated_recipe(), *SHARED, *extra, *args.flags]
-    batch = configure(flags).batch_size
+    batch = configure([*flags, *as_flags(BASE)]).batch_size  # a rung's keys come over the flags
     if images < batch or updates % (images // batch):
         raise InputError(f"{updates} updates of {batch} are no whole epochs of {images} images")
     epochs = updates // (images // batch)
@@ -225,19 +225,27 @@ def overfit(rows: Rows, flags: list[str], pairs: Sequence[str], *, jobs: int) ->
         print_row(f"overfit {row['pair']}", learnt)
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, from the command line."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--rows", nargs="+", choices=("ladder", "overfit"), default=["ladder"])
     parser.add_argument("--rungs", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=positive, default=3)
     parser.add_argument("--lr", nargs="+", type=float, default=[0.001, 0.002, 0.004])
     parser.add_argument("--updates", type=int, default=540)
     parser.add_argument("--images", type=int, default=1080, help="drawn for training")
     parser.add_argument("--val_images", type=int, default=200, help="drawn for evaluation")
     parser.add_argument("--overfit_updates", type=int, default=600)
     parser.add_argument("--overfit_images", type=int, default=16)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "output" / "ladder")
     args = parse(parser, argv)
     rows = Rows(args.folder / "rows.jsonl")

@@ -67,7 +67,10 @@ class SavedRun:
         ]
         if not differences:
             return
-        advice = "resume with the run's own config.yaml, or start another with --finetune"
+        advice = (
+            "resume with the run's own config.yaml, or start another: with --finetune where "
+            "network and anchors are the same, else with --pretrained"
+        )
         if not same_images:
             advice = (
                 "batch_size x accumulate x ranks must stay "

@@ -1,6 +1,6 @@
 """Converts a file of torchvision, mmdetection or timm to a checkpoint.
 
-    python3 -m src.weights resnet50-11ad3fa6.pth ckpt/resnet50_tv2.ckpt
+    python3 -m src.weights resnet50-11ad3fa6.pth ckpt/resnet50_v2.ckpt
     python3 -m src.weights retinanet_resnet50_fpn_v2_coco-5905b1c5.pth ckpt/retinanet_v2.ckpt
 
 Reads .pth, .pt, .bin and .safetensors files under any prefix of names, without PyTorch and without
@@ -145,8 +145,10 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(f"{args.input}: expected a file that ends with {suffixes}")
     if not args.input.is_file():
         raise InputError(f"{args.input}: no such file")
-    if not args.dry_run and (args.output is None or args.output.suffix != ".ckpt"):
-        raise InputError(f"{args.output or 'output'}: expected a name that ends with .ckpt")
+    if not args.dry_run and args.output is None:
+        raise InputError("give the checkpoint to write, ckpt/NAME.ckpt, or --dry_run")
+    if not args.dry_run and args.output.suffix != ".ckpt":
+        raise InputError(f"{args.output}: expected a name that ends with .ckpt")
     if args.image_std and not min(args.image_std) >= LEAST_STD:
         raise InputError(
             f"--image_std is {args.image_std}; expected at least {LEAST_STD}, for pixels in 0..255"

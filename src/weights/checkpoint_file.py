@@ -125,7 +125,11 @@ def check_run(
         if not (finetuning and key in FREE_IN_FINETUNING)
     ]
     if differences:
-        raise InputError(f"{path}: was trained with other keys\n  " + "\n  ".join(differences))
+        advice = "omit these keys, or set them as it was trained"
+        if finetuning:
+            advice += "; --pretrained takes its backbone alone"
+        title = f"{path}: was trained with other keys"
+        raise InputError("\n  ".join([title, *differences, advice]))
 
 
 def read_origin(path: str) -> dict[str, Any]:

@@ -161,6 +161,9 @@ def only_one(whole: Sequence[Converted], source: str) -> Converted:
 def closest(candidates: Sequence[Converted]) -> str:
     """The candidate that matches best, and what it lacks, for an error."""
     best = max(candidates, key=lambda found: len(found.matched.matched))
+    if not best.matched.matched:
+        names = ", ".join([*best.arrays, *best.ignored][:SHOWN_NAMES])
+        return f"holds neither a ResNet nor a detector that is known; its tensors are {names}"
     text = f"looks like {best.report()}\n  "
     if VARIANTS[best.variant][1] != best.depths:
         known = ", ".join(VARIANTS)

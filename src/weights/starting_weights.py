@@ -57,6 +57,8 @@ def build_network(cfg: Config, anchors_per_cell: int, log: Log, *, start: bool =
     if cfg.pretrained and not cfg.finetune:
         log(load_backbone(network, cfg.pretrained))
     if cfg.finetune:
+        if cfg.pretrained:
+            log(f"{cfg.pretrained}: not loaded, since --finetune gives the whole network")
         check_run(cfg.finetune, run_config(cfg.finetune), cfg, finetuning=True)
         log(load_for_finetuning(network, cfg.finetune, cfg.classes[1:]))
     return network

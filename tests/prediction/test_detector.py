@@ -206,6 +206,7 @@ def test_a_checkpoint_of_another_head_is_refused_by_key(trained, tmp_path):
         "  fpn_norm: batch in the checkpoint, none in the config",
         "  head_norm: batch in the checkpoint, group in the config",
         "  level_scale: False in the checkpoint, True in the config",
+        "  omit these keys, or set them as it was trained",
     ]
     # a checkpoint of a version that had no such keys
     rows = [row for row in cfg.to_yaml().splitlines() if not row.startswith(("p6_", "anchor_of"))]
