@@ -163,7 +163,9 @@ def closest(candidates: Sequence[Converted]) -> str:
     best = max(candidates, key=lambda found: len(found.matched.matched))
     if not best.matched.matched:
         names = ", ".join([*best.arrays, *best.ignored][:SHOWN_NAMES])
-        return f"holds neither a ResNet nor a detector that is known; its tensors are {names}"
+        return (
+            f"holds neither a ResNet nor a detector that is known; its tensors: {names or 'none'}"
+        )
     text = f"looks like {best.report()}\n  "
     if VARIANTS[best.variant][1] != best.depths:
         known = ", ".join(VARIANTS)
