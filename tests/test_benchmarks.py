@@ -279,7 +279,8 @@ def test_ladder(run, tmp_path, monkeypatch):
     assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
     written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [f"run {row['rung']} {row['seed']} {row['lr']}" for row in written] == list(runs)
-    assert all(("--box_loss=giou" in row["flags"]) == (row["rung"] == "giou") for row in written)
+    losses = {"base": "smooth_l1", "giou": "giou"}
+    assert all(configure(row["flags"]).box_loss == losses[row["rung"]] for row in written)
     # continued, it runs nothing again
     monkeypatch.setattr(ladder, "train", None)
     assert run(ladder, *flags) == rows
@@ -386,7 +387,9 @@ def test_learning(run, peer, tmp_path, monkeypatch):
     assert summary["cpu_seconds_to_best_AP_of_peer"] == {"ours": None, "peer": 4000.0}
     assert summary["ratio"] is None
     assert (tmp_path / "learning.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "scratch" / "run" / "metrics.jsonl").is_file()
+    written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    # else a run would be written into the user's folder
+    assert not any("--output_path" in str(flag) for row in written for flag in row["flags"])
     # continued, it runs nothing again; another recipe's runs are others
     monkeypatch.setattr(learning, "train", None)
     assert run(learning, *flags) == rows

@@ -99,7 +99,12 @@ class Distributed(nn.Cell):
 
 @pytest.mark.parametrize("bins", [2, 17])
 def test_boxes_of_distributions_have_their_expected_sides(bins):
-    keys = {"image_size": [64, 96], "box_coding": "distribution", "box_loss": "giou"}
+    keys = {
+        "image_size": [64, 96],
+        "assigner": "atss",
+        "box_coding": "distribution",
+        "box_loss": "giou",
+    }
     cfg = make_config([({**keys, "distribution_bins": bins}, "test")])
     generator = build_anchors(cfg)
     levels = generator.levels(cfg.image_size)
