@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a trained, evaluated and exported detector on drawn images, in about ten minutes.
+# From nothing to a trained, evaluated and exported detector on drawn images, in two to eight minutes.
 # Arguments are flags of train.py, eval.py and export.py, e.g. --backbone=resnet18.
 set -euo pipefail
 cd "$(dirname "$0")/.."
