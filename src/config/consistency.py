@@ -58,19 +58,25 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
             yield f"{name} is {list(cfg[name])}; expected red, green and blue"
     if len(set(cfg.tta_scales)) < len(cfg.tta_scales):
         yield f"tta_scales is {as_lists(cfg.tta_scales)}; a scale is repeated"
-    if cfg.box_coding == "distribution" and cfg.box_loss in ("smooth_l1", "l1"):
+    if cfg.anchor_pixels == "whole" and cfg.anchors == "ssd":
+        yield "anchor_pixels is whole and anchors is ssd; whole pixels are for anchors octave"
+    if cfg.box_coding == "distribution":
+        yield from distribution_contradictions(cfg)
+
+
+def distribution_contradictions(cfg: EasyDict) -> Iterator[str]:
+    """Messages on keys of the network that do not fit box_coding distribution."""
+    if cfg.box_loss in ("smooth_l1", "l1"):
         yield (
             f"box_coding is distribution and box_loss is {cfg.box_loss}, a loss of deltas; use "
             "box_loss giou or ciou"
         )
-    if cfg.anchor_pixels == "whole" and cfg.anchors == "ssd":
-        yield "anchor_pixels is whole and anchors is ssd; whole pixels are for anchors octave"
-    if cfg.box_coding == "distribution" and cfg.anchor_pixels == "whole":
+    if cfg.anchor_pixels == "whole":
         yield (
             "box_coding is distribution and anchor_pixels is whole, where strides differ in x and "
             "y; use anchor_pixels exact"
         )
-    if cfg.box_coding == "distribution" and cfg.anchors == "ssd":
+    if cfg.anchors == "ssd":
         yield (
             "box_coding is distribution and anchors is ssd, whose sides in strides differ between "
             "levels; use anchors octave"
