@@ -1,16 +1,31 @@
 """Reads image files of any kind as RGB uint8; errors name the file."""
 
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from src.runtime.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of classic and of big files
+# by EXIF orientation: axes are exchanged, rows are reversed, columns are reversed, in this order,
+# which takes the upright picture back to the stored pixels
+AS_STORED = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+QUARTER_TURNS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -31,15 +46,48 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(f"{path}: cannot be decoded: {error.err}") from error
     if image is None:
         raise InputError(f"{path}: not an image that can be decoded; damaged, or cut off?")
-    return image
+    return as_stored(image, data) if data[:4].tobytes() in TIFF_STARTS else image
+
+
+def as_stored(image: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """The stored pixels of a TIFF from its upright picture, which is what OpenCV decodes."""
+    Image.MAX_IMAGE_PIXELS = None  # only the header is read
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            turn = orientation(header)
+    except (OSError, ValueError, SyntaxError):  # of a kind that Pillow does not know
+        return image
+    if turn not in AS_STORED:
+        return image
+    exchange, rows, columns = AS_STORED[turn]
+    stored = image.transpose(1, 0, 2) if exchange else image
+    stored = stored[::-1] if rows else stored
+    return np.ascontiguousarray(stored[:, ::-1] if columns else stored)
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8, of an image of Pillow; 1, upright, where it has none."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises many kinds on damaged EXIF
+        return 1
+    return found if found in AS_STORED else 1
 
 
 def read_size(path: Path) -> tuple[int, int]:
     """Width and height in stored pixels from the image's header; InputError as `read_image`."""
+    return read_header(path)[0]
+
+
+def read_header(path: Path) -> tuple[tuple[int, int], int]:
+    """`read_size` and EXIF's orientation, 1 to 8, of which 1 is upright."""
     Image.MAX_IMAGE_PIXELS = None  # only the header is read, so no image is too large
     try:
         with Image.open(path) as image:
-            return image.size
+            turn = orientation(image)
+            # Pillow gives the size of a TIFF's upright picture
+            turned = image.format == "TIFF" and turn in QUARTER_TURNS
+            return image.size[::-1] if turned else image.size, turn
     except UnidentifiedImageError as error:
         what = "not an image that can be decoded" if os.path.getsize(path) else "is empty (0 bytes)"
         raise InputError(f"{path}: {what}") from error

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from src.data.images import Folder, read_image, read_size
+from src.data.images import Folder, read_header, read_image, read_size
 from src.runtime.errors import InputError
 
 HEIGHT, WIDTH = 48, 80
@@ -156,6 +156,18 @@ def test_what_is_no_image_is_reported(tmp_path, name, data, message):
         read_image(tmp_path / name)
     with pytest.raises(InputError, match=name):
         read_size(tmp_path / name)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_pixels_are_those_stored_whatever_the_orientation(tmp_path, suffix, turn):
+    path = tmp_path / f"turned{suffix}"
+    tags = Image.Exif()
+    tags[0x0112] = turn
+    Image.fromarray(scene()).save(path, exif=tags)
+    np.testing.assert_array_equal(read_image(path), scene())
+    assert read_size(path) == (WIDTH, HEIGHT)
+    assert read_header(path) == ((WIDTH, HEIGHT), turn)
 
 
 def test_damaged_images_leak_no_memory(tmp_path):
