@@ -74,13 +74,14 @@ def make_annotations(folder: Path, images: int):
 
 def make_samples(cfg, annotations, preset: str):
     """The configuration's samples with an augmentation preset."""
+    from src.data.augmentation import Augmentation
     from src.data.loader import TrainSamples
     from src.detection.assign import build_assigner
 
     return TrainSamples(
         annotations,
         image_size=cfg.image_size,
-        preset=preset,
+        augmentation=Augmentation(preset),
         assigner=build_assigner(cfg),
         seed=cfg.seed,
     )
@@ -97,8 +98,9 @@ def time_stages(samples, repeats: int) -> dict[str, float]:
     """Median milliseconds of CPU time of each stage of the preset `ssd`."""
     import numpy as np
 
-    from src.data import transforms
-    from src.data.transforms import Sample
+    from src.data.colours import photometric
+    from src.data.crops import min_iou_crop
+    from src.data.transforms import Sample, fit, flip
 
     times: dict[str, list[float]] = {}
 
@@ -115,10 +117,10 @@ def time_stages(samples, repeats: int) -> dict[str, float]:
         record = samples.annotations[index]
         image = timed("read_and_decode", record.read)
         sample = Sample(image, record.boxes, record.labels, record.crowd)
-        sample = timed("min_iou_crop", transforms.min_iou_crop, sample, rng)
-        sample = timed("resize", transforms.fit, sample, size, keep_aspect=False)
-        sample = timed("flip", transforms.flip, sample, rng)
-        sample = timed("photometric", transforms.photometric, sample, rng)
+        sample = timed("min_iou_crop", min_iou_crop, sample, rng)
+        sample = timed("resize", fit, sample, size, keep_aspect=False)
+        sample = timed("flip", flip, sample, rng)
+        sample = timed("photometric", photometric, sample, rng, strength=0.4)
         timed("assign_7_objects", samples.assigner, record.boxes, record.crowd)
         timed("assign_after_crop", samples.assigner, sample.boxes, sample.crowd)
         timed("copy_into_batch", np.copyto, target, sample.image)

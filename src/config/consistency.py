@@ -111,9 +111,10 @@ def short_side_contradictions(cfg: EasyDict) -> Iterator[str]:
 def training_contradictions(cfg: EasyDict) -> Iterator[str]:
     """Messages on keys of the training."""
     epochs, milestones = cfg.epoch_size, list(cfg.lr_milestones)
-    scales = list(cfg.jitter_scale)
-    if len(scales) != 2 or scales[0] > scales[1]:
-        yield f"jitter_scale is {scales}; expected the least and the largest factor"
+    for name, what in (("jitter_scale", "factor"), ("crop_scale", "share")):
+        scales = list(cfg[name])
+        if len(scales) != 2 or scales[0] > scales[1]:
+            yield f"{name} is {scales}; expected the least and the largest {what}"
     if cfg.box_coding == "distribution" and cfg.assigner == "max_iou":
         yield (
             "box_coding is distribution and assigner is max_iou, which assigns anchors whose "

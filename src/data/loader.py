@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from src.data.annotations import Annotations, Record
+from src.data.augmentation import Augmentation, augment, build_augmentation
+from src.data.mosaic import TILES
 from src.data.short_side import ShortSide
-from src.data.transforms import FILL, Sample, augment, fit_image
+from src.data.transforms import FILL, Sample, fit_image
 from src.data.workers import Arrays, Layout, Prefetcher
 from src.detection.assign import Assigner, build_assigner
 from src.runtime.errors import InputError
@@ -47,15 +49,13 @@ class EvalBatch:
 class TrainSamples:
     """Training samples by (epoch, index), independent of the order in which they are made.
 
-    Random draws of a sample depend on (seed, epoch, index) alone; see `data.transforms.augment`
-    for `preset`, `keep_aspect` and `jitter_scale`.
+    Random draws of a sample, those of the other images of a mosaic included, depend on (seed,
+    epoch, index) alone.
     """
 
     annotations: Annotations = field(kw_only=False)
     image_size: tuple[int, int]  # (height, width) of the network's input
-    preset: str
-    keep_aspect: bool = False
-    jitter_scale: Sequence[float] = (0.5, 2.0)
+    augmentation: Augmentation
     assigner: Assigner
     seed: int
 
@@ -66,7 +66,8 @@ class TrainSamples:
 
     def layout(self, batch_size: int) -> Layout:
         """What `fill` fills: the arrays of TrainBatch."""
-        n, objects = batch_size, max(self.annotations.max_objects(), 1)
+        tiles = TILES if self.augmentation.mosaic else 1
+        n, objects = batch_size, max(tiles * self.annotations.max_objects(), 1)
         return {
             "images": ((n, *self.image_size, 3), np.uint8),
             "assigned": ((n, len(self.assigner.anchors)), np.int32),
@@ -80,7 +81,7 @@ class TrainSamples:
         epoch, indices = task
         unread: Unread = []
         for row, index in enumerate(indices.tolist()):
-            record, sample = self._sample(epoch, index, unread)
+            record, sample = self.sample(epoch, index, unread)
             count = len(sample.boxes)
             batch["images"][row] = sample.image
             batch["assigned"][row] = self.assigner(sample.boxes, sample.crowd)
@@ -91,25 +92,27 @@ class TrainSamples:
             batch["image_ids"][row] = record.image_id
         return unread
 
-    def _sample(self, epoch: int, index: int, unread: Unread) -> tuple[Record, Sample]:
+    def sample(self, epoch: int, index: int, unread: Unread) -> tuple[Record, Sample]:
+        """The augmented sample and its image, or another's where that one cannot be read.
+
+        Adds images that could not be read to `unread`.
+        """
         rng = np.random.default_rng((self.seed, SAMPLE_STREAM, epoch, index))
+        record, sample = self._read(index, rng, unread)
+        others = []
+        if self.augmentation.mosaic and rng.random() < self.augmentation.mosaic:
+            drawn = rng.integers(len(self.annotations), size=TILES - 1).tolist()
+            others = [self._read(other, rng, unread)[1] for other in drawn]
+        return record, augment(sample, self.augmentation, self.image_size, rng, others)
+
+    def _read(self, index: int, rng: np.random.Generator, unread: Unread) -> tuple[Record, Sample]:
         for _ in range(MAX_REPLACEMENTS):
             record = self.annotations[index]
             try:
-                sample = Sample(record.read(), record.boxes, record.labels, record.crowd)
+                return record, Sample(record.read(), record.boxes, record.labels, record.crowd)
             except InputError as error:
                 unread.append((index, str(error)))
                 index = int(rng.integers(len(self.annotations)))
-                continue
-            sample = augment(
-                sample,
-                self.preset,
-                self.image_size,
-                rng,
-                keep_aspect=self.keep_aspect,
-                jitter_scale=self.jitter_scale,
-            )
-            return record, sample
         raise InputError("\n  ".join(["too many unreadable images:", *(m for _, m in unread)]))
 
 
@@ -249,9 +252,7 @@ def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1
     samples = TrainSamples(
         annotations,
         image_size=cfg.image_size,
-        preset=cfg.augmentation,
-        keep_aspect=cfg.resize == "letterbox",
-        jitter_scale=cfg.jitter_scale,
+        augmentation=build_augmentation(cfg),
         assigner=build_assigner(cfg),
         seed=cfg.seed,
     )

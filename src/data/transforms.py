@@ -1,25 +1,20 @@
-"""Augmentation: short functions on a sample, and presets made of them.
+"""Geometry of augmentation, as short functions on a sample, and how an image is fitted.
 
 An image is (H,W,3) uint8 RGB, boxes are (G,4) float32 in its pixels. Every random draw comes from
 the generator that is passed in.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from src.detection.boxes import area, clip, intersection
+from src.detection.boxes import area, clip
 
-MIN_OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # SSD paper; 0 any crop, 1 the whole image
-CROP_TRIALS = 50
-CROP_SCALES = (0.3, 1.0)  # share of each side that a crop keeps
-CROP_ASPECT_RATIOS = (0.5, 2.0)
-MAX_EXPANSION = 4.0  # sides of an expanded canvas, in sides of the image
-COLOUR_CHANGE = 0.4  # brightness, contrast and saturation change by up to this share
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
-MEAN_ROWS = 4  # the mean colour is that of every fourth row: near enough, four times as fast
+MAX_CANVAS = 2**25  # pixels of an expanded canvas, 100 MB; those of full HD just fit
+MAX_WARPED_SIDE = 2**15 - 2  # pixels of an image that OpenCV's warpAffine takes
 FILL = (124, 116, 104)  # ImageNet's mean colour, which the network normalises to zero
 
 
@@ -92,18 +87,47 @@ def scale_jitter(
     scale = np.array(fitted) / sides * rng.uniform(*scales)
     canvas = np.array([image_size[1], image_size[0]])
     offset = (canvas - sides * scale) * rng.random(2)
+    return scaled_onto(sample, image_size, scale, offset)
+
+
+def scaled_onto(
+    sample: Sample,
+    canvas_size: tuple[int, int],
+    scale: np.ndarray,
+    offset: np.ndarray,
+    border: int = cv2.BORDER_CONSTANT,
+) -> Sample:
+    """The sample scaled and moved on a canvas (height, width).
+
+    Objects are kept as in `visible_in`.
+
+    Args:
+        scale: (2,) pixels of the canvas per pixel of the image, in x and y.
+        offset: (2,) where the image's top left comes to be.
+        border: OpenCV's code for what is beyond the image's edge, by default the colour FILL.
+    """
+    boxes = sample.boxes * np.tile(scale, 2) + np.tile(offset, 2)
+    height, width = sample.image.shape[:2]
+    image = reduced(sample.image, min(width, MAX_WARPED_SIDE), min(height, MAX_WARPED_SIDE))
+    scale = scale * [width / image.shape[1], height / image.shape[0]]
     # OpenCV counts from the centre of the first pixel, boxes from its edge
     shift = offset + scale / 2 - 0.5
     image = cv2.warpAffine(
-        sample.image,
+        image,
         np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]]),
-        (int(canvas[0]), int(canvas[1])),
+        (int(canvas_size[1]), int(canvas_size[0])),
         flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
+        borderMode=border,
         borderValue=FILL,
     )
-    boxes = sample.boxes * np.tile(scale, 2) + np.tile(offset, 2)
     return visible_in(sample, image, boxes.astype(np.float32))
+
+
+def reduced(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The image (H,W,3) resized to a width and height, itself where it has them."""
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def visible_in(sample: Sample, image: np.ndarray, boxes: np.ndarray) -> Sample:
@@ -120,9 +144,9 @@ def visible_in(sample: Sample, image: np.ndarray, boxes: np.ndarray) -> Sample:
     return Sample(image, boxes[keep], sample.labels[keep], sample.crowd[keep])
 
 
-def flip(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Mirrors left and right with probability 1/2."""
-    if rng.random() < 0.5:
+def flip(sample: Sample, rng: np.random.Generator, probability: float = 0.5) -> Sample:
+    """Mirrors left and right with a probability."""
+    if not probability or rng.random() < 1 - probability:
         return sample
     width = sample.image.shape[1]
     boxes = sample.boxes.copy()
@@ -130,79 +154,59 @@ def flip(sample: Sample, rng: np.random.Generator) -> Sample:
     return replace(sample, image=cv2.flip(sample.image, 1), boxes=boxes)
 
 
-def photometric(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Brightness, contrast and saturation each scaled by 1 +- COLOUR_CHANGE, in random order.
-
-    Each of the three is an affine map of a pixel's colour, so they are multiplied into one map: one
-    pass over the image, which clips colours to 0..255 once.
-    """
-    colour = np.eye(3, 4)  # new colour = colour[:, :3] @ old colour + colour[:, 3]
-    mean = cv2.mean(sample.image[::MEAN_ROWS])[:3]
-    for change in rng.permutation(3):
-        factor = rng.uniform(1 - COLOUR_CHANGE, 1 + COLOUR_CHANGE)
-        if change == 2:  # away from, or to, the pixel's own grey
-            colour = factor * colour + (1 - factor) * (GREY_WEIGHTS @ colour)
-            continue
-        grey = GREY_WEIGHTS @ (colour[:, :3] @ mean + colour[:, 3])
-        colour = factor * colour
-        if change == 1:  # away from, or to, the image's mean grey
-            colour[:, 3] += (1 - factor) * grey
-    return replace(sample, image=cv2.transform(sample.image, colour))
+def vertical_flip(sample: Sample, rng: np.random.Generator, probability: float) -> Sample:
+    """Mirrors top and bottom with a probability."""
+    if not probability or rng.random() < 1 - probability:
+        return sample
+    height = sample.image.shape[0]
+    boxes = sample.boxes.copy()
+    boxes[:, [1, 3]] = height - sample.boxes[:, [3, 1]]
+    return replace(sample, image=cv2.flip(sample.image, 0), boxes=boxes)
 
 
-def expand(sample: Sample, rng: np.random.Generator) -> Sample:
+def quarter_turn(sample: Sample, rng: np.random.Generator, probability: float) -> Sample:
+    """With a probability turns the image by 90, 180 or 270 degrees."""
+    if not probability or rng.random() < 1 - probability:
+        return sample
+    height, width = sample.image.shape[:2]
+    x1, y1, x2, y2 = sample.boxes.T
+    code, corners = (
+        (cv2.ROTATE_90_CLOCKWISE, (height - y2, x1, height - y1, x2)),
+        (cv2.ROTATE_180, (width - x2, height - y2, width - x1, height - y1)),
+        (cv2.ROTATE_90_COUNTERCLOCKWISE, (y1, width - x2, y2, width - x1)),
+    )[rng.integers(3)]
+    boxes = np.stack(corners, axis=1).astype(np.float32)  # (G,4)
+    return replace(sample, image=cv2.rotate(sample.image, code), boxes=boxes)
+
+
+def expand(sample: Sample, rng: np.random.Generator, most: float = 4.0) -> Sample:
     """With probability 1/2 puts the image at a random place of a larger canvas of colour FILL.
 
-    This makes small objects. Source: SSD (Liu et al., 2016, section 3.6).
+    This makes small objects. The canvas has up to `most` times the sides of the image, which is
+    reduced first where the canvas would have more than MAX_CANVAS pixels. Source: SSD (Liu et al.,
+    2016, section 3.6).
     """
     if rng.random() < 0.5:
         return sample
+    ratio = rng.uniform(1, most)
+    sample = fit_in_pixels(sample, MAX_CANVAS / ratio**2)
     height, width = sample.image.shape[:2]
-    ratio = rng.uniform(1, MAX_EXPANSION)
     canvas_size = int(height * ratio), int(width * ratio)
     y, x = (int(rng.integers(c - s + 1)) for c, s in zip(canvas_size, (height, width)))
     image = on_canvas(sample.image, canvas_size, x=x, y=y)
     return replace(sample, image=image, boxes=sample.boxes + np.array([x, y, x, y], np.float32))
 
 
-def min_iou_crop(sample: Sample, rng: np.random.Generator) -> Sample:
-    """A random crop that overlaps at least one object by a randomly drawn IoU, or the whole image.
-
-    Objects whose centre is outside are dropped, the others clipped. Source: SSD (Liu et al., 2016,
-    section 2.2); as in the authors' code one object of the drawn IoU is enough, and a new IoU is
-    drawn after CROP_TRIALS crops that do not reach it. Images without objects are not cropped.
-    """
-    objects = sample.boxes[~sample.crowd]
-    if len(objects) == 0:
-        return sample
+def fit_in_pixels(sample: Sample, most: float) -> Sample:
+    """The sample scaled down to at most `most` pixels; itself where it has no more."""
     height, width = sample.image.shape[:2]
-    while True:
-        min_overlap = MIN_OVERLAPS[rng.integers(len(MIN_OVERLAPS))]
-        if min_overlap == 1.0:
-            return sample
-        windows = draw_windows(rng, width, height)
-        good = np.flatnonzero(best_overlaps(windows, objects) >= min_overlap)
-        if len(good):
-            return crop(sample, windows[good[0]])
-
-
-def draw_windows(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Up to CROP_TRIALS random windows (T,4) float32 on whole pixels, of allowed aspect ratios."""
-    sides = np.floor(rng.uniform(*CROP_SCALES, (CROP_TRIALS, 2)) * [width, height])
-    starts = np.floor(rng.random((CROP_TRIALS, 2)) * ([width, height] - sides + 1))
-    sides, starts = (v[(sides >= 1).all(axis=1)] for v in (sides, starts))
-    ratios = sides[:, 0] / sides[:, 1]
-    allowed = (ratios >= CROP_ASPECT_RATIOS[0]) & (ratios <= CROP_ASPECT_RATIOS[1])
-    return np.concatenate([starts, starts + sides], axis=1)[allowed].astype(np.float32)  # (T,4)
-
-
-def best_overlaps(windows: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """(T,) best IoU of each window (T,4) with an object (G,4) whose centre is in it; -1 if none."""
-    overlap = intersection(windows, objects)  # (T,G)
-    overlap /= area(windows)[:, None] + area(objects) - overlap
-    centres = (objects[:, :2] + objects[:, 2:]) / 2
-    inside = (centres > windows[:, None, :2]) & (centres < windows[:, None, 2:])  # (T,G,2)
-    return np.where(inside.all(axis=2), overlap, -1).max(axis=1)
+    if height * width <= most:
+        return sample
+    share = math.sqrt(most / (height * width))
+    sides = np.maximum(np.floor(np.array([width, height]) * share), 1).astype(int)
+    scale = (sides / [width, height]).astype(np.float32)
+    image = reduced(sample.image, *sides.tolist())
+    return replace(sample, image=image, boxes=sample.boxes * np.tile(scale, 2))
 
 
 def crop(sample: Sample, window: np.ndarray) -> Sample:
@@ -210,47 +214,3 @@ def crop(sample: Sample, window: np.ndarray) -> Sample:
     x1, y1, x2, y2 = window.astype(int)
     boxes = sample.boxes - np.array([x1, y1, x1, y1], np.float32)
     return visible_in(sample, sample.image[y1:y2, x1:x2], boxes)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Steps on (sample, rng) before and after the image is brought to the network's size."""
-
-    before: tuple[Callable, ...] = ()
-    jitter: bool = False  # scale_jitter in place of fit
-    after: tuple[Callable, ...] = ()
-
-
-PRESETS = {
-    "none": Preset(),
-    "flip": Preset(after=(flip,)),
-    "ssd": Preset(before=(min_iou_crop,), after=(flip, photometric)),
-    "ssd_expand": Preset(before=(expand, min_iou_crop), after=(flip, photometric)),
-    "jitter": Preset(jitter=True, after=(flip, photometric)),
-}
-
-
-def augment(
-    sample: Sample,
-    preset: str,
-    image_size: tuple[int, int],
-    rng: np.random.Generator,
-    *,
-    keep_aspect: bool = False,
-    jitter_scale: Sequence[float] = (0.5, 2.0),
-) -> Sample:
-    """The sample augmented by a preset of PRESETS, at (height, width) = image_size.
-
-    The network must be evaluated with the same `keep_aspect`; see `fit_image`. `jitter_scale` is
-    the range of factors of `scale_jitter`.
-    """
-    steps = PRESETS[preset]
-    for step in steps.before:
-        sample = step(sample, rng)
-    if steps.jitter:
-        sample = scale_jitter(sample, image_size, rng, keep_aspect=keep_aspect, scales=jitter_scale)
-    else:
-        sample = fit(sample, image_size, keep_aspect=keep_aspect)
-    for step in steps.after:
-        sample = step(sample, rng)
-    return sample

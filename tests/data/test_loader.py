@@ -4,12 +4,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import psutil
 import pytest
 
+from src.data.augmentation import Augmentation
 from src.data.dataset import build_annotations
 from src.data.loader import (
     EvalSamples,
@@ -29,12 +31,12 @@ from tests.conftest import REPOSITORY
 FIELDS = ("images", "assigned", "boxes", "labels", "image_ids")
 
 
-def make_samples(cfg, preset="ssd"):
+def make_samples(cfg, **augmentation):
     anchors = build_anchors(cfg).boxes(cfg.image_size)
     return TrainSamples(
         build_annotations(cfg, training=True),
         image_size=cfg.image_size,
-        preset=preset,
+        augmentation=Augmentation(**augmentation),
         assigner=MaxIoUAssigner(anchors, positive_iou=0.5),
         seed=11,
     )
@@ -161,6 +163,45 @@ def test_evaluation_sees_every_image_once(small, workers, ranks):
             assert batch.readable.all()
             seen += batch.image_ids.tolist()
     assert sorted(seen) == annotations.image_ids.tolist()
+
+
+MOSAIC = {"preset": "flip", "mosaic": 0.5, "hue": 0.1, "vertical_flip": 0.5, "quarter_turn": 0.5}
+
+
+def test_mosaics_do_not_depend_on_workers_ranks_or_where_the_epoch_starts(small):
+    samples = make_samples(small, **MOSAIC)
+    assert samples.layout(2)["boxes"][0] == (2, 4 * samples.annotations.max_objects(), 4)
+    whole = epoch_of(samples, 1, batch_size=4)
+    assert_same(whole, epoch_of(samples, 1, batch_size=4, workers=2))
+    assert_same(whole[2:4], epoch_of(samples, 1, batch_size=4, first=2, stop=4))
+    parts = [epoch_of(samples, 1, batch_size=2, rank=rank, ranks=2) for rank in range(2)]
+    for step, batch in enumerate(whole):
+        joined = np.concatenate([part[step].images for part in parts])
+        np.testing.assert_array_equal(joined, batch.images)
+    assert_same(whole[:1], epoch_of(samples, 1, batch_size=4, stop=1))
+    other = epoch_of(samples, 2, batch_size=4)
+    assert (whole[0].images != other[0].images).any()
+
+
+def test_mosaics_are_as_many_as_the_probability_says(small):
+    objects = {}
+    for mosaic in (0.0, 0.5, 1.0):
+        samples = make_samples(small, preset="none", mosaic=mosaic)
+        counts = [len(samples.sample(0, index, [])[1].boxes) for index in range(24)]
+        objects[mosaic] = np.array(counts)
+    changed = objects[0.5] != objects[0.0]
+    assert 4 < changed.sum() < 20
+    assert objects[1.0].sum() > 2 * objects[0.0].sum()
+
+
+def test_unreadable_part_of_a_mosaic_is_replaced_and_listed(own_samples):
+    own_samples.annotations[4].path.write_text("not an image")
+    samples = replace(own_samples, augmentation=Augmentation("none", mosaic=1.0))
+    one = epoch_of(samples, 0, batch_size=6)
+    assert_same(one, epoch_of(samples, 0, batch_size=6, workers=2))
+    unread = [index for batch in one for index, _ in batch.unread]
+    assert set(unread) == {4}
+    assert len(unread) > 1  # as an image of its own, and as a part of others
 
 
 def test_fewer_images_than_a_batch(samples):

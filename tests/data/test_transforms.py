@@ -4,46 +4,17 @@ import pytest
 from src.data import transforms
 from src.data.transforms import (
     FILL,
-    PRESETS,
     Sample,
-    augment,
     crop,
     expand,
     fit,
     fit_image,
     flip,
-    min_iou_crop,
-    photometric,
+    quarter_turn,
     scale_jitter,
+    vertical_flip,
 )
-from tests.references import slow_iou
-
-
-def drawn(height=90, width=140, boxes=((20, 30, 60, 70), (90, 10, 130, 40))):
-    """A black image with one bright rectangle per box, of another colour each."""
-    image = np.zeros((height, width, 3), np.uint8)
-    for label, (x1, y1, x2, y2) in enumerate(boxes):
-        image[y1:y2, x1:x2, label] = 255
-    count = len(boxes)
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return Sample(image, boxes, np.arange(count), np.zeros(count, bool))
-
-
-def no_objects():
-    """Boxes, labels and crowd of an image without any."""
-    return np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, bool)
-
-
-def pixel_box(image, channel):
-    """The box around what is bright in one channel."""
-    y, x = np.nonzero(image[..., channel] > 127)
-    return [x.min(), y.min(), x.max() + 1, y.max() + 1]
-
-
-def assert_boxes_lie_on_pixels(sample, tolerance=1.0):
-    """Every box is where its object is, up to the blur of resizing."""
-    for box, label in zip(sample.boxes, sample.labels):
-        np.testing.assert_allclose(box, pixel_box(sample.image, label), atol=tolerance)
+from tests.drawn_samples import assert_boxes_lie_on_pixels, drawn, no_objects
 
 
 def test_fit_stretches_image_and_boxes():
@@ -117,16 +88,6 @@ def test_scale_jitter_is_the_same_map_as_fit():
     assert np.abs(difference).max() <= 3
 
 
-def test_jitter_has_the_range_that_is_asked_for():
-    sides = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        sample = augment(drawn(), "jitter", (90, 140), rng, jitter_scale=(0.8, 0.9))
-        assert len(sample.boxes) == 2  # nothing is cropped
-        sides.append(sample.boxes[0, 2] - sample.boxes[0, 0])  # 40 in the image
-    assert 32 <= min(sides) < 33 and 35 < max(sides) <= 36
-
-
 def test_expand_puts_the_image_on_a_larger_canvas():
     expanded = []
     for seed in range(60):
@@ -170,107 +131,100 @@ def test_crop_keeps_a_crowd_region_wherever_it_shows():
     assert sample.crowd.tolist() == [False, True]
 
 
-@pytest.mark.parametrize("min_overlap", [0.1, 0.5, 0.9])
-def test_min_iou_crop_satisfies_the_drawn_overlap(monkeypatch, min_overlap):
-    monkeypatch.setattr(transforms, "MIN_OVERLAPS", (min_overlap, 1.0))
-    windows = []
-
-    def record(sample, window):
-        windows.append(window)
-        return crop(sample, window)
-
-    monkeypatch.setattr(transforms, "crop", record)
-    original = drawn(boxes=((20, 10, 120, 80), (90, 10, 130, 40)))
-    for seed in range(400):
-        count = len(windows)
-        sample = min_iou_crop(original, np.random.default_rng(seed))
-        if len(windows) > count:
-            window = windows[-1].tolist()
-            # an object that stays overlaps the window as drawn
-            kept = [original.boxes[label].tolist() for label in sample.labels]
-            assert max(slow_iou(box, window) for box in kept) >= min_overlap
-            assert 0.5 <= (window[2] - window[0]) / (window[3] - window[1]) <= 2
-    assert len(windows) > 5
-
-
-def test_min_iou_crop_keeps_boxes_on_pixels_and_never_loses_all():
-    for seed in range(60):
-        sample = min_iou_crop(drawn(), np.random.default_rng(seed))
-        assert len(sample.boxes) >= 1
+def test_vertical_flip_mirrors_top_and_bottom():
+    original = drawn()
+    flipped = [vertical_flip(original, np.random.default_rng(seed), 0.3) for seed in range(100)]
+    mirrored = [s for s in flipped if s is not original]
+    assert 15 < len(mirrored) < 45
+    assert mirrored[0].boxes.tolist() == [[20, 20, 60, 60], [90, 50, 130, 80]]
+    for sample in mirrored:
         assert_boxes_lie_on_pixels(sample, tolerance=0)
 
 
-def test_photometric_changes_colours_alone():
+def test_quarter_turn_gives_all_three_angles():
     original = drawn()
-    original.image[:] = np.maximum(original.image, 60)
-    sample = photometric(original, np.random.default_rng(1))
-    assert sample.image.dtype == np.uint8
-    assert sample.boxes is original.boxes
-    assert np.abs(sample.image.astype(int) - original.image).mean() > 2
+    turned = [quarter_turn(original, np.random.default_rng(seed), 0.6) for seed in range(150)]
+    turned = [sample for sample in turned if sample is not original]
+    assert 65 < len(turned) < 115
+    by_hand = {
+        (20, 20, 60, 60): (140, 90),  # by 90 degrees clockwise: x is 90 - y, y is x
+        (80, 20, 120, 60): (90, 140),
+        (30, 80, 70, 120): (140, 90),
+    }
+    counts = dict.fromkeys(by_hand, 0)
+    for sample in turned:
+        box = tuple(sample.boxes[0].tolist())
+        assert sample.image.shape[:2] == by_hand[box]
+        assert sample.boxes.dtype == np.float32
+        counts[box] += 1
+        assert_boxes_lie_on_pixels(sample, tolerance=0)
+    assert min(counts.values()) > 15
 
 
-def test_photometric_brightness_by_hand(monkeypatch):
-    class Fixed:
-        """Brightness 1.2, contrast 0.8 and saturation 1.3, in that order."""
-
-        def permutation(self, count):
-            return range(count)
-
-        factors = iter([1.2, 0.8, 1.3])
-
-        def uniform(self, low, high):
-            return next(self.factors)
-
-    image = np.array([[[100, 50, 20], [40, 80, 120]]], np.uint8)
-    sample = Sample(image, *no_objects())
-    bright = image * 1.2
-    grey = bright.mean(axis=(0, 1)) @ [0.299, 0.587, 0.114]
-    flat = bright * 0.8 + grey * 0.2
-    luma = (flat @ [0.299, 0.587, 0.114])[..., None]
-    expected = flat * 1.3 + luma * -0.3
-    found = photometric(sample, Fixed()).image
-    np.testing.assert_allclose(found, expected, atol=0.51)  # rounded to whole numbers
+@pytest.mark.parametrize("step", [flip, vertical_flip, quarter_turn])
+def test_flips_and_turns_of_images_without_objects_and_of_crowds(step):
+    empty = step(Sample(drawn().image, *no_objects()), np.random.default_rng(0), 1.0)
+    assert empty.boxes.shape == (0, 4)
+    original = drawn()
+    crowd = Sample(original.image, original.boxes, original.labels, np.array([False, True]))
+    found = step(crowd, np.random.default_rng(0), 1.0)
+    assert found.crowd.tolist() == [False, True]
+    assert_boxes_lie_on_pixels(found, tolerance=0)
 
 
-def test_photometric_clips_and_stays_within_its_range():
-    original = Sample(np.full((8, 8, 3), (250, 120, 4), np.uint8), *no_objects())
-    found = [photometric(original, np.random.default_rng(seed)).image for seed in range(200)]
-    reds = np.array([image[0, 0, 0] for image in found])
-    assert reds.max() == 255  # and did not wrap around
-    assert reds.min() >= 250 * 0.6 * 0.6 - 60
-    assert len({image[0, 0].tobytes() for image in found}) > 150
+@pytest.mark.parametrize("step", [flip, vertical_flip, quarter_turn])
+def test_probability_zero_draws_nothing(step):
+    rng, original = np.random.default_rng(5), drawn()
+    assert step(original, rng, 0.0) is original
+    assert rng.random() == np.random.default_rng(5).random()
 
 
-@pytest.mark.parametrize("keep_aspect", [False, True])
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_deterministic_and_take_images_without_objects(preset, keep_aspect):
-    for sample in (drawn(), drawn(boxes=())):
-        before = sample.image.copy(), sample.boxes.copy()
-        first, again, other = (
-            augment(sample, preset, (64, 96), np.random.default_rng(seed), keep_aspect=keep_aspect)
-            for seed in (4, 4, 6)
-        )
-        assert first.image.shape == (64, 96, 3)
-        assert first.image.flags.c_contiguous
-        assert first.boxes.dtype == np.float32
-        np.testing.assert_array_equal(first.image, again.image)
-        np.testing.assert_array_equal(first.boxes, again.boxes)
-        assert len(first.boxes) == len(first.labels) == len(first.crowd)
-        if preset not in ("none", "flip") and len(sample.boxes):
-            assert (first.image != other.image).any()
-        np.testing.assert_array_equal(sample.image, before[0])  # the original is not touched
-        np.testing.assert_array_equal(sample.boxes, before[1])
+def test_expansion_has_the_range_that_is_asked_for():
+    ratios = []
+    for seed in range(80):
+        sample = expand(drawn(), np.random.default_rng(seed), 1.5)
+        ratios.append(sample.image.shape[1] / 140)
+    assert min(ratios) == 1
+    assert 1.4 < max(ratios) <= 1.5
+    assert expand(drawn(), np.random.default_rng(0), 1.0).image.shape == (90, 140, 3)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_keep_boxes_on_pixels(preset, monkeypatch):
-    # colours are left alone, since objects are found again by theirs
-    monkeypatch.setattr(transforms, "COLOUR_CHANGE", 0.0)
-    kept = 0
+def test_expansion_of_a_huge_image_reduces_it_first(monkeypatch):
+    monkeypatch.setattr(transforms, "MAX_CANVAS", 100 * 140)
+    whole, small = [], []
     for seed in range(40):
-        rng = np.random.default_rng(seed)
-        sample = augment(drawn(), preset, (128, 160), rng)
-        kept += len(sample.boxes)
-        # an expanded image shrinks to a few pixels an object
-        assert_boxes_lie_on_pixels(sample, tolerance=1.5)
-    assert kept > 30
+        sample = expand(drawn(), np.random.default_rng(seed))
+        height, width = sample.image.shape[:2]
+        assert height * width <= 100 * 140
+        assert_boxes_lie_on_pixels(sample)
+        side = sample.boxes[0, 2] - sample.boxes[0, 0]  # 40 in the image
+        (whole if (height, width) == (90, 140) else small).append(side)
+        # the same share of the canvas as without a limit, up to whole pixels
+        monkeypatch.undo()
+        unlimited = expand(drawn(), np.random.default_rng(seed))
+        monkeypatch.setattr(transforms, "MAX_CANVAS", 100 * 140)
+        share = (unlimited.boxes[0, 2] - unlimited.boxes[0, 0]) / unlimited.image.shape[1]
+        assert side / width == pytest.approx(share, abs=0.02)
+    assert set(whole) == {40}
+    assert min(small) < 15
+
+
+def test_full_hd_is_expanded_in_its_own_pixels():
+    image = np.zeros((1080, 1920, 3), np.uint8)
+    sample = Sample(image, np.array([[0, 0, 100, 100]], np.float32), np.zeros(1, int), [False])
+    sides = set()
+    for seed in range(12):
+        found = expand(sample, np.random.default_rng(seed))
+        sides.add(float(found.boxes[0, 2] - found.boxes[0, 0]))
+    assert sides == {100.0}
+
+
+def test_jitter_of_an_image_wider_than_opencv_can_warp():
+    image = np.zeros((20, 40000, 3), np.uint8)
+    image[5:15, 10000:30000, 0] = 255
+    boxes = np.array([[10000, 5, 30000, 15]], np.float32)
+    sample = Sample(image, boxes, np.zeros(1, int), np.zeros(1, bool))
+    rng = np.random.default_rng(0)
+    found = scale_jitter(sample, (128, 160), rng, keep_aspect=False, scales=(0.9, 0.9))
+    assert found.boxes[0, 2] - found.boxes[0, 0] == pytest.approx(72)  # half of 0.9 x 160
+    assert_boxes_lie_on_pixels(found)
