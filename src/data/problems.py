@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.runtime.errors import InputError
-from src.runtime.text import count
+from src.runtime.text import count, printable
 
 MAX_UNREADABLE = 0.01  # of a split's images
 SHOWN_PROBLEMS = 20  # the rest are counted
@@ -14,13 +14,16 @@ SHOWN_PROBLEMS = 20  # the rest are counted
 
 @dataclass(frozen=True)
 class Problem:
-    """Where it is ("line 7, box 2") and what it is ("box clipped to the image")."""
+    """Where it is ("line 7, box 2") and what it is ("box clipped to the image").
+
+    As text it is one line, whatever the names in it hold.
+    """
 
     where: str
     what: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        return printable(f"{self.where}: {self.what}")
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from src.distributed.command import run_command
 from src.runtime.files import write_atomically
 
 VERSION = 1  # of the drawings: data of another version are drawn again
@@ -191,4 +192,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -18,17 +18,24 @@ from multiprocessing.util import get_temp_dir
 from typing import Any
 
 from src.distributed.launch import Launch, find_launch, prepare_environment
+from src.runtime.console import ConsoleLeft, open_console, say
+from src.runtime.ctrl_c import EXITING
 from src.runtime.errors import EXIT_FAILED, InputError, RankLost, RunError
 from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL
 from src.runtime.signals import Interrupted, Interruption
+from src.runtime.text import printable_lines
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EIO)
+# also a folder that was removed in the meantime, and names that a file system cannot hold
+NOT_THERE = (errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO)
+NO_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP, errno.EMFILE, errno.ENFILE)
 SAVING, RESCUING, REPORTING = 60.0, 10.0, 3.0  # seconds; see `head_start`
 
 
 def run_command(main: Callable[[], Any], interruption: Interruption | None = None) -> None:
     """Runs `main` as a command line: watches for signals, and exits with its status."""
+    open_console()
     os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
     launch = exit_with_status(find_launch)
     prepare_environment(launch)
@@ -55,7 +62,7 @@ def run_rank(main: Callable[[], Any], launch: Launch) -> None:
     except BaseException:
         status = EXIT_FAILED
         with suppress(OSError):
-            print(f"rank {launch.rank} of {launch.size} failed:", file=sys.stderr)
+            say(f"rank {launch.rank} of {launch.size} failed:")
             traceback.print_exc()
     with suppress(OSError):
         sys.stdout.flush()
@@ -89,17 +96,37 @@ def exit_with_status(main: Callable[[], Any]) -> Any:
     The status is 2 for bad input, 1 for a run that failed, 130 for Ctrl-C, 143 for SIGTERM.
     """
     try:
-        return main()
+        return flushed(main)
     except (InputError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(printable_lines(f"error: {error}"))
         sys.exit(error.exit_status)
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_status)
     except KeyboardInterrupt:  # in a thread that was started before `watch`
-        print("SIGINT: exiting at once", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # while the process ends
+        say(f"\n{EXITING}")
         sys.exit(Interrupted(signal.SIGINT).exit_status)
+    except ConsoleLeft as left:
+        sys.exit(left.exit_status)
     except OSError as error:
-        if error.errno not in (*NO_ROOM, *NOT_ALLOWED):
+        if not is_of_system(error):
             raise
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        say(printable_lines(f"error: {error.filename or 'a file'}: {error.strerror}"))
         sys.exit(EXIT_FAILED)
+
+
+def flushed(main: Callable[[], Any]) -> Any:
+    """What `main` returns, once all that it printed is written."""
+    try:
+        result = main()
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return result
+
+
+def is_of_system(error: OSError) -> bool:
+    """Whether the cause is the user's files and machine, not this program."""
+    named = error.filename is not None and error.errno in (*NOT_THERE, *NO_NAME)
+    return named or error.errno in (*NO_ROOM, *NOT_ALLOWED)

@@ -16,6 +16,7 @@ from src.config.configuration import Config
 from src.distributed.command import exit_with_status
 from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.doctor.checkup import Checkup, raise_job_ended
+from src.runtime.console import open_console
 from src.runtime.errors import InputError
 from src.runtime.files import make_output_folder
 from src.runtime.text import count
@@ -59,4 +60,5 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
+    open_console()
     exit_with_status(main)

@@ -1,7 +1,16 @@
 """Helpers for messages."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+# what moves a terminal's cursor, sends it commands or reorders the text beside it: control
+# characters, marks of direction, line separators; and halves of characters, which no encoding has
+CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+LINES, INDENTED = "\n\t", "\n  "
+BYTES = range(0xDC80, 0xDD00)  # bytes of a file name that are not UTF-8, as Python reads them
 
 
 def count(number: int, noun: str) -> str:
@@ -13,3 +22,31 @@ def suggestion(name: object, known: Iterable[str]) -> str:
     """ "; did you mean ...?" if a known name is close, else ""."""
     close = get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text with control characters escaped; with `lines` line breaks and tabs stay.
+
+    A byte of a file name that is not UTF-8 becomes "\\xe9".
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return CONTROLS.sub(lambda found: escaped(found[0], LINES if lines else ""), text)
+
+
+def printable_lines(message: str) -> str:
+    """`printable` for a message whose lines after the first are indented: only their breaks stay.
+
+    A line break in a name is escaped.
+    """
+    return INDENTED.join(map(printable, message.split(INDENTED)))
+
+
+def escaped(character: str, kept: str) -> str:
+    """The character as Python writes it in a string, unless it is to be kept."""
+    number = ord(character)
+    if character in kept:
+        return character
+    if number in BYTES:
+        return f"\\x{number - 0xDC00:02x}"
+    return ascii(character)[1:-1]

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import path_in_errors, to_json, write_atomically
 from src.runtime.signals import Interrupted
+from src.runtime.text import printable
 from src.training.board import Board
 
 # (epoch, updates); the epoch is first, since updates are renumbered if the number of ranks changes
@@ -53,6 +54,7 @@ class RunLog:
 
     def line(self, message: str, *, console: bool = True) -> None:
         """Logs a line with date and time, without breaking a progress bar on the console."""
+        message = printable(message, lines=True)
         timed = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n"
         if self.text is None:
             self.kept.append(timed)
