@@ -69,7 +69,12 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
         lock = lock_folder(folder)
     splits = [build_annotations(cfg, training=training) for training in roles]
     # raises if there is not one
-    steps_per_epoch(splits[0], cfg.batch_size * cfg.accumulate, ranks=launch.size)
+    steps_per_epoch(
+        splits[0],
+        cfg.batch_size * cfg.accumulate,
+        ranks=launch.size,
+        repeat_threshold=cfg.repeat_threshold,
+    )
     return splits, lock
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from src.data.annotations import Annotations, Record
 from src.data.augmentation import Augmentation, augment, build_augmentation
 from src.data.mosaic import TILES
+from src.data.sampling import images_per_epoch, repeat_factors, repeated
 from src.data.short_side import ShortSide
 from src.data.transforms import FILL, Sample, fit_image
 from src.data.workers import Arrays, Layout, Prefetcher
@@ -58,10 +59,13 @@ class TrainSamples:
     augmentation: Augmentation
     assigner: Assigner
     seed: int
+    repeat_threshold: float = 0.0  # see `sampling.repeat_factors`; 0 has each image once an epoch
 
     def order(self, epoch: int) -> np.ndarray:
-        """The images' indices in the order of the epoch, (I,)."""
+        """The images' indices in the order of the epoch: all once, or more with repeats."""
         rng = np.random.default_rng((self.seed, ORDER_STREAM, epoch))
+        if self.repeat_threshold:
+            return repeated(repeat_factors(self.annotations, self.repeat_threshold), rng)
         return rng.permutation(len(self.annotations))
 
     def layout(self, batch_size: int) -> Layout:
@@ -116,9 +120,11 @@ class TrainSamples:
         raise InputError("\n  ".join(["too many unreadable images:", *(m for _, m in unread)]))
 
 
-def steps_per_epoch(annotations: Annotations, batch_size: int, *, ranks: int = 1) -> int:
+def steps_per_epoch(
+    annotations: Annotations, batch_size: int, *, ranks: int = 1, repeat_threshold: float = 0.0
+) -> int:
     """Updates of an epoch: whole batches of all ranks together; InputError where there is none."""
-    images = len(annotations)
+    images = images_per_epoch(annotations, repeat_threshold)
     if images < batch_size * ranks:
         each = f" on each of {ranks} ranks" if ranks > 1 else ""
         raise InputError(
@@ -131,10 +137,11 @@ def steps_per_epoch(annotations: Annotations, batch_size: int, *, ranks: int = 1
 class TrainLoader:
     """The batches of any epoch, in order, from worker processes that are kept between epochs.
 
-    An epoch is a random order of all images cut into global batches of ranks x batch_size; an
-    incomplete last one is dropped (the next epoch has another order). A rank gets its own part of
-    each global batch, so the ranks together see what one rank with the whole batch would. Without
-    workers each batch is prepared when it is requested.
+    An epoch is a random order of all images, with repeats of rare classes if asked for, cut into
+    global batches of ranks x batch_size; an incomplete last one is dropped (the next epoch has
+    another order). A rank gets its own part of each global batch, so the ranks together see what
+    one rank with the whole batch would. Without workers each batch is prepared when it is
+    requested.
     """
 
     def __init__(
@@ -148,7 +155,9 @@ class TrainLoader:
     ):
         self.samples = samples
         self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
-        self.steps_per_epoch = steps_per_epoch(samples.annotations, batch_size, ranks=ranks)
+        self.steps_per_epoch = steps_per_epoch(
+            samples.annotations, batch_size, ranks=ranks, repeat_threshold=samples.repeat_threshold
+        )
         self.prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
 
     def epoch(self, epoch: int, *, first: int = 0, stop: int | None = None) -> Iterator[TrainBatch]:
@@ -255,6 +264,7 @@ def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1
         augmentation=build_augmentation(cfg),
         assigner=build_assigner(cfg),
         seed=cfg.seed,
+        repeat_threshold=cfg.repeat_threshold,
     )
     return TrainLoader(
         samples, batch_size=cfg.batch_size, workers=cfg.num_workers, rank=rank, ranks=ranks

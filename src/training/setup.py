@@ -10,6 +10,7 @@ from src.config.keys import keys_of_scope
 from src.data.annotations import Annotations
 from src.data.loader import build_loader
 from src.data.problems import Unreadable
+from src.data.sampling import describe_repeats
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.ranks import Ranks
@@ -83,6 +84,8 @@ def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None
         anchors = build_anchors(cfg)
         summary = build_summary(cfg, splits[0], anchors, assigned_images=ASSIGNED_IMAGES)
         log.line(summary.match_line())
+        if cfg.repeat_threshold:
+            log.line(describe_repeats(splits[0], cfg.repeat_threshold))
     for split in splits[1:]:
         log.line(split.summary())
 

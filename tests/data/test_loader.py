@@ -204,6 +204,27 @@ def test_unreadable_part_of_a_mosaic_is_replaced_and_listed(own_samples):
     assert len(unread) > 1  # as an image of its own, and as a part of others
 
 
+def test_repeats_lengthen_the_epoch_the_same_way_each_time(samples):
+    plain = steps_per_epoch(samples.annotations, 4)
+    more = replace(samples, repeat_threshold=1.0)
+    length = len(more.order(0))
+    assert length > 24
+    assert steps_per_epoch(samples.annotations, 4, repeat_threshold=1.0) == length // 4 > plain
+    whole = epoch_of(more, 1, batch_size=4)
+    assert len(whole) == length // 4
+    assert_same(whole, epoch_of(more, 1, batch_size=4, workers=2))
+    assert_same(whole[3:], epoch_of(more, 1, batch_size=4, first=3))
+    parts = [epoch_of(more, 1, batch_size=2, rank=rank, ranks=2) for rank in range(2)]
+    joined = np.concatenate([part[0].image_ids for part in parts])
+    assert joined.tolist() == whole[0].image_ids.tolist()
+    assert more.order(0).tolist() != more.order(1).tolist()
+
+
+def test_repeats_count_where_images_are_fewer_than_a_batch(samples):
+    length = len(replace(samples, repeat_threshold=1.0).order(0))
+    assert steps_per_epoch(samples.annotations, length, repeat_threshold=1.0) == 1
+
+
 def test_fewer_images_than_a_batch(samples):
     with pytest.raises(InputError, match="24 images are fewer than a batch of 25"):
         steps_per_epoch(samples.annotations, 25)

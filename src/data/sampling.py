@@ -1,0 +1,55 @@
+"""The images of an epoch, and how often each comes: repeat-factor sampling of rare classes."""
+
+import numpy as np
+
+from src.data.annotations import Annotations
+
+PARTS = 2**20  # factors are multiples of 1 / PARTS, so that their sum is exact in any order
+
+
+def repeat_factors(annotations: Annotations, threshold: float) -> np.ndarray:
+    """How often an epoch has each image on average, (I,), at least 1.
+
+    A class that a share f of the images has is repeated max(1, sqrt(threshold / f)) times, and an
+    image as its rarest class; ignored regions do not count. Source: LVIS (Gupta et al., 2019,
+    appendix B).
+    """
+    objects = ~annotations.crowd
+    owners, labels = annotations.owners()[objects], annotations.labels[objects]
+    classes = len(annotations.category_ids)
+    present = np.unique(owners * classes + labels)  # each (image, class) once
+    image, label = np.divmod(present, classes)
+    shares = np.bincount(label, minlength=classes) / len(annotations)
+    factors = np.ones(len(annotations))
+    np.maximum.at(factors, image, np.sqrt(threshold / shares[label]))
+    return np.round(factors * PARTS) / PARTS
+
+
+def repeated(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Indices of images in random order, image i floor(f) or ceil(f) times, f = factors[i] >= 1.
+
+    Every epoch has floor(sum of factors) of them. It is systematic sampling: the factors are laid
+    end to end in a random order, and points at distances of 1 choose the images.
+    """
+    order = rng.permutation(len(factors))
+    ends = np.cumsum(factors[order])
+    # from the rest up, so that the last images too are chosen floor(f) times at least
+    points = np.arange(int(ends[-1])) + rng.uniform(ends[-1] % 1, 1)
+    return rng.permutation(order[np.searchsorted(ends, points, side="right")])
+
+
+def images_per_epoch(annotations: Annotations, threshold: float) -> int:
+    """Images of an epoch: all, and with a threshold the sum of their factors, rounded down."""
+    if not threshold:
+        return len(annotations)
+    return int(repeat_factors(annotations, threshold).sum())
+
+
+def describe_repeats(annotations: Annotations, threshold: float) -> str:
+    """How much longer an epoch gets, and the most that an image is repeated, as text."""
+    most, total = repeat_factors(annotations, threshold).max(), len(annotations)
+    images = images_per_epoch(annotations, threshold)
+    return (
+        f"repeat_threshold {threshold:g}: an epoch has {images:,} images of {total:,} "
+        f"({images / total:.2f} times), one of the rarest class {most:.1f} times"
+    )
