@@ -26,16 +26,21 @@ def repeat_factors(annotations: Annotations, threshold: float) -> np.ndarray:
 
 
 def repeated(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices of images in random order, image i floor(f) or ceil(f) times, f = factors[i] >= 1.
+    """Indices of images in random order, image i floor(f) or ceil(f) times, f = factors[i].
 
-    Every epoch has floor(sum of factors) of them. It is systematic sampling: the factors are laid
-    end to end in a random order, and points at distances of 1 choose the images.
+    Every epoch has floor(sum of factors) of them. Which images come once more is drawn by
+    systematic sampling: their fractions, laid end to end in a random order, are scaled to a whole
+    sum, and points at distances of 1 choose the images.
     """
-    order = rng.permutation(len(factors))
-    ends = np.cumsum(factors[order])
-    # from the rest up, so that the last images too are chosen floor(f) times at least
-    points = np.arange(int(ends[-1])) + rng.uniform(ends[-1] % 1, 1)
-    return rng.permutation(order[np.searchsorted(ends, points, side="right")])
+    counts = np.floor(factors).astype(int)
+    fractions = factors - counts
+    more = int(fractions.sum())
+    if more:
+        order = rng.permutation(len(factors))
+        ends = np.cumsum(fractions[order])
+        points = (np.arange(more) + rng.random()) * (ends[-1] / more)
+        counts[order[np.searchsorted(ends, points, side="right")]] += 1
+    return rng.permutation(np.repeat(np.arange(len(factors)), counts))
 
 
 def images_per_epoch(annotations: Annotations, threshold: float) -> int:
