@@ -137,12 +137,18 @@ def repeat_first_box(content: dict) -> None:
     content["annotations"].append({**content["annotations"][0], "id": 99})
 
 
+def move_images(root: Path) -> None:
+    (root / "images").rename(root / "photos")
+    (root / "images").mkdir()
+
+
 CASES = [
     Case("coco", "folder missing", lambda root: None, STOPS, {"coco_root": "nowhere"}),
     Case("coco", "annotation file missing", without(JSON), STOPS),
     Case("coco", "json cut off", in_bytes(JSON, lambda data: data[:200]), STOPS),
     Case("coco", "no list of images", in_json(lambda c: c.pop("images")), STOPS),
     Case("coco", "image file missing", without(IMAGE), STOPS),
+    Case("coco", "path with backslashes", in_first("images", file_name=".\\a.png"), REPAIRED),
     Case("coco", "image without a width", in_json(lambda c: c["images"][0].pop("width")), STOPS),
     Case("coco", "image id twice", in_first("images", id=2), STOPS),
     Case("coco", "box of an unknown image", in_first("annotations", image_id=9), STOPS),
@@ -168,6 +174,15 @@ CASES = [
     Case("other", "text file missing", without(TXT), STOPS),
     Case("other", "image folder missing", lambda root: None, STOPS, {"image_dir": "nowhere"}),
     Case("other", "image file missing", in_text(TXT, "b.png", "x.png"), STOPS),
+    Case("other", "file of another suffix", in_text(TXT, "b.png", "b.jpg"), STOPS),
+    Case("other", "folders in front", in_text(TXT, "b.png", "/home/me/b.png"), STOPS),
+    Case("other", "all in another folder", move_images, STOPS),
+    Case(
+        "other", "the folder's own name in front", in_text(TXT, "b.png", "images/b.png"), REPAIRED
+    ),
+    Case("other", "another case", in_text(TXT, "b.png", "B.PNG"), REPAIRED),
+    Case("other", "URL escapes", in_text(TXT, "b.png", "%62.png"), REPAIRED),
+    Case("other", "UTF-16", in_bytes(TXT, lambda data: data.decode().encode("utf-16")), STOPS),
     Case("other", "four numbers", in_text(TXT, BOX, "4,5,24,25"), STOPS),
     Case("other", "spaces in a box", in_text(TXT, BOX, "4, 5, 24, 25, 1"), STOPS),
     Case("other", "letters in a box", in_text(TXT, BOX, "4,5,x,25,1"), STOPS),
@@ -187,6 +202,11 @@ CASES = [
     Case("voc", "image file missing", without("JPEGImages/b.png"), STOPS),
     Case("voc", "annotation missing", without(XML), STOPS),
     Case("voc", "xml cut off", in_bytes(XML, lambda data: data[:60]), STOPS),
+    Case(
+        "voc", "second column of a class", in_bytes(LIST, lambda d: b"a  1\nb -1\nc  0\n"), REPAIRED
+    ),
+    Case("voc", "suffix in the list", in_text(LIST, "b", "b.png"), REPAIRED),
+    Case("voc", "difficult of other tools", in_text(XML, "t>0", "t>Unspecified"), REPAIRED),
     Case("voc", "corner missing", in_text(XML, "<xmin>5</xmin>", ""), STOPS),
     Case("voc", "class not in classes", in_text(XML, "<name>cat", "<name>cta"), STOPS),
     Case("voc", "image listed twice", in_text(LIST, "b", "a"), STOPS),
@@ -195,6 +215,7 @@ CASES = [
     Case("all", "image of zero bytes", in_bytes(IMAGE, lambda data: b""), DAMAGED),
     Case("all", "image cut off", in_bytes(IMAGE, lambda data: data[:-900]), DAMAGED),
     Case("all", "text file called .png", in_bytes(IMAGE, lambda data: b"hello" * 99), DAMAGED),
+    Case("all", "GIF called .png", in_bytes(IMAGE, lambda data: b"GIF89a" + data), DAMAGED),
     Case("all", "image of another size than annotated", in_bytes(IMAGE, other_size), DAMAGED),
 ]
 

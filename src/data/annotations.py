@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.images import Folder, read_image
-from src.data.problems import Problems
+from src.data.images import read_image
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
+# how names are held: as on disk, where some are not UTF-8
+NAME_CODEC = ("utf-8", "surrogateescape")
 # what ignored regions are, as the log writes it: many objects in each, or one that is hard to see
 CROWDS, DIFFICULT = "of crowds", "difficult"
 # an object as an annotation file has it: box x, y, width, height in pixels
@@ -52,7 +53,7 @@ class Annotations:
 
     source: Path  # the annotation file (of VOC: the split's list)
     image_dir: Path  # folder of the images
-    file_names: np.ndarray  # (I,) paths relative to it, UTF-8 bytes
+    file_names: np.ndarray  # (I,) paths relative to it, bytes in NAME_CODEC
     image_ids: np.ndarray  # (I,) int64; COCO's ids, or the image's line in `source`
     sizes: np.ndarray  # (I,2) int32, width and height in pixels
     offsets: np.ndarray  # (I+1,) int64; image i's boxes are offsets[i]:offsets[i+1]
@@ -98,7 +99,7 @@ class Annotations:
 
     def file_name(self, index: int) -> str:
         """Image `index`'s path relative to `image_dir`."""
-        return self.file_names[index].decode()
+        return self.file_names[index].decode(*NAME_CODEC)
 
     def where(self, index: int) -> str:
         """Image `index` as a report names it."""
@@ -156,16 +157,6 @@ class Annotations:
             return title
         kinds = ", ".join(f"{number:,} x {what}" for what, number in self.repairs.items())
         return "\n  ".join([title, f"repaired: {kinds}", *self.repair_lines])
-
-
-def check_files(annotations: Annotations, problems: Problems) -> list[int]:
-    """An error for every image whose file is not there; returns their indices."""
-    folder, names = Folder(annotations.image_dir), map(bytes.decode, annotations.file_names)
-    missing = [index for index, name in enumerate(names) if not folder.holds(name)]
-    for index in missing:
-        path = folder.path / annotations.file_name(index)
-        problems.error(annotations.where(index), f"no such file {path}")
-    return missing
 
 
 def without_empty(annotations: Annotations) -> Annotations:

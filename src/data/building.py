@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.annotations import Annotations
+from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
 from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
@@ -47,7 +47,7 @@ def make_annotations(
     order = order[np.argsort(raw.owners[order], kind="stable")]
     counts = np.bincount(raw.owners[order], minlength=len(sizes))
     return Annotations(
-        file_names=np.array([name.encode() for name in file_names], np.bytes_),
+        file_names=np.array([name.encode(*NAME_CODEC) for name in file_names], np.bytes_),
         image_ids=np.array(image_ids, np.int64),
         sizes=sizes,
         offsets=np.concatenate([[0], np.cumsum(counts)]),

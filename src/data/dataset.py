@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from src.config.configuration import Config
-from src.data.annotations import Annotations, check_files, what_is_lacking, without_empty
+from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.cache import cache_key, cached
 from src.data.coco_reader import COCO
+from src.data.image_files import find_images
 from src.data.problems import Problems
 from src.data.txt_reader import TXT
 from src.data.voc_reader import VOC
@@ -68,7 +69,7 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
 
     folder = Path(cfg.output_path).absolute().parent / CACHE_FOLDER
     annotations = cached(folder, key, read)
-    check_files(annotations, problems)
+    annotations, _ = find_images(annotations, problems)
     problems.raise_errors()
     if reason := what_is_lacking(annotations, training=training):
         raise InputError(f"{source.path}: {reason}")

@@ -2,16 +2,18 @@
 
 import io
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from src.data.strange_files import not_an_image
 from src.runtime.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+NOT_READ = ("GIF", "AVIF", "PSD", "ICO", "DDS", "FITS")  # what Pillow knows and OpenCV does not
+UNKNOWN, EMPTY = "not an image that can be decoded", "is empty (0 bytes)"
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of classic and of big files
 # by EXIF orientation: axes are exchanged, rows are reversed, columns are reversed, in this order,
@@ -38,14 +40,16 @@ def read_image(path: Path) -> np.ndarray:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a null byte
+        raise InputError(f"{str(path)!r}: cannot be read: {error}") from error
     if len(data) == 0:
-        raise InputError(f"{path}: is empty (0 bytes)")
+        raise InputError(f"{path}: {EMPTY}")
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:  # more pixels than OpenCV allows
         raise InputError(f"{path}: cannot be decoded: {error.err}") from error
     if image is None:
-        raise InputError(f"{path}: not an image that can be decoded; damaged, or cut off?")
+        raise InputError(f"{path}: {not_an_image(path) or UNKNOWN + '; damaged, or cut off?'}")
     return as_stored(image, data) if data[:4].tobytes() in TIFF_STARTS else image
 
 
@@ -84,35 +88,16 @@ def read_header(path: Path) -> tuple[tuple[int, int], int]:
     Image.MAX_IMAGE_PIXELS = None  # only the header is read, so no image is too large
     try:
         with Image.open(path) as image:
+            if image.format in NOT_READ:
+                raise UnidentifiedImageError
             turn = orientation(image)
             # Pillow gives the size of a TIFF's upright picture
             turned = image.format == "TIFF" and turn in QUARTER_TURNS
             return image.size[::-1] if turned else image.size, turn
     except UnidentifiedImageError as error:
-        what = "not an image that can be decoded" if os.path.getsize(path) else "is empty (0 bytes)"
-        raise InputError(f"{path}: {what}") from error
+        what = not_an_image(path) or UNKNOWN
+        raise InputError(f"{path}: {what if os.path.getsize(path) else EMPTY}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, SyntaxError) as error:  # Pillow's, on malformed or oversized chunks
         raise InputError(f"{path}: its header cannot be read: {error}") from error
-
-
-class Folder:
-    """Looks up files below a folder; lists each directory once, which beats a stat for each."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.listings: dict[str, set[str]] = {}
-
-    def holds(self, name: str) -> bool:
-        """Whether there is a file `name`, relative to the folder."""
-        parent, base = os.path.split(os.path.join(self.path, name))
-        return base in self.listing(parent)
-
-    def listing(self, parent: str) -> set[str]:
-        """Names in a directory; none where it cannot be listed."""
-        if parent not in self.listings:
-            self.listings[parent] = set()
-            with suppress(OSError):
-                self.listings[parent].update(os.listdir(parent))
-        return self.listings[parent]

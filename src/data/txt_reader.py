@@ -8,14 +8,20 @@ from pathlib import Path
 from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.building import Builder
-from src.data.images import Folder, read_size
+from src.data.folder import Folder
+from src.data.image_files import ImageFinder
+from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
+from src.data.text_lines import image_lines
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
 
 # a path, in quotes if it has spaces, and the rest
 LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
+UNQUOTED = re.compile(r"""([^"',]*[^"',\s])(?:\s+([^\s,]+(?:,[^\s,]*){3,}.*))?$""")
+QUOTES = ("'", '"')
+BOX = "xmin,ymin,xmax,ymax,class"
 
 
 def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
@@ -39,44 +45,51 @@ def read_txt(
     box's class is an index into `classes`; another is an error, whatever `drop_unlisted`.
     """
     problems = Problems(path)
-    folder = Folder(image_dir)
+    finder = ImageFinder(Folder(image_dir), problems, "--image_dir")
     builder = Builder(problems, classes)
     for number, text in image_lines(path):
-        with problems.at(f"line {number}"):
-            name, fields = split_line(text)
-            builder.note_line(name, number)
-            builder.add_image(name, number, find_size(folder, name, fields))
-            for position, item in enumerate(fields, 1):
-                where = f"line {number}, box {position}"
-                with problems.at(where):
-                    builder.add_box(where, *parse_box(item, classes))
+        line = f"line {number}"
+        with problems.at(line):
+            name, fields = split_path(finder.folder, text)
+            if found := finder.find(line, name):
+                if " " in name and text[0] not in QUOTES:
+                    problems.repair(line, "path with spaces read without quotes")
+                builder.note_line(found, number)
+                builder.add_image(found, number, read_size(image_dir / found))
+                add_boxes(builder, line, fields)
+    finder.report()
     return builder.build(image_dir), problems
 
 
-def numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines of a UTF-8 text file but blank ones; InputError where it cannot be read."""
-    try:
-        lines = enumerate(Path(path).read_text(encoding="utf-8-sig").split("\n"), 1)
-        return [(number, text.strip()) for number, text in lines if text.strip()]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}: line {line}: not UTF-8 text") from error
+def add_boxes(builder: Builder, line: str, fields: list[str]) -> None:
+    """Adds the boxes of the image that was added last; InputError where spaces are in them."""
+    for item in fields:
+        if item.startswith(",") or item.endswith(","):
+            raise InputError(f"{item!r}: expected no spaces within a box: {BOX}")
+    for position, item in enumerate(fields, 1):
+        where = f"{line}, box {position}"
+        with builder.problems.at(where):
+            builder.add_box(where, *parse_box(item, builder.classes))
 
 
-def image_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and text of the lines that name an image; others are blank or start with #."""
-    return [line for line in numbered_lines(path) if not line[1].startswith("#")]
-
-
-def image_names(path: Path) -> list[str]:
-    """The paths that the lines name; malformed lines are skipped."""
+def image_names(path: Path, folder: Folder) -> list[str]:
+    """The images that the lines name, as on disk; malformed lines are skipped."""
     names = []
     for _, text in image_lines(path):
         with suppress(InputError):
-            names.append(split_line(text)[0])
+            name, _ = split_path(folder, text)
+            names.append(folder.resolve(name)[0] or name)
     return names
+
+
+def split_path(folder: Folder, text: str) -> tuple[str, list[str]]:
+    """`split_line`, where the path may have spaces without quotes if it is not there without."""
+    name, fields = split_line(text)
+    if match := None if folder.holds(name) else UNQUOTED.match(text):
+        is_longer = bool(fields) and "," not in fields[0]
+        if is_longer or folder.resolve(match[1])[0] is not None:
+            return match[1], (match[2] or "").split()
+    return name, fields
 
 
 def split_line(text: str) -> tuple[str, list[str]]:
@@ -87,15 +100,6 @@ def split_line(text: str) -> tuple[str, list[str]]:
     return match[1] or match[2] or match[3], (match[4] or "").split()
 
 
-def find_size(folder: Folder, name: str, fields: list[str]) -> tuple[int, int]:
-    """Width and height of the image in pixels; InputError where it cannot be read."""
-    path = folder.path / name
-    if not folder.holds(name):
-        hint = "; a path with spaces goes in quotes" if fields and "," not in fields[0] else ""
-        raise InputError(f"no such file {path}{hint}")
-    return read_size(path)
-
-
 def parse_box(item: str, classes: tuple[str, ...]) -> tuple[tuple[float, ...], int]:
     """The box (x1, y1, x2, y2) and the label of a field; InputError where it is malformed."""
     values = item.replace("_", "?").split(",")  # Python would take 1_0 for 10
@@ -104,10 +108,9 @@ def parse_box(item: str, classes: tuple[str, ...]) -> tuple[tuple[float, ...], i
     except (ValueError, IndexError):
         values = []
     if len(values) != 5:
-        expected = "xmin,ymin,xmax,ymax,class: four numbers and a whole one"
-        raise InputError(f"{item!r}: expected {expected}")
+        raise InputError(f"{item!r}: expected {BOX}: four numbers and a whole one")
     if not 1 <= index < len(classes):
-        background = " (0 is the background)" if index == 0 else ""
+        background = " (0 is the background, the first class is 1)" if index == 0 else ""
         have = f"classes has 1 to {len(classes) - 1}"
         raise InputError(f"{item!r}: class {index}{background}; {have}")
     return tuple(box), index - 1
@@ -115,7 +118,7 @@ def parse_box(item: str, classes: tuple[str, ...]) -> tuple[tuple[float, ...], i
 
 def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
     """The text file by content, the images by date: their sizes are read from their headers."""
-    return [path], [image_dir / name for name in image_names(path)]
+    return [path], [image_dir / name for name in image_names(path, Folder(image_dir))]
 
 
 TXT = Reader("anno_path", find_txt, read_txt, inputs)

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
-from src.data.annotations import Annotations, check_files, what_is_lacking
+from src.data.annotations import Annotations, what_is_lacking
 from src.data.dataset import find_source
+from src.data.image_files import find_images
 from src.data.problems import Problem, Problems, first_lines
 from src.data.split_chart import draw_summary
 from src.data.summary import build_summary
@@ -29,8 +30,10 @@ from src.runtime.text import count
 PICTURE_DPI = 80  # of a figure of 16 x 20 inches
 
 
-def check_images(annotations: Annotations, problems: Problems, *, workers: int) -> None:
+def check_images(annotations: Annotations, problems: Problems, *, workers: int) -> Annotations:
     """Decodes every image; an error for each that is missing, damaged or of another size.
+
+    Returns the annotations with the images' names on disk.
 
     Decoding runs in parallel in threads, so processes would be no faster.
     """
@@ -42,7 +45,7 @@ def check_images(annotations: Annotations, problems: Problems, *, workers: int) 
             return str(error)
         return None
 
-    missing = set(check_files(annotations, problems))
+    annotations, missing = find_images(annotations, problems)
     there = [index for index in range(len(annotations)) if index not in missing]
     with ThreadPool(max(workers, 1)) as pool:
         messages = pool.imap(message, there, chunksize=8)
@@ -50,6 +53,7 @@ def check_images(annotations: Annotations, problems: Problems, *, workers: int) 
         for index, text in zip(there, bar):
             if text is not None:
                 problems.error(annotations.where(index), text)
+    return annotations
 
 
 def report(problems: Problems) -> Iterator[str]:
@@ -69,7 +73,7 @@ def validate_split(cfg: Config, *, training: bool) -> Problems:
     except InputError as error:
         print(f"1 error:\n  {error}")
         return Problems(source.path, errors=[Problem("file", str(error))])
-    check_images(annotations, problems, workers=cfg.num_workers)
+    annotations = check_images(annotations, problems, workers=cfg.num_workers)
     reason = what_is_lacking(annotations, training=training)
     if reason and not problems.errors:
         problems.error("file", reason)

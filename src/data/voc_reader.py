@@ -2,19 +2,20 @@
 
 import os
 from pathlib import Path
-from xml.etree import ElementTree
 
 from src.config.configuration import Config
 from src.data.annotations import DIFFICULT, Annotations
-from src.data.building import MAX_SIDE, Builder
-from src.data.images import SUFFIXES, Folder, read_size
+from src.data.building import Builder
+from src.data.folder import Folder, stem
+from src.data.image_files import ImageFinder
+from src.data.images import SUFFIXES, read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
-from src.data.txt_reader import numbered_lines
+from src.data.text_lines import numbered_lines
+from src.data.voc_xml import add_objects, image_size, parse_annotation
 from src.runtime.errors import InputError
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
-FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
+PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficult
 
 
 def find_voc(cfg: Config, *, training: bool) -> tuple[Path, Path]:
@@ -46,78 +47,86 @@ def read_voc(
     """
     problems = Problems(path)
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
-    file_of = image_files(Folder(image_dir))
-    for number, name in numbered_lines(path):
-        with problems.at(f"line {number}"):
+    images = Folder(image_dir)
+    files = ImageFinder(images, problems)
+    annotations = ImageFinder(Folder(annotation_dir(image_dir)), problems, noun="annotation")
+    names, repair = listed_names(path, images)
+    if repair:
+        problems.repair("list", repair)
+    for number, name in names:
+        line = f"line {number}"
+        with problems.at(line):
             builder.note_line(name, number)
-            if name not in file_of:
-                raise InputError(f"no image {image_dir / name}.jpg")
-            root = parse_xml(annotation_file(image_dir, name))
-            size = image_size(root) or read_size(image_dir / file_of[name])
-            builder.add_image(file_of[name], number, size)
-            add_objects(builder, root, f"{name}.xml")
+            wanted = image_file(images, name)
+            file = files.find(line, wanted)
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not wanted.startswith(f"{name}."):
+                problems.repair(f"{line} ({name!r})", "suffix in the list left out")
+            xml = annotations.find(line, annotation_name(file)) if file else None
+            if xml:
+                root = parse_annotation(annotations.folder.path / xml, problems)
+                builder.add_image(file, number, image_size(root) or read_size(image_dir / file))
+                add_objects(builder, root, xml)
+    files.report()
+    annotations.report()
     return builder.build(image_dir, regions=DIFFICULT), problems
 
 
-def annotation_file(image_dir: Path, name: str) -> Path:
-    """Where the annotation of image `name` is."""
-    return image_dir.parent / "Annotations" / f"{name}.xml"
+def listed_names(path: Path, images: Folder) -> tuple[list[tuple[int, str]], str]:
+    """Number and name of the list's lines, and what was left out of them.
+
+    VOC's lists of one class have a column that says whether an image has it. The annotations say
+    so too, hence all images of such a list are read alike.
+    """
+    lines = numbered_lines(path)
+    rows = [text.rsplit(maxsplit=1) for _, text in lines]
+    seconds = [row[1] if len(row) == 2 else "" for row in rows]
+    if any(with_image_suffix(images, text) for _, text in lines):
+        return lines, ""
+    if all(second in PRESENCE for second in seconds):
+        what = "1, -1 or 0 for one class, as in VOC's own lists of a class"
+    elif all(second.endswith(".xml") for second in seconds):
+        what = "the annotations' names"
+    else:
+        return lines, ""
+    names = [(number, row[0]) for (number, _), row in zip(lines, rows)]
+    return names, f"second column left out: {what}" if names else ""
 
 
-def image_files(folder: Folder) -> dict[str, str]:
-    """The image file of each name without suffix; of several the first in SUFFIXES counts."""
-    files = sorted(folder.listing(str(folder.path)))
-    found: dict[str, str] = {}
-    for wanted in SUFFIXES:
-        for name, suffix in map(os.path.splitext, files):
-            if suffix.lower() == wanted:
-                found.setdefault(name, name + suffix)
-    return found
+def with_image_suffix(images: Folder, name: str) -> str | None:
+    """The file of a name without suffix; of several the first in SUFFIXES counts."""
+    return images.with_suffix(name, SUFFIXES)
 
 
-def parse_xml(path: Path) -> ElementTree.Element:
-    """The file's root element; InputError where it cannot be read."""
-    try:
-        return ElementTree.parse(path).getroot()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # or its encoding is unknown
-        raise InputError(f"{path}: not XML: {error}") from error
+def image_file(images: Folder, name: str) -> str:
+    """The file that a name in the list stands for, or how it would be called."""
+    base, suffix = os.path.splitext(name)
+    base = base if suffix.lower() in SUFFIXES else name
+    for exact in (name, base):
+        if found := with_image_suffix(images, exact):
+            return found
+    alike = images.by_stem.get(stem(f"{base}.jpg"))
+    return base + (os.path.splitext(alike[0])[1] if alike else ".jpg")
 
 
-def image_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Width and height in pixels from the annotation; None where it has none."""
-    try:
-        width, height = (int(root.findtext(f"size/{side}", "0")) for side in ("width", "height"))
-    except ValueError:
-        return None
-    return (width, height) if 0 < min(width, height) <= max(width, height) < MAX_SIDE else None
+def annotation_dir(image_dir: Path) -> Path:
+    """The folder of annotations beside that of the images."""
+    return image_dir.parent / "Annotations"
 
 
-def add_objects(builder: Builder, root: ElementTree.Element, file: str) -> None:
-    """Adds the objects of the image that was added last."""
-    for position, item in enumerate(root.findall("object"), 1):
-        where = f"{file}, object {position}"
-        with builder.problems.at(where):
-            box, difficult = parse_object(item)
-            builder.add_named(where, box, item.findtext("name", "").strip(), difficult)
-
-
-def parse_object(item: ElementTree.Element) -> tuple[tuple[float, ...], bool]:
-    """Box (x1, y1, x2, y2) of an <object>, and whether it is difficult; InputError if malformed."""
-    try:
-        x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{key}", "")) for key in CORNERS)
-        difficult = bool(int(item.findtext("difficult", "0")))
-    except ValueError as error:
-        needs = f"needs a bndbox of numbers {', '.join(CORNERS)}; difficult is 0 or 1"
-        raise InputError(needs) from error
-    return (x1 - FIRST_PIXEL, y1 - FIRST_PIXEL, x2, y2), difficult
+def annotation_name(file: str) -> str:
+    """The annotation of an image, relative to the folder of annotations."""
+    return f"{os.path.splitext(file)[0]}.xml"
 
 
 def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
     """List and annotations by content, images by date: their headers may be read for the size."""
-    read = [path, *(annotation_file(image_dir, name) for _, name in numbered_lines(path))]
-    return read, sorted(image_dir.iterdir())
+    images, annotations = Folder(image_dir), Folder(annotation_dir(image_dir))
+    read = [path]
+    for _, name in listed_names(path, images)[0]:
+        wanted = image_file(images, name)
+        xml = annotation_name(images.resolve(wanted)[0] or wanted)
+        read.append(annotations.path / (annotations.resolve(xml)[0] or xml))
+    return read, [image_dir / file for file in images.files]
 
 
 VOC = Reader("voc_root", find_voc, read_voc, inputs)

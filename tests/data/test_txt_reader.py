@@ -1,8 +1,12 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
 
 from src.data.annotations import CROWDS
+from src.data.folder import Folder
+from src.data.text_lines import other_format
 from src.data.txt_reader import image_names, read_txt
 from src.runtime.errors import InputError
 
@@ -50,7 +54,7 @@ def test_all_that_a_line_may_be(folder):
     assert found[2].boxes.shape == (0, 4)
     assert not found.crowd.any()
     assert found.category_ids == (1, 2)
-    assert image_names(found.source) == ["a.png", "sub/b c.png", "d.png"]
+    assert image_names(found.source, Folder(folder)) == ["a.png", "sub/b c.png", "d.png"]
 
 
 def test_x_comes_first(folder):
@@ -71,16 +75,16 @@ def test_single_quotes_and_byte_order_mark(folder):
         ("a.png 1,2,x,4,1", "line 2, box 1", "four numbers and a whole one"),
         ("a.png 1_0,2,30,4,1", "line 2, box 1", "four numbers and a whole one"),
         ("a.png 1,2,3,4,1.5", "line 2, box 1", "four numbers and a whole one"),
-        ("a.png 1, 2, 3, 4, 1", "line 2, box 1", "'1,': expected"),
-        ("a.png 1,2,3,4,0", "line 2, box 1", "class 0 (0 is the background); classes has 1 to 2"),
+        ("a.png 1, 2, 3, 4, 1", "line 2", "'1,': expected no spaces within a box"),
+        ("a.png 1,2,3,4,0", "line 2, box 1", "class 0 (0 is the background, the first"),
         ("a.png 1,2,3,4,3", "line 2, box 1", "class 3; classes has 1 to 2"),
         ("a.png 1,2,nan,4,1", "line 2, box 1", "is not finite"),
         ("a.png 1,2,inf,4,1", "line 2, box 1", "is not finite"),
         ("no.png 1,2,3,4,1", "line 2", "no such file"),
         ('"a.png 1,2,3,4,1', "line 2", "in quotes if it has spaces"),
-        ("sub/b c.png 1,2,3,4,1", "line 2", "sub/b; a path with spaces goes in quotes"),
+        ("sub/no b.png 1,2,3,4,1", "line 2", "no such file"),
         ("d.png 1,2,3,4,1", "line 2", "d.png is on line 1 already"),
-        ("text.png 1,2,3,4,1", "line 2", "text.png: not an image"),
+        ("text.png 1,2,3,4,1", "line 2", "text.png: is text, not an image; it begins 'text'"),
     ],
 )
 def test_errors_name_the_line(folder, line, where, what):
@@ -109,6 +113,74 @@ def test_repairs_name_the_line(folder):
 def test_files_that_cannot_be_read(folder):
     with pytest.raises(InputError, match="none.txt: cannot be read"):
         read_txt(folder / "none.txt", folder, CLASSES)
-    (folder / "latin.txt").write_bytes("a.png\nb\u00e9.png".encode("latin-1"))
-    with pytest.raises(InputError, match="latin.txt: line 2: not UTF-8"):
-        read_txt(folder / "latin.txt", folder, CLASSES)
+    for encoding, what in (("utf-16", "UTF-16; save it as UTF-8"), ("utf-16-le", "not text")):
+        (folder / "wide.txt").write_bytes("a.png 1,2,3,4,1\n".encode(encoding))
+        with pytest.raises(InputError, match=f"wide.txt: is {what}"):
+            read_txt(folder / "wide.txt", folder, CLASSES)
+    (folder / "list.txt").write_bytes(b"PK\x03\x04zip")
+    with pytest.raises(InputError, match=r"list.txt: is a zip archive; unpack it"):
+        read_txt(folder / "list.txt", folder, CLASSES)
+
+
+def test_names_of_another_encoding(folder):
+    os.rename(folder / "a.png", os.fsencode(folder) + b"/caf\xe9.png")
+    os.rename(folder / "d.png", folder / "na\u00efve.png")
+    path = folder / "latin.txt"
+    path.write_bytes(b"caf\xe9.png 1,2,3,4,1\nna\xefve.png\n")  # the second is UTF-8 on disk
+    found, problems = read_txt(path, folder, CLASSES)
+    assert problems.errors == []
+    assert [found.file_name(i) for i in range(2)] == ["caf\udce9.png", "na\u00efve.png"]
+    assert found[0].read().shape == (30, 40, 3)
+    assert found.repairs == {
+        "file found under a name that differs in an encoding that is not UTF-8": 1
+    }
+
+
+def test_path_with_spaces_needs_no_quotes_if_it_is_there(folder):
+    found, problems = read_txt(write(folder, "sub/b c.png 1,2,3,4,2\n"), folder, CLASSES)
+    assert [record.path.name for record in found] == ["b c.png"]
+    assert found[0].labels.tolist() == [1]
+    assert found.repairs == {"path with spaces read without quotes": 1}
+
+
+def test_image_that_is_named_twice_in_other_spellings(folder):
+    text = "a.png\nA.png\n"
+    _, problems = read_txt(write(folder, text), folder, CLASSES)
+    (error,) = problems.errors
+    assert error.where == "line 2"
+    assert error.what.endswith("A.png; the nearest is 'a.png', but that is line 1 ('a.png')")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a.png,1,2,3,4,cat\nd.png,,,,,\n", "has columns apart by commas, as CSV"),
+        ("filename,width,height,class,xmin,ymin,xmax,ymax\na.png,9,9,cat,1,2,3,4", "commas"),
+        ("a b.png;1;2;3;4;cat\n", "semicolons"),
+        ("a.png\t1\t2\t3\t4\t1\n", "tabs"),
+        ("a.png 1 2 3 4 1\n", "spaces"),
+        ("0 0.5 0.5 0.25 0.125\n1 0 0 1 1\n", "the boxes of one image, as YOLO writes them"),
+        ('{"images": [', "JSON; --dataset=coco reads COCO's"),
+        ("[\n", "JSON"),
+        ("<annotation>\n", "XML; --dataset=voc reads"),
+    ],
+)
+def test_other_formats_are_named_once(folder, text, what):
+    with pytest.raises(InputError) as caught:
+        read_txt(write(folder, text), folder, CLASSES)
+    assert what in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a.png 1,2,3,4,1 1,2,3,4,2",
+        "[1].png",
+        "a.png\t1,2,3,4,1\t1,2,3,4,1\t1,2,3,4,1\t1,2,3,4,1",
+        "a;b,c.png 1,2,3,4,1",
+        "1 2.png",
+    ],
+)
+def test_our_own_lines_are_not_taken_for_another_format(line):
+    assert other_format([line]) == ""

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from src.data.annotations import DIFFICULT
+from src.data.voc_reader import inputs as voc_inputs
 from src.data.voc_reader import read_voc, voc_paths
 from src.runtime.errors import InputError
 
@@ -102,13 +103,17 @@ def test_other_image_formats(root):
 @pytest.mark.parametrize(
     ("xml", "where", "what"),
     [
-        (None, "line 2", "Annotations/bad.xml: cannot be read: No such file"),
+        (None, "line 2", "no such file"),
         ('<?xml version="1.0" encoding="gb2312"?><a/>', "line 2", "not XML: multi-byte"),
         ('<?xml version="1.0" encoding="foo"?><a/>', "line 2", "not XML: unknown encoding"),
         ("<annotation>", "line 2", "Annotations/bad.xml: not XML: no element found: line 1"),
-        (image_xml("<object><name>cat</name></object>"), "bad.xml, object 1", "needs a bndbox"),
-        (image_xml(object_xml("cat", (1, 2, "x", 4))), "bad.xml, object 1", "needs a bndbox"),
-        (image_xml(object_xml("cat", (1, 2, 3, 4), "no")), "bad.xml, object 1", "difficult is"),
+        (image_xml("<object><name>cat</name></object>"), "bad.xml, object 1", "has no <bndbox>"),
+        (image_xml(object_xml("cat", (1, 2, "x", 4))), "bad.xml, object 1", "<xmax> is 'x'"),
+        (image_xml(object_xml("", (1, 2, 3, 4))), "bad.xml, object 1", "has no <name>"),
+        ("<object><bndbox/></object>", "line 2", "bad.xml: begins with <object>, not with VOC's"),
+        ("<annotations><image/></annotations>", "line 2", "src.data.convert"),
+        ("<html></html>", "line 2", "bad.xml: begins with <html>"),
+        ("<!doctype html><p>", "line 2", "bad.xml: is a web page (HTML)"),
         (image_xml(object_xml("cat", (1, 2, "nan", 4))), "bad.xml, object 1", "is not finite"),
         (
             image_xml(object_xml("cta", (1, 2, 3, 4)), object_xml("cta", (1, 2, 3, 4))),
@@ -135,7 +140,90 @@ def test_images_that_are_missing_or_listed_twice(root):
     _, problems = read(root)
     assert [e.where for e in problems.errors] == ["line 2", "line 3"]
     assert problems.errors[0].what == "a is on line 1 already"
-    assert "no image" in problems.errors[1].what
+    assert problems.errors[1].what.endswith("JPEGImages/b.jpg")
+
+
+def listing(root, text):
+    (root / "ImageSets" / "Main" / "train.txt").write_text(text)
+
+
+def test_list_of_one_class(root):
+    for name in ("a", "b", "c"):
+        add(root, name, image_xml(object_xml("cat", (1, 1, 9, 9))))
+    listing(root, "a  1\nb -1\nc  0\n")
+    found, problems = read(root)
+    assert problems.errors == []
+    assert [found.file_name(i) for i in range(3)] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert len(found.boxes) == 3  # what is in an image its annotation says
+    (what,) = found.repairs
+    assert what.startswith("second column left out: 1, -1 or 0 for one class, as in VOC's own")
+
+
+def test_names_in_the_list_with_suffixes_folders_and_annotations(root):
+    for name in ("a", "b", "c"):
+        add(root, name, image_xml())
+    listing(root, "a.jpg a.xml\nJPEGImages/b.jpg b.xml\nC c.xml\n")
+    found, problems = read(root)
+    assert problems.errors == []
+    assert [found.file_name(i) for i in range(3)] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert found.repairs == {
+        "second column left out: the annotations' names": 1,
+        "suffix in the list left out": 2,
+        "file found under a name that differs in the folder's own name in front": 1,
+        "file found under a name that differs in upper or lower case": 1,
+    }
+
+
+def test_images_in_sub_folders(root):
+    (root / "JPEGImages" / "x").mkdir()
+    (root / "Annotations" / "x").mkdir()
+    for name in ("x/a", "x/b", "x/c"):
+        add(root, name, image_xml(object_xml("dog", (1, 1, 9, 9))))
+    found, problems = read(root)
+    assert problems.errors == []
+    assert found[0].path == root / "JPEGImages" / "x" / "a.jpg"
+    assert len(found.boxes) == 3
+    listing(root, "a\nb\nc\n")
+    _, problems = read(root)
+    (error,) = problems.errors
+    assert error.where == "all 3 images"
+    assert "such as line 1 ('a.jpg'); there is 'x/a.jpg'" in error.what
+    read_files, _ = voc_inputs(root / "ImageSets" / "Main" / "train.txt", root / "JPEGImages")
+    assert len(read_files) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "crowd", "what"),
+    [
+        ("Unspecified", False, "difficult 'Unspecified' taken as 0"),
+        ("", False, "difficult '' taken as 0"),
+        ("False", False, "difficult 'False' taken as 0"),
+        ("true", True, "difficult 'true' taken as 1"),
+        (" 1 ", True, None),
+    ],
+)
+def test_difficult_as_other_tools_write_it(root, text, crowd, what):
+    xml = object_xml("cat", (1, 1, 9, 9), 1).replace("t>1</d", f"t>{text}</d")
+    add(root, "a", image_xml(xml))
+    found, problems = read(root)
+    assert problems.errors == []
+    assert found.crowd.tolist() == [crowd]
+    assert list(found.repairs) == ([] if what is None else [what])
+
+
+def test_annotations_with_a_namespace_or_another_root(root):
+    body = image_xml(object_xml("cat", (1, 1, 9, 9)))
+    add(root, "a", body.replace("<annotation>", '<annotation xmlns="http://voc">'))
+    add(root, "b", body.replace("annotation>", "Annotation>"))
+    found, problems = read(root)
+    assert problems.errors == []
+    assert len(found.boxes) == 2
+    assert found.repairs == {"<Annotation> read as <annotation>": 1}
+
+
+def test_sizes_with_a_point(root):
+    add(root, "a", image_xml(size="<size><width>40.0</width><height>30.0</height></size>"))
+    assert read(root)[0].sizes.tolist() == [[40, 30]]
 
 
 def test_unlisted_classes_can_be_dropped(root):
