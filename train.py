@@ -20,6 +20,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
 
     # importing MindSpore takes seconds, so all input is checked before
     from src.distributed.join import build_device
+    from src.training.advice import advice_on_outcome
     from src.training.profile import profile
     from src.training.run_log import RunLog
     from src.training.setup import prepare
@@ -31,7 +32,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
             log.line(profile(trainer))
             return
         trainer.run()
-        for line in trainer.outcome():
+        for line in (*advice_on_outcome(cfg, trainer), *trainer.outcome()):
             log.line(line)
     if lock:
         lock.close()

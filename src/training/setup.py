@@ -22,6 +22,7 @@ from src.runtime.graph_cache import GraphCache
 from src.runtime.signals import Interruption
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.text import count
+from src.training.advice import advice_on_settings
 from src.training.agreement import Agreement, check_alike
 from src.training.checkpoints import Checkpoints
 from src.training.ema import MovingAverages
@@ -68,7 +69,8 @@ def prepare(
     )
     if saved:
         restore_run(trainer, saved)
-    log.line(describe(cfg, trainer))
+    for line in (describe(cfg, trainer), *advice_on_settings(cfg, trainer)):
+        log.line(line)
     if warning := memory_warning(cfg, trainer.network):
         log.line(warning)
     trainer.train_step.sync()

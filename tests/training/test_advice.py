@@ -1,0 +1,113 @@
+"""Advice before and after a run; numbers of updates are counted by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from src.config.configuration import make_config, read_recipe
+from src.training.advice import (
+    advice_on_outcome,
+    advice_on_settings,
+    explain_unlearnt,
+    warn_of_settings,
+)
+from src.training.schedule import Schedule, build_schedule
+from src.training.setup import build_plan
+from tests.conftest import REPOSITORY
+
+SOUND = {
+    "total_steps": 2000,
+    "steps_per_epoch": 20,
+    "images_per_step": 8,
+    "lr_batch_size": 8,
+    "auto_scale_lr": False,
+    "eval_interval": 10,
+}
+
+
+def warnings(warmup: int = 600, **changes) -> list[str]:
+    schedule = Schedule(base_lr=0.05, warmup_ratio=0.1, warmup_steps=warmup, decay=lambda step: 1.0)
+    return list(warn_of_settings(schedule=schedule, **{**SOUND, **changes}))
+
+
+def test_sound_settings_get_no_warning():
+    assert warnings() == []
+    assert warnings(images_per_step=15, total_steps=500, warmup=250) == []
+
+
+@pytest.mark.parametrize(("images", "scaled"), [(16, "0.00625"), (256, "0.1")])
+def test_a_rate_for_another_batch_size(images, scaled):
+    (line,) = warnings(images_per_step=images, lr_batch_size=128)
+    assert line.startswith("lr 0.05 is meant for 128 images per update")
+    assert f"this run has {images}; --auto_scale_lr=True makes it {scaled}," in line
+    assert f"--lr_batch_size={images}" in line
+    assert warnings(images_per_step=images, lr_batch_size=128, auto_scale_lr=True) == []
+
+
+def test_too_few_updates():
+    (line,) = warnings(total_steps=255, steps_per_epoch=17, warmup=10)
+    # 118 epochs of 17 updates are 2,006
+    assert line.startswith("255 updates in all") and "--epoch_size=118 makes 2,000" in line
+
+
+def test_a_warm_up_of_most_of_the_run():
+    (line,) = warnings(warmup=1001)
+    assert line.startswith("the warm-up takes 1,001 of 2,000 updates")
+
+
+def test_a_run_that_is_never_evaluated():
+    (line,) = warnings(eval_interval=0)
+    assert "no AP and no best.ckpt" in line
+
+
+def test_reasons_of_a_run_that_learnt_nothing():
+    reasons = list(
+        explain_unlearnt(
+            updates=255, steps_per_epoch=17, skipped=3, augmentation="ssd", starts_from=""
+        )
+    )
+    assert [reason.split(":")[0] for reason in reasons] == [
+        "3 of 255 updates were skipped",
+        "255 updates",
+        "random crops need more updates than that",
+        "random weights",
+        "boxes beside their objects",
+    ]
+    (only,) = explain_unlearnt(
+        updates=2000, steps_per_epoch=17, skipped=0, augmentation="ssd", starts_from="a.ckpt"
+    )
+    assert "src.data.validate" in only
+
+
+def run_of(ap: float | None, *, step: int, stop_at: int = 34, total_steps: int = 34):
+    best = None if ap is None else {"AP": ap, "epoch": 2, "step": step}
+    plan = SimpleNamespace(stop_at=stop_at, total_steps=total_steps, steps_per_epoch=17)
+    return SimpleNamespace(
+        evaluator=SimpleNamespace(best=best),
+        guard=SimpleNamespace(skipped=0),
+        plan=plan,
+        step=step,
+    )
+
+
+def test_only_a_whole_run_that_learnt_nothing_gets_advice():
+    cfg = make_config([])
+    lines = advice_on_outcome(cfg, run_of(-1.0, step=34))
+    assert lines[0].startswith("warning: best AP 0.000: next to nothing was learnt")
+    assert len(lines) == 5 and all(line.startswith("  - ") for line in lines[1:])
+    assert advice_on_outcome(cfg, run_of(0.002, step=17))[0].startswith("warning: best AP 0.002")
+    assert advice_on_outcome(cfg, run_of(0.01, step=34)) == []
+    assert advice_on_outcome(cfg, run_of(None, step=34)) == []
+    assert advice_on_outcome(cfg, run_of(0.0, step=5, stop_at=5)) == []  # by max_steps
+
+
+@pytest.mark.parametrize(
+    ("recipe", "images", "ranks"),
+    [("demo", 1080, 1), ("small", 140, 1), ("finetune", 300, 1), ("config_gpu", 117266, 8)],
+)
+def test_recipes_as_they_are_meant_get_no_warning(recipe, images, ranks):
+    path = REPOSITORY / "config" / f"ssd_resnet50_fpn_{recipe}.yaml"
+    cfg = make_config([(read_recipe(path), str(path))])
+    plan = build_plan(cfg, images // (cfg.batch_size * ranks), ranks)
+    schedule = build_schedule(cfg, plan.steps_per_epoch, plan.images_per_step)
+    assert advice_on_settings(cfg, SimpleNamespace(plan=plan, schedule=schedule)) == []
