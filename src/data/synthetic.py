@@ -5,6 +5,7 @@ Run as `python -m src.data.synthetic FOLDER [--train N] [--val N] [--seed S]`.
 
 import argparse
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,12 @@ import numpy as np
 from src.distributed.command import run_command
 from src.runtime.files import write_atomically
 
+Draw = Callable[[int, int], tuple[np.ndarray, list[dict]]]
+
 VERSION = 1  # of the drawings: data of another version are drawn again
 CLASSES = ("ellipse", "rectangle", "triangle", "cross")
 CATEGORY_IDS = (3, 7, 18, 44)  # sparse, like COCO's
+CATEGORIES = dict(zip(CATEGORY_IDS, CLASSES))
 CROWD_EVERY = 25  # one image of so many has a crowd region
 EMPTY_EVERY = 20  # one image of so many has no object
 MIN_SIDE, MAX_SIDE = 24, 120  # of an object, in pixels
@@ -148,28 +152,42 @@ def draw_image(seed: int, index: int) -> tuple[np.ndarray, list[dict]]:
     return image, crowd + draw_objects(rng, image, int(rng.integers(1, 6)))
 
 
-def write_split(root: Path, split: str, indices: range, seed: int) -> None:
+def write_split(
+    root: Path,
+    split: str,
+    indices: range,
+    seed: int,
+    *,
+    draw: Draw = draw_image,
+    categories: Mapping[int, str] = CATEGORIES,
+    version: int = VERSION,
+) -> None:
     """Writes `root`/`split`/*.jpg and `root`/annotations/instances_`split`.json.
 
     A complete split that was drawn with the same numbers is left as it is.
+
+    Args:
+        draw: image number `index` of a seed, (H,W,3) uint8 RGB, and its annotations.
+        categories: names by the ids that the annotations use.
+        version: of the drawings; those of another version are drawn again.
     """
     target = root / "annotations" / f"instances_{split}.json"
-    info = {"version": VERSION, "seed": seed, "first": indices.start, "stop": indices.stop}
+    info = {"version": version, "seed": seed, "first": indices.start, "stop": indices.stop}
     if target.is_file() and json.loads(target.read_bytes()).get("info") == info:
         return
     (root / split).mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)
     images, annotations = [], []
     for index in indices:
-        image, objects = draw_image(seed, index)
+        image, objects = draw(seed, index)
         name, (height, width) = f"{index:06d}.jpg", image.shape[:2]
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         cv2.imwrite(str(root / split / name), image[..., ::-1], quality)
         images.append({"id": index, "file_name": name, "height": height, "width": width})
         for item in objects:
             annotations.append({"id": len(annotations) + 1, "image_id": index, **item})
-    categories = [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, CLASSES)]
-    content = {"info": info, "images": images, "annotations": annotations, "categories": categories}
+    content = {"info": info, "images": images, "annotations": annotations}
+    content["categories"] = [{"id": i, "name": name} for i, name in categories.items()]
     # written last: the split is complete once it is there
     write_atomically(target, json.dumps(content))
 
