@@ -5,20 +5,38 @@ import os
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from src.config.configuration import Config, make_config, read_recipe
 from src.config.keys import DEFAULT_PATH
 from src.data.synthetic import write_dataset
 from tests.gpu_stub.build import build as build_stub
+from tests.printed_rows import read_rows
 
 REPOSITORY = DEFAULT_PATH.parents[1]
 sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's cache expects one
 LONGEST = (
     "test_distributed.py", "test_trainer.py", "test_ranks.py", "test_train_command.py",
     "test_export.py", "test_resume.py", "test_eval_command.py", "test_gpu.py",
-    "test_benchmarks.py", "test_scaling.py",
+    "test_benchmarks.py", "test_scaling.py", "test_learning.py", "test_ladder.py",
 )  # fmt: skip
+PEER = """#!{python}
+import json, pathlib, shutil, sys
+sys.path.insert(0, {repository!r})
+from benchmarks.processes import serve
+flags = dict(word[2:].split("=") for word in sys.argv if word.startswith("--") and "=" in word)
+if "points" in flags:
+    ap = float(flags["lr"]) if int(flags["updates"]) > 2 else 0
+    rows = [{{"updates": n, "cpu_seconds": 1000.0 * n, "AP": ap * n, "AP50": 0, "AP75": 0}}
+            for n in range(int(flags["interval"]), int(flags["updates"]) + 1)]
+    pathlib.Path(flags["points"]).write_text("".join(json.dumps(row) + "\\n" for row in rows))
+elif "--prepare" in sys.argv:
+    shutil.copy({network!r}, sys.argv[sys.argv.index("peer") + 1] + "/peer.onnx")
+else:
+    serve(lambda: (lambda: sum(range(10**6)), {{"parameters": 34, "images": 8}}))
+"""
 DEMO_RECIPE = REPOSITORY / "config" / "ssd_resnet50_fpn_demo.yaml"
 
 
@@ -101,3 +119,31 @@ def write_recipe(path: Path, keys: dict) -> Path:
     lines += [f"{key}: {json.dumps(value)}" for key, value in keys.items()]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+@pytest.fixture
+def run_script(capsys):
+    """A function that runs a script's main here and gives the rows that it prints."""
+
+    def run(script, *arguments: str) -> dict[str, dict]:
+        capsys.readouterr()
+        script.main(list(arguments))
+        return read_rows(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def peer(tmp_path) -> str:
+    """An interpreter that answers as one with torchvision does, whatever it is to run."""
+    image = helper.make_tensor_value_info("image0", TensorProto.FLOAT, [3, 64, 64])
+    output = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [3, 64, 64])
+    node = helper.make_node("Identity", ["image0"], ["boxes"])
+    graph = helper.make_graph([node], "peer", [image], [output])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "peer.onnx")
+    path = tmp_path / "python"
+    network = str(tmp_path / "peer.onnx")
+    path.write_text(PEER.format(python=sys.executable, repository=str(REPOSITORY), network=network))
+    path.chmod(0o755)
+    return str(path)

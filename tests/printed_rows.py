@@ -3,7 +3,10 @@
 import json
 import math
 
+SIZE = "--image_size=[64,64]"
 NETWORK = ["--backbone=resnet18", "--fpn_channels=8", "--head_depth=0"]  # compiles fast
+# a run of ladder.py or learning.py
+LADDER = ["--images=8", "--val_images=4", "--batch_size=4", "--num_workers=1", SIZE, *NETWORK]
 
 
 def read_rows(output: str) -> dict[str, dict]:

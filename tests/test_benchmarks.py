@@ -1,6 +1,6 @@
 """Every script and row of benchmarks/ at toy size: what it prints, and relations that must hold.
 
-Those of scaling.py are in test_scaling.py.
+Those of ladder.py, learning.py, scaling.py and small_data.py are in files of their own.
 
 The peers' own code, torchvision's, is not run: PyTorch is not among the requirements. In its place
 `peer` answers as it would, so that what our side does with a peer's answers is tested.
@@ -23,23 +23,16 @@ from benchmarks import (
     inference,
     inference_converted,
     input_pipeline,
-    ladder,
-    ladder_rows,
-    learning,
-    learning_peer,
     postprocess,
     run_costs,
     start,
     train_step,
     update_parts,
 )
-from benchmarks.common import configure
 from benchmarks.updates import build_update, make_boxes
 from src.models.layers import statistics
-from src.runtime.errors import InputError
-from src.training.schedule import build_schedule
 from tests.conftest import REPOSITORY
-from tests.printed_rows import NETWORK, read_rows
+from tests.printed_rows import NETWORK, SIZE
 from tests.weights.golden.seeded_detector import detector_weights
 from tests.weights.shapes import SHAPES
 from tests.weights.torch_writer import state_dict
@@ -47,51 +40,7 @@ from tests.weights.torch_writer import state_dict
 SCRIPTS = sorted(
     path.name for path in (REPOSITORY / "benchmarks").glob("*.py") if "__main__" in path.read_text()
 )
-SIZE = "--image_size=[64,64]"
 ANCHORS = 516  # at 64 px: six at each cell of the levels of 8, 4, 2, 1 and 1 cells a side
-PEER = """#!{python}
-import json, pathlib, shutil, sys
-sys.path.insert(0, {repository!r})
-from benchmarks.processes import serve
-flags = dict(word[2:].split("=") for word in sys.argv if word.startswith("--") and "=" in word)
-if "points" in flags:
-    ap = float(flags["lr"]) if int(flags["updates"]) > 2 else 0
-    rows = [{{"updates": n, "cpu_seconds": 1000.0 * n, "AP": ap * n, "AP50": 0, "AP75": 0}}
-            for n in range(int(flags["interval"]), int(flags["updates"]) + 1)]
-    pathlib.Path(flags["points"]).write_text("".join(json.dumps(row) + "\\n" for row in rows))
-elif "--prepare" in sys.argv:
-    shutil.copy({network!r}, sys.argv[sys.argv.index("peer") + 1] + "/peer.onnx")
-else:
-    serve(lambda: (lambda: sum(range(10**6)), {{"parameters": 34, "images": 8}}))
-"""
-
-
-@pytest.fixture
-def peer(tmp_path) -> str:
-    """An interpreter that answers as one with torchvision does, whatever it is to run."""
-    image = helper.make_tensor_value_info("image0", TensorProto.FLOAT, [3, 64, 64])
-    output = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [3, 64, 64])
-    node = helper.make_node("Identity", ["image0"], ["boxes"])
-    graph = helper.make_graph([node], "peer", [image], [output])
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "peer.onnx")
-    path = tmp_path / "python"
-    network = str(tmp_path / "peer.onnx")
-    path.write_text(PEER.format(python=sys.executable, repository=str(REPOSITORY), network=network))
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.fixture
-def run(capsys):
-    """A function that runs a script's main here and gives the rows that it prints."""
-
-    def run(script, *arguments: str) -> dict[str, dict]:
-        capsys.readouterr()
-        script.main(list(arguments))
-        return read_rows(capsys.readouterr().out)
-
-    return run
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -103,9 +52,9 @@ def test_help_of_a_script(name):
     assert first_line.strip('"') in done.stdout
 
 
-def test_annotations(run, tmp_path):
+def test_annotations(run_script, tmp_path):
     folder = f"--folder={tmp_path / 'data'}"
-    row = run(annotations, folder, "--images=50", "--boxes=200")["annotations"]
+    row = run_script(annotations, folder, "--images=50", "--boxes=200")["annotations"]
     assert (row["first"]["parsed"], row["cached"]["parsed"]) == (1, 0)
     assert (row["ranks"]["number"], row["ranks"]["parsed"]) == (4, 1)
     assert {row[name]["images"] for name in ("first", "cached", "pycocotools")} == {50}
@@ -115,8 +64,8 @@ def test_annotations(run, tmp_path):
     assert (len(written["annotations"]), len(written["categories"])) == (200, 80)
 
 
-def test_assign(run):
-    rows = run(assign, "--image_size=64", "--repeats=3")
+def test_assign(run_script):
+    rows = run_script(assign, "--image_size=64", "--repeats=3")
     for name, anchors in (("assign_max_iou", ANCHORS), ("assign_atss", ANCHORS // 6)):
         row = rows[name]
         assert (row["anchors"], row["objects"]) == (anchors, 7)
@@ -124,8 +73,10 @@ def test_assign(run):
         assert 0 < row["min_ms"] <= row["median_ms"] <= row["max_ms"]
 
 
-def test_input_pipeline(run, peer):
-    row = run(input_pipeline, "--repeats=1", "--images=16", "--image_size=64", f"--peer={peer}")
+def test_input_pipeline(run_script, peer):
+    row = run_script(
+        input_pipeline, "--repeats=1", "--images=16", "--image_size=64", f"--peer={peer}"
+    )
     row = row["input_pipeline"]
     # an image, its anchors' objects, and boxes and labels of 7 objects
     assert row["bytes_shipped_per_image"] == pytest.approx(64 * 64 * 3 + 4 * ANCHORS, rel=0.02)
@@ -143,8 +94,8 @@ def test_input_pipeline(run, peer):
     assert row["ssd_over_peer"] == pytest.approx(ratio, rel=0.05, abs=0.01)
 
 
-def test_postprocess(run):
-    rows = run(postprocess, "--repeats=1", "--cases=3", "--image_size=64")
+def test_postprocess(run_script):
+    rows = run_script(postprocess, "--repeats=1", "--cases=3", "--image_size=64")
     times, found = (rows["postprocess"][key] for key in ("median_and_max_ms", "detections"))
     kinds = ("nothing", "300 above", "1,000 above", "10,000 above", "all above", "equal")
     assert list(times) == [f"{how}, {kind}" for how in ("hard", "soft") for kind in kinds]
@@ -158,8 +109,8 @@ def test_postprocess(run):
     assert set(row["median_ms"]) == {"opencv", "all kept", "100 kept"}
 
 
-def test_evaluation_metric(run):
-    row = run(evaluation, "--rows", "metric", "--rounds=1", "--metric_images=20")
+def test_evaluation_metric(run_script):
+    row = run_script(evaluation, "--rows", "metric", "--rounds=1", "--metric_images=20")
     row = row["evaluation metric"]
     assert (row["images"], row["detections"]) == (20, 2000)
     assert 0.05 < row["faster"]["AP"] < 0.95
@@ -168,8 +119,8 @@ def test_evaluation_metric(run):
 
 
 @pytest.mark.slow
-def test_evaluation_detection(run):
-    rows = run(evaluation, "--rows", "whole", "tta", "--rounds=1", "--images=4", SIZE,
+def test_evaluation_detection(run_script):
+    rows = run_script(evaluation, "--rows", "whole", "tta", "--rounds=1", "--images=4", SIZE,
                "--num_workers=1", *NETWORK)  # fmt: skip
     row = rows["evaluation whole"]
     assert row["images_per_s"] > 0
@@ -185,16 +136,18 @@ def test_evaluation_detection(run):
 
 
 @pytest.mark.slow
-def test_evaluation_memory(run):
-    row = run(evaluation, "--rows", "memory", "--memory_images", "2", "6")["evaluation memory"]
+def test_evaluation_memory(run_script):
+    row = run_script(evaluation, "--rows", "memory", "--memory_images", "2", "6")[
+        "evaluation memory"
+    ]
     few, many = row["peak_mb"]["2"], row["peak_mb"]["6"]
     assert min(few, many) > 100
     assert row["kb_an_image"] == pytest.approx((many - few) / 4 * 1000, abs=0.1)
 
 
 @pytest.mark.slow
-def test_inference(run, peer):
-    row = run(inference, "--image_size=64", "--batches=1", "--rounds=1", f"--peer={peer}",
+def test_inference(run_script, peer):
+    row = run_script(inference, "--image_size=64", "--batches=1", "--rounds=1", f"--peer={peer}",
               *NETWORK)["inference"]  # fmt: skip
     assert (row["image_size"], row["batch"]) == (64, 1)
     for role in (*inference.OURS, *inference.PEERS):
@@ -245,8 +198,8 @@ def original(tmp_path) -> str:
 
 
 @pytest.mark.slow
-def test_inference_of_a_converted_detector(run, original):
-    row = run(
+def test_inference_of_a_converted_detector(run_script, original):
+    row = run_script(
         inference_converted, "--short_side=64", "--rounds=1", f"--peer={original}"
     )["inference converted"]  # fmt: skip
     assert row["canvas"] == [64, 96]
@@ -259,205 +212,18 @@ def test_inference_of_a_converted_detector(run, original):
     assert row["onnx_to_torchvision_onnx"] > 0
 
 
-LADDER = ["--images=8", "--val_images=4", "--batch_size=4", "--num_workers=1", SIZE, *NETWORK]
-
-
 @pytest.mark.slow
-def test_ladder(run, tmp_path, monkeypatch):
-    flags = ["--rungs", "giou", "base", "--seeds=1", "--lr", "0.001", "--updates=4",
-             f"--folder={tmp_path}", *LADDER]  # fmt: skip
-    rows = run(ladder, *flags)
-    assert (
-        next(iter(rows)) == "ladder rule" and "two standard errors" in rows["ladder rule"]["rule"]
-    )
-    runs = {name: row for name, row in rows.items() if name.startswith("run ")}
-    assert len(runs) == 2
-    assert all(row["cpu_seconds"] > 1 and 0 <= row["AP"] <= 1 for row in runs.values())
-    summary = rows["ladder giou"]
-    assert (summary["before"], summary["seeds"], len(summary["AP_differences"])) == ("base", 1, 1)
-    assert "before" not in rows["ladder base"]
-    assert (tmp_path / "ladder.png").read_bytes().startswith(b"\x89PNG")
-    written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    assert [f"run {row['rung']} {row['seed']} {row['lr']}" for row in written] == list(runs)
-    losses = {"base": "smooth_l1", "giou": "giou"}
-    assert all(configure(row["flags"]).box_loss == losses[row["rung"]] for row in written)
-    # continued, it runs nothing again
-    monkeypatch.setattr(ladder, "train", None)
-    assert run(ladder, *flags) == rows
-
-
-@pytest.mark.parametrize(("ap50", "learnt"), [(0.9, True), (0.89, False)])
-def test_ladder_overfit(run, tmp_path, monkeypatch, ap50, learnt):
-    made = []
-
-    def train(flags):
-        made.append(flags)
-        return {"AP": 0.7, "AP50": ap50, "AP75": 0.7, "cpu_seconds": 1.0}
-
-    monkeypatch.setattr(ladder, "train", train)
-    rows = run(ladder, "--rows", "overfit", "--pairs", "atss quality giou distribution",
-               "--overfit_images=4", "--overfit_updates=3", f"--folder={tmp_path}",
-               *LADDER)  # fmt: skip
-    row = rows["overfit atss quality giou distribution"]
-    assert (row["AP50"], row["learnt"]) == (ap50, learnt)
-    (flags,) = made
-    cfg = configure(flags)  # raises where keys contradict each other
-    assert (cfg.assigner, cfg.box_coding, cfg.epoch_size) == ("atss", "distribution", 3)
-    assert cfg.val_split == cfg.train_split and cfg.augmentation == "none"
-
-
-def test_ladder_refuses_updates_that_are_no_whole_epochs(run, tmp_path):
-    with pytest.raises(InputError, match="5 updates of 4 are no whole epochs of 8 images"):
-        run(ladder, "--updates=5", f"--folder={tmp_path}", *LADDER)
-
-
-def test_rungs_of_the_ladder():
-    base = ladder.keys_of_rung("base")
-    assert configure([], **base) == configure([], anchor_size=2.0)
-    parts = {"box_loss": "giou", "box_weight": 2.0, "assigner": "atss"}
-    assert ladder.keys_of_rung("atss") == {**base, **parts}
-    top = ladder.keys_of_rung("group_norm")
-    assert base.keys() == top.keys() and all(base[key] != top[key] for key in base)
-    for keys in (*map(ladder.keys_of_rung, ladder.PARTS), *ladder.PAIRS.values()):
-        configure([], **keys)  # raises where keys contradict each other
-
-
-def test_runs_of_the_ladder_in_order(monkeypatch, tmp_path):
-    """The first seed tries every rate, the others a rung's best one, in orders of their own."""
-    made = []
-
-    def train(flags):
-        keys = dict(flag[2:].split("=") for flag in flags)
-        rung = "giou" if keys["box_loss"] == "giou" else "base"
-        ap = 0.3 if float(keys["lr"]) == {"giou": 0.001, "base": 0.004}[rung] else 0.2
-        made.append((rung, int(keys["seed"]), float(keys["lr"])))
-        return {"AP": ap, "AP50": ap, "AP75": ap, "cpu_seconds": 1.0}
-
-    monkeypatch.setattr(ladder, "train", train)
-    rates = [0.001, 0.002, 0.004]
-    rows = ladder_rows.Rows(tmp_path / "rows.jsonl")
-    found = ladder.climb(rows, [], ["base", "giou"], seeds=4, rates=rates, jobs=1)
-    firsts = [run for run in made if run[1] == 1]
-    assert sorted(firsts) == [(rung, 1, rate) for rung in ("base", "giou") for rate in rates]
-    assert firsts != sorted(firsts)
-    assert sorted(made[6:]) == sorted(
-        run for seed in (2, 3, 4) for run in (("base", seed, 0.004), ("giou", seed, 0.001))
-    )
-    assert [run[1] for run in made] == [1] * 6 + [2, 2, 3, 3, 4, 4]
-    assert len(found) == 8 and {row["AP"] for row in found} == {0.3}
-    # several at a time give the same rows
-    several = ladder_rows.Rows(tmp_path / "several.jsonl")
-    assert ladder.climb(several, [], ["base", "giou"], seeds=4, rates=rates, jobs=3) == found
-    assert len(several.rows) == len(rows.rows) == 12
-
-
-def test_what_a_part_is_worth():
-    def row(rung, seed, ap):
-        return {"rung": rung, "seed": seed, "lr": 0.1, "AP": ap, "AP50": 2 * ap, "AP75": ap / 2,
-                "cpu_seconds": 10.0 * seed}  # fmt: skip
-
-    aps = {"base": (0.2, 0.3, 0.25), "giou": (0.24, 0.36, 0.3), "atss": (0.23, 0.4, 0.35)}
-    rows = [row(rung, seed, ap) for rung, own in aps.items() for seed, ap in enumerate(own, 1)]
-    base, giou, atss = ladder_rows.summaries(rows, list(aps))
-    assert (base["AP"], base["AP50"], base["cpu_seconds"]) == (0.25, 0.5, 20.0)
-    assert giou["AP_differences"] == [0.04, 0.06, 0.05]
-    assert giou["AP_difference"] == 0.05
-    assert giou["AP_error"] == pytest.approx(0.01 / 3**0.5, abs=1e-5)
-    assert giou["pays"] is True
-    assert (atss["before"], atss["pays"]) == ("giou", False)  # seed 1 is worse
-    assert ladder_rows.pays([0.01, 0.1, 0.01]) is False  # of one sign, within two errors
-    assert ladder_rows.pays([-0.05, -0.05]) is False
-    assert ladder_rows.pays([0.05]) is None
-
-
-@pytest.mark.slow
-def test_learning(run, peer, tmp_path, monkeypatch):
-    flags = ["--backbones", "resnet18", "--updates=4", "--peer_updates", "2", "4", "--rates", "0.1",
-             "0.2", f"--peer={peer}", f"--folder={tmp_path}", "--lr=0.002", *LADDER]  # fmt: skip
-    rows = run(learning, *flags)
-    ours = {name: row for name, row in rows.items() if name.startswith("resnet18 ours")}
-    assert list(ours) == [f"resnet18 ours 4 0.002 at {update}" for update in (2, 4)]
-    first, last = (row["cpu_seconds"] for row in ours.values())
-    assert 1 < first <= last  # the second epoch may take less than a tick
-    assert rows["best resnet18 peer"] == {
-        "lr": 0.2, "updates": 4, "cpu_seconds": 4000.0, "AP": 0.8, "AP50": 0, "AP75": 0
-    }  # fmt: skip
-    summary = rows["learning resnet18"]
-    assert summary["best_AP_of_peer"] == 0.8
-    assert summary["cpu_seconds_to_best_AP_of_peer"] == {"ours": None, "peer": 4000.0}
-    assert summary["ratio"] is None
-    assert (tmp_path / "learning.png").read_bytes().startswith(b"\x89PNG")
-    written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    # else a run would be written into the user's folder
-    assert not any("--output_path" in str(flag) for row in written for flag in row["flags"])
-    # continued, it runs nothing again; another recipe's runs are others
-    monkeypatch.setattr(learning, "train", None)
-    assert run(learning, *flags) == rows
-    with pytest.raises(TypeError):
-        run(learning, *flags, "--lr=0.003")
-
-
-def test_seconds_to_the_peers_best():
-    def side(*pairs):
-        return [{"cpu_seconds": seconds, "AP": ap} for seconds, ap in pairs]
-
-    ours = side((10.0, 0.1), (20.0, 0.3), (30.0, 0.5))
-    row = learning.compare(ours, side((50.0, 0.2), (100.0, 0.3), (200.0, 0.25)))
-    assert row["cpu_seconds_to_best_AP_of_peer"] == {"ours": 20.0, "peer": 100.0}
-    assert row["cpu_seconds_to_best_AP_of_ours"] == {"ours": 30.0, "peer": None}
-    assert (row["best_AP_of_peer"], row["best_AP_of_ours"], row["ratio"]) == (0.3, 0.5, 0.2)
-
-
-def test_which_runs_of_the_peer_count():
-    def row(updates, lr, *aps):
-        points = [{"AP": ap, "cpu_seconds": 100 * lr + n} for n, ap in enumerate(aps)]
-        return {"updates": updates, "lr": lr, "points": points}
-
-    runs = [row(4, 0.1, 0.2, 0.3), row(4, 0.2, 0.1, 0.4), row(4, 0.3, 0.9, 0.3), row(2, 0.1, 0.2)]
-    assert learning.best_runs(runs) == [runs[1], runs[3]]
-    assert [point["AP"] for point in learning.points_of(runs)] == [0.2, 0.1, 0.4]
-
-
-def test_cpu_seconds_of_a_run_include_its_workers():
-    program = f"""
-import subprocess, sys, time
-sys.path.insert(0, {str(REPOSITORY)!r})
-from benchmarks.learning_ours import tree_cpu_seconds
-work = "import time\\nwhile time.process_time() < 0.3: pass"
-subprocess.run([sys.executable, "-c", work])
-print(tree_cpu_seconds() - time.process_time())
-with subprocess.Popen([sys.executable, "-c", work + "\\nprint(flush=True); input()"],
-                      stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-    process.stdout.readline()
-    print(tree_cpu_seconds() - time.process_time())
-    process.communicate(b"\\n")
-"""
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    ended, running = map(float, done.stdout.split())
-    assert 0.25 < ended < 1  # ticks of 0.01 s
-    assert 0.55 < running < 2
-
-
-def test_schedule_of_the_peer_has_the_form_of_ours():
-    cfg = configure([], lr=1.0, warmup_ratio=0.01, warmup_epochs=0.4, epoch_size=4)
-    schedule = build_schedule(cfg, 100, images_per_step=8)
-    ours = [schedule(update) for update in range(400)]
-    assert [learning_peer.rate_factor(update, 400) for update in range(400)] == pytest.approx(ours)
-
-
-@pytest.mark.slow
-def test_start(run):
+def test_start(run_script):
     flags = ["--pairs=1", "--images=8", SIZE, "--batch_size=2", "--eval_batch_size=2",
              "--anchor_size=2", "--num_workers=1", *NETWORK]  # fmt: skip
-    row = run(start, *flags)["start"]
+    row = run_script(start, *flags)["start"]
     assert row["first_seconds"] > row["second_seconds"] > 0  # which does not compile
     assert row["ratio"] == pytest.approx(row["first_seconds"] / row["second_seconds"], rel=0.1)
 
 
 @pytest.mark.slow
-def test_train_step(run, peer):
-    row = run(train_step, "--rows", "step", "--image_size=64", "--batch_size=1", "--steps=1",
+def test_train_step(run_script, peer):
+    row = run_script(train_step, "--rows", "step", "--image_size=64", "--batch_size=1", "--steps=1",
               f"--peer={peer}", *NETWORK)["train_step"]  # fmt: skip
     assert (row["image_size"], row["batch_size"], row["classes"]) == (64, 1, 80)
     assert 11e6 < row["parameters"] < 12e6  # a ResNet18's, nearly
@@ -504,9 +270,9 @@ def test_costs_of_a_run(shapes):
 
 
 @pytest.mark.slow
-def test_rows_in_processes_of_their_own(run):
-    rows = run(train_step, "--rows", "save", "traffic", "--memory_size=64", "--image_size=64",
-               "--batch_size=1", "--num_workers=1", *NETWORK)  # fmt: skip
+def test_rows_in_processes_of_their_own(run_script):
+    flags = ["--memory_size=64", "--image_size=64", "--batch_size=1", "--num_workers=1", *NETWORK]
+    rows = run_script(train_step, "--rows", "save", "traffic", *flags)
     assert set(rows["train_step: save"]) == {"weights", "all"}
     row = rows["train_step: traffic"]
     assert (row["copied_mb"], row["waits"], row["messages"]) == (0, 1, 1)
@@ -537,7 +303,7 @@ def test_rows_of_a_trainer(row, function, capsys, monkeypatch):
 
 
 @pytest.mark.slow
-def test_update_parts(run, monkeypatch):
+def test_update_parts(run_script, monkeypatch):
     """An update reads once and copies no batch."""
     steps = []
 
@@ -548,7 +314,7 @@ def test_update_parts(run, monkeypatch):
 
     monkeypatch.setattr(update_parts, "build_update", remember)
     flags = [SIZE, "--batch_size=2", "--accumulate=2", "--candidates=50", *NETWORK]
-    row = run(update_parts, "--steps=1", *flags)["update_parts"]
+    row = run_script(update_parts, "--steps=1", *flags)["update_parts"]
     assert row["flags"] == flags
     assert (row["copied_mb"], row["waits"], row["messages"]) == (0, 1, 1)
     weights = steps[0].update.optimizer.parameters
