@@ -3,6 +3,7 @@
 import io
 import pickle
 import struct
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -100,3 +101,13 @@ def state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
         )
         storages.append((str(key), array.tobytes()))
     return zipped(path, pickled(tensors), storages)
+
+
+def imported() -> set[str]:
+    """Modules, without the encodings that zipfile imports."""
+    return {name for name in sys.modules if not name.startswith("encodings.")}
+
+
+DATA = np.arange(6, dtype=np.float32).tobytes()  # of the storage "0"
+WEIGHT = tensor(1, (2, 2), (3, 1))  # a part of it, [[1, 2], [4, 5]]
+FORMATS = {"zip": zipped, "legacy": legacy}
