@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
 from src.runtime.errors import InputError
-from src.weights.loading import SHOWN_NAMES, Match, match
+from src.weights.loading import SHOWN_NAMES, Match, match, shown
 from src.weights.torch_file import read_torch_file
 from src.weights.torch_tensors import as_float32
 
@@ -46,11 +46,6 @@ class Converted:
     depths: tuple[int, ...]
     equal: tuple[str, ...] = ()
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has the parameters of its variant, and no others."""
-        return not (self.matched.missing or self.matched.misshaped or self.matched.unexpected)
-
     def report(self) -> str:
         """Counts and names, for the user."""
         place = under(self.prefix) if self.prefix else ""
@@ -58,16 +53,19 @@ class Converted:
         if self.equal:
             text += f"\n  equal to {' and '.join(f'the one{under(each)}' for each in self.equal)}"
         if self.ignored:
-            text += f"\n  ignored {', '.join(self.ignored[:SHOWN_NAMES])}"
-            more = len(self.ignored) - SHOWN_NAMES
-            text += f" and {more} more" if more > 0 else ""
+            text += f"\n  ignored {shown(self.ignored)}"
         return text
 
     def same(self, other: "Converted") -> bool:
         """Whether both have the same numbers."""
-        return self.variant == other.variant and all(
-            np.array_equal(array, other.arrays[name]) for name, array in self.arrays.items()
-        )
+        return self.variant == other.variant and equal_arrays(self.arrays, other.arrays)
+
+
+def equal_arrays(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Whether both have the same names and numbers."""
+    return one.keys() == other.keys() and all(
+        np.array_equal(array, other[name]) for name, array in one.items()
+    )
 
 
 def read_foreign(path: Path) -> dict[str, np.ndarray]:
@@ -101,29 +99,39 @@ def convert(
     prefixes = chosen_prefixes(kept, source, prefix)
     networks: dict[str, Mapping] = {}  # parameters by variant
     candidates = [candidate(kept, found, networks) for found in prefixes]
-    whole = [found for found in candidates if found.is_whole]
+    whole = [found for found in candidates if found.matched.is_whole]
     if not whole:
         raise InputError(f"{source}: {closest(candidates)}")
     found = only_one(whole, source)
     own = [n for n in kept if n.startswith(found.prefix) and OWN.match(n[len(found.prefix) :])]
-    broken = [name for name in own if not np.isfinite(kept[name]).all()]
-    if broken:
-        raise InputError(f"{source}: nan or infinite numbers in {', '.join(broken[:SHOWN_NAMES])}")
+    check_finite({name: kept[name] for name in own}, source)
     return found
+
+
+def check_finite(arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """InputError that names the arrays with nan or infinite numbers."""
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if broken:
+        raise InputError(f"{source}: nan or infinite numbers in {shown(broken)}")
 
 
 def chosen_prefixes(names: Iterable[str], source: str, prefix: str | None) -> list[str]:
     """The prefix that the user chose, or all under which there is a stage of a ResNet."""
     found = list(dict.fromkeys(match[1] for name in names if (match := FIRST.fullmatch(name))))
+    return choose(found, source, prefix, "ResNet") or [""]
+
+
+def choose(found: list[str], source: str, prefix: str | None, what: str) -> list[str]:
+    """The prefixes under which there is a network, or the one of these that the user chose."""
     if prefix is not None:
         prefix = prefix and prefix.rstrip(".") + "."
         if prefix not in found:
             known = ", ".join(f"--prefix={each}" for each in found[:MAX_PREFIXES])
-            raise InputError(f"{source}: no ResNet{under(prefix)}; there are {known or 'none'}")
+            raise InputError(f"{source}: no {what}{under(prefix)}; there are {known or 'none'}")
         return [prefix]
     if len(found) > MAX_PREFIXES:
         raise InputError(f"{source}: holds {len(found)} networks; choose one with --prefix")
-    return found or [""]
+    return found
 
 
 def candidate(

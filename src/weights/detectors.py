@@ -11,16 +11,11 @@ from src.detection.anchors import STRIDES, build_anchors
 from src.models.layers import NORM_EPSILON
 from src.models.ssd import build_ssd
 from src.runtime.errors import InputError
-from src.weights.convert import COUNTER, MAX_PREFIXES, under
-from src.weights.detector_arrays import (
-    by_size,
-    chosen_classes,
-    scaled_deltas,
-    with_epsilon,
-)
+from src.weights.convert import COUNTER, check_finite, choose, equal_arrays, under
+from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
 from src.weights.detector_families import FAMILIES, Family, part_of, their_name
 from src.weights.detector_keys import configure
-from src.weights.loading import SHOWN_NAMES, Match, match
+from src.weights.loading import Match, match
 
 # names of pyramids and heads, with the prefix before them as the group
 MARK = re.compile(
@@ -61,7 +56,7 @@ class Detector:
     @property
     def is_whole(self) -> bool:
         """Whether it has the parameters of its family, and no others."""
-        return not any(m.missing or m.misshaped or m.unexpected for m in self.matched.values())
+        return all(part.is_whole for part in self.matched.values())
 
     def report(self) -> str:
         """What it is and what matched, by part, for the user."""
@@ -92,13 +87,16 @@ def find_detector(
     prefixes = list(dict.fromkeys(mark[1] for name in arrays if (mark := MARK.match(name))))
     if not prefixes:
         return None
-    if prefix is not None:
-        prefix = prefix and prefix.rstrip(".") + "."
-        if prefix not in prefixes:
-            known = ", ".join(f"--prefix={each}" for each in prefixes[:MAX_PREFIXES])
-            raise InputError(f"{source}: no detector{under(prefix)}; there are {known}")
-        prefixes = [prefix]
-    found = [closest_detector(arrays, each, source, classes) for each in prefixes[:MAX_PREFIXES]]
+    prefixes = choose(prefixes, source, prefix, "detector")
+    return only_one([closest_detector(arrays, each, source, classes) for each in prefixes], source)
+
+
+def only_one(found: Sequence[Detector], source: str) -> Detector:
+    """The first that is whole, if all others are equal to it.
+
+    Raises:
+        InputError: none is whole, or there are several different ones.
+    """
     whole = [each for each in found if each.is_whole]
     if not whole:
         best = max(found, key=matches)
@@ -183,9 +181,7 @@ def matches(found: Detector) -> int:
 
 def same(one: Detector, other: Detector) -> bool:
     """Whether both have the same numbers."""
-    return one.family == other.family and all(
-        np.array_equal(array, other.arrays[name]) for name, array in one.arrays.items()
-    )
+    return one.family == other.family and equal_arrays(one.arrays, other.arrays)
 
 
 def class_layer(
@@ -224,9 +220,7 @@ def converted(
             arrays[name] = by_size(arrays[name], len(cfg.aspect_ratios), cfg.scales_per_octave)
     if frozen_epsilon not in (None, NORM_EPSILON):
         arrays = with_epsilon(arrays, frozen_epsilon)
-    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-    if broken:
-        raise InputError(f"{source}: nan or infinite numbers in {', '.join(broken[:SHOWN_NAMES])}")
+    check_finite(arrays, source)
     return arrays
 
 

@@ -26,6 +26,11 @@ class Match:
     unexpected: list[str]
     misshaped: list[str]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all parameters match, and there are no others."""
+        return not (self.missing or self.unexpected or self.misshaped)
+
     def report(self) -> str:
         """Counts, and the first names that did not match."""
         lines = []

@@ -54,7 +54,7 @@ def batch():
     return np.stack([seeded.canvas(i, IMAGE_MEAN, CANVAS) for i, _ in scaled]), scaled
 
 
-def by_ratio(array, cells=9):
+def by_ratio(array):
     """(N,A,...) with the anchors of a cell in torchvision's order: all sizes of a ratio."""
     grid = array.reshape(len(array), -1, 3, 3, array.shape[-1])
     return grid.swapaxes(2, 3).reshape(array.shape)
@@ -95,11 +95,10 @@ def test_every_stage_is_torchvision_s(version):
                 scaled[number],
                 seeded.SIDES[number],
                 wanted,
-                golden["names"],
             )
 
 
-def check_detections(cfg, deltas, logits, anchors, scaled, sides, wanted, names):
+def check_detections(cfg, deltas, logits, anchors, scaled, sides, wanted):
     """Compares detections but for the near-tied ones around the last, and those it suppresses."""
     postprocess = build_postprocessor(cfg)
     found = postprocess.decoded(deltas, logits, anchors, level_counts(CANVAS, len(anchors)))
