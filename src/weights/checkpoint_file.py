@@ -31,6 +31,7 @@ MINDCV_SHORTCUT, SHORTCUT = ".down_sample.", ".down_sample_layer."
 OPTIMIZER_PREFIX = "optimizer."  # optimizer state of each weight
 EMA_PREFIX = "ema."  # moving averages of the weights
 CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # at the end of the file: mark and ten digits
+REASON_LETTERS = 300  # of an error of MindSpore, which may continue with its call stack
 # of the keys that define a detector, those that training can change
 FREE_IN_FINETUNING = ("classes", "resize", "centerness")
 
@@ -70,7 +71,10 @@ def load_entries(path: str) -> dict:
         hint = ""
         if str(path).endswith(FOREIGN_SUFFIXES):
             hint = "; python3 -m src.weights converts files of torchvision and timm"
-        raise InputError(f"{path}: not a MindSpore checkpoint, or a damaged one{hint}") from error
+        reason = " ".join(str(error).split())[:REASON_LETTERS]
+        raise InputError(
+            f"{path}: not a MindSpore checkpoint, or a damaged one{hint}; MindSpore says: {reason}"
+        ) from error
     finally:
         logging.disable(logging.NOTSET)
 
