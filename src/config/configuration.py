@@ -1,5 +1,6 @@
 """The configuration: the defaults with a recipe file and flags over them, checked and read-only."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,31 @@ class Config(EasyDict):
 
 def make_config(layers: Sequence[Layer]) -> Config:
     """The defaults with layers of (values, where they are from) over them, later ones stronger."""
-    keys = load_keys()
+    keys, sources = load_keys(), {}
     values = {name: key.check(key.default, str(DEFAULT_PATH)) for name, key in keys.items()}
     for changes, where in layers:
         for name, value in with_new_names(changes, where).items():
             if name not in keys:
                 raise InputError(f"{where}: unknown key {name!r}{unknown_hint(name)}")
-            values[name] = keys[name].check(value, where)
+            values[name], sources[name] = keys[name].check(value, where), where
     cfg = Config(values)
-    check_consistency(cfg)
+    try:
+        check_consistency(cfg)
+    except InputError as error:
+        raise InputError(f"{error}{sources_of(str(error), sources)}") from None
     return cfg
+
+
+def sources_of(message: str, sources: Mapping[str, str]) -> str:
+    """Where the keys that a message names are from, if several files or the like set them."""
+    named = {key: where for key, where in sources.items() if re.search(rf"\b{key}\b", message)}
+    places = dict.fromkeys(named.values())
+    if len(places) < 2:
+        return ""
+    lists = (
+        f"{', '.join(key for key in named if named[key] == where)} from {where}" for where in places
+    )
+    return f" ({'; '.join(lists)})"
 
 
 class UniqueKeyLoader(yaml.SafeLoader):

@@ -92,7 +92,8 @@ def short_side_contradictions(cfg: EasyDict) -> Iterator[str]:
         yield (
             f"resize is short_side, and an image of short_side {short} and long_side {long} does "
             f"not fit image_size {list(cfg.image_size)}; set image_size to "
-            f"{[math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (short, long)]}"
+            f"{[math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (short, long)]}, or "
+            "short_side and long_side to less"
         )
     if cfg.canvas_step % SIZE_MULTIPLE:
         yield f"canvas_step is {cfg.canvas_step}; expected a multiple of {SIZE_MULTIPLE}"

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from src.config.command_line import parse_args
+from src.config.configuration import make_config
 from src.prediction.recorded import detector_layer, finetuning_layer, training_layer
+from src.runtime.errors import InputError
 from src.weights.checkpoint_file import write_detector
 
 ATSS = """
@@ -41,6 +44,19 @@ def test_a_detector_needs_no_other_keys(write):
     assert (cfg.resize, cfg.image_size, cfg.box_loss) == ("short_side", (160, 224), "giou")
     assert cfg.nms_iou == 0.7  # flags are stronger
     assert cfg.lr == 0.05  # of the run, not of the detector
+
+
+def test_contradictions_of_flags_and_a_checkpoint_say_which_is_from_where(write):
+    path = write("a.ckpt", ATSS)
+    with pytest.raises(InputError) as error:
+        parse_args("", ["--image_size=[64,64]"], beneath=lambda given: detector_layer(path))
+    assert str(error.value) == (
+        "resize is short_side, and an image of short_side 160 and long_side 224 does not fit "
+        "image_size [64, 64]; set image_size to [160, 224], or short_side and long_side to less "
+        f"(resize, short_side, long_side from {path}; image_size from command line)"
+    )
+    with pytest.raises(InputError, match=r"\[1.0\]$"):  # of one source
+        make_config([({**yaml.safe_load(ATSS), "tta_scales": [0.5]}, path)])
 
 
 def test_what_training_cannot_do_is_replaced(write):
