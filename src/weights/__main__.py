@@ -33,7 +33,8 @@ def main(argv=None) -> None:
     if found and "caffe" in args.input.name:
         raise InputError(
             f"{args.input}: mmdetection's caffe models have other strides and pixels than this "
-            "network, with the same tensors"
+            "network, with the same tensors; use the file of the same model without caffe in its "
+            "name"
         )
     what, flags = ("a detector", OF_BACKBONES) if found else ("a backbone", OF_DETECTORS)
     for flag in flags:
@@ -113,7 +114,7 @@ def parse(argv) -> argparse.Namespace:
     )
     parser.add_argument(
         "--classes",
-        type=lambda text: text.split(","),
+        type=lambda text: [name.strip() for name in text.split(",")],
         metavar="a,b,c",
         help="names of a detector's classes, without background; default: COCO's, if it has 80, "
         "else class_1 and so on",
@@ -153,6 +154,8 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(
             f"--image_std is {args.image_std}; expected at least {LEAST_STD}, for pixels in 0..255"
         )
+    if args.classes and not all(args.classes):
+        raise InputError(f"--classes is {','.join(args.classes)!r}; expected names: --classes=a,b")
     if args.norm_epsilon is not None and not 0 <= args.norm_epsilon <= 1:
         raise InputError(f"--norm_epsilon is {args.norm_epsilon}; expected 0 to 1")
 
