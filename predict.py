@@ -13,6 +13,7 @@ from src.runtime.signals import Interruption
 
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
+    from src.deploy.formats import format_of
     from src.prediction.sinks import plan_targets, write_picture
     from src.prediction.sources import find_inputs, read_images
     from src.runtime.files import JsonList, make_output_folder
@@ -49,7 +50,8 @@ def main(argv=None, *, interruption: Interruption) -> None:
         interruption.deferred = False
         if failed and not results.count:
             raise RunError(f"none of {len(targets)} files could be read")
-    print(recorder.summary(time.perf_counter() - started))
+    compiled = format_of(cfg.model) != "ONNX"
+    print(recorder.summary(time.perf_counter() - started, compiled=compiled))
     print(f"pictures and predictions.json: {folder}")
     interruption.check()
     if failed:

@@ -81,12 +81,13 @@ class Recorder:
 
         return record
 
-    def summary(self, seconds: float) -> str:
-        """Counts and speed, for the user."""
+    def summary(self, seconds: float, *, compiled: bool = True) -> str:
+        """Counts and speed, for the user; `compiled`: whether the time includes a compilation."""
         counts = ", ".join(f"{number:,} {name}" for name, number in self.objects.most_common())
         found, images = sum(self.objects.values()), self.results.count
         return (
-            f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second, the "
-            f"first one's compilation included\n{count(found, 'object')} with a score of at least "
-            f"{self.min_score:g}" + (f": {counts}" if counts else "")
+            f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second"
+            + ", the first one's compilation included" * compiled
+            + f"\n{count(found, 'object')} with a score of at least {self.min_score:g}"
+            + (f": {counts}" if counts else "")
         )

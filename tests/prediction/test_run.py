@@ -88,3 +88,4 @@ def test_recorder(tmp_path):
         "2 images in 4.0 s, 0.50 a second, the first one's compilation included\n"
         "2 objects with a score of at least 0.5: 1 cat, 1 dog"
     )
+    assert recorder.summary(4.0, compiled=False).startswith("2 images in 4.0 s, 0.50 a second\n")
