@@ -20,7 +20,11 @@ DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS, "canvas
 def detector_layer(path: str) -> Layer:
     """The keys of the detector in a checkpoint; none where it records none, or without a path."""
     config = recorded_config(path) if path else {}
-    return {name: config[name] for name in DETECTOR_KEYS if name in config}, path
+    names = DETECTOR_KEYS
+    if config.get("resize") == "short_side":
+        # a converted file; a run records the batch size that suits its machine
+        names = (*names, "eval_batch_size")
+    return {name: config[name] for name in names if name in config}, path
 
 
 def training_layer(given: Mapping[str, Any]) -> Layer:
@@ -38,10 +42,11 @@ def training_layer(given: Mapping[str, Any]) -> Layer:
 def finetuning_layer(path: str) -> Layer:
     """The keys with which training starts from the detector in a checkpoint.
 
-    All but the size of the images; what training cannot do is replaced by what is nearest.
+    All but the size of images and batches; what training cannot do is replaced by what is nearest.
     """
     keys, _ = detector_layer(path)
     keys.pop("image_size", None)
+    keys.pop("eval_batch_size", None)
     if keys.get("resize") == "short_side":
         keys["resize"] = "letterbox"
     if keys.get("centerness"):

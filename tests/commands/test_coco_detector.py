@@ -48,7 +48,7 @@ def test_two_commands_detect_what_torchvision_detects(converted, tmp_path):
         cv2.imwrite(str(photos / f"{number}.png"), seeded.picture(number)[..., ::-1])
     image_size = f"--image_size=[{seeded.MIN_SIDE},{seeded.MAX_SIDE}]"
     flags = (f"--checkpoint_path={checkpoint}", f"--input={photos}", f"--output={tmp_path / 'out'}")
-    succeeded("predict.py", *flags, *SIDES, image_size, "--eval_batch_size=1")
+    succeeded("predict.py", *flags, *SIDES, image_size)
     found = json.loads((tmp_path / "out" / "predictions.json").read_text())
     with np.load(GOLDEN) as golden:
         names = dict(zip(np.setdiff1d(np.arange(seeded.ROWS), seeded.UNNAMED), golden["names"]))

@@ -21,6 +21,7 @@ long_side: 224
 assigner: atss
 box_loss: giou
 nms_iou: 0.4
+eval_batch_size: 1
 lr: 7.0
 """
 
@@ -43,6 +44,7 @@ def test_a_detector_needs_no_other_keys(write):
     assert (cfg.classes, cfg.head_norm, cfg.centerness) == (("background", "cat"), "group", True)
     assert (cfg.resize, cfg.image_size, cfg.box_loss) == ("short_side", (160, 224), "giou")
     assert cfg.nms_iou == 0.7  # flags are stronger
+    assert cfg.eval_batch_size == 1
     assert cfg.lr == 0.05  # of the run, not of the detector
 
 
@@ -64,6 +66,13 @@ def test_what_training_cannot_do_is_replaced(write):
     cfg = parse_args("", [f"--finetune={path}", "--batch_size=3"], beneath=training_layer)
     assert (cfg.resize, cfg.image_size, cfg.centerness) == ("letterbox", (640, 640), False)
     assert (cfg.assigner, cfg.head_norm, cfg.batch_size) == ("atss", "group", 3)
+    assert cfg.eval_batch_size == 16
+
+
+def test_the_batch_size_of_a_run_is_its_machine_s(write):
+    path = write("a.ckpt", "resize: letterbox\neval_batch_size: 64\n")
+    cfg = parse_args("", [], beneath=lambda given: detector_layer(path))
+    assert (cfg.resize, cfg.eval_batch_size) == ("letterbox", 16)
 
 
 def test_a_continued_run_knows_its_own_keys(write, tmp_path):
