@@ -13,64 +13,59 @@ from src.runtime.signals import Interruption
 
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
-    from src.deploy.formats import format_of
-    from src.prediction.sinks import plan_targets, write_picture
-    from src.prediction.sources import find_inputs, read_images
-    from src.runtime.files import JsonList, make_output_folder
+    from src.prediction.problems import Problems
+    from src.prediction.sources import Video
+    from src.prediction.targets import plan_targets
+    from src.runtime.files import make_output_folder
 
     launch = find_launch()
     if launch.size > 1:
         raise InputError("predict.py runs as one process; start it without mpirun or msrun")
-    cfg = parse_args(__doc__, argv, beneath=detector_layer)
+    found = []
+    cfg = parse_args(__doc__, argv, beneath=partial(detector_layer, found))
+    (inputs,) = found
     check_launch(launch, cfg)
     folder = make_output_folder(cfg.output, "output")
-    images, videos = find_inputs(cfg.input, folder)
-    targets = plan_targets(folder, cfg.input, [*images, *videos])
+    targets = plan_targets(folder, cfg.input, inputs)
+    stream = Video(inputs.stream) if inputs.stream else None  # fails before minutes of work
 
     from src.distributed.join import build_device
     from src.prediction.detector import build_detector
-    from src.prediction.run import Recorder
 
     build_device(cfg)
-    if not videos:
-        cfg = cfg.replace(eval_batch_size=min(cfg.eval_batch_size, len(images)))
+    if not inputs.videos:
+        most = 1 if stream else len(inputs.images)  # a stream's frames are not waited for
+        cfg = cfg.replace(eval_batch_size=min(cfg.eval_batch_size, most))
     detector = build_detector(cfg)
-    started, failed = time.perf_counter(), set()
-    interruption.deferred = True  # finished predictions are kept
-    with JsonList(folder / "predictions.json") as results:
-        recorder = Recorder(results, detector.names, max(cfg.drawn_score, cfg.score_threshold))
-        if images:
-            callback = recorder.callback(partial(write_picture, targets))
-            frames = read_images(images)
-            failed |= predict_with_progress(detector, frames, callback, len(images), interruption)
-        for path in videos:
-            if interruption.signum is not None:
-                break
-            failed |= predict_video(detector, recorder, path, targets[path], interruption)
-        interruption.deferred = False
-        if failed and not results.count:
-            raise RunError(f"none of {len(targets)} files could be read")
-    compiled = format_of(cfg.model) != "ONNX"
-    print(recorder.summary(time.perf_counter() - started, compiled=compiled))
-    print(f"pictures and predictions.json: {folder}")
+    for line in inputs.lines():
+        print(line)
+    problems = Problems(inputs)
+    predict_all(cfg, detector, folder, problems, targets, stream, interruption)
     interruption.check()
-    if failed:
-        raise RunError(f"{len(failed)} of {len(targets)} files could not be read completely")
+    if problems.failed:
+        raise RunError(problems.summary())
 
 
-def detector_layer(given):
+def detector_layer(found, given):
     """The keys in the checkpoint or exported file, as a layer below recipe and flags.
+
+    Args:
+        found: list, which gets the Inputs that --input stands for.
 
     Raises:
         InputError: input or detector is missing or invalid; before MindSpore is imported.
     """
     from src.config.keys import load_keys
     from src.deploy.formats import chosen_detector
-    from src.prediction.sources import find_inputs
+    from src.prediction.inputs import find_inputs
 
     if not given.get("input"):
-        raise InputError("--input is needed: an image, a folder, a pattern or a video")
-    find_inputs(str(given["input"]), Path(str(given.get("output", load_keys()["output"].default))))
+        raise InputError(
+            "--input is needed: an image, a video, a folder, a pattern, a camera's number or an "
+            "address"
+        )
+    output = Path(str(given.get("output", load_keys()["output"].default)))
+    found.append(find_inputs(str(given["input"]), output))
     path = chosen_detector(given)
 
     from src.prediction.detector import detector_config
@@ -78,43 +73,70 @@ def detector_layer(given):
     return detector_config(path), path
 
 
-def predict_video(
-    detector, recorder, path: Path, target: Path, interruption: Interruption
-) -> set[Path]:
-    """Predicts on a video; returns its path if it could not be read completely."""
+def predict_all(cfg, detector, folder, problems, targets, stream, interruption) -> None:
+    """Predicts on all inputs; writes predictions.json, and problems.json if there are any."""
+    from src.deploy.formats import format_of
+    from src.prediction.problems import FILE
+    from src.prediction.run import Recorder
+    from src.prediction.sinks import write_picture
+    from src.prediction.sources import read_images
+    from src.runtime.files import JsonList
+
+    inputs, started = problems.inputs, time.perf_counter()
+    interruption.deferred = True  # finished predictions are kept
+    with JsonList(folder / "predictions.json", keep=True) as results:
+        recorder = Recorder(results, detector.names, max(cfg.drawn_score, cfg.score_threshold))
+        run = partial(predict_with_progress, detector, problems, interruption)
+        if inputs.images:
+            callback = recorder.callback(partial(write_picture, targets))
+            run(read_images(inputs.images), callback, len(inputs.images))
+        for source in inputs.videos or inputs.stream and [inputs.stream]:
+            if interruption.signum is None:
+                predict_video(run, recorder, problems, source, targets[source], stream)
+        interruption.deferred = False
+        if problems.failed and not results.count:
+            raise RunError(problems.summary())
+    compiled = format_of(cfg.model) != "ONNX"
+    print(recorder.summary(time.perf_counter() - started, compiled=compiled))
+    is_written = problems.write(folder)
+    print(f"pictures, predictions.json{f', {FILE}' * is_written}: {folder}")
+
+
+def predict_video(run, recorder, problems, source, target: Path, stream) -> None:
+    """Predicts on a video, or on the open stream."""
     from src.prediction.sinks import VideoFile
     from src.prediction.sources import Video
 
     try:
-        video = Video(path)
+        video = stream or Video(source)
     except InputError as error:
         print(f"skipped: {error}", file=sys.stderr)
-        return {path}
-    with VideoFile(target, video.rate) as movie:
-        callback = recorder.callback(movie.write, video.rate)
-        return predict_with_progress(detector, video, callback, video.frames, interruption)
+        problems.fail(source, str(error))
+        return
+    with VideoFile(target, video.rate, live=video.live) as movie:
+        run(video, recorder.callback(movie.write), video.frames, live=video.live)
+    if movie.error:
+        print(f"not written: {movie.error}", file=sys.stderr)
+        problems.fail(video.name, movie.error)
 
 
 def predict_with_progress(
-    detector, frames, callback, count: int, interruption: Interruption
-) -> set[Path]:
-    """Predicts with a progress bar; returns the files that could not be read completely."""
+    detector, problems, interruption, frames, callback, count: int, *, live: bool = False
+) -> None:
+    """Predicts with a progress bar; tells and notes what fails."""
     from tqdm import tqdm
 
     from src.prediction.run import predict
 
-    failed = set()
     with tqdm(total=count or None, unit="image", file=sys.stderr) as bar:
-        for frame in predict(detector, frames, callback):
+        for frame in predict(detector, frames, callback, live=live):
             if frame.error:
-                how = "partly read" if frame.number else "skipped"
-                bar.write(f"{how}: {frame.error}", file=sys.stderr)
-                failed.add(frame.path)
+                bar.write(f"{frame.fault}: {frame.error}", file=sys.stderr)
+                problems.fail(frame.path, frame.error)
             else:
                 bar.update()
             if interruption.signum is not None:
                 break
-    return failed
 
 
 if __name__ == "__main__":

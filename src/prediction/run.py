@@ -12,7 +12,7 @@ from src.detection.postprocess import Detections
 from src.prediction.detector import Detector, Pending
 from src.prediction.sinks import draw, json_entry
 from src.prediction.sources import Frame
-from src.runtime.errors import NotFinite
+from src.runtime.errors import NotFinite, NotWritten
 from src.runtime.files import JsonList
 from src.runtime.text import count
 from src.runtime.threads import Follower, prefetch
@@ -24,12 +24,16 @@ Callback = Callable[[Frame, Detections], None]
 Write = Callable[[Frame, np.ndarray], None]  # takes the drawn picture (H,W,3)
 
 
-def predict(detector: Detector, frames: Iterable[Frame], callback: Callback) -> Iterator[Frame]:
+def predict(
+    detector: Detector, frames: Iterable[Frame], callback: Callback, *, live: bool = False
+) -> Iterator[Frame]:
     """Calls `callback` for each readable frame, in order; yields every frame when done.
 
     One thread reads ahead, this one runs the network, and a third post-processes and calls back.
+    With `live` only the newest frame waits: what arrives while the network is busy is left out.
     """
-    reading = closing(prefetch(frames, PREFETCHED_FRAMES))
+    waiting = prefetch(frames, 1, newest=True) if live else prefetch(frames, PREFETCHED_FRAMES)
+    reading = closing(waiting)
     with reading as waiting, Follower(PENDING_BATCHES) as host:
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]
@@ -57,6 +61,8 @@ def postprocess_batch(
                 callback(frame, detector.postprocess(next(waiting), frame.image))
             except NotFinite as error:
                 frame = replace(frame, error=f"{frame.path}: the network's outputs: {error}")
+            except NotWritten as error:
+                frame = replace(frame, error=f"{frame.path}: {error}")
         done.append(frame)
     return done
 
@@ -70,14 +76,14 @@ class Recorder:
     min_score: float  # detections of a lower score are neither drawn nor counted
     objects: Counter[str] = field(default_factory=Counter)  # by class name
 
-    def callback(self, write: Write, rate: float = 0.0) -> Callback:
-        """The callback for `predict`; `write` gets each picture, `rate` is a video's frame rate."""
+    def callback(self, write: Write) -> Callback:
+        """The callback for `predict`; `write` gets each picture, after its detections are kept."""
 
         def record(frame: Frame, found: Detections) -> None:
-            write(frame, draw(frame.image, found, self.names, self.min_score))
-            self.results.append(json_entry(frame, found, self.names, rate))
+            self.results.append(json_entry(frame, found, self.names))
             labels = found.labels[found.scores >= self.min_score]
             self.objects.update(self.names[label] for label in labels)
+            write(frame, draw(frame.image, found, self.names, self.min_score))
 
         return record
 

@@ -2,7 +2,9 @@
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -10,11 +12,17 @@ import numpy as np
 
 from src.data.drawing import colour, draw_box
 from src.detection.postprocess import Detections
-from src.prediction.sources import Frame, is_image, is_video
-from src.runtime.errors import InputError
-from src.runtime.files import path_in_errors, write_atomically
+from src.prediction.sources import Frame
+from src.runtime.errors import NotWritten
+from src.runtime.files import write_atomically
 
 CODEC = "mp4v"  # part of OpenCV
+MOST_RATE = 65_535  # its frame rate is a fraction of numbers of 16 bits
+LEAST_RATE = 0.01  # frames per second
+MOST_SIDE = 8_190  # pixels of a side; larger frames are scaled down
+MOST_LIVE_RATE = 60.0  # an address's header may give its clock's rate instead, 90,000
+MOST_REPEATED = 10.0  # seconds in which a frame of a camera is repeated
+FULL = (errno.ENOSPC, errno.EDQUOT)
 BASE_SIDE = 640  # pixels; text and lines grow with larger images
 BOX_DECIMALS, SCORE_DECIMALS = 2, 4
 
@@ -32,8 +40,8 @@ def draw(
     return picture
 
 
-def json_entry(frame: Frame, found: Detections, names: Sequence[str], rate: float) -> dict:
-    """A frame's entry in the JSON list; with number and time if a video `rate` is given."""
+def json_entry(frame: Frame, found: Detections, names: Sequence[str]) -> dict:
+    """A frame's entry in the JSON list; with number and time if it is of a video."""
     height, width = frame.image.shape[:2]
     objects = [
         {
@@ -43,93 +51,142 @@ def json_entry(frame: Frame, found: Detections, names: Sequence[str], rate: floa
         }
         for box, score, label in zip(found.boxes, found.scores, found.labels)
     ]
-    place = {"frame": frame.number, "seconds": round(frame.number / rate, 3)} if rate else {}
+    place = {}
+    if frame.seconds is not None:
+        place = {"frame": frame.number, "seconds": round(frame.seconds, 3)}
     entry = {"file": str(frame.path), **place, "width": width, "height": height}
     return {**entry, "objects": objects}
 
 
-def plan_targets(folder: Path, text: str, paths: Sequence[Path]) -> dict[Path, Path]:
-    """Path of each annotated copy below `folder`, with the subfolders of the inputs.
-
-    Args:
-        text: the user's --input; if it is a folder, subfolders are relative to it.
+def write_picture(targets: Mapping[str | Path, Path], frame: Frame, picture: np.ndarray) -> None:
+    """Writes a frame's picture (H,W,3) RGB to its target.
 
     Raises:
-        InputError: a copy would overwrite an input or another copy.
+        NotWritten: it cannot be written; others may be.
+        OSError: the disk is full.
     """
-    own = [path.absolute() for path in paths]
-    base = Path(text).absolute()
-    if not base.is_dir():
-        base = Path(os.path.commonpath([path.parent for path in own]))
-    targets: dict[Path, Path] = {}
-    for path in paths:
-        target = folder / path.absolute().relative_to(base)
-        if is_video(path):
-            target = with_suffix(target, ".mp4")
-        elif not is_image(path):
-            target = with_suffix(target, ".jpg")
-        targets[path] = target
-    inputs = {path.resolve() for path in paths}
-    taken: dict[Path, Path] = {}
-    for path, target in targets.items():
-        if target.resolve() in inputs:
-            raise InputError(f"{target}: is an input; set --output to another folder")
-        if target in taken:
-            raise InputError(f"{path} and {taken[target]}: both would become {target}")
-        taken[target] = path
-    return targets
-
-
-def with_suffix(path: Path, suffix: str) -> Path:
-    """The path with the suffix appended, unless it already has it."""
-    return path if path.suffix.lower() == suffix else path.with_name(path.name + suffix)
-
-
-def write_picture(targets: Mapping[Path, Path], frame: Frame, picture: np.ndarray) -> None:
-    """Writes a frame's picture (H,W,3) RGB to its target."""
     target = targets[frame.path]
-    done, data = cv2.imencode(target.suffix, picture[..., ::-1])
-    if not done:  # more pixels than the format allows
-        raise OSError(errno.EIO, "cannot be written as an image", str(target))
-    write_atomically(target, data.tobytes())
+    with not_written(target):
+        done, data = cv2.imencode(target.suffix, picture[..., ::-1])
+        if not done:
+            height, width = picture.shape[:2]
+            kind = target.suffix[1:].lower()
+            raise NotWritten(f"{target}: {width} x {height} pixels cannot be written as {kind}")
+        write_atomically(target, data.tobytes())
+
+
+@contextmanager
+def not_written(target: Path) -> Iterator[None]:
+    """Turns what goes wrong with one file into NotWritten; a full disk concerns all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise NotWritten(f"{target}: cannot be written: {error.strerror or error}") from error
+    except (cv2.error, ValueError) as error:
+        raise NotWritten(f"{target}: cannot be written: {error}") from error
 
 
 class VideoFile:
     """An annotated video, written beside `target` and moved there at the end.
 
-    An exception leaves no file.
+    An exception leaves no file. What goes wrong with the file is no exception: it is in `error`
+    at the end, and further frames are not written.
 
     Args:
         rate: frames per second.
+        live: whether a frame is repeated until the next one's time, as they come irregularly.
     """
 
-    def __init__(self, target: Path, rate: float):
+    def __init__(self, target: Path, rate: float, *, live: bool = False):
         self.target = target
         self.partial = target.with_name(f".{target.stem}.part{target.suffix}")
-        self.rate = rate
+        self.rate = writable_rate(min(rate, MOST_LIVE_RATE) if live else rate)
+        self.live = live
         self.writer: cv2.VideoWriter | None = None
+        self.size = (0, 0)  # width and height
+        self.count = 0  # frames written
+        self.error = ""
 
     def __enter__(self) -> "VideoFile":
-        self.target.parent.mkdir(parents=True, exist_ok=True)
         return self
 
     def write(self, frame: Frame, picture: np.ndarray) -> None:
         """Adds the next frame."""
-        if self.writer is None:
-            height, width = picture.shape[:2]
-            codec = cv2.VideoWriter_fourcc(*CODEC)
-            self.writer = cv2.VideoWriter(str(self.partial), codec, self.rate, (width, height))
-            if not self.writer.isOpened():
-                raise OSError(errno.EIO, "cannot be written as a video", str(self.target))
-        self.writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        if self.error:
+            return
+        picture = even(picture)
+        try:
+            with not_written(self.target):
+                if self.writer is None:
+                    self._open(picture)
+                if picture.shape[1::-1] != self.size:  # a camera that was turned
+                    picture = cv2.resize(picture, self.size)
+                picture = np.ascontiguousarray(picture[..., ::-1])
+                due = round((frame.seconds or 0.0) * self.rate) + 1 if self.live else 0
+                for _ in range(min(max(due - self.count, 1), round(MOST_REPEATED * self.rate) + 1)):
+                    self.writer.write(picture)
+                    self.count += 1
+        except NotWritten as error:
+            self.error = str(error)
+
+    def _open(self, picture: np.ndarray) -> None:
+        height, width = picture.shape[:2]
+        scale = min(1.0, MOST_SIDE / max(height, width))
+        self.size = tuple(max(round(side * scale) // 2 * 2, 2) for side in (width, height))
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        codec = cv2.VideoWriter_fourcc(*CODEC)
+        name = str(self.partial.absolute())
+        self.writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, self.rate, self.size)
+        if not self.writer.isOpened():
+            raise NotWritten(
+                f"{self.target}: cannot be written as a video of {width} x {height} pixels at "
+                f"{self.rate:g} frames a second, or not in this folder"
+            )
 
     def __exit__(self, kind, error, traceback) -> None:
         if self.writer is None:
             return
         self.writer.release()
         try:
-            if kind is None:
-                with path_in_errors(self.target):
+            if kind is None and not self.error:
+                with not_written(self.target):
+                    self._check()
                     os.replace(self.partial, self.target)
+        except NotWritten as failed:
+            self.error = str(failed)
         finally:
-            self.partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.partial.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """NotWritten unless the file holds all frames: a full disk is no error for the writer."""
+        video = cv2.VideoCapture(str(self.partial.absolute()), cv2.CAP_FFMPEG)
+        held = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+        video.release()
+        if held < self.count:
+            raise NotWritten(
+                f"{self.target}: only {held:,} of {self.count:,} frames were written; disk full?"
+            )
+
+
+def even(picture: np.ndarray) -> np.ndarray:
+    """The picture (H,W,3) with its last row and column repeated where their number is odd.
+
+    The writer would drop them.
+    """
+    height, width = picture.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return picture
+    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+
+
+def writable_rate(rate: float) -> float:
+    """The frame rate that is nearest to `rate` of those that the codec can store.
+
+    OpenCV makes a fraction of at most three decimals of it, whose numerator is limited.
+    """
+    rate = min(max(rate, LEAST_RATE), MOST_RATE)
+    fractions = (Fraction(round(rate * base), base) for base in (1000, 100, 10, 1))
+    return float(next(value for value in fractions if 0 < value.numerator <= MOST_RATE))

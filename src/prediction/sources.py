@@ -1,7 +1,9 @@
-"""Finds and reads images and videos to predict on."""
+"""Reads images, videos and streams to predict on."""
 
-import glob
+import math
 import os
+import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,58 +11,34 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.data.images import SUFFIXES, read_image
+from src.data.file_kinds import unread_format
+from src.data.images import read_image
+from src.prediction.inputs import ADDRESS
 from src.runtime.errors import InputError
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 FRAMES_EXPECTED = 0.95  # of the frame count in the header, which may be a little too high
 FALLBACK_RATE = 25.0  # frames per second, where the header has none
+OPEN_TIMEOUT, READ_TIMEOUT = 5_000, 10_000  # milliseconds without anything from an address
+NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
+SECRETS = re.compile(r"(?<=://)[^/?#]*@")  # user and password in an address
 
 
 @dataclass(frozen=True)
 class Frame:
     """An image (H,W,3) uint8 RGB, or why there is none."""
 
-    path: Path  # of the image or the video
+    path: Path | str  # of the image or the video; an address
     image: np.ndarray
     number: int = 0  # of the frame in a video
-    error: str = ""  # why it cannot be read
+    error: str = ""  # why it cannot be read, or its picture not be written
+    seconds: float | None = None  # since the video's first frame; None for an image
 
-
-def find_inputs(text: str, output: Path) -> tuple[list[Path], list[Path]]:
-    """Images and videos of a file, a folder with its subfolders, or a glob pattern.
-
-    Args:
-        output: folder of earlier output, whose files a folder or pattern does not include.
-
-    Raises:
-        InputError: nothing was found.
-    """
-    if os.path.isfile(text):
-        found = [Path(text)]
-    elif os.path.isdir(text):
-        found = [path for path in Path(text).rglob("*") if is_image(path) or is_video(path)]
-    else:
-        found = [Path(name) for name in glob.glob(text, recursive=True)]
-    found = sorted(path for path in found if path.is_file())
-    if found and not os.path.isfile(text):
-        found = [path for path in found if output.resolve() not in path.resolve().parents]
-        if not found:
-            raise InputError(f"{text}: all of it is in {output}; set --output to another folder")
-    if not found:
-        raise InputError(
-            f"{text}: no such file, and no folder with images ({' '.join(SUFFIXES)}) or videos; "
-            "check --input"
-        )
-    return [p for p in found if not is_video(p)], [p for p in found if is_video(p)]
-
-
-def is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
-
-
-def is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    @property
+    def fault(self) -> str:
+        """What `error` means for the file, in a word or two."""
+        if self.image.size:
+            return "failed"
+        return "partly read" if self.number else "skipped"
 
 
 def read_images(paths: Sequence[Path]) -> Iterator[Frame]:
@@ -69,39 +47,108 @@ def read_images(paths: Sequence[Path]) -> Iterator[Frame]:
         try:
             yield Frame(path, read_image(path))
         except InputError as error:
-            yield Frame(path, np.zeros((0, 0, 3), np.uint8), error=str(error))
+            yield Frame(path, NO_IMAGE, error=str(error))
 
 
 class Video:
-    """A video's frames in order.
+    """A video's frames in order; a camera's or an address's as they arrive.
 
     Attributes:
+        name: its path, or its address without password.
         rate: frames per second.
         frames: frame count in the header; 0 where it has none.
+        live: whether it has no end that is known, so that frames come at their own pace.
 
     Raises:
         InputError: it cannot be opened.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.capture = cv2.VideoCapture(str(path))
-        if not self.capture.isOpened():
-            raise InputError(f"{path}: not a readable video; damaged or truncated?")
-        self.rate = self.capture.get(cv2.CAP_PROP_FPS) or FALLBACK_RATE
+    def __init__(self, source: Path | str):
+        quieten_opencv()
+        if isinstance(source, Path):
+            self.name, self.capture = source, open_file(source)
+        else:
+            self.name, self.capture = shown_address(source), open_stream(source)
+        self.rate = usable_rate(self.capture.get(cv2.CAP_PROP_FPS))
         self.frames = max(int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        self.live = not isinstance(source, Path) and not self.frames
 
     def __iter__(self) -> Iterator[Frame]:
+        number, seconds = 0, 0.0
+        started = time.monotonic()
         try:
-            number = 0
             while True:
                 there, image = self.capture.read()
                 if not there:
                     break
-                yield Frame(self.path, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number)
+                if number == 0:
+                    started = time.monotonic()
+                elif self.live:
+                    seconds = time.monotonic() - started
+                else:
+                    seconds = later(self.capture.get(cv2.CAP_PROP_POS_MSEC), seconds, self.rate)
+                image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield Frame(self.name, image, number, seconds=seconds)
                 number += 1
             if number < max(FRAMES_EXPECTED * self.frames, 1):
-                message = f"{self.path}: only {number} of {self.frames} frames can be read"
-                yield Frame(self.path, np.zeros((0, 0, 3), np.uint8), number, message)
+                message = f"{self.name}: only {number:,} of {self.frames:,} frames can be read"
+                if not self.frames:
+                    message = f"{self.name}: no frame can be read"
+                yield Frame(self.name, NO_IMAGE, number, message)
         finally:
             self.capture.release()
+
+
+def open_file(path: Path) -> cv2.VideoCapture:
+    """A video file; by FFmpeg alone, as others take "%d" in a name for a number.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    if capture.isOpened():
+        return capture
+    name = unread_format(path)
+    what = f"{name}, which is not read" if name else "not a readable video; damaged or truncated?"
+    raise InputError(f"{path}: {what}")
+
+
+def open_stream(address: str) -> cv2.VideoCapture:
+    """A camera by its number or device, or an address.
+
+    Raises:
+        InputError: nothing can be read from it.
+    """
+    if ADDRESS.match(address):
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT]
+        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT]
+        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts)
+        advice = f"no video there within {OPEN_TIMEOUT // 1000} s; check address, network and login"
+    else:
+        capture = cv2.VideoCapture(int(address) if address.isdecimal() else address)
+        advice = "no such camera, or another program has it; `ls /dev/video*` shows what there is"
+    if not capture.isOpened():
+        raise InputError(f"{shown_address(address)}: {advice}")
+    return capture
+
+
+def shown_address(address: str) -> str:
+    """The address without user and password; a camera's number with a word."""
+    return f"camera {address}" if address.isdecimal() else SECRETS.sub("", address)
+
+
+def usable_rate(rate: float) -> float:
+    """The frame rate of a header, or a usual one where it has none."""
+    return rate if math.isfinite(rate) and rate > 0 else FALLBACK_RATE
+
+
+def later(position: float, before: float, rate: float) -> float:
+    """Seconds of a frame from its position in milliseconds, if it is after the frame before."""
+    seconds = position / 1000
+    return seconds if math.isfinite(seconds) and seconds > before else before + 1 / rate
+
+
+def quieten_opencv() -> None:
+    """OpenCV and FFmpeg print nothing of their own; errors are told once, by this program."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+    cv2.setLogLevel(0)

@@ -25,3 +25,7 @@ class NotFinite(RunError):
 
 class WorkerDied(RunError):
     """A process that prepares batches was killed."""
+
+
+class NotWritten(RunError):
+    """One of several results cannot be written."""

@@ -77,32 +77,47 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 class JsonList:
     """Writes a JSON list, one entry per line, to a temporary file; moved to `path` at the end.
 
-    After an exception no file is left.
+    Args:
+        keep: whether an exception, a full disk too, leaves a file of the entries so far, if any;
+            else it leaves none.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, keep: bool = False):
         self.path = path
         self.beside = path.with_name(f".{path.name}.part")
+        self.keep = keep
         self.count = 0
 
     def __enter__(self) -> "JsonList":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with path_in_errors(self.path):
-            self.file = self.beside.open("w", encoding="utf-8")
-            self.file.write("[")
+            # without a buffer, which after a failed write would be written again
+            self.file = self.beside.open("wb", buffering=0 if self.keep else -1)
+            self._write("[")
+            self.end = self.file.tell()  # of the last whole entry
         return self
 
     def append(self, entry: Any) -> None:
         """Writes one more entry."""
         with path_in_errors(self.path):
-            self.file.write((",\n" if self.count else "\n") + to_json(entry))
+            self.end += self._write((",\n" if self.count else "\n") + to_json(entry))
         self.count += 1
+
+    def _write(self, text: str) -> int:
+        rest = memoryview(text.encode())
+        written = len(rest)
+        while rest:
+            rest = rest[self.file.write(rest) :]
+        return written
 
     def __exit__(self, kind, error, traceback) -> None:
         try:
             with path_in_errors(self.path), self.file:
-                self.file.write("\n]\n")
-            if kind is None:
+                if self.keep:
+                    self.file.seek(self.end)
+                    self.file.truncate()
+                self._write("\n]\n")
+            if kind is None or (self.keep and self.count):
                 os.replace(self.beside, self.path)
         finally:
             self.beside.unlink(missing_ok=True)

@@ -5,35 +5,39 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 POLL = 0.1  # seconds after which a blocked thread checks whether to stop
 
 
-def prefetch(items: Iterable[Item], count: int) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], count: int, *, newest: bool = False) -> Iterator[Item]:
     """Yields the items; a thread reads up to `count` of them ahead.
 
+    With `newest` the thread does not wait for who takes them: the oldest makes room for a new one.
     An exception of the iterable is raised after the items before it.
     """
     waiting: queue.Queue = queue.Queue(count)
     left = threading.Event()
     end = object()
 
-    def put(entry: tuple[Any, Any]) -> bool:
+    def put(entry: tuple[Any, Any], *, dropping: bool = False) -> bool:
         while not left.is_set():
             try:
-                waiting.put(entry, timeout=POLL)
+                waiting.put(entry, timeout=0 if dropping else POLL)
                 return True
             except queue.Full:
-                continue
+                if dropping:
+                    with suppress(queue.Empty):
+                        waiting.get_nowait()
         return False
 
     def fill() -> None:
         error = None
         try:
             for item in items:
-                if not put((item, None)):
+                if not put((item, None), dropping=newest):
                     return
         except BaseException as raised:
             error = raised

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
+from src.prediction.sources import Video
 from tests.conftest import REPOSITORY
 from tests.datasets import write_video
 from tests.programs import exported, run, wait_until
+from tests.streams import Camera, served
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +43,8 @@ def test_predict(trained, pile, tmp_path):
         "--drawn_score=0",
     )
     assert process.returncode == 1, process.stderr
-    assert process.stderr.endswith("error: 3 of 8 files could not be read completely\n")
+    names = ", ".join(f"{pile / name}" for name in ("empty.jpg", "none.png", "none.mp4"))
+    assert process.stderr.endswith(f"error: 3 of 8 inputs failed: {names}\n")
     assert "objects with a score of at least 0: " in process.stdout
     for name in ("empty.jpg", "none.png", "none.mp4"):
         assert f"skipped: {pile / name}: " in process.stderr
@@ -56,7 +59,7 @@ def test_predict(trained, pile, tmp_path):
     assert sum(len(e["objects"]) for e in entries) > 9
     left = {str(p.relative_to(tmp_path / "new")) for p in (tmp_path / "new").rglob("*.*")}
     pictures = {str(path.relative_to(pile)) for path in images}
-    assert left == {"predictions.json", "clip.avi.mp4", *pictures}
+    assert left == {"predictions.json", "problems.json", "clip.avi.mp4", *pictures}
 
 
 def start(trained, source, output):
@@ -107,12 +110,41 @@ def test_predict_opens_no_further_video_when_asked_to_stop(trained, tmp_path):
     assert left == {"predictions.json", "0.avi.mp4"}
 
 
+def test_predict_on_a_camera_until_ctrl_c(trained, tmp_path):
+    with served(Camera) as address:
+        process = start(trained, f"{address}/live", tmp_path)
+        wait_until((tmp_path / f".127.0.0.1_{address[17:]}_live.part.mp4").exists, process)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    entries = json.loads((tmp_path / "predictions.json").read_text())
+    assert {entry["file"] for entry in entries} == {f"{address}/live"}
+    numbers = [entry["frame"] for entry in entries]
+    assert numbers == sorted(set(numbers))
+    video = tmp_path / f"127.0.0.1_{address[17:]}_live.mp4"
+    assert len(list(Video(video))) >= len(entries) > 0
+    assert "Traceback" not in errors
+
+
+def test_predict_on_an_address_where_nothing_is(trained, tmp_path):
+    _, folder, _ = trained
+    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--output={tmp_path}"]
+    process = run("predict.py", *flags, "--input=rtsp://me:secret@127.0.0.1:9/live")
+    assert process.returncode == 2
+    assert process.stderr == (
+        "error: rtsp://127.0.0.1:9/live: no video there within 5 s; check address, network and "
+        "login\n"
+    )
+
+
 def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_path):
     _, folder, _ = trained
     flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={pile}/none.*"]
     process = run("predict.py", *flags, f"--output={tmp_path}")
     assert process.returncode == 1
-    assert process.stderr.endswith("error: none of 2 files could be read\n")
+    assert process.stderr.endswith(
+        f"error: 2 of 2 inputs failed: {pile / 'none.png'}, {pile / 'none.mp4'}\n"
+    )
     assert process.stdout == ""
     assert list(tmp_path.iterdir()) == []
 

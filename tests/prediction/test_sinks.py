@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import cv2
@@ -6,9 +7,9 @@ import pytest
 
 from src.data.drawing import colour
 from src.detection.postprocess import Detections
-from src.prediction.sinks import VideoFile, draw, json_entry, plan_targets, write_picture
+from src.prediction.sinks import VideoFile, draw, json_entry, writable_rate, write_picture
 from src.prediction.sources import Frame, Video
-from src.runtime.errors import InputError
+from src.runtime.errors import NotWritten
 
 FOUND = Detections(
     np.array([[10, 12, 40, 50], [60, 5, 90.126, 40]], np.float32),
@@ -35,7 +36,7 @@ def test_lines_grow_with_the_image():
 
 def test_entry():
     frame = Frame(Path("a/b.jpg"), np.zeros((80, 100, 3), np.uint8))
-    assert json_entry(frame, FOUND, NAMES, 0) == {
+    assert json_entry(frame, FOUND, NAMES) == {
         "file": "a/b.jpg",
         "width": 100,
         "height": 80,
@@ -44,40 +45,8 @@ def test_entry():
             {"box": [60, 5, 90.13, 40], "score": 0.25, "class": "cat"},
         ],
     }
-    of_video = json_entry(Frame(Path("v.mp4"), frame.image, 15), FOUND, NAMES, 10)
+    of_video = json_entry(Frame(Path("v.mp4"), frame.image, 15, seconds=1.5), FOUND, NAMES)
     assert (of_video["frame"], of_video["seconds"]) == (15, 1.5)
-
-
-def planned(folder, text, names):
-    """Targets below folder/out, by input below folder."""
-    paths = [folder / name for name in names]
-    targets = plan_targets(folder / "out", str(folder / text), paths)
-    return {str(a.relative_to(folder)): str(b.relative_to(folder)) for a, b in targets.items()}
-
-
-def test_targets_keep_their_folders(tmp_path):
-    (tmp_path / "in" / "sub").mkdir(parents=True)
-    names = ["in/a.png", "in/sub/a.png", "in/sub/b.xyz", "in/c.mp4", "in/c.avi"]
-    assert planned(tmp_path, "in", names) == {
-        "in/a.png": "out/a.png",
-        "in/sub/a.png": "out/sub/a.png",
-        "in/sub/b.xyz": "out/sub/b.xyz.jpg",
-        "in/c.mp4": "out/c.mp4",
-        "in/c.avi": "out/c.avi.mp4",
-    }
-    # of a pattern, below the folder that all have in common
-    assert planned(tmp_path, "in/sub/*", ["in/sub/a.png"]) == {"in/sub/a.png": "out/a.png"}
-    assert planned(tmp_path, "in", ["in/sub/a.png"]) == {"in/sub/a.png": "out/sub/a.png"}
-
-
-def test_nothing_is_overwritten(tmp_path):
-    with pytest.raises(InputError, match="is an input; set --output"):
-        plan_targets(tmp_path, str(tmp_path), [tmp_path / "a.png"])
-    with pytest.raises(InputError, match="is an input; set --output"):
-        paths = [tmp_path / "in" / "out" / "a.png", tmp_path / "in" / "a.png"]
-        plan_targets(tmp_path / "in" / "out", str(tmp_path / "in"), paths)
-    with pytest.raises(InputError, match=r"b\.avi.*b\.avi\.mp4: both would become"):
-        planned(tmp_path, ".", ["b.avi.mp4", "b.avi"])
 
 
 def test_pictures(tmp_path):
@@ -86,9 +55,22 @@ def test_pictures(tmp_path):
     write_picture({path: target}, Frame(path, picture), picture)
     assert cv2.imread(str(target))[0, 0].tolist() == [200, 20, 10]
     wide = np.zeros((1, 70_000, 3), np.uint8)  # more than a JPEG can be
-    with pytest.raises(OSError, match=r"cannot be written as an image.*b\.jpg"):
+    with pytest.raises(NotWritten, match=r"b\.jpg: 70000 x 1 pixels cannot be written as jpg"):
         write_picture({path: tmp_path / "b.jpg"}, Frame(path, wide), wide)
     assert not (tmp_path / "b.jpg").exists()
+    with pytest.raises(NotWritten, match=r"a\.png/b\.jpg: cannot be written: "):
+        write_picture({path: target / "b.jpg"}, Frame(path, picture), picture)  # no folder
+
+
+def test_a_full_disk_concerns_all(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("src.prediction.sinks.write_atomically", full)
+    path = tmp_path / "a.png"
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(OSError, match="No space left"):
+        write_picture({path: path}, Frame(path, picture), picture)
 
 
 def test_video_file(tmp_path):
@@ -110,4 +92,81 @@ def test_an_interrupted_video_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), VideoFile(tmp_path / "clip.mp4", 8) as movie:
         movie.write(Frame(tmp_path / "clip.avi", picture), picture)
         raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "written"),
+    [
+        (25.0, 25.0),
+        (30000 / 1001, 29.97),
+        (211.222, 211.22),  # 105611/500 is too fine
+        (1000.001, 1000.0),
+        (1e6, 65535.0),
+        (29.97 / 1001, 0.03),
+        (1e-9, 0.01),
+    ],
+)
+def test_odd_rates_become_the_nearest_that_a_file_can_have(tmp_path, rate, written):
+    assert writable_rate(rate) == written
+    with VideoFile(tmp_path / "clip.mp4", rate) as movie:
+        for number in range(3):
+            picture = np.zeros((48, 64, 3), np.uint8)
+            movie.write(Frame(tmp_path / "clip.avi", picture, number), picture)
+    assert not movie.error
+    video = Video(tmp_path / "clip.mp4")
+    assert video.rate == pytest.approx(written, abs=0.001)
+    assert len(list(video)) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "written"),
+    [((63, 47), (64, 48)), ((1, 1), (2, 2)), ((9000, 90), (8190, 82)), ((8, 8192), (8, 8190))],
+)
+def test_odd_and_large_sizes(tmp_path, size, written):
+    picture = np.zeros((size[1], size[0], 3), np.uint8)
+    with VideoFile(tmp_path / "clip.mp4", 25) as movie:
+        movie.write(Frame(tmp_path / "clip.avi", picture), picture)
+    assert not movie.error
+    (frame,) = Video(tmp_path / "clip.mp4")
+    assert frame.image.shape[1::-1] == written
+
+
+def test_a_size_that_changes(tmp_path):
+    with VideoFile(tmp_path / "clip.mp4", 25) as movie:
+        for size in ((48, 64, 3), (64, 48, 3), (24, 32, 3)):
+            movie.write(Frame(tmp_path / "clip.avi", picture := np.zeros(size, np.uint8)), picture)
+    assert [frame.image.shape for frame in Video(tmp_path / "clip.mp4")] == [(48, 64, 3)] * 3
+
+
+def test_irregular_frames_of_a_camera_keep_their_time(tmp_path):
+    picture = np.zeros((48, 64, 3), np.uint8)
+    with VideoFile(tmp_path / "clip.mp4", 10, live=True) as movie:
+        for number, seconds in enumerate((0.0, 0.31, 0.32, 1.0)):
+            movie.write(Frame("camera 0", picture, number, seconds=seconds), picture)
+    assert movie.count == 11  # a second and its first frame
+    assert len(list(Video(tmp_path / "clip.mp4"))) == 11
+    assert VideoFile(tmp_path / "clip.mp4", 90_000, live=True).rate == 60
+
+
+def test_a_video_that_cannot_be_written_says_why(tmp_path, monkeypatch):
+    picture = np.zeros((48, 64, 3), np.uint8)
+    (tmp_path / "file").write_text("in the way")
+    with VideoFile(tmp_path / "file" / "clip.mp4", 25) as movie:
+        for number in range(3):
+            movie.write(Frame(tmp_path / "clip.avi", picture, number), picture)
+    assert movie.error.startswith(f"{tmp_path}/file/clip.mp4: cannot be written: ")
+    monkeypatch.setattr("src.prediction.sinks.CODEC", "none")
+    with VideoFile(tmp_path / "clip.mp4", 25) as movie:
+        movie.write(Frame(tmp_path / "clip.avi", picture), picture)
+    assert "cannot be written as a video of 64 x 48 pixels at 25 frames a second" in movie.error
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_video_without_all_of_its_frames_is_told(tmp_path):
+    picture = np.zeros((48, 64, 3), np.uint8)
+    with VideoFile(tmp_path / "clip.mp4", 25) as movie:
+        movie.write(Frame(tmp_path / "clip.avi", picture), picture)
+        movie.count += 2  # as if the disk were full, which OpenCV does not tell
+    assert movie.error.endswith("clip.mp4: only 1 of 3 frames were written; disk full?")
     assert list(tmp_path.iterdir()) == []

@@ -1,67 +1,21 @@
+import math
+
 import cv2
 import numpy as np
 import pytest
 
-from src.prediction.sources import Video, find_inputs, read_images
+from src.prediction.sources import Video, later, read_images, shown_address, usable_rate
 from src.runtime.errors import InputError
 from tests.datasets import write_video
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """a.png, B.JPG, sub/c.png, clip.avi of 7 frames, and a text file."""
-    (tmp_path / "sub").mkdir()
-    for name in ("a.png", "B.JPG", "sub/c.png"):
-        cv2.imwrite(str(tmp_path / name), np.full((20, 30, 3), (10, 20, 200), np.uint8))
+    """a.png, clip.avi of 7 frames, and a text file."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 30, 3), (10, 20, 200), np.uint8))
     (tmp_path / "notes.txt").write_text("no image")
     write_video(tmp_path / "clip.avi", 7)
     return tmp_path
-
-
-def names(paths, folder):
-    return [str(path.relative_to(folder)) for path in paths]
-
-
-def test_a_folder_with_all_below_it(folder):
-    images, videos = find_inputs(str(folder), folder / "out")
-    assert names(images, folder) == ["B.JPG", "a.png", "sub/c.png"]
-    assert names(videos, folder) == ["clip.avi"]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    [
-        ("*.png", ["a.png"]),
-        ("**/*.png", ["a.png", "sub/c.png"]),
-        ("*.*", ["B.JPG", "a.png", "clip.avi", "notes.txt"]),
-        ("notes.txt", ["notes.txt"]),  # who names a file means it
-        ("sub/c.png", ["sub/c.png"]),
-    ],
-)
-def test_patterns_and_files(folder, pattern, found):
-    images, videos = find_inputs(str(folder / pattern), folder / "out")
-    assert sorted(names(images + videos, folder)) == found
-
-
-@pytest.mark.parametrize("what", ["none.jpg", "*.gif", "empty"])
-def test_nothing_found(folder, what):
-    (folder / "empty").mkdir()
-    with pytest.raises(InputError, match="check --input"):
-        find_inputs(str(folder / what), folder / "out")
-
-
-def test_earlier_predictions_are_left_out(folder):
-    images, _ = find_inputs(str(folder), folder / "sub")
-    assert names(images, folder) == ["B.JPG", "a.png"]
-    images, _ = find_inputs(str(folder / "**/*.png"), folder / "sub")
-    assert names(images, folder) == ["a.png"]
-    images, _ = find_inputs(str(folder / "sub/c.png"), folder / "sub")  # who names it means it
-    assert names(images, folder) == ["sub/c.png"]
-
-
-def test_output_that_holds_all_of_the_input(folder):
-    with pytest.raises(InputError, match="all of it is in .*; set --output to another folder"):
-        find_inputs(str(folder / "sub"), folder)
 
 
 def test_a_video_that_was_cut_off_says_so(folder):
@@ -78,10 +32,7 @@ def test_images_that_cannot_be_read_say_why(folder):
     good, bad = read_images([folder / "a.png", folder / "notes.txt"])
     assert good.image[0, 0].tolist() == [200, 20, 10]  # RGB
     assert not good.error
-    assert (
-        bad.error
-        == f"{folder / 'notes.txt'}: not an image that can be decoded; damaged, or cut off?"
-    )
+    assert bad.error == f"{folder / 'notes.txt'}: is text, not an image; it begins 'no image'"
 
 
 def test_video(folder):
@@ -89,6 +40,7 @@ def test_video(folder):
     assert (video.rate, video.frames) == (8, 7)
     frames = list(video)
     assert [frame.number for frame in frames] == list(range(7))
+    assert [frame.seconds for frame in frames] == [number / 8 for number in range(7)]
     assert frames[5].image.shape == (48, 64, 3)
     assert abs(int(frames[5].image[20, 20, 0]) - 150) < 10  # red comes first
     assert frames[5].image[20, 20, 2] < 10
@@ -98,3 +50,26 @@ def test_files_that_are_no_video(folder):
     (folder / "bad.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match=r"bad\.mp4: not a readable video"):
         Video(folder / "bad.mp4")
+
+
+def test_a_percent_sign_in_a_name_is_no_number(folder):
+    (folder / "clip.avi").rename(folder / "a:%02d.avi")
+    assert len(list(Video(folder / "a:%02d.avi"))) == 7
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_rates_that_are_none(rate):
+    assert usable_rate(rate) == 25.0
+    assert usable_rate(211.222) == 211.222
+
+
+def test_times_grow():
+    assert later(1500.0, 1.0, 25.0) == 1.5
+    for position in (0.0, 1000.0, -1.0, math.nan, math.inf):
+        assert later(position, 1.0, 25.0) == 1.04
+
+
+def test_addresses_are_shown_without_password():
+    assert shown_address("rtsp://me:p@ss@cam:554/a?x=1") == "rtsp://cam:554/a?x=1"
+    assert shown_address("http://cam/a@b") == "http://cam/a@b"
+    assert shown_address("0") == "camera 0"

@@ -28,6 +28,22 @@ def test_it_works_ahead_but_not_further_than_asked():
     waiting.close()
 
 
+def test_newest_items_replace_those_that_wait():
+    read = threading.Event()
+
+    def items():
+        yield from range(20)
+        read.set()
+
+    waiting = prefetch(items(), 1, newest=True)
+    first = next(waiting)
+    assert read.wait(10)  # the thread waits for nobody
+    rest = list(waiting)
+    assert first in range(20)
+    assert rest == ([19] if first < 19 else [])
+    assert list(prefetch([], 1, newest=True)) == []
+
+
 def test_an_error_is_raised_in_order():
     def items():
         yield 1

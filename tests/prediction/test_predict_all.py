@@ -1,0 +1,197 @@
+"""A whole prediction run, with a detector that finds one object in everything."""
+
+import errno
+import json
+import os
+import signal
+import threading
+from itertools import count
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from predict import predict_all
+from src.detection.postprocess import Detections
+from src.prediction.inputs import Inputs, find_inputs
+from src.prediction.problems import Problems
+from src.prediction.sources import Frame, Video
+from src.prediction.targets import plan_targets
+from src.runtime.errors import RunError
+from tests.datasets import write_video
+
+CFG = SimpleNamespace(drawn_score=0.3, score_threshold=0.1, model="")
+
+
+class Finder:
+    """Stands in for a Detector."""
+
+    batch_size = 2
+    names = ("cat",)
+
+    def forward(self, images):
+        return list(images)
+
+    def postprocess(self, pending, image):
+        return Detections(np.array([[1, 2, 9, 8.0]]), np.array([0.9]), np.array([0]))
+
+
+@pytest.fixture
+def pile(tmp_path):
+    """a.png, b/c.png, no image bad.png, and 1.avi, 2.avi of 4 frames."""
+    folder = tmp_path / "in"
+    (folder / "b").mkdir(parents=True)
+    for name in ("a.png", "b/c.png"):
+        cv2.imwrite(str(folder / name), np.full((20, 30, 3), 90, np.uint8))
+    (folder / "bad.png").write_text("no image")
+    for name in ("1.avi", "2.avi"):
+        write_video(folder / name, 4)
+    return folder
+
+
+def predicted(source, output, detector=None, interruption=None):
+    """Problems of a run on `source`."""
+    output.mkdir(exist_ok=True)
+    inputs = find_inputs(str(source), output)
+    targets = plan_targets(output, str(source), inputs)
+    problems = Problems(inputs)
+    interruption = interruption or SimpleNamespace(signum=None, deferred=False)
+    predict_all(CFG, detector or Finder(), output, problems, targets, None, interruption)
+    return problems
+
+
+def entries(output):
+    """How many frames of each input are in predictions.json, by name."""
+    names = [
+        os.path.basename(e["file"]) for e in json.loads((output / "predictions.json").read_text())
+    ]
+    return {name: names.count(name) for name in names}
+
+
+def left(output):
+    return sorted(str(p.relative_to(output)) for p in output.rglob("*") if p.is_file())
+
+
+def test_what_is_found_and_what_failed(pile, tmp_path, capsys):
+    (pile / "._a.png").write_bytes(b"x")
+    problems = predicted(pile, tmp_path / "out")
+    assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
+    assert left(tmp_path / "out") == [
+        "1.avi.mp4", "2.avi.mp4", "a.png", "b/c.png", "predictions.json", "problems.json",
+    ]  # fmt: skip
+    assert problems.summary() == f"1 of 5 inputs failed: {pile}/bad.png"
+    assert json.loads((tmp_path / "out" / "problems.json").read_text()) == [
+        {
+            "file": f"{pile}/bad.png",
+            "kind": "failed",
+            "reason": f"{pile}/bad.png: is text, not an image; it begins 'no image'",
+        },
+        {"file": f"{pile}/._a.png", "kind": "passed over", "reason": "hidden, or left by a system"},
+    ]
+    captured = capsys.readouterr()
+    assert f"pictures, predictions.json, problems.json: {tmp_path}/out\n" in captured.out
+    assert f"skipped: {pile}/bad.png: is text, not an image" in captured.err
+    # without problems there is no such file
+    (pile / "bad.png").unlink()
+    (pile / "._a.png").unlink()
+    assert not predicted(pile, tmp_path / "out").failed
+    assert "problems.json" not in left(tmp_path / "out")
+
+
+def test_outputs_that_cannot_be_written_fail_alone(pile, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "b").write_text("in the way of a folder")
+    (output / "1.avi.mp4").mkdir()  # in the way of a video
+    problems = predicted(pile, output)
+    # all that was read is in predictions.json
+    assert entries(output) == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
+    assert left(output) == ["2.avi.mp4", "a.png", "b", "predictions.json", "problems.json"]
+    assert list(problems.failed) == [f"{pile}/b/c.png", f"{pile}/bad.png", f"{pile}/1.avi"]
+    assert f"{output}/b/c.png: cannot be written: " in problems.failed[f"{pile}/b/c.png"]
+    assert f"{output}/1.avi.mp4: cannot be written: " in problems.failed[f"{pile}/1.avi"]
+
+
+def test_a_codec_that_is_missing_fails_videos_alone(pile, tmp_path, monkeypatch):
+    monkeypatch.setattr("src.prediction.sinks.CODEC", "none")
+    problems = predicted(pile, tmp_path / "out")
+    assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
+    assert problems.summary() == (
+        f"3 of 5 inputs failed: {pile}/bad.png, {pile}/1.avi, {pile}/2.avi"
+    )
+
+
+def test_nothing_that_can_be_read(pile, tmp_path):
+    with pytest.raises(RunError, match=r"^1 of 1 input failed: .*bad\.png$"):
+        predicted(pile / "bad.png", tmp_path / "out")
+    assert left(tmp_path / "out") == []
+
+
+def test_a_full_disk_ends_the_run_and_keeps_predictions(pile, tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("src.prediction.sinks.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        predicted(pile, tmp_path / "out")
+    assert entries(tmp_path / "out") == {"a.png": 1}
+
+
+def test_an_error_of_the_detector_keeps_predictions(pile, tmp_path):
+    class Breaks(Finder):
+        batch_size = 1
+
+        def forward(self, images):
+            if images[0].shape == (48, 64, 3):
+                raise MemoryError
+            return super().forward(images)
+
+    with pytest.raises(MemoryError):
+        predicted(pile, tmp_path / "out", Breaks())
+    assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1}
+
+
+class Camera:
+    """Stands in for a Video that has no end; `ahead` is set every five frames."""
+
+    name, rate, frames, live = "camera 0", 25.0, 0, True
+
+    def __init__(self):
+        self.ahead = threading.Event()
+
+    def __iter__(self):
+        for number in count():
+            picture = np.zeros((48, 64, 3), np.uint8)
+            yield Frame(self.name, picture, number, seconds=number / 25)
+            if number % 5 == 4:
+                self.ahead.set()
+
+
+def test_a_stream_that_is_stopped_leaves_a_whole_video(tmp_path):
+    camera = Camera()
+    interruption = SimpleNamespace(signum=None, deferred=False)
+
+    class Slow(Finder):
+        batch_size = 1
+        calls = 0
+
+        def forward(self, images):
+            camera.ahead.clear()
+            assert camera.ahead.wait(10)  # it goes on while the network is busy
+            self.calls += 1
+            if self.calls == 4:
+                interruption.signum = signal.SIGINT
+            return super().forward(images)
+
+    inputs = Inputs(stream="0")
+    targets = plan_targets(tmp_path, "0", inputs)
+    predict_all(CFG, Slow(), tmp_path, Problems(inputs), targets, camera, interruption)
+    assert left(tmp_path) == ["camera0.mp4", "predictions.json"]
+    found = json.loads((tmp_path / "predictions.json").read_text())
+    assert [entry["file"] for entry in found] == ["camera 0"] * len(found)
+    numbers = [entry["frame"] for entry in found]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] > len(numbers)  # what came in between is left out
+    assert [entry["seconds"] for entry in found] == [number / 25 for number in numbers]
+    assert len(list(Video(tmp_path / "camera0.mp4"))) >= len(numbers)

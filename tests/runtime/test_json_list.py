@@ -1,0 +1,67 @@
+import errno
+import json
+
+import pytest
+
+from src.runtime.files import JsonList
+
+
+class Full:
+    """A file on a disk with room for so many more bytes, until it is cut."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, data):
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self.file.write(data[: self.room])
+        self.room -= written
+        return written
+
+    def truncate(self):
+        self.file.truncate()
+        self.room = 4096
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_entries_one_a_line(tmp_path, keep):
+    with JsonList(tmp_path / "a.json", keep=keep) as results:
+        results.append({"a": float("nan")})
+        results.append([1, "\u00e9"])
+    assert (tmp_path / "a.json").read_text() == '[\n{"a": null},\n[1, "\\u00e9"]\n]\n'
+    with JsonList(tmp_path / "b.json", keep=keep):
+        pass
+    assert json.loads((tmp_path / "b.json").read_text()) == []
+
+
+@pytest.mark.parametrize(("keep", "left"), [(False, []), (True, ["a.json"])])
+def test_after_an_exception(tmp_path, keep, left):
+    with pytest.raises(KeyError), JsonList(tmp_path / "a.json", keep=keep) as results:
+        results.append(1)
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == left
+    with pytest.raises(KeyError), JsonList(tmp_path / "b.json", keep=keep):
+        raise KeyError  # nothing to keep
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_a_full_disk_keeps_whole_entries(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"No space left on device: .*a\.json"),
+        JsonList(tmp_path / "a.json", keep=True) as results,
+    ):
+        results.append("first")
+        results.file = Full(results.file, room=5)
+        results.append("second")
+    assert json.loads((tmp_path / "a.json").read_text()) == ["first"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
