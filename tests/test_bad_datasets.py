@@ -137,6 +137,19 @@ def repeat_first_box(content: dict) -> None:
     content["annotations"].append({**content["annotations"][0], "id": 99})
 
 
+def without_size(content: dict) -> None:
+    content["images"][0].update(width=None, height=None)
+
+
+def mark_background(content: dict) -> None:
+    content["categories"].append({"id": 0, "name": "background"})
+    content["annotations"].append({"id": 99, "image_id": 1, "category_id": 0, "bbox": [0, 0, 9, 9]})
+
+
+def add_root(content: dict) -> None:
+    content["categories"].insert(0, {"id": 0, "name": "cat", "supercategory": "none"})
+
+
 def move_images(root: Path) -> None:
     (root / "images").rename(root / "photos")
     (root / "images").mkdir()
@@ -150,6 +163,22 @@ CASES = [
     Case("coco", "image file missing", without(IMAGE), STOPS),
     Case("coco", "path with backslashes", in_first("images", file_name=".\\a.png"), REPAIRED),
     Case("coco", "image without a width", in_json(lambda c: c["images"][0].pop("width")), STOPS),
+    Case("coco", "image without a size", in_json(without_size), REPAIRED),
+    Case("coco", "id as text", in_first("annotations", image_id="1"), REPAIRED),
+    Case(
+        "coco",
+        "outline without a box",
+        in_first("annotations", bbox=None, segmentation=[[4, 5, 24, 5, 24, 25]]),
+        REPAIRED,
+    ),
+    Case("coco", "category background", in_json(mark_background), REPAIRED),
+    Case("coco", "root category of a class's name", in_json(add_root), REPAIRED),
+    Case(
+        "coco",
+        "list of detections",
+        lambda root: (root / JSON).write_text('[{"image_id": 1, "score": 0.5}]'),
+        STOPS,
+    ),
     Case("coco", "image id twice", in_first("images", id=2), STOPS),
     Case("coco", "box of an unknown image", in_first("annotations", image_id=9), STOPS),
     Case("coco", "box of three numbers", in_first("annotations", bbox=[1, 2, 3]), STOPS),

@@ -13,6 +13,7 @@ from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
+BACKGROUND = "background"
 MAX_SIDE = 2**31  # pixels of an image; sizes are held in 32 bits
 
 
@@ -181,7 +182,9 @@ def note_unlisted(
     name: str, where: str, classes: tuple[str, ...], problems: Problems, *, drop: bool
 ) -> None:
     """An error, or a repair, for the boxes `where` of a class that is not in `classes`."""
-    if drop:
+    if name.strip("_").casefold() == BACKGROUND:
+        problems.repair(where, "background dropped: it is what no box marks")
+    elif drop:
         problems.repair(where, "class that is not in classes dropped")
     else:
         hint = suggestion(name, classes[1:])

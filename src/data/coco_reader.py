@@ -1,93 +1,23 @@
 """Reads COCO's instance annotations."""
 
-import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from src.config.configuration import Config
 from src.data.annotations import OBJECT, Annotations
-from src.data.building import MAX_SIDE, RawBoxes, make_annotations, note_unlisted
+from src.data.building import RawBoxes, make_annotations, note_unlisted
+from src.data.coco_entries import BoxEntry, Category, ImageEntry, is_id
+from src.data.coco_file import Content, Outline, Outlines, load_content, without_boxes
+from src.data.folder import Folder
+from src.data.image_files import ImageFinder
+from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.reader import Reader
 from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
-
-MAX_ID = 2**63  # ids are held in 64 bits
-
-
-class ImageEntry(msgspec.Struct, gc=False):
-    """An entry of "images". Fields that are not named here are skipped by the parser."""
-
-    id: Any = None
-    file_name: Any = None
-    width: Any = None
-    height: Any = None
-
-    def is_usable(self) -> bool:
-        return (
-            is_id(self.id)
-            and type(self.file_name) is str
-            and self.file_name != ""
-            and is_side(self.width)
-            and is_side(self.height)
-        )
-
-
-class BoxEntry(msgspec.Struct, gc=False):
-    """An entry of "annotations"."""
-
-    id: Any = None
-    image_id: Any = None
-    category_id: Any = None
-    bbox: Any = None
-    area: Any = None
-    iscrowd: Any = 0
-
-    def is_usable(self) -> bool:
-        return (
-            is_id(self.image_id)
-            and is_id(self.category_id)
-            and type(self.bbox) is list
-            and len(self.bbox) == 4
-            and all(type(v) is float or is_id(v) for v in self.bbox)
-            and self.iscrowd in (0, 1)
-        )
-
-    def object_area(self) -> float:
-        """The file's area in square pixels, of outlines mostly; else that of the box."""
-        if type(self.area) is float or is_id(self.area):
-            return self.area
-        return self.bbox[2] * self.bbox[3]
-
-
-class Category(msgspec.Struct):
-    """An entry of "categories"."""
-
-    id: int
-    name: str
-
-
-class Content(msgspec.Struct):
-    """The three lists of the file that are read."""
-
-    images: list[ImageEntry]
-    annotations: list[BoxEntry]
-    categories: list[Category]
-
-
-def is_id(value: Any) -> bool:
-    """Whether it is a whole number of 64 bits; True and False are not."""
-    return type(value) is int and -MAX_ID <= value < MAX_ID
-
-
-def is_side(value: Any) -> bool:
-    """Whether it is a number of at least one pixel."""
-    return type(value) in (int, float) and 1 <= value < MAX_SIDE
 
 
 def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
@@ -123,10 +53,11 @@ def read_coco(
     """
     content = load_content(path)
     problems = Problems(path)
-    category_ids = match_categories(path, content.categories, classes)
-    images = usable_images(content.images, problems)
-    entries = usable_boxes(content.annotations, content.images, problems)
-    entries = of_classes(entries, content.categories, classes, problems, drop_unlisted)
+    images = usable_images(content.images, problems, image_dir)
+    entries = usable_boxes(path, content, problems)
+    categories = usable_categories(path, content.categories, entries, problems)
+    category_ids = match_categories(path, categories, classes)
+    entries = of_classes(entries, categories, classes, problems, drop_unlisted)
     row_of = {image.id: row for row, image in enumerate(images)}
     entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images
     truth = as_objects(entries, category_ids)
@@ -170,34 +101,54 @@ def as_raw_boxes(objects: np.ndarray, entries: list[BoxEntry], row_of: dict[int,
     )
 
 
-def load_content(path: Path) -> Content:
-    """The file's three lists; InputError where it is not json or lacks one."""
-    try:
-        data = Path(path).read_bytes()
+def usable_categories(
+    path: Path, entries: list[Category], boxes: list[BoxEntry], problems: Problems
+) -> list[Category]:
+    """The categories, each with a name of its own; InputError where that is not clear."""
+    by_id: dict[int, Category] = {}
+    for position, entry in enumerate(entries):
         try:
-            return msgspec.json.decode(data, type=Content)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            # the standard library accepts NaN and a byte order mark, and names the wrong line
-            return msgspec.convert(json.loads(data), Content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: not COCO's instance annotations: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a json file: {error}") from error
+            note(problems, f"category entry {position}", entry.mend())
+        except InputError as error:
+            raise InputError(f"{path}: category entry {position}: {error}") from None
+        other = by_id.setdefault(entry.id, entry)
+        if other.name != entry.name:
+            names = f"{other.name!r} and {entry.name!r}"
+            raise InputError(f"{path}: two categories have the id {entry.id}: {names}")
+    alike = defaultdict(list)
+    for category in by_id.values():
+        alike[category.name].append(category)
+    number = Counter(box.category_id for box in boxes)
+    return [one_of(path, categories, number, problems) for categories in alike.values()]
+
+
+def one_of(
+    path: Path, categories: list[Category], number: Counter[int], problems: Problems
+) -> Category:
+    """The one of categories with one name that has annotations, of none the last.
+
+    Roboflow's files have a root without annotations first, often with the name of a class.
+    """
+    used = [category for category in categories if number[category.id]]
+    if len(used) > 1:
+        name, first = used[0].name, used[0].id
+        found = " and ".join(f"{c.id} ({count(number[c.id], 'annotation')})" for c in used)
+        raise InputError(
+            f"{path}: two categories have the name {name!r}: {found}; write {first} as their "
+            "annotations' category_id if they are one class, else give them different names"
+        )
+    kept = used[0] if used else categories[-1]
+    for category in categories:
+        if category is not kept:
+            where = f"category {category.id} ({category.name!r})"
+            problems.repair(where, "category without annotations dropped, whose name another has")
+    return kept
 
 
 def match_categories(
     path: Path, categories: list[Category], classes: tuple[str, ...]
 ) -> tuple[int, ...]:
     """The file's category id of every class but the background, by name."""
-    for key in ("id", "name"):
-        values = Counter(getattr(category, key) for category in categories)
-        for value, number in values.items():
-            if number > 1:
-                raise InputError(f"{path}: two categories have the {key} {value!r}")
     ids = {category.name: category.id for category in categories}
     for name in classes[1:]:
         if name not in ids:
@@ -209,40 +160,74 @@ def match_categories(
     return tuple(ids[name] for name in classes[1:])
 
 
-def usable_images(entries: list[ImageEntry], problems: Problems) -> list[ImageEntry]:
-    """The well-formed image entries in the order of their ids."""
+def usable_images(
+    entries: list[ImageEntry], problems: Problems, image_dir: Path
+) -> list[ImageEntry]:
+    """The well-formed image entries in the order of their ids; sizes they lack are read."""
     usable: dict[int, ImageEntry] = {}
+    finder = ImageFinder(Folder(image_dir), problems)
     for position, entry in enumerate(entries):
         if not entry.is_usable():
-            problems.error(
-                f"image entry {position}",
-                "needs a whole id, file_name, and width and height of at least 1",
-            )
-        elif entry.id in usable:
-            problems.error(f"image {entry.id}", f"the id is used twice ({entry.file_name})")
+            with problems.at(f"image entry {position}"):
+                note(problems, f"image entry {position}", entry.mend())
+                if entry.lacks_size():
+                    read_missing_size(entry, finder)
+            if not entry.is_usable():
+                continue
+        if entry.id in usable:
+            twice = f"{usable[entry.id].file_name!r} and {entry.file_name!r}"
+            problems.error(f"image {entry.id}", f"the id is used twice ({twice})")
         else:
             usable[entry.id] = entry
+    finder.report()
     return [usable[image_id] for image_id in sorted(usable)]
 
 
-def usable_boxes(
-    entries: list[BoxEntry], images: list[ImageEntry], problems: Problems
-) -> list[BoxEntry]:
+def read_missing_size(entry: ImageEntry, finder: ImageFinder) -> None:
+    """Sets width and height from the image, if it is there; InputError if it cannot be read."""
+    where = f"image {entry.id}, which has no width and height"
+    file = finder.find(where, entry.file_name)
+    if file is not None:
+        entry.width, entry.height = read_size(finder.folder.path / file)
+        entry.file_name = file
+        finder.problems.from_images = True
+        finder.problems.repair(f"image {entry.id}", "width and height read from the image")
+
+
+def usable_boxes(path: Path, content: Content, problems: Problems) -> list[BoxEntry]:
     """The well-formed annotation entries of images that the file has."""
-    known = {image.id for image in images if is_id(image.id)}
+    known = {image.id for image in content.images if is_id(image.id)}
+    outlines = None
     usable = []
-    for position, entry in enumerate(entries):
+    for position, entry in enumerate(content.annotations):
         if not entry.is_usable():
-            problems.error(
-                f"annotation entry {position} (id {entry.id})",
-                "needs a whole image_id and category_id and a bbox of 4 numbers; iscrowd, if "
-                "given, is 0 or 1",
-            )
-        elif entry.image_id not in known:
-            problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
-        else:
+            where = f"annotation entry {position} (id {entry.id})"
+            if not entry.bbox and outlines is None:
+                outlines = load_outlines(path)
+            outline = None if entry.bbox else outlines[position].segmentation
+            with problems.at(where):
+                note(problems, where, entry.mend(outline))
+            if not entry.is_usable():
+                continue
+        if entry.image_id in known:
             usable.append(entry)
+        else:
+            problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
     return usable
+
+
+def load_outlines(path: Path) -> list[Outline]:
+    """What annotations have beside boxes; InputError where they are no instances at all."""
+    outlines = load_content(path, Outlines)
+    if what := without_boxes(outlines):
+        raise InputError(f"{path}: not COCO's instance annotations: {what}")
+    return outlines.annotations
+
+
+def note(problems: Problems, where: str, done: set[str]) -> None:
+    """Adds what was done to an entry as repairs."""
+    for what in sorted(done):
+        problems.repair(where, what)
 
 
 def of_classes(

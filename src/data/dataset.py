@@ -65,7 +65,8 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
         annotations, found = source.read()
         problems.errors.extend(found.errors)
         # not saved where a file changed while it was read
-        return annotations, not found.errors and source.key() == key
+        is_whole = not found.errors and not found.from_images
+        return annotations, is_whole and source.key() == key
 
     folder = Path(cfg.output_path).absolute().parent / CACHE_FOLDER
     annotations = cached(folder, key, read)

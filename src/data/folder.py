@@ -63,7 +63,8 @@ def differences(wanted: str, found: str) -> tuple[str, ...]:
     def differ(skip: str) -> bool:
         return normal(wanted, skip) != normal(found, skip)
 
-    return tuple(what for what, _ in DIFFERENCES if differ(what))
+    changed = [w for w, change in DIFFERENCES if any(change(n) != n for n in (wanted, found))]
+    return tuple(what for what in changed if differ(what))
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class Folder:
         def score(item: str) -> tuple[int, bool]:
             return common_tail(parts(item), wanted), os.path.basename(item) == base
 
-        best, *rest = sorted(found, key=score, reverse=True)
+        best, *rest = sorted(found, key=score, reverse=True) if len(found) > 1 else found
         other = rest[0] if rest and score(rest[0]) == score(best) else ""
         tail, own = common_tail(parts(best), wanted), parts(best)
         how = ELSEWHERE

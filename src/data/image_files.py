@@ -147,7 +147,7 @@ def find_images(
     `problems` gets the repairs of names and what is missing. `flag` names the key of the folder.
     """
     folder = Folder(annotations.image_dir)
-    names = [annotations.file_name(index) for index in range(len(annotations))]
+    names = [name.decode(*NAME_CODEC) for name in annotations.file_names]
     if all(map(folder.holds, names)):
         return annotations, set()
     own = Problems(annotations.source)

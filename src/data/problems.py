@@ -33,6 +33,7 @@ class Problems:
     source: Path  # the annotation file (of VOC: the split's list)
     errors: list[Problem] = field(default_factory=list)
     repairs: list[Problem] = field(default_factory=list)
+    from_images: bool = False  # whether images were read that `Reader.inputs` does not name
 
     def error(self, where: str, what: str) -> None:
         self.errors.append(Problem(where, what))

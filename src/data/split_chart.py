@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from src.data.drawing import draw_objects, fit_height
 from src.data.summary import Summary
 from src.runtime.errors import InputError
+from src.runtime.text import printable
 
 SAMPLES = 12  # images in the grid
 SAMPLE_COLUMNS = 4
@@ -93,7 +94,7 @@ def draw_samples(figure, summary: Summary) -> None:
             return
         draw_objects(picture, record, summary.names)
         axes.imshow(picture)
-        axes.set_title(record.path.name, fontsize=8, parse_math=False)
+        axes.set_title(printable(record.path.name), fontsize=8, parse_math=False)
 
 
 def sample_order(summary: Summary) -> list[int]:

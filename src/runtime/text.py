@@ -20,8 +20,14 @@ def count(number: int, noun: str) -> str:
 
 def suggestion(name: object, known: Iterable[str]) -> str:
     """ "; did you mean ...?" if a known name is close, else ""."""
-    close = get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    plain = {spelling(item): item for item in known}
+    close = get_close_matches(spelling(str(name)), list(plain), n=1)
+    return f"; did you mean {plain[close[0]]!r}?" if close else ""
+
+
+def spelling(name: str) -> str:
+    """The name in lower case, with a space for what may part its words."""
+    return re.sub(r"[\s_-]+", " ", name.strip()).casefold()
 
 
 def printable(text: str, *, lines: bool = False) -> str:

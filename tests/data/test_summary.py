@@ -15,7 +15,9 @@ CLASSES = ("background", "cat", "dog", "cow")
 @pytest.fixture
 def split(tmp_path, monkeypatch):
     """Two images of 100 x 50 with four cats and a dog, and one without objects."""
-    monkeypatch.setattr("src.data.txt_reader.find_size", lambda *_: (100, 50))
+    monkeypatch.setattr("src.data.txt_reader.read_size", lambda _: (100, 50))
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).touch()
     (tmp_path / "boxes.txt").write_text(
         "a.png 0,0,20,10,1 0,0,40,20,1 10,10,12,11,1\nb.png 50,0,90,20,2 0,0,100,50,1\nc.png\n"
     )
