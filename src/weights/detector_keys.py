@@ -14,6 +14,7 @@ from src.weights.detector_families import COCO_IDS, Family, their_name
 CATEGORY_ROWS = COCO_IDS[-1] + 1  # of a class layer by category ids
 COCO = load_keys()["classes"].default[1:]
 BACKGROUND = "background"
+INPUTS = (load_keys()["fpn_channels"].default, 3, 3)  # of a predictor's weight
 
 
 def configure(
@@ -28,14 +29,21 @@ def configure(
     extra = arrays.get(their_name("fpn.extras.0.conv.weight", family))
     if extra is not None and extra.ndim == 4 and extra.shape[1] != extra.shape[0]:
         keys["p6_from"] = "c5"
-    if keys.get("box_coding") == "distribution":
-        sides = arrays.get(their_name("box_head.predictor.bias", family), np.zeros(68))
-        keys["distribution_bins"] = max(len(sides) // 4, 2)
-    cfg = make_config([(keys, family.title)])
-    bias = arrays.get(their_name("class_head.predictor.bias", family))
-    count = len(COCO) if bias is None else len(bias) // build_anchors(cfg).anchors_per_cell
+    sides = outputs(arrays, "box_head.predictor", family)
+    if keys.get("box_coding") == "distribution" and sides:
+        keys["distribution_bins"] = sides // 4
+    cfg = make_config([(keys, source)])
+    channels = outputs(arrays, "class_head.predictor", family)
+    count = channels // build_anchors(cfg).anchors_per_cell if channels else len(COCO)
     rows, names, note = choose_classes(count, family, classes, source)
     return cfg.replace(classes=[BACKGROUND, *names]), rows, note
+
+
+def outputs(arrays: Mapping[str, np.ndarray], layer: str, family: Family) -> int:
+    """Output channels of a predictor; 0 where it is missing or its shapes are impossible."""
+    names = [their_name(f"{layer}.{leaf}", family) for leaf in ("weight", "bias")]
+    weight, bias = (arrays[name].shape if name in arrays else () for name in names)
+    return bias[0] if len(bias) == 1 and weight == (*bias, *INPUTS) else 0
 
 
 def choose_classes(

@@ -14,7 +14,7 @@ from src.runtime.errors import InputError
 from src.weights.convert import COUNTER, check_finite, choose, equal_arrays, under
 from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
 from src.weights.detector_families import FAMILIES, Family, part_of, their_name
-from src.weights.detector_keys import configure
+from src.weights.detector_keys import configure, outputs
 from src.weights.loading import Match, match
 
 # names of pyramids and heads, with the prefix before them as the group
@@ -188,13 +188,11 @@ def class_layer(
     arrays: Mapping[str, np.ndarray], family: Family, rows: Sequence[int], anchors: int
 ) -> dict[str, np.ndarray]:
     """The arrays, with the chosen rows of the class layer alone if it has these."""
-    given = dict(arrays)
-    for leaf in ("weight", "bias"):
-        name = their_name(f"class_head.predictor.{leaf}", family)
-        count, rest = divmod(len(given[name]) if name in given else 0, anchors)
-        if count > max(rows) and not rest:
-            given[name] = chosen_classes(given[name], anchors, rows)
-    return given
+    count, rest = divmod(outputs(arrays, "class_head.predictor", family), anchors)
+    if count <= max(rows) or rest:
+        return dict(arrays)
+    names = [their_name(f"class_head.predictor.{leaf}", family) for leaf in ("weight", "bias")]
+    return {**arrays, **{name: chosen_classes(arrays[name], anchors, rows) for name in names}}
 
 
 def converted(

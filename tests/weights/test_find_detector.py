@@ -105,6 +105,27 @@ def test_other_detectors_are_described_by_part():
     assert "--backbone converts the backbone alone" in text
 
 
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({"gfl_cls.bias": []}, "misshaped 1: bbox_head.gfl_cls.bias () for (80,)"),
+        ({"gfl_cls.bias": [10**9]}, "misshaped 1: bbox_head.gfl_cls.bias (1000000000,) for (80,)"),
+        ({"gfl_cls.weight": [80, 0, 3, 3]}, "bbox_head.gfl_cls.weight (80, 0, 3, 3) for (80,"),
+        ({"gfl_cls.weight": [10**9], "gfl_cls.bias": [10**9]}, "weight (1000000000,) for (80, 256"),
+        ({"gfl_reg.bias": []}, "misshaped 1: bbox_head.gfl_reg.bias () for (68,)"),
+        (
+            {"gfl_reg.weight": [4000, 256, 3, 3], "gfl_reg.bias": [4000]},
+            "a.pth: distribution_bins is 1000; expected",
+        ),
+    ],
+)
+def test_impossible_shapes(shapes, words):
+    arrays = blank(mmdetection_shapes("gfl") | {f"bbox_head.{n}": s for n, s in shapes.items()})
+    with pytest.raises(InputError) as error:
+        find_detector(arrays, "a.pth")
+    assert words in str(error.value)
+
+
 def test_files_without_pyramid_and_heads_are_no_detectors():
     body = {n: a for n, a in V1.items() if n.startswith("backbone.body.")}
     assert find_detector(body, "a.pth") is None
