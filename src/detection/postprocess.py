@@ -58,6 +58,8 @@ class Postprocessor:
         class_agnostic: boxes of different classes suppress each other too.
         max_detections: D, kept at the end; 0 keeps all.
         max_per_class: of each class; 0 keeps all.
+        window: (4,) the part of the network's input that holds the image, if not all of it does;
+            predictions beside it are no candidates.
     """
 
     score_threshold: float
@@ -68,6 +70,7 @@ class Postprocessor:
     class_agnostic: bool = False
     max_detections: int
     max_per_class: int = 0
+    window: np.ndarray | None = None
 
     def decoded(
         self,
@@ -86,13 +89,21 @@ class Postprocessor:
         Raises:
             NotFinite: nan among the logits, or in a candidate's box.
         """
+        rows, labels, best = self._best(logits, levels)
+        boxes = decode(deltas[rows], anchors[rows])
+        if self.window is not None and not is_in_window(boxes, self.window).all():
+            # once more without those beside the image, which took places of others
+            seen = is_in_window(decode(deltas, anchors), self.window)
+            rows, labels, best = self._best(np.where(seen[:, None], logits, -np.inf), levels)
+            boxes = decode(deltas[rows], anchors[rows])
+        scores = 1 / (1 + np.exp(-np.maximum(best, LEAST_LOGIT)))
+        return checked(Detections(boxes, scores, labels))
+
+    def _best(self, logits: np.ndarray, levels: Sequence[int]) -> tuple[np.ndarray, ...]:
         least = logit(self.score_threshold)
         if self.per_level:
-            rows, labels, best = best_of_levels(logits, least, self.per_level, levels)
-        else:
-            rows, labels, best = best_predictions(logits, least, self.candidates)
-        scores = 1 / (1 + np.exp(-np.maximum(best, LEAST_LOGIT)))
-        return checked(Detections(decode(deltas[rows], anchors[rows]), scores, labels))
+            return best_of_levels(logits, least, self.per_level, levels)
+        return best_predictions(logits, least, self.candidates)
 
     def chosen(self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> Detections:
         """Candidates from boxes (R,4), scores (R,) and labels (R,) of a file, best first.
@@ -101,7 +112,10 @@ class Postprocessor:
         """
         if np.isnan(scores).any():
             raise NotFinite("nan among the scores")
-        rows = np.flatnonzero(scores > self.score_threshold)[: self.candidates or None]
+        kept = scores > self.score_threshold
+        if self.window is not None:
+            kept &= is_in_window(boxes, self.window)
+        rows = np.flatnonzero(kept)[: self.candidates or None]
         return checked(Detections(boxes, scores, labels).take(rows))
 
     def __call__(self, found: Sequence[Detections]) -> Detections:
@@ -126,6 +140,12 @@ class Postprocessor:
         if self.max_per_class:
             merged = merged.take(rank_in_class(merged.labels) < self.max_per_class)
         return merged.take(slice(self.max_detections or None))
+
+
+def is_in_window(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """(R,) whether a part of each of the boxes (R,4) is in the window (4,); true for nan."""
+    beside = (boxes[:, 2:] <= window[:2]) | (boxes[:, :2] >= window[2:])  # (R,2)
+    return ~beside.any(axis=1)
 
 
 def checked(found: Detections) -> Detections:

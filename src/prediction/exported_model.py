@@ -47,7 +47,13 @@ def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inferen
     if description["nms"] and not cfg.tta_flip:
         limits["nms_iou"] = 1.0
     postprocess = build_postprocessor(cfg, **limits)
-    return Inference(model, postprocess, sizes=[cfg.image_size], mirror=cfg.tta_flip)
+    return Inference(
+        model,
+        postprocess,
+        sizes=[cfg.image_size],
+        mirror=cfg.tta_flip,
+        letterbox=cfg.resize == "letterbox",
+    )
 
 
 def check_compatible(path: Path, description: Mapping[str, Any], cfg: Config) -> None:

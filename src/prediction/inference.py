@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import mindspore as ms
@@ -143,14 +143,23 @@ class Inference:
     Args:
         sizes: of the input, one per scale; batches may have others.
         mirror: whether to add mirrored views.
+        letterbox: whether an image fills a part of the input only; predictions beside it are
+            dropped before the best are chosen, where that is not done in the graph.
     """
 
     def __init__(
-        self, model: Model, postprocess: Postprocessor, *, sizes: Sequence[Size], mirror: bool
+        self,
+        model: Model,
+        postprocess: Postprocessor,
+        *,
+        sizes: Sequence[Size],
+        mirror: bool,
+        letterbox: bool = False,
     ):
         self.model = model
         self.postprocess = postprocess
         self.sizes = tuple(sizes)
+        self.letterbox = letterbox
         mirrored = [False, True] if mirror else [False]
         self.views = [View(s, m) for s in range(len(self.sizes)) for m in mirrored]
 
@@ -178,10 +187,20 @@ class Inference:
         found = []
         for view, (input_size, outputs) in zip(self.views, seen):
             own = tuple(array[row] for array in outputs)
-            candidates = self.model.candidates(own, input_size, self.postprocess)
             width = input_size[1] if view.mirrored else 0
+            postprocess = self.postprocess
+            if self.letterbox:
+                window = window_of(scales[view.size] * size, mirrored=width)
+                postprocess = replace(postprocess, window=window)
+            candidates = self.model.candidates(own, input_size, postprocess)
             found.append(candidates.in_image(scales[view.size], size, mirrored=width))
         return self.postprocess(found)
+
+
+def window_of(sides: np.ndarray, *, mirrored: int) -> np.ndarray:
+    """(4,) where an image with sides (2,) is in the input; `mirrored` as in `in_image`."""
+    left = mirrored - sides[0] if mirrored else 0
+    return np.array([left, 0, left + sides[0], sides[1]], np.float32)
 
 
 def input_sizes(image_size: Size, scales: Sequence[float]) -> tuple[Size, ...]:
@@ -245,4 +264,6 @@ def build_inference(
     if cfg.resize == "short_side" and cfg.canvas_step:
         model.most_sizes = MOST_CANVASES
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
-    return Inference(model, postprocess, sizes=sizes, mirror=cfg.tta_flip)
+    return Inference(
+        model, postprocess, sizes=sizes, mirror=cfg.tta_flip, letterbox=cfg.resize == "letterbox"
+    )

@@ -172,6 +172,43 @@ def test_rows_that_a_file_has_chosen():
         make().chosen(boxes, scores, labels)
 
 
+@pytest.mark.parametrize("by_level", [False, True])
+def test_predictions_beside_the_window_take_no_places(by_level):
+    logits = np.arange(6.0, 0, -1)[:, None]
+    # the image is in the left 45 pixels: the second, fourth and sixth are beside it, the fifth half
+    anchors = np.float32(
+        [
+            [0, 0, 9, 9],
+            [50, 0, 59, 9],
+            [10, 0, 19, 9],
+            [45, 0, 54, 9],
+            [40, 0, 49, 9],
+            [0, 60, 9, 69],
+        ]
+    )
+    deltas, window = np.zeros((6, 4), np.float32), np.float32([0, 0, 45, 60])
+    limits = {"candidates": 0, "per_level": 2} if by_level else {"candidates": 3}
+    levels = [4, 2]
+    found = make(**limits, window=window).decoded(deltas, logits, anchors, levels)
+    assert found.boxes[:, 0].tolist() == [0, 10, 40]
+    assert found.scores == pytest.approx(1 / (1 + np.exp([-6, -4, -2])))
+    before = make(**limits).decoded(deltas, logits, anchors, levels)
+    assert before.boxes[:, 0].tolist() == ([0, 50, 40, 0] if by_level else [0, 50, 10])
+    whole = make(**limits, window=np.float32([0, 0, 99, 99]))
+    same = whole.decoded(deltas, logits, anchors, levels)
+    assert same.boxes.tolist() == before.boxes.tolist()
+    deltas[3] = np.nan
+    with pytest.raises(NotFinite, match="box"):
+        make(candidates=6, window=window).decoded(deltas, logits, anchors)
+
+
+def test_rows_of_a_file_beside_the_window_take_no_places():
+    scores, labels = np.array([0.9, 0.8, 0.7, 0.6, 0.5]), np.zeros(5, int)
+    own = make(candidates=2, window=np.float32([15, 0, 62, 10]))
+    found = own.chosen(apart(5), scores, labels)
+    assert found.boxes[:, 0].tolist() == [20, 40]
+
+
 def test_back_to_the_image_from_a_mirrored_view():
     found = Detections(np.array([[10, 20, 30, 40.0]]), np.array([0.5]), np.array([1]))
     scale, size = np.array([0.5, 2.0]), np.array([200, 50])

@@ -196,6 +196,42 @@ def test_a_split_flipped_and_at_two_scales(small, network_of):
     assert found == pytest.approx(best)
 
 
+class SeesEverywhere(Model):
+    """A prediction on each of eight columns of the input; the further right, the better."""
+
+    def forward(self, images):
+        left = np.arange(8, dtype=np.float32) * images.shape[2] / 8
+        boxes = np.stack([left, left * 0, left + 4, left * 0 + 4], axis=1)
+        if (images[0, :, -1] == 255).all():  # mirrored: the image is on the right
+            boxes = boxes[::-1]
+        return (np.tile(boxes, (len(images), 1, 1)),)
+
+    def candidates(self, outputs, size, postprocess):
+        scores = np.linspace(0.2, 0.9, 8)
+        return postprocess.chosen(outputs[0][::-1], scores[::-1], np.zeros(8, int))
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_letterbox_gives_no_place_to_what_is_beside_the_image(mirror):
+    image = np.full((200, 100, 3), 255, np.uint8)
+    fitted, scale = fit_image(image, (64, 64), keep_aspect=True)
+    found = {}
+    for letterbox in (False, True):
+        postprocess = Postprocessor(
+            score_threshold=0.05, candidates=4, nms_iou=0.5, max_detections=4
+        )
+        inference = Inference(
+            SeesEverywhere(), postprocess, sizes=[(64, 64)], mirror=mirror, letterbox=letterbox
+        )
+        outputs = inference.forward([fitted[None]])
+        found[letterbox] = inference.detections(outputs, 0, scale[None], np.array([100, 200]))
+    # the image fills the left half of the input, of four columns; the others are better
+    assert len(found[False].scores) == 0
+    # of two views those nearest to the margin enter, at 24 and 16 pixels, and 28 and 20 mirrored
+    expected = [50, 62.5, 75, 87.5] if mirror else [0, 25, 50, 75]
+    assert sorted(found[True].boxes[:, 0].tolist()) == expected
+
+
 @pytest.mark.parametrize("per_level", [0, 30])
 def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of, per_level):
     cfg = small.replace(pre_nms_top_k=40, candidates_per_level=per_level, score_threshold=0.01)
