@@ -161,7 +161,10 @@ class TrainLoader:
         self.prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
 
     def epoch(self, epoch: int, *, first: int = 0, stop: int | None = None) -> Iterator[TrainBatch]:
-        """The epoch's batches number first..stop-1; all of them by default."""
+        """The epoch's batches number first..stop-1; all of them by default.
+
+        RuntimeError where batches of another epoch are still being taken.
+        """
         order = self.samples.order(epoch)
         stop = self.steps_per_epoch if stop is None else min(stop, self.steps_per_epoch)
         starts = [(step * self.ranks + self.rank) * self.batch_size for step in range(first, stop)]

@@ -44,6 +44,7 @@ class Prefetcher:
         self.work = work
         self.layout = layout
         self.pool = None
+        self.is_running = False
         if workers:
             context = multiprocessing.get_context("forkserver")
             start_server(context)
@@ -57,14 +58,29 @@ class Prefetcher:
         """Yields the arrays and the result of every task, in the order of the tasks.
 
         An exception of `work` is raised in place of the task's result, with the worker's traceback;
-        WorkerDied where a worker died without one.
+        WorkerDied where a worker died without one. Of two runs at a time the workers would fill the
+        same memory, so the second is a RuntimeError.
         """
-        if self.pool is None:
-            for task in tasks:
-                arrays = {name: np.empty(*entry) for name, entry in self.layout.items()}
-                result = self.work(task, arrays)
-                yield arrays, result
-            return
+        if self.is_running:
+            raise RuntimeError(
+                "batches are still being taken from an earlier run of these workers; read it to "
+                "its end or close() it, or make another loader"
+            )
+        self.is_running = True
+        try:
+            yield from self._here(tasks) if self.pool is None else self._from_workers(tasks)
+        finally:
+            self.is_running = False
+
+    def _here(self, tasks: Iterable) -> Iterator[tuple[Arrays, Any]]:
+        """`run` in this process."""
+        for task in tasks:
+            arrays = {name: np.empty(*entry) for name, entry in self.layout.items()}
+            result = self.work(task, arrays)
+            yield arrays, result
+
+    def _from_workers(self, tasks: Iterable) -> Iterator[tuple[Arrays, Any]]:
+        """`run` with results of the workers."""
         results: SimpleQueue = SimpleQueue()
         proceed: SimpleQueue = SimpleQueue()
         feeder = threading.Thread(target=self._feed, args=(tasks, results, proceed), daemon=True)

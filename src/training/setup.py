@@ -135,7 +135,7 @@ def build_trainer(
     loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
     evaluated = network if averaged is None else averaged
     plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
-    unreadable = Unreadable(annotations.source, len(annotations))
+    unreadable = Unreadable(annotations.source, len(annotations), met=0)
     config = without_launch_keys(cfg).to_yaml()
     return Trainer(
         network=network,

@@ -136,6 +136,7 @@ class Trainer:
     def record(self, report: StepReport, batches: Sequence[TrainBatch], lr: float) -> None:
         """Counts, checks and logs an update, and exchanges news with the other ranks."""
         self.step += 1
+        self.agreement.unreadable.met += self.plan.images_per_step
         epoch = self.plan.epoch_of(self.step)
         with self.clock(HOOKS):
             if report.news:

@@ -136,6 +136,19 @@ def test_one_pool_serves_epoch_after_epoch_even_when_one_is_left_early(samples):
     assert_same(batches, epoch_of(samples, 3))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_second_epoch_at_the_same_time_is_refused(samples, workers):
+    loader = TrainLoader(samples, batch_size=5, workers=workers)
+    first = loader.epoch(0)
+    batches = [next(first)]
+    with pytest.raises(RuntimeError, match="from an earlier run of these workers"):
+        next(loader.epoch(1))
+    batches += first  # the first one goes on
+    assert_same(batches, epoch_of(samples, 0))
+    assert_same(list(loader.epoch(1)), epoch_of(samples, 1))
+    loader.close()
+
+
 def test_batches_stay_as_they_are_when_the_next_comes(samples):
     loader = TrainLoader(samples, batch_size=2, workers=2)
     batches, kept = [], []
@@ -269,6 +282,39 @@ def test_unreadable_image_is_blank_in_evaluation(own_samples):
     batch = next(eval_batches(samples, batch_size=4, workers=0))
     assert batch.readable.tolist() == [True, True, False, True]
     assert "is empty (0 bytes)" in batch.unread[0][1]
+
+
+def test_unreadable_images_are_compared_with_those_met():
+    found = Unreadable("split.json", 10000)
+    found.met = 2000
+    found.add((index, "damaged") for index in range(32))  # 20, and 12 that chance may bring
+    found.check()
+    found.add([(32, "damaged")])
+    with pytest.raises(InputError, match=r"33 of 2,000 images unreadable(.|\n)*of those met"):
+        found.check()
+    found.met = 10000
+    found.check()
+
+
+@pytest.mark.parametrize(("images", "allowed"), [(10000, 5), (300, 3), (99, 0)])
+def test_first_batches_may_have_a_few_unreadable_images(images, allowed):
+    found = Unreadable("split.json", images)
+    found.met = 8
+    found.add((index, "damaged") for index in range(allowed))
+    found.check()
+    found.add([(allowed, "damaged")])
+    with pytest.raises(InputError):
+        found.check()
+
+
+def test_images_are_met_once_however_many_epochs():
+    found = Unreadable("split.json", 300)
+    found.met = 1000
+    found.add((index, "damaged") for index in range(3))
+    found.check()
+    found.add([(3, "damaged")])
+    with pytest.raises(InputError, match="4 of 300 images"):
+        found.check()
 
 
 def test_more_than_one_percent_unreadable_is_an_error():
