@@ -42,9 +42,9 @@ def make_rows(*detections) -> np.ndarray:
     ).reshape(-1, 7)
 
 
-def write_video(path: Path, frames: int) -> None:
-    """A video of 64 x 48 at 8 frames a second that gets redder, by 30 of 255 a frame."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 8, (64, 48))
+def write_video(path: Path, frames: int, rate: float = 8) -> None:
+    """A video of 64 x 48, `rate` frames a second, that gets redder, by 30 of 255 a frame."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate, (64, 48))
     for number in range(frames):
         writer.write(np.full((48, 64, 3), (0, 0, 30 * number), np.uint8))
     writer.release()

@@ -12,7 +12,7 @@ import numpy as np
 
 from src.data.drawing import colour, draw_box
 from src.detection.postprocess import Detections
-from src.prediction.sources import Frame
+from src.prediction.sources import Frame, opencv_name
 from src.runtime.errors import NotWritten
 from src.runtime.files import write_atomically
 
@@ -101,7 +101,8 @@ class VideoFile:
 
     def __init__(self, target: Path, rate: float, *, live: bool = False):
         self.target = target
-        self.partial = target.with_name(f".{target.stem}.part{target.suffix}")
+        stem = target.stem.encode(errors="replace").decode()  # OpenCV crashes on other names
+        self.partial = target.with_name(f".{stem}.part{target.suffix}")
         self.rate = writable_rate(min(rate, MOST_LIVE_RATE) if live else rate)
         self.live = live
         self.writer: cv2.VideoWriter | None = None
@@ -137,8 +138,9 @@ class VideoFile:
         self.size = tuple(max(round(side * scale) // 2 * 2, 2) for side in (width, height))
         self.target.parent.mkdir(parents=True, exist_ok=True)
         codec = cv2.VideoWriter_fourcc(*CODEC)
-        name = str(self.partial.absolute())
-        self.writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, self.rate, self.size)
+        with opencv_name(self.partial.parent) as folder:
+            name = os.path.join(folder, self.partial.name)
+            self.writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, self.rate, self.size)
         if not self.writer.isOpened():
             raise NotWritten(
                 f"{self.target}: cannot be written as a video of {width} x {height} pixels at "
@@ -162,7 +164,8 @@ class VideoFile:
 
     def _check(self) -> None:
         """NotWritten unless the file holds all frames: a full disk is no error for the writer."""
-        video = cv2.VideoCapture(str(self.partial.absolute()), cv2.CAP_FFMPEG)
+        with opencv_name(self.partial) as name:
+            video = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         held = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
         video.release()
         if held < self.count:

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Frame:
 
 def read_images(paths: Sequence[Path]) -> Iterator[Frame]:
     """A frame per image."""
+    quieten_opencv()
     for path in paths:
         try:
             yield Frame(path, read_image(path))
@@ -105,12 +107,39 @@ def open_file(path: Path) -> cv2.VideoCapture:
     Raises:
         InputError: it cannot be opened.
     """
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    try:
+        with opencv_name(path) as opened:
+            capture = cv2.VideoCapture(opened, cv2.CAP_FFMPEG)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if capture.isOpened():
         return capture
     name = unread_format(path)
     what = f"{name}, which is not read" if name else "not a readable video; damaged or truncated?"
     raise InputError(f"{path}: {what}")
+
+
+@contextmanager
+def opencv_name(path: Path) -> Iterator[str]:
+    """A name of a file or folder for OpenCV, which crashes on one that is not UTF-8."""
+    name = str(path.absolute())
+    if is_utf8(name):
+        yield name
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether UTF-8 can hold a name, as it cannot some bytes of file names."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def open_stream(address: str) -> cv2.VideoCapture:
@@ -119,6 +148,8 @@ def open_stream(address: str) -> cv2.VideoCapture:
     Raises:
         InputError: nothing can be read from it.
     """
+    if not is_utf8(address):
+        raise InputError(f"{shown_address(address)}: not UTF-8; check --input")
     if ADDRESS.match(address):
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT]
         timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT]

@@ -113,6 +113,28 @@ def test_outputs_that_cannot_be_written_fail_alone(pile, tmp_path):
     assert f"{output}/1.avi.mp4: cannot be written: " in problems.failed[f"{pile}/1.avi"]
 
 
+def test_names_that_are_no_utf_8(tmp_path):
+    folder, output = os.fsencode(tmp_path / "in"), tmp_path / "out\udce9"
+    os.mkdir(folder)
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 30, 3), 90, np.uint8))
+    write_video(tmp_path / "1.avi", 4)
+    os.rename(tmp_path / "a.png", folder + b"/caf\xe9.png")
+    os.rename(tmp_path / "1.avi", folder + b"/caf\xe9.avi")
+    assert not predicted(tmp_path / "in", output).failed
+    assert entries(output) == {"caf\udce9.png": 1, "caf\udce9.avi": 4}
+    assert left(output) == ["caf\udce9.avi.mp4", "caf\udce9.png", "predictions.json"]
+
+
+def test_an_odd_frame_rate_leaves_true_times(tmp_path):
+    write_video(tmp_path / "slow.avi", 6, rate=211.222)
+    assert not predicted(tmp_path / "slow.avi", tmp_path / "out").failed
+    found = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    # n / 211.222
+    assert [entry["seconds"] for entry in found] == [0.0, 0.005, 0.009, 0.014, 0.019, 0.024]
+    video = Video(tmp_path / "out" / "slow.avi.mp4")
+    assert (video.rate, len(list(video))) == (211.22, 6)
+
+
 def test_a_codec_that_is_missing_fails_videos_alone(pile, tmp_path, monkeypatch):
     monkeypatch.setattr("src.prediction.sinks.CODEC", "none")
     problems = predicted(pile, tmp_path / "out")

@@ -62,3 +62,8 @@ def test_a_server_that_says_nothing(monkeypatch):
 def test_a_camera_that_is_not_there():
     with pytest.raises(InputError, match="camera 99: no such camera, or another program has it"):
         Video("99")
+
+
+def test_an_address_that_is_no_text():
+    with pytest.raises(InputError, match="not UTF-8; check --input"):
+        Video("http://127.0.0.1/caf\udce9")
