@@ -106,6 +106,9 @@ def walk(folder: Path, output: Path, inputs: Inputs) -> Iterator[Path]:
     def unlisted(error: OSError) -> None:
         inputs.pass_over(f"{UNLISTED}: {error.strerror}", f"{error.filename}/")
 
+    if output in (top := folder.resolve(), *top.parents):
+        inputs.pass_over(OUTPUT, f"{folder}/")
+        return
     paths = []
     for parent, folders, files in os.walk(folder, onerror=unlisted):
         for name in sorted(folders):
@@ -117,7 +120,7 @@ def walk(folder: Path, output: Path, inputs: Inputs) -> Iterator[Path]:
                 folders.remove(name)
                 inputs.pass_over(reason, f"{path}/")
         paths += [Path(parent, name) for name in files]
-    for path in without(output, sorted(paths), inputs):
+    for path in sorted(paths):
         if is_hidden(path.name):
             inputs.pass_over(HIDDEN, path)
         else:
