@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.images import read_image
+from src.data.signs.sign import Sign
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
@@ -70,6 +71,8 @@ class Annotations:
     truth: np.ndarray | None = None
     repairs: dict[str, int] = field(default_factory=dict)  # what was repaired, with its count
     repair_lines: tuple[str, ...] = ()  # the first of them, one by one
+    signs: tuple[Sign, ...] = ()  # what is suspicious about the split
+    turned: tuple[int, ...] = ()  # ids of images whose boxes fit if their sides are exchanged
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -147,16 +150,17 @@ class Annotations:
         )
 
     def summary(self) -> str:
-        """For the log: images, boxes, ignored regions, and what was repaired."""
+        """For the log: images, boxes, ignored regions, what was repaired, what is suspicious."""
         empty = int((np.diff(self.offsets) == 0).sum())
         title = f"{self.source}: {count(len(self), 'image')} ({empty:,} without objects), "
         title += f"{len(self.boxes):,} " + ("box" if len(self.boxes) == 1 else "boxes")
         if self.crowd.any():
             title += f" ({int(self.crowd.sum()):,} {self.regions})"
-        if not self.repairs:
-            return title
-        kinds = ", ".join(f"{number:,} x {what}" for what, number in self.repairs.items())
-        return "\n  ".join([title, f"repaired: {kinds}", *self.repair_lines])
+        lines = [title]
+        if self.repairs:
+            kinds = ", ".join(f"{number:,} x {what}" for what, number in self.repairs.items())
+            lines += [f"repaired: {kinds}", *self.repair_lines]
+        return "\n  ".join([*lines, *(f"warning: {sign}" for sign in self.signs)])
 
 
 def without_empty(annotations: Annotations) -> Annotations:

@@ -2,13 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
+from src.data.signs.boxes import GivenBoxes, box_signs, turned_images
+from src.data.signs.sign import Sign
+from src.data.signs.split import equal_boxes, same_file
 from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
@@ -26,6 +29,8 @@ class RawBoxes:
     labels: np.ndarray  # (B,)
     crowd: np.ndarray  # (B,) bool
     where: Callable[[int], str]  # names a box in a report
+    has_sides: bool = False  # whether the file has x, y, width and height; else two corners
+    first_pixel: int = 0  # what the file counts pixels from
 
 
 def make_annotations(
@@ -47,7 +52,7 @@ def make_annotations(
     order = np.flatnonzero(keep)
     order = order[np.argsort(raw.owners[order], kind="stable")]
     counts = np.bincount(raw.owners[order], minlength=len(sizes))
-    return Annotations(
+    annotations = Annotations(
         file_names=np.array([name.encode(*NAME_CODEC) for name in file_names], np.bytes_),
         image_ids=np.array(image_ids, np.int64),
         sizes=sizes,
@@ -57,8 +62,24 @@ def make_annotations(
         crowd=raw.crowd[order].astype(bool),
         repairs=dict(Counter(problem.what for problem in problems.repairs)),
         repair_lines=tuple(first_lines(problems.repairs)),
+        turned=turned_images(raw.boxes, raw.owners, sizes, image_ids),
         **attributes,
     )
+    signs = (*annotations.signs, *signs_of(raw, annotations))
+    return replace(annotations, signs=signs)
+
+
+def signs_of(raw: RawBoxes, annotations: Annotations) -> tuple[Sign, ...]:
+    """What is suspicious about the boxes, before and after the repairs, and about the files."""
+    given = GivenBoxes(
+        corners=raw.boxes,
+        limits=annotations.sizes[raw.owners],
+        image_ids=annotations.image_ids[raw.owners],
+        where=raw.where,
+        has_sides=raw.has_sides,
+        first_pixel=raw.first_pixel,
+    )
+    return (*box_signs(given), *equal_boxes(annotations), *same_file(annotations))
 
 
 def repair_boxes(
@@ -105,6 +126,7 @@ class Builder:
     problems: Problems
     classes: tuple[str, ...]
     drop_unlisted: bool = False
+    first_pixel: int = 0  # what the format counts pixels from
     # where the boxes are of each class that is not in `classes`
     unlisted: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     line_of: dict[str, int] = field(default_factory=dict)
@@ -164,6 +186,7 @@ class Builder:
             labels=table[:, 5],
             crowd=table[:, 6],
             where=self.places.__getitem__,
+            first_pixel=self.first_pixel,
         )
         return make_annotations(
             raw,

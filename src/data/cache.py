@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.annotations import Annotations
+from src.data.signs.sign import Sign
 
 VERSION = 3  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
@@ -20,7 +21,16 @@ UNREADABLE = (OSError, ValueError)  # ValueError: a null byte in the name
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile)
 ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd", "truth")
 # types that JSON does not keep
-NOT_JSON = {"source": Path, "image_dir": Path, "category_ids": tuple, "repair_lines": tuple}
+NOT_JSON = {
+    "source": Path,
+    "image_dir": Path,
+    "category_ids": tuple,
+    "repair_lines": tuple,
+    "turned": tuple,
+    "signs": lambda signs: tuple(
+        Sign(**{**sign, "image_ids": tuple(sign["image_ids"])}) for sign in signs
+    ),
+}
 
 
 def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterable) -> str:
@@ -77,6 +87,7 @@ def save(path: Path, annotations: Annotations) -> None:
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     plain = dict(vars(annotations))
     arrays = {name: plain.pop(name) for name in ARRAYS if plain[name] is not None}
+    plain["signs"] = [vars(sign) for sign in annotations.signs]
     text = json.dumps(plain, default=str)  # of paths
     with suppress(OSError):
         np.savez(beside, plain=np.frombuffer(text.encode(), np.uint8), **arrays)

@@ -16,6 +16,7 @@ from src.data.image_files import ImageFinder
 from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.reader import Reader
+from src.data.signs.split import sound_areas
 from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
@@ -61,6 +62,10 @@ def read_coco(
     row_of = {image.id: row for row, image in enumerate(images)}
     entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images
     truth = as_objects(entries, category_ids)
+    sides = np.array([(image.width, image.height) for image in images], np.float64).reshape(-1, 2)
+    rows = np.array([row_of[entry.image_id] for entry in entries], np.int64)
+    image_areas, ids = sides[rows].prod(axis=1), [entry.id for entry in entries]
+    truth["area"], area_signs = sound_areas(truth, image_areas, ids)
     annotations = make_annotations(
         as_raw_boxes(truth, entries, row_of),
         problems,
@@ -72,6 +77,7 @@ def read_coco(
         category_ids=category_ids,
         id_kind="image",
         truth=truth,
+        signs=area_signs,
     )
     return annotations, problems
 
@@ -98,6 +104,7 @@ def as_raw_boxes(objects: np.ndarray, entries: list[BoxEntry], row_of: dict[int,
         labels=objects["label"],
         crowd=objects["crowd"],
         where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
+        has_sides=True,
     )
 
 

@@ -10,11 +10,15 @@ from src.data.cache import cache_key, cached
 from src.data.coco_reader import COCO
 from src.data.image_files import find_images
 from src.data.problems import Problems
+from src.data.signs.headers import SAMPLE, orientation_signs
+from src.data.signs.sign import Sign, check_accept
+from src.data.signs.split import no_objects, unused_classes
 from src.data.txt_reader import TXT
 from src.data.voc_reader import VOC
 from src.runtime.errors import InputError
 
 READERS = {"coco": COCO, "other": TXT, "voc": VOC}  # by the key `dataset`
+TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
 
 
@@ -37,7 +41,10 @@ class Source:
         annotations, problems = READERS[self.format].read(
             self.path, self.image_dir, self.classes, drop_unlisted=self.drop_unlisted
         )
-        return replace(annotations, truth=None) if self.training else annotations, problems
+        if self.training:
+            signs = tuple(sign for sign in annotations.signs if sign.name != "areas")
+            annotations = replace(annotations, truth=None, signs=signs)
+        return annotations, problems
 
     def key(self) -> str:
         """A cache key of all that `read` depends on, the source of the reader included."""
@@ -57,6 +64,7 @@ def find_source(cfg: Config, *, training: bool) -> Source:
 
 def build_annotations(cfg: Config, *, training: bool) -> Annotations:
     """The annotations of a split; InputError with the first errors, or if nothing is left."""
+    check_accept(cfg.accept)
     source = find_source(cfg, training=training)
     problems = Problems(source.path)
     key = source.key()
@@ -70,8 +78,31 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
 
     folder = Path(cfg.output_path).absolute().parent / CACHE_FOLDER
     annotations = cached(folder, key, read)
+    lacks = what_is_lacking(annotations, training=training)
+    if training and not cfg.keep_empty:
+        annotations = without_empty(annotations)
     annotations, _ = find_images(annotations, problems)
+    signs = cheap_signs(annotations, cfg.classes, training=training, headers=SAMPLE)
+    problems.judge(signs, cfg.accept)
     problems.raise_errors()
-    if reason := what_is_lacking(annotations, training=training):
-        raise InputError(f"{source.path}: {reason}")
-    return annotations if cfg.keep_empty or not training else without_empty(annotations)
+    if lacks:
+        raise InputError(f"{source.path}: {lacks}")
+    return replace(annotations, signs=tuple(problems.warnings))
+
+
+def cheap_signs(
+    annotations: Annotations, classes: tuple[str, ...], *, training: bool, headers: int | None
+) -> list[Sign]:
+    """What is suspicious about a split, as far as no image need be decoded.
+
+    Args:
+        classes: names, 'background' first.
+        headers: images whose header is read; None reads all.
+    """
+    found = list(annotations.signs)
+    if turned := orientation_signs(annotations, sample=headers):
+        # exchanged sides are the turn's doing where there is one
+        found = [sign for sign in found if not (turned[0].certain and sign.name in TURN_EXPLAINS)]
+    found += turned
+    found += unused_classes(annotations, classes[1:]) if training else no_objects(annotations)
+    return found

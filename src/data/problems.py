@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from src.data.signs.sign import Sign
 from src.runtime.errors import InputError
 from src.runtime.text import count, printable
 
@@ -31,12 +32,23 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Errors, which stop a run, and repairs, which do not, in the order they were found."""
+    """Errors, which stop a run, repairs and warnings, which do not, in the order of finding."""
 
     source: Path  # the annotation file (of VOC: the split's list)
     errors: list[Problem] = field(default_factory=list)
     repairs: list[Problem] = field(default_factory=list)
     from_images: bool = False  # whether images were read that `Reader.inputs` does not name
+    warnings: list[Sign] = field(default_factory=list)
+
+    def judge(self, signs: Iterable[Sign], accept: Sequence[str]) -> None:
+        """Adds signs as errors where they are certain, else as warnings; none that are accepted."""
+        for sign in signs:
+            if sign.name in accept:
+                continue
+            if sign.certain:
+                self.error(sign.name, sign.text())
+            else:
+                self.warnings.append(sign)
 
     def error(self, where: str, what: str) -> None:
         self.errors.append(Problem(where, what))
@@ -64,6 +76,7 @@ class Problems:
             "source": str(self.source),
             "errors": [vars(problem) for problem in self.errors],
             "repairs": [vars(problem) for problem in self.repairs],
+            "warnings": [vars(sign) for sign in self.warnings],
         }
 
 

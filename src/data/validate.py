@@ -11,16 +11,21 @@ from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
-from src.data.annotations import Annotations, what_is_lacking
-from src.data.dataset import find_source
+from src.data.annotations import Annotations, what_is_lacking, without_empty
+from src.data.dataset import cheap_signs, find_source
 from src.data.image_files import find_images
 from src.data.problems import Problem, Problems, first_lines
+from src.data.signs.contents import equal_images, leaked_images
+from src.data.signs.pixels import UNREAD, pixel_range
+from src.data.signs.sign import Sign, check_accept
+from src.data.signs.sizes import size_signs
 from src.data.split_chart import draw_summary
-from src.data.summary import build_summary
+from src.data.summary import Summary, build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.command import run_command
 from src.runtime.errors import EXIT_BAD_INPUT, InputError
@@ -30,41 +35,53 @@ from src.runtime.text import count
 PICTURE_DPI = 80  # of a figure of 16 x 20 inches
 
 
-def check_images(annotations: Annotations, problems: Problems, *, workers: int) -> Annotations:
+def check_images(
+    annotations: Annotations, problems: Problems, *, workers: int
+) -> tuple[Annotations, np.ndarray]:
     """Decodes every image; an error for each that is missing, damaged or of another size.
 
-    Returns the annotations with the images' names on disk.
-
     Decoding runs in parallel in threads, so processes would be no faster.
+
+    Returns:
+        The annotations with the images' names on disk; the least and greatest value of each
+        image's pixels, or UNREAD, (I,2).
     """
 
-    def message(index: int) -> str | None:
+    def look(index: int) -> tuple[int, int] | str:
         try:
-            annotations[index].read()
+            image = annotations[index].read()
         except InputError as error:
             return str(error)
-        return None
+        return int(image.min()), int(image.max())
 
     annotations, missing = find_images(annotations, problems)
+    levels = np.full((len(annotations), 2), UNREAD)
     there = [index for index in range(len(annotations)) if index not in missing]
     with ThreadPool(max(workers, 1)) as pool:
-        messages = pool.imap(message, there, chunksize=8)
-        bar = tqdm(messages, total=len(there), desc="images", unit="", disable=None)
-        for index, text in zip(there, bar):
-            if text is not None:
-                problems.error(annotations.where(index), text)
-    return annotations
+        results = pool.imap(look, there, chunksize=8)
+        bar = tqdm(results, total=len(there), desc="images", unit="", disable=None)
+        for index, found in zip(there, bar):
+            if isinstance(found, str):
+                problems.error(annotations.where(index), found)
+            else:
+                levels[index] = found
+    return annotations, levels
 
 
 def report(problems: Problems) -> Iterator[str]:
-    """Lines that name the first errors and repairs and count all of them."""
-    for kind, found in (("error", problems.errors), ("repair", problems.repairs)):
+    """Lines that name the first errors, repairs and warnings and count all of them."""
+    kinds = [("error", problems.errors), ("repair", problems.repairs)]
+    for kind, found in [*kinds, ("warning", problems.warnings)]:
         yield f"{count(len(found), kind)}" + (":" if found else "")
         yield from (f"  {line}" for line in first_lines(found))
 
 
-def validate_split(cfg: Config, *, training: bool) -> Problems:
-    """Checks a split, prints what was found and draws its summary; returns the problems."""
+def validate_split(cfg: Config, *, training: bool) -> tuple[Annotations | None, Problems]:
+    """Checks a split, prints what was found and draws its summary.
+
+    Returns:
+        The split, None where it cannot be read, and its problems.
+    """
     source = find_source(cfg, training=training)
     role = "training" if training else "evaluation"
     print(f"--- {role}: {source.path}", flush=True)
@@ -72,36 +89,82 @@ def validate_split(cfg: Config, *, training: bool) -> Problems:
         annotations, problems = source.read()
     except InputError as error:
         print(f"1 error:\n  {error}")
-        return Problems(source.path, errors=[Problem("file", str(error))])
-    annotations = check_images(annotations, problems, workers=cfg.num_workers)
-    reason = what_is_lacking(annotations, training=training)
-    if reason and not problems.errors:
-        problems.error("file", reason)
-    print("\n".join(report(problems)))
+        return None, Problems(source.path, errors=[Problem("file", str(error))])
+    lacks = what_is_lacking(annotations, training=training)
+    if training and not cfg.keep_empty:
+        annotations = without_empty(annotations)
+    annotations, levels = check_images(annotations, problems, workers=cfg.num_workers)
+    problems.judge(split_signs(cfg, annotations, levels, training=training), cfg.accept)
+    if lacks and not problems.errors:
+        problems.error("file", lacks)
+    summary = None
     if len(annotations):
-        show_summary(cfg, annotations, role)
-    return problems
+        summary = build_summary(cfg, annotations, build_anchors(cfg))
+        if not problems.errors:  # which tiny boxes may follow from
+            problems.judge(size_signs(summary), cfg.accept)
+    print("\n".join(report(problems)))
+    if summary is not None:
+        show_summary(cfg, summary, role)
+    return annotations, problems
 
 
-def show_summary(cfg: Config, annotations: Annotations, role: str) -> None:
+def split_signs(
+    cfg: Config, annotations: Annotations, levels: np.ndarray, *, training: bool
+) -> list[Sign]:
+    """All that is suspicious about a split whose images have been decoded to `levels`."""
+    found = cheap_signs(annotations, cfg.classes, training=training, headers=None)
+    return [*found, *pixel_range(annotations, levels), *equal_images(annotations)]
+
+
+def show_summary(cfg: Config, summary: Summary, role: str) -> None:
     """Prints a summary of the split, and draws it to <output_path>/data/<role>.png."""
-    summary = build_summary(cfg, annotations, build_anchors(cfg))
-    print(annotations.summary().partition("\n")[0])
+    print(summary.annotations.summary().partition("\n")[0])
     print(f"{summary.table()}\n{summary.match_line()}")
     path = make_output_folder(str(Path(cfg.output_path) / "data")) / f"{role}.png"
     draw_summary(summary).savefig(path, dpi=PICTURE_DPI)
     print(f"picture: {path}")
 
 
+def compare_splits(cfg: Config, training: Annotations, evaluation: Annotations) -> Problems:
+    """Checks the splits against each other and prints what was found."""
+    problems = Problems(evaluation.source)
+    problems.judge(leaked_images(training, evaluation), cfg.accept)
+    if problems.warnings:
+        print("--- training and evaluation")
+        print("\n".join(f"warning: {sign}" for sign in problems.warnings))
+    return problems
+
+
+def verdict(cfg: Config, training: Annotations, warnings: list[Sign]) -> str:
+    """The last line of a data set without errors; InputError if no batch fits."""
+    text = "fit for training"
+    images, batches = len(training), cfg.accumulate * max(cfg.device_num, 1)  # of an update
+    if images < cfg.batch_size * batches:
+        too_few = (
+            f"{count(images, 'image')}, fewer than the {cfg.batch_size * batches} of an update"
+        )
+        if images < batches:
+            raise InputError(f"not {text}: {too_few}; use a smaller --accumulate or more images")
+        text += f" with --batch_size={images // batches} at most ({too_few})"
+    if warnings:
+        names = ", ".join(dict.fromkeys(sign.name for sign in warnings))
+        text += f", {count(len(warnings), 'warning')}: {names}"
+    return text
+
+
 def main(argv=None) -> None:
     cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.data.validate")
+    check_accept(cfg.accept)
     if report:
         make_output_folder(str(report.parent), "report")
     make_output_folder(cfg.output_path)
     roles = [True, False] if cfg.eval_interval else [True]
     for training in roles:  # reports a wrong path before minutes of decoding
         find_source(cfg, training=training)
-    found = [validate_split(cfg, training=training) for training in roles]
+    splits, found = zip(*(validate_split(cfg, training=training) for training in roles))
+    found = list(found)
+    if len(splits) == 2 and None not in splits:
+        found.append(compare_splits(cfg, *splits))
     if report:
         write_atomically(report, to_json([problems.to_dict() for problems in found]) + "\n")
         print(f"all of them: {report}")
@@ -109,7 +172,7 @@ def main(argv=None) -> None:
     if errors:
         print(f"not fit for training: {count(errors, 'error')}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    print("fit for training")
+    print(verdict(cfg, splits[0], [sign for problems in found for sign in problems.warnings]))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def read_voc(
     as in VOC's metric: they become ignored regions.
     """
     problems = Problems(path)
-    builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
+    builder = Builder(problems, classes, drop_unlisted=drop_unlisted, first_pixel=FIRST_PIXEL)
     images = Folder(image_dir)
     files = ImageFinder(images, problems)
     annotations = ImageFinder(Folder(annotation_dir(image_dir)), problems, noun="annotation")

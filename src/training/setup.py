@@ -11,6 +11,8 @@ from src.data.annotations import Annotations
 from src.data.loader import build_loader
 from src.data.problems import Unreadable
 from src.data.sampling import describe_repeats
+from src.data.signs.sizes import size_signs
+from src.data.signs.split import leak
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.ranks import Ranks
@@ -88,6 +90,9 @@ def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None
         log.line(summary.match_line())
         if cfg.repeat_threshold:
             log.line(describe_repeats(splits[0], cfg.repeat_threshold))
+        for sign in (*size_signs(summary), *(leak(*splits) if len(splits) > 1 else ())):
+            if sign.name not in cfg.accept:
+                log.line(f"warning: {sign}")
     for split in splits[1:]:
         log.line(split.summary())
 

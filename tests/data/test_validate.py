@@ -91,7 +91,7 @@ def test_report_shows_twenty_and_counts_all(tmp_path):
     lines = list(report(problems))
     assert lines[0] == "1,234 errors:"
     assert lines[20] == "  image 19: damaged"
-    assert lines[21:] == ["  and 1,214 more", "0 repairs"]
+    assert lines[21:] == ["  and 1,214 more", "0 repairs", "0 warnings"]
     assert len(problems.to_dict()["errors"]) == 1234
 
 

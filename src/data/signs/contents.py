@@ -1,0 +1,67 @@
+"""Signs of images with equal content, in one split or in both; reads files of equal sizes."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
+
+from src.data.annotations import Annotations
+from src.data.signs.sign import Sign, first_ids, listed
+from src.data.signs.split import boxes_differ, file_paths, leaked, spelled
+from src.runtime.text import count
+
+
+def equal_images(annotations: Annotations) -> tuple[Sign, ...]:
+    """Several images of a split with the same content, in files of different names."""
+    paths = file_paths(annotations)
+    groups = [rows for rows in equal_files(paths) if len({paths[row] for row in rows}) > 1]
+    if not groups:
+        return ()
+    differing = sum(boxes_differ(annotations, rows) for rows in groups)
+    boxes = f"; in {differing:,} of them with different boxes" if differing else ""
+    return (
+        Sign(
+            "equal_images",
+            found=f"{count(len(groups), 'picture')} in several files "
+            f"({listed([spelled(annotations, rows) for rows in groups])}){boxes}",
+            cause="Copies, links, or frames of a video that stood still",
+            advice="keep one of each; what is annotated in one copy alone is background in the "
+            "others",
+            image_ids=first_ids(annotations.image_ids[[row for rows in groups for row in rows]]),
+        ),
+    )
+
+
+def leaked_images(training: Annotations, evaluation: Annotations) -> tuple[Sign, ...]:
+    """Images to evaluate on with the content of one to train on, whatever their names."""
+    paths = [*file_paths(training), *file_paths(evaluation)]
+    shared = []
+    for rows in equal_files(paths):
+        trained = [row for row in rows if row < len(training)]
+        if trained:
+            image_id = int(training.image_ids[trained[0]])
+            shared += [(row - len(training), image_id) for row in rows if row >= len(training)]
+    names = [(evaluation.file_name(row), image_id) for row, image_id in sorted(shared)]
+    return leaked(names, len(evaluation))
+
+
+def equal_files(paths: list[str]) -> list[list[int]]:
+    """Groups of files (indices) with the same content, of one file under two paths too."""
+    by_size = grouped(range(len(paths)), lambda row: os.path.getsize(paths[row]))
+    return [rows for group in by_size for rows in grouped(group, lambda row: file_hash(paths[row]))]
+
+
+def grouped(rows: Iterable[int], key: Callable[[int], Hashable]) -> list[list[int]]:
+    """Rows with the same key, where there are several; without those whose file is unreadable."""
+    found = defaultdict(list)
+    for row in rows:
+        with suppress(OSError, ValueError):
+            found[key(row)].append(row)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def file_hash(path: str) -> bytes:
+    """A hash of the content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,56 @@
+"""What is suspicious about a split as a whole, though each record may be valid alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.runtime.errors import InputError
+from src.runtime.text import suggestion
+
+SHOWN_EXAMPLES = 3  # in the text of a sign
+MAX_IMAGES = 100  # that a sign lists, for pictures of them
+NAMES = (  # what the key `accept` takes
+    "shares", "percent", "box_format", "swapped_axes", "outside", "upper_left", "whole_image",
+    "equal_boxes", "turned", "orientation", "same_file", "equal_images", "leak", "areas",
+    "pixel_range", "unused_class", "no_objects", "unmatched", "tiny",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Something suspicious: what was found, its likely cause, and what to do."""
+
+    name: str  # one of NAMES
+    found: str  # with counts and first examples
+    cause: str
+    advice: str
+    certain: bool = False  # nearly; then it is an error unless it is accepted
+    image_ids: tuple[int, ...] = ()  # the first images that have it, if it is not of all
+
+    def text(self) -> str:
+        """All but the name; the flag that overrules where it is certain."""
+        overrule = f"; if it is right as it is, --accept=[{self.name}]" if self.certain else ""
+        return f"{self.found}. {self.cause}: {self.advice}{overrule}"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text()}"
+
+
+def first_ids(image_ids: np.ndarray) -> tuple[int, ...]:
+    """The first images of (N,) ids, each once."""
+    return tuple(np.unique(image_ids)[:MAX_IMAGES].tolist())
+
+
+def listed(items: Sequence, shown: int = SHOWN_EXAMPLES) -> str:
+    """The first items, and how many more there are: "a, b and 7 more"."""
+    text = ", ".join(map(str, items[:shown]))
+    return text + (f" and {len(items) - shown:,} more" if len(items) > shown else "")
+
+
+def check_accept(accept: Sequence[str]) -> None:
+    """InputError where a name is not that of a sign."""
+    for name in accept:
+        if name not in NAMES:
+            hint = suggestion(name, NAMES) or f"; known are {', '.join(NAMES)}"
+            raise InputError(f"accept has {name!r}, which is no sign{hint}")

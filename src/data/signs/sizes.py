@@ -1,0 +1,43 @@
+"""Signs of objects that the network cannot see or learn, at the size of its input."""
+
+import numpy as np
+
+from src.data.signs.sign import Sign
+from src.data.summary import UNKNOWN, Summary
+from src.runtime.text import count
+
+TINY = 2.0  # pixels of the input, a quarter of the finest level's stride
+NEARLY_ALL = 0.9
+LEAST_OBJECTS = 4  # fewer may be unlike the anchors by chance
+
+
+def size_signs(summary: Summary) -> tuple[Sign, ...]:
+    """Nearly all objects are tiny, or overlap no anchor well enough."""
+    sides, unmatched = summary.sides, summary.unmatched
+    if summary.anchor_counts is not None:
+        unmatched = unmatched[summary.anchor_counts != UNKNOWN]
+    if len(sides) == 0 or len(unmatched) == 0:
+        return ()
+    tiny = sides < TINY
+    if tiny.mean() >= NEARLY_ALL:
+        return (
+            Sign(
+                "tiny",
+                found=f"{int(tiny.sum()):,} of {count(len(tiny), 'object')} have a side below "
+                f"{TINY:g} pixels of the network's input; the median is {np.median(sides):.2g}",
+                cause="Probably boxes in other units, or images far larger than image_size",
+                advice="check some in the picture that src.data.validate draws; cut large images "
+                "into tiles, or raise image_size",
+            ),
+        )
+    if len(unmatched) < LEAST_OBJECTS or unmatched.mean() < NEARLY_ALL:
+        return ()
+    return (
+        Sign(
+            "unmatched",
+            found=f"{int(unmatched.sum()):,} of {count(len(unmatched), 'object')} fit no anchor",
+            cause=f"Their median side is {np.median(sides):.2g} pixels of the network's input, the "
+            f"anchors' are {summary.anchor_sides[0]:.0f} to {summary.anchor_sides[-1]:.0f}",
+            advice="set another anchor_size, more aspect_ratios or a larger image_size",
+        ),
+    )

@@ -1,0 +1,169 @@
+"""Signs of a split as it was read: its files, areas, classes and equal boxes."""
+
+import os
+from collections import defaultdict
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.data.signs.sign import Sign, first_ids, listed
+from src.runtime.text import count
+
+EQUAL_IMAGES = 4  # images with equal boxes that are no longer chance
+AREA_SLACK = 1.1  # an outline's area may exceed its box a little, drawn by rounded corners
+TINY_AREA, LARGE_BOX = 1.0, 100.0  # square pixels: no outline is so small in such a box
+
+
+def sound_areas(
+    objects: np.ndarray, image_areas: np.ndarray, labelled: list
+) -> tuple[np.ndarray, tuple[Sign, ...]]:
+    """Areas (T,) of objects (T,) OBJECT, of the box where the file's cannot be; and the sign of it.
+
+    Args:
+        image_areas: (T,) square pixels of each object's image.
+        labelled: (T,) the objects' ids in the file.
+    """
+    areas = objects["area"]
+    sides = objects["box"][:, 2:]
+    boxes = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0)
+    too_large = (areas > AREA_SLACK * boxes + 1) | (areas > AREA_SLACK * image_areas)
+    too_small = (areas <= 0) | ((areas <= TINY_AREA) & (boxes >= LARGE_BOX))
+    wrong = (boxes > 0) & (too_large | too_small | ~np.isfinite(areas))
+    if not wrong.any():
+        return areas, ()
+    index = int(wrong.argmax())
+    example = f"annotation {labelled[index]}: area {areas[index]:.6g}, box {boxes[index]:.6g}"
+    sign = Sign(
+        "areas",
+        found=f"{int(wrong.sum()):,} of {count(len(areas), 'object')} have an area larger than "
+        f"their box or image, or none ({example})",
+        cause="AP by size would count them in the wrong size",
+        advice="they count with the area of their box; pycocotools, which takes the file's, "
+        "gives other numbers",
+        image_ids=first_ids(objects["image_id"][wrong]),
+    )
+    return np.where(wrong, boxes, areas), (sign,)
+
+
+def same_file(annotations: Annotations) -> tuple[Sign, ...]:
+    """Several images with one file, under names that may be spelled in other ways."""
+    names = [annotations.file_name(row) for row in range(len(annotations))]
+    if len(set(names)) == len(names) and not any("./" in name or "//" in name for name in names):
+        return ()
+    found = defaultdict(list)
+    for row, name in enumerate(names):
+        found[os.path.normpath(name)].append(row)
+    groups = [rows for rows in found.values() if len(rows) > 1]
+    if not groups:
+        return ()
+    return (
+        Sign(
+            "same_file",
+            found=f"{count(len(groups), 'file')} used for several images "
+            f"({listed([spelled(annotations, rows) for rows in groups])})",
+            cause="Objects of one entry are background in the other, if they are not in both",
+            advice="join the entries",
+            certain=any(boxes_differ(annotations, rows) for rows in groups),
+            image_ids=first_ids(annotations.image_ids[[row for rows in groups for row in rows]]),
+        ),
+    )
+
+
+def spelled(annotations: Annotations, rows: list[int]) -> str:
+    """The first images of a group that are one file: "a.jpg (line 1) = ./a.jpg (line 7)"."""
+    return " = ".join(
+        f"{annotations.file_name(row)} ({annotations.where(row)})" for row in rows[:3]
+    )
+
+
+def boxes_differ(annotations: Annotations, rows: list[int]) -> bool:
+    """Whether boxes or labels of the images `rows` are not all the same."""
+    first, *others = (annotations[row] for row in rows)
+    return not all(
+        np.array_equal(first.boxes, other.boxes) and np.array_equal(first.labels, other.labels)
+        for other in others
+    )
+
+
+def equal_boxes(annotations: Annotations) -> tuple[Sign, ...]:
+    """All images have the same boxes."""
+    counts = np.diff(annotations.offsets)
+    if len(counts) < EQUAL_IMAGES or counts[0] == 0 or (counts != counts[0]).any():
+        return ()
+    boxes = annotations.boxes.reshape(len(counts), -1)
+    if (boxes != boxes[0]).any():
+        return ()
+    numbers = ", ".join(f"{value:.6g}" for value in annotations.boxes[0])
+    return (
+        Sign(
+            "equal_boxes",
+            found=f"all {len(counts):,} images have the same boxes (first: {numbers})",
+            cause="Probably an export repeated one image's boxes",
+            advice="check some in the picture that src.data.validate draws",
+        ),
+    )
+
+
+def unused_classes(annotations: Annotations, names: tuple[str, ...]) -> tuple[Sign, ...]:
+    """Classes, of K names, that no object of the training split has."""
+    objects = annotations.labels[~annotations.crowd]
+    counts = np.bincount(objects, minlength=len(names))
+    unused = [repr(name) for name, number in zip(names, counts) if number == 0]
+    if not unused or len(objects) == 0:
+        return ()
+    verb = "has" if len(unused) == 1 else "have"
+    return (
+        Sign(
+            "unused_class",
+            found=f"{listed(unused, 10)} of the {len(names)} in classes {verb} no object",
+            cause="The network cannot learn what it never sees",
+            advice="annotate them, or leave them out of classes",
+        ),
+    )
+
+
+def no_objects(annotations: Annotations) -> tuple[Sign, ...]:
+    """A split to evaluate on without objects."""
+    if len(annotations) == 0 or not annotations.crowd.all():
+        return ()
+    return (
+        Sign(
+            "no_objects",
+            found=f"no objects in {count(len(annotations), 'image')} to evaluate on",
+            cause="Probably a split without published annotations, or another one's",
+            advice="AP is not defined on it; use another split, or train with --eval_interval=0",
+            certain=True,
+        ),
+    )
+
+
+def leak(training: Annotations, evaluation: Annotations) -> tuple[Sign, ...]:
+    """Files that are in both splits."""
+    ids = dict(zip(file_paths(training), training.image_ids.tolist()))
+    shared = [path for path in file_paths(evaluation) if path in ids]
+    return leaked([(path, ids[path]) for path in shared], len(evaluation))
+
+
+def leaked(shared: list[tuple[str, int]], images: int) -> tuple[Sign, ...]:
+    """The sign of (name, id in training) of images that are in both splits."""
+    if not shared:
+        return ()
+    names = [name for name, _ in shared]
+    number = "all" if len(shared) == images else f"{len(shared):,} of"
+    return (
+        Sign(
+            "leak",
+            found=f"{number} {count(images, 'image')} to evaluate on are in the training split too "
+            f"({listed(names)})",
+            cause="AP says nothing about new images where the network has learnt these",
+            advice="take them out of one of the splits",
+            image_ids=first_ids(np.array([image_id for _, image_id in shared])),
+        ),
+    )
+
+
+def file_paths(annotations: Annotations) -> list[str]:
+    """The absolute path of every image, without links in its folder's path."""
+    root = os.path.realpath(annotations.image_dir)
+    names = map(annotations.file_name, range(len(annotations)))
+    return [os.path.normpath(os.path.join(root, name)) for name in names]

@@ -1,0 +1,186 @@
+"""Signs of boxes in other units or orders, and none on sound boxes."""
+
+import numpy as np
+import pytest
+
+from src.data.signs.boxes import GivenBoxes, box_signs, turned_images
+
+WIDTH, HEIGHT = 640, 480
+# x1, y1, x2, y2 of two boxes in each of six images
+SOUND = np.array(
+    [
+        [10, 20, 110, 90], [400, 300, 600, 470], [30, 200, 90, 460], [500, 10, 630, 120],
+        [300, 5, 420, 60], [0, 350, 200, 480], [250, 240, 640, 400], [60, 60, 100, 110],
+        [510, 400, 560, 450], [5, 5, 25, 35], [330, 210, 350, 236], [590, 100, 636, 300],
+    ],
+    float,
+)  # fmt: skip
+OWNERS = np.repeat(np.arange(6), 2)
+
+
+def given(corners, *, has_sides=False, size=(WIDTH, HEIGHT), owners=OWNERS, first_pixel=0):
+    corners = np.asarray(corners, float)
+    return GivenBoxes(
+        corners=corners,
+        limits=np.tile(size, (len(corners), 1)),
+        image_ids=np.asarray(owners)[: len(corners)] + 1,
+        where="box {}".format,
+        has_sides=has_sides,
+        first_pixel=first_pixel,
+    )
+
+
+def sides(corners):
+    return np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+
+
+def centres(corners):
+    return np.hstack([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]])
+
+
+def read_as_sides(numbers):
+    """The corners that a reader of x, y, width, height makes of four numbers."""
+    return np.hstack([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]])
+
+
+def only(boxes):
+    (sign,) = box_signs(boxes)
+    return sign
+
+
+SHARES = SOUND / [WIDTH, HEIGHT, WIDTH, HEIGHT]
+
+
+@pytest.mark.parametrize("has_sides", [False, True])
+def test_sound_boxes_have_no_sign(has_sides):
+    assert box_signs(given(SOUND, has_sides=has_sides)) == ()
+    assert box_signs(given(SOUND[:1], has_sides=has_sides)) == ()
+    assert box_signs(given(np.zeros((0, 4)))) == ()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "order"),
+    [
+        (SHARES, "two corners"),
+        (sides(SHARES), "x, y, width and height"),
+        (centres(SHARES), "centre, width and height, as in YOLO"),
+    ],
+)
+def test_shares(numbers, order):
+    for boxes in (given(numbers), given(read_as_sides(numbers), has_sides=True)):
+        sign = only(boxes)
+        assert (sign.name, sign.certain) == ("shares", True)
+        assert "all 12 boxes are within 0 and 1 (box 0: " in sign.found
+        assert order in sign.cause
+    assert "--accept=[shares]" in str(sign)
+
+
+def test_shares_in_a_format_that_counts_from_one():
+    shifted = SHARES - [1, 1, 0, 0]
+    sign = only(given(shifted, first_pixel=1))
+    assert sign.name == "shares"
+    assert "box 0: 0.015625, 0.0416667, 0.171875, 0.1875" in sign.found
+
+
+def test_some_shares_are_a_warning():
+    mixed = np.vstack([SOUND[:10], SHARES[10:]])
+    sign = only(given(mixed))
+    assert (sign.name, sign.certain, sign.image_ids) == ("shares", False, (6,))
+
+
+def test_percent():
+    many = np.tile(SHARES * 100, (2, 1))
+    sign = only(given(many, owners=np.repeat(np.arange(12), 2)))
+    assert (sign.name, sign.certain) == ("percent", True)
+    few = only(given(SHARES[:8] * 100))
+    assert (few.name, few.certain) == ("percent", False)
+    # in images of 100 pixels these are pixels
+    assert box_signs(given(many, size=(100, 100), owners=np.repeat(np.arange(12), 2))) == ()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "name", "reading"),
+    [
+        (SOUND, "box_format", "two corners, x1, y1, x2, y2"),
+        (sides(SOUND)[:, [1, 0, 3, 2]], "swapped_axes", "y before x"),
+        (centres(SOUND), "box_format", "centre, width and height"),
+    ],
+)
+def test_sides_expected_and_others_given(numbers, name, reading):
+    sign = only(given(read_as_sides(numbers), has_sides=True))
+    assert sign.name == name
+    assert f"The file probably has {reading}" in sign.cause
+    assert "write x, y, width and height" in sign.advice
+
+
+@pytest.mark.parametrize(
+    ("numbers", "name", "reading", "certain"),
+    [
+        (sides(SOUND), "box_format", "x, y, width and height", True),
+        (SOUND[:, [0, 2, 1, 3]], "box_format", "x1, x2, y1, y2", True),
+        (SOUND[:, [1, 0, 3, 2]], "swapped_axes", "y before x", True),
+        (centres(SOUND), "box_format", "centre, width and height", True),
+    ],
+)
+def test_corners_expected_and_others_given(numbers, name, reading, certain):
+    sign = only(given(numbers))
+    assert (sign.name, sign.certain) == (name, certain)
+    assert f"The file probably has {reading}" in sign.cause
+
+
+def test_corners_as_sides_are_certain():
+    sign = only(given(read_as_sides(SOUND), has_sides=True))
+    assert sign.certain
+    assert sign.found.startswith("9 of 12 boxes are outside of the image or without area")
+    assert "none if read as two corners" in sign.found
+
+
+def test_boxes_of_larger_images_are_outside():
+    sign = only(given(SOUND * 2))
+    assert (sign.name, sign.certain) == ("outside", True)
+    assert "resized" in sign.cause
+
+
+def test_boxes_of_smaller_images_are_in_the_upper_left():
+    many = np.tile(SOUND * 0.5, (2, 1))
+    sign = only(given(many, owners=np.repeat(np.arange(12), 2)))
+    assert (sign.name, sign.certain) == ("upper_left", False)
+    assert "left 50 % and the upper 50 %" in sign.found
+
+
+def test_boxes_as_large_as_their_images():
+    sign = only(given(np.tile([0, 0, WIDTH, HEIGHT], (24, 1)), owners=np.arange(24)))
+    assert (sign.name, sign.certain) == ("whole_image", False)
+
+
+def test_boxes_that_cross_the_edges_of_tiles_are_sound():
+    rng = np.random.default_rng(0)
+    centre = rng.uniform(0, 512, (400, 2))
+    half = rng.uniform(4, 60, (400, 2))
+    corners = np.hstack([centre - half, centre + half])
+    boxes = given(corners, size=(512, 512), owners=np.arange(400) // 8)
+    assert box_signs(boxes) == ()
+
+
+@pytest.mark.parametrize("side", [6, 60, 300])
+def test_random_sound_splits_have_no_sign(side):
+    for seed in range(30):
+        rng = np.random.default_rng((seed, side))
+        images, each = int(rng.integers(1, 40)), int(rng.integers(1, 12))
+        size = rng.integers(320, 1200, 2)
+        sides_of = rng.uniform(0.3, 1, (images * each, 2)) * side
+        first = rng.uniform(0, 1, (images * each, 2)) * (size - sides_of)
+        corners = np.hstack([first, first + sides_of])
+        for has_sides in (False, True):
+            boxes = given(
+                corners, size=size, has_sides=has_sides, owners=np.repeat(np.arange(images), each)
+            )
+            assert box_signs(boxes) == ()
+
+
+def test_turned_images_are_those_whose_boxes_fit_only_with_exchanged_sides():
+    corners = np.array([[0, 0, 30, 20], [5, 10, 30, 39], [0, 0, 39, 39], [0, 0, 20, 20]], float)
+    sizes = np.tile([40, 30], (4, 1))
+    assert turned_images(corners, np.arange(4), sizes, [7, 8, 9, 10]) == (8,)
+    assert turned_images(corners[[1, 2]], np.zeros(2, int), sizes, [7, 8, 9, 10]) == ()
+    assert turned_images(np.zeros((0, 4)), np.zeros(0, int), sizes, [7, 8, 9, 10]) == ()
