@@ -18,8 +18,8 @@ from src.data.voc_reader import VOC
 from src.runtime.errors import InputError
 
 READERS = {"coco": COCO, "other": TXT, "voc": VOC}  # by the key `dataset`
-TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
+TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
 
 
 @dataclass(frozen=True)
