@@ -12,7 +12,7 @@ from src.data.images import SUFFIXES, read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
 from src.data.text_lines import numbered_lines
-from src.data.voc_xml import add_objects, image_size, parse_annotation
+from src.data.voc_xml import FIRST_PIXEL, add_objects, image_size, parse_annotation
 from src.runtime.errors import InputError
 
 PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficult
