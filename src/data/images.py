@@ -49,8 +49,23 @@ def read_image(path: Path) -> np.ndarray:
     except cv2.error as error:  # more pixels than OpenCV allows
         raise InputError(f"{path}: cannot be decoded: {error.err}") from error
     if image is None:
-        raise InputError(f"{path}: {not_an_image(path) or UNKNOWN + '; damaged, or cut off?'}")
+        reason = not_an_image(path) or deep_pixels(data) or f"{UNKNOWN}; damaged, or cut off?"
+        raise InputError(f"{path}: {reason}")
     return as_stored(image, data) if data[:4].tobytes() in TIFF_STARTS else image
+
+
+def deep_pixels(data: np.ndarray) -> str:
+    """Why an image of more than 16 bits a channel is not read; "" where it is none."""
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return ""
+    if image is None or image.dtype in (np.uint8, np.uint16):
+        return ""
+    return (
+        f"has {image.dtype} pixels, {image.min():g} to {image.max():g}, which are not read; scale "
+        "all images by one factor to 0..255 or 0..65535 and save them with 8 or 16 bits"
+    )
 
 
 def as_stored(image: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -170,6 +170,7 @@ def main(argv=None) -> None:
         print(f"all of them: {report}")
     errors = sum(len(problems.errors) for problems in found)
     if errors:
+        sys.stdout.flush()  # where both go to one file, the verdict comes last
         print(f"not fit for training: {count(errors, 'error')}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     print(verdict(cfg, splits[0], [sign for problems in found for sign in problems.warnings]))

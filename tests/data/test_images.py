@@ -170,6 +170,14 @@ def test_pixels_are_those_stored_whatever_the_orientation(tmp_path, suffix, turn
     assert read_header(path) == ((WIDTH, HEIGHT), turn)
 
 
+def test_floating_pixels_are_named(tmp_path):
+    path = tmp_path / "float.tif"
+    cv2.imwrite(str(path), np.linspace(0, 0.5, 1200, dtype=np.float32).reshape(30, 40))
+    expected = "float.tif: has float32 pixels, 0 to 0.5, which are not read; scale all images"
+    with pytest.raises(InputError, match=expected):
+        read_image(path)
+
+
 def test_damaged_images_leak_no_memory(tmp_path):
     whole = cv2.imencode(".jpg", np.zeros((1500, 2000, 3), np.uint8))[1].tobytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
