@@ -18,6 +18,7 @@ from src.data.problems import Problems
 from src.data.reader import Reader
 from src.data.signs.split import sound_areas
 from src.runtime.errors import InputError
+from src.runtime.near_path import nearest
 from src.runtime.text import count, suggestion
 
 
@@ -33,15 +34,16 @@ def coco_paths(root: str, split: str) -> tuple[Path, Path]:
     """
     image_dir = Path(root) / split
     if not os.path.isdir(root):  # unlike Path.is_dir, never raises
-        raise InputError(f"{root}: no such folder; set coco_root to COCO's folder")
+        raise InputError(f"{root}: no such folder{nearest(root)}; set coco_root to COCO's folder")
     names = (f"instances_{split}.json", f"instance_{split}.json")
     paths = [Path(root) / "annotations" / name for name in names]
     found = next(filter(os.path.isfile, paths), None)
     if found is None:
         hint = f"check coco_root ({root}) and the split's name ({split})"
-        raise InputError(f"{paths[0]}: no such file; {hint}")
+        raise InputError(f"{paths[0]}: no such file{nearest(paths[0], '.json')}; {hint}")
     if not os.path.isdir(image_dir):
-        raise InputError(f"{image_dir}: no such folder; expected the images of {split} there")
+        expected = f"expected the images of {split} there"
+        raise InputError(f"{image_dir}: no such folder{nearest(image_dir)}; {expected}")
     return found, image_dir
 
 
@@ -205,7 +207,7 @@ def usable_boxes(path: Path, content: Content, problems: Problems) -> list[BoxEn
     """The well-formed annotation entries of images that the file has."""
     known = {image.id for image in content.images if is_id(image.id)}
     outlines = None
-    usable = []
+    usable, strays = [], []
     for position, entry in enumerate(content.annotations):
         if not entry.is_usable():
             where = f"annotation entry {position} (id {entry.id})"
@@ -219,8 +221,26 @@ def usable_boxes(path: Path, content: Content, problems: Problems) -> list[BoxEn
         if entry.image_id in known:
             usable.append(entry)
         else:
-            problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
+            strays.append(entry)
+    note_strays(strays, known, problems, is_all=not usable)
     return usable
+
+
+def note_strays(
+    strays: list[BoxEntry], known: set[int], problems: Problems, *, is_all: bool
+) -> None:
+    """One error if the annotations are all of unknown images, else one for each of these."""
+    if is_all and len(strays) > 1:
+        ids = sorted({entry.image_id for entry in strays})
+        have = f"its images have the ids {min(known)} to {max(known)}" if known else "it has none"
+        problems.error(
+            f"all {len(strays):,} annotations",
+            f"the file has no such images; image_id is {ids[0]} to {ids[-1]}, but {have}; are they "
+            "of another file?",
+        )
+        return
+    for entry in strays:
+        problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
 
 
 def load_outlines(path: Path) -> list[Outline]:

@@ -16,6 +16,7 @@ from src.data.reader import Files, Reader
 from src.data.text_lines import image_lines
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
+from src.runtime.near_path import nearest
 
 # a path, in quotes if it has spaces, and the rest
 LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
@@ -32,7 +33,8 @@ def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
         raise InputError(f"--{key} is needed{without}")
     check_file(cfg, key)
     if not os.path.isdir(cfg.image_dir):
-        raise InputError(f"{cfg.image_dir or 'image_dir'}: no such folder; check --image_dir")
+        what = f"{cfg.image_dir or 'image_dir'}: no such folder{nearest(cfg.image_dir)}"
+        raise InputError(f"{what}; check --image_dir")
     return Path(cfg[key]), Path(cfg.image_dir)
 
 

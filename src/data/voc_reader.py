@@ -14,6 +14,7 @@ from src.data.reader import Files, Reader
 from src.data.text_lines import numbered_lines
 from src.data.voc_xml import FIRST_PIXEL, add_objects, image_size, parse_annotation
 from src.runtime.errors import InputError
+from src.runtime.near_path import nearest
 
 PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficult
 
@@ -29,11 +30,11 @@ def voc_paths(root: str, split: str) -> tuple[Path, Path]:
     for needed in (folder, folder / "Annotations", folder / "JPEGImages"):
         if not os.path.isdir(needed):
             hint = "voc_root is the folder that holds Annotations, JPEGImages and ImageSets"
-            raise InputError(f"{needed}: no such folder; {hint}")
+            raise InputError(f"{needed}: no such folder{nearest(needed)}; {hint}")
     names = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not os.path.isfile(names):
         hint = f"check voc_root ({root}) and the split's name ({split})"
-        raise InputError(f"{names}: no such file; {hint}")
+        raise InputError(f"{names}: no such file{nearest(names, '.txt')}; {hint}")
     return names, folder / "JPEGImages"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.runtime.errors import InputError
+from src.runtime.near_path import nearest
 
 REPOSITORY = Path(__file__).parents[2]
 FILE_MODE = 0o644  # MindSpore's own files are readable by their owner only
@@ -26,7 +27,8 @@ def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> Non
     if not path:
         raise InputError(f"--{key} is needed")
     if not os.path.isfile(path):  # unlike Path.is_file, never raises
-        raise InputError(f"{path}: no such file; check --{key}{WHERE_FROM.get(key, '')}")
+        hint = f"check --{key}{WHERE_FROM.get(key, '')}"
+        raise InputError(f"{path}: no such file{nearest(path)}; {hint}")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: no permission to read it; check --{key}")
 

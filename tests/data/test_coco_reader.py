@@ -151,13 +151,25 @@ def test_nothing_to_train_on(tmp_path):
 
 def test_first_twenty_problems_are_named_and_all_counted(tmp_path):
     wrong = [annotation(i, 7, 5, [0, 0, 1, 1]) for i in range(33)]
-    path, folder = write(tmp_path, [image(1)], wrong)
+    right = annotation(99, 1, 5, [0, 0, 1, 1])
+    path, folder = write(tmp_path, [image(1)], [*wrong, right])
     with pytest.raises(InputError) as error:
         read(path, folder)
     text = str(error.value)
     assert "33 errors" in text
     assert "and 13 more" in text
     assert len(text.splitlines()) == 22
+
+
+def test_annotations_of_another_file(tmp_path):
+    boxes = [annotation(i, 70 + i, 5, [0, 0, 1, 1]) for i in range(3)]
+    path, folder = write(tmp_path, [image(4), image(9)], boxes)
+    _, problems = read_coco(path, folder, CLASSES)
+    (error,) = problems.errors
+    assert str(error) == (
+        "all 3 annotations: the file has no such images; image_id is 70 to 72, but its images have "
+        "the ids 4 to 9; are they of another file?"
+    )
 
 
 def test_class_that_is_no_category_gets_a_suggestion(tmp_path):
