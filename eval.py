@@ -9,16 +9,20 @@ from src.distributed.launch import check_launch, find_launch
 
 def main(argv=None) -> None:
     from src.config.command_line import parse_args
+    from src.data.classes import with_classes
     from src.data.dataset import build_annotations
     from src.deploy.formats import chosen_detector
     from src.evaluation.protocol import build_protocol, unusual_settings
     from src.runtime.files import make_output_folder
 
     launch = find_launch()
-    cfg = parse_args(__doc__, argv, beneath=recorded_layer, quiet=not launch.is_main)
+    cfg = parse_args(
+        __doc__, argv, beneath=recorded_layer, over_recipe=["classes"], quiet=not launch.is_main
+    )
     check_launch(launch, cfg)
     chosen_detector(cfg)
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
+    cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
     split = build_annotations(cfg, training=False)
     protocol = build_protocol(cfg)
     annotations = protocol.images_of(split)

@@ -20,7 +20,7 @@ def main(argv=None) -> None:
     def recorded(given):
         return detector_layer(str(given.get("checkpoint_path") or ""))
 
-    cfg = parse_args(__doc__, argv, beneath=recorded)
+    cfg = parse_args(__doc__, argv, beneath=recorded, over_recipe=["classes"])
     check_file(cfg, "checkpoint_path", needed=True)
     path = target_path(cfg)
     images = comparison_images(cfg)

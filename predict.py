@@ -22,7 +22,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     if launch.size > 1:
         raise InputError("predict.py runs as one process; start it without mpirun or msrun")
     found = []
-    cfg = parse_args(__doc__, argv, beneath=partial(detector_layer, found))
+    cfg = parse_args(__doc__, argv, beneath=partial(detector_layer, found), over_recipe=["classes"])
     (inputs,) = found
     check_launch(launch, cfg)
     folder = make_output_folder(cfg.output, "output")

@@ -16,7 +16,8 @@ def main(argv=None, *, interruption: Interruption) -> None:
     launch = find_launch()
     cfg = parse_args(__doc__, argv, beneath=training_layer, quiet=not launch.is_main)
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
-    splits, lock = check_input(cfg, launch, folder)
+    notes: list[str] = []
+    cfg, splits, lock = check_input(cfg, launch, folder, notes.append)
 
     # importing MindSpore takes seconds, so all input is checked before
     from src.distributed.join import build_device
@@ -27,6 +28,8 @@ def main(argv=None, *, interruption: Interruption) -> None:
 
     ranks = build_device(cfg, launch, interruption)
     with RunLog(folder, ranks.rank) as log:
+        for line in notes:
+            log.line(line)
         trainer = prepare(cfg, splits, log, ranks, interruption)
         if cfg.profile:
             log.line(profile(trainer))
@@ -38,12 +41,14 @@ def main(argv=None, *, interruption: Interruption) -> None:
         lock.close()
 
 
-def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
+def check_input(cfg, launch: Launch, folder: Path, note) -> tuple[object, list, object]:
     """Checks launch, files and data sets, quick checks first; locks the folder of the run.
 
     Returns:
-        Annotations of the training split and, if used, of the evaluation split; the open lock file.
+        The configuration with its classes; annotations of the training split and, if used, of the
+        evaluation split; the open lock file. `note` gets lines for the log.
     """
+    from src.data.classes import with_classes
     from src.data.dataset import build_annotations, find_source
     from src.data.loader import steps_per_epoch
     from src.data.short_side import check_training_resize
@@ -68,6 +73,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
     if launch.is_main:
         make_output_folder(str(folder))
         lock = lock_folder(folder)
+    cfg = with_classes(cfg, note)
     splits = [build_annotations(cfg, training=training) for training in roles]
     # raises if there is not one
     steps_per_epoch(
@@ -76,7 +82,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple[list, object]:
         ranks=launch.size,
         repeat_threshold=cfg.repeat_threshold,
     )
-    return splits, lock
+    return cfg, splits, lock
 
 
 if __name__ == "__main__":

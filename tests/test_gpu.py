@@ -25,7 +25,7 @@ ALL_RECIPES = {path.stem for path in (REPOSITORY / "config").glob("ssd_*.yaml")}
 RECIPES = sorted(ALL_RECIPES - SAME_PARTS)
 SMALL = [
     "--image_size=[64,64]", "--batch_size=2", "--fpn_channels=16", "--head_depth=1",
-    "--pre_nms_top_k=50", "--pretrained=", "--run_distribute=False",
+    "--pre_nms_top_k=50", "--pretrained=", "--run_distribute=False", "--classes=[cat, dog]",
 ]  # fmt: skip
 # what differs between runs, over the recipes; another recipe is compiled with a smaller backbone
 VARIATIONS = {

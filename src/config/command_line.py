@@ -18,14 +18,16 @@ def parse_args(
     argv: Sequence[str] | None = None,
     *,
     beneath: Callable[[Mapping[str, Any]], Layer] | None = None,
+    over_recipe: Sequence[str] = (),
     prog: str | None = None,
     quiet: bool = False,
 ) -> Config:
     """The configuration from the command line (sys.argv where none is given).
 
     A flag overrides the recipe file that `--config_path` names, the recipe overrides the default.
-    `beneath`, given what both set, returns a layer that overrides only the defaults. `prog` is the
-    command in the usage, else the script's name; `quiet` leaves out notes on former names of keys.
+    `beneath`, given what both set, returns a layer that overrides only the defaults, and with the
+    keys `over_recipe` the recipe too. `prog` is the command in the usage, else the script's name;
+    `quiet` leaves out notes on former names of keys.
     """
     arguments, rest = flag_parser(description, prog).parse_known_args(argv)
     if rest:
@@ -39,6 +41,8 @@ def parse_args(
         note_new_names(recipe, f"{path}: ")
     recipe, flags = with_new_names(recipe, path), with_new_names(flags, WHERE)
     lowest = beneath({**recipe, **flags}) if beneath else ({}, "")
+    known = [key for key in over_recipe if key in lowest[0]]
+    recipe = {key: value for key, value in recipe.items() if key not in known}
     return make_config([lowest, (recipe, path), (flags, WHERE)])
 
 

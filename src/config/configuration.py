@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from easydict import EasyDict
 
+from src.config.class_list import with_background
 from src.config.consistency import as_lists, check_consistency
 from src.config.keys import DEFAULT_PATH, YAML_ERRORS, load_keys, unknown_hint, with_new_names
 from src.runtime.errors import InputError
@@ -50,6 +51,7 @@ def make_config(layers: Sequence[Layer]) -> Config:
             if name not in keys:
                 raise InputError(f"{where}: unknown key {name!r}{unknown_hint(name)}")
             values[name], sources[name] = keys[name].check(value, where), where
+    values["classes"] = with_background(values["classes"])
     cfg = Config(values)
     try:
         check_consistency(cfg)

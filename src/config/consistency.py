@@ -6,6 +6,7 @@ from typing import Any
 
 from easydict import EasyDict
 
+from src.config.class_list import class_contradictions
 from src.detection.anchors import STRIDES
 from src.runtime.errors import InputError
 
@@ -25,25 +26,13 @@ def check_consistency(cfg: EasyDict) -> None:
 
 def network_contradictions(cfg: EasyDict) -> Iterator[str]:
     """Messages on keys of network and classes."""
-    classes, ratios = cfg.classes, cfg.ssd_aspect_ratios
+    ratios = cfg.ssd_aspect_ratios
     if len(cfg.image_size) != 2 or any(side % SIZE_MULTIPLE for side in cfg.image_size):
         expected = f"[height, width], both multiples of {SIZE_MULTIPLE}"
         yield f"image_size is {list(cfg.image_size)}; expected {expected}"
     if cfg.resize == "short_side":
         yield from short_side_contradictions(cfg)
-    if len(classes) < 2 or classes[0] != "background":
-        yield (
-            "classes must start with 'background' and name at least one class; they start with "
-            f"{list(classes[:2])}"
-        )
-    if len(set(classes)) < len(classes):
-        twice = sorted({name for name in classes if classes.count(name) > 1})
-        yield f"classes: {', '.join(map(repr, twice))} appear more than once"
-    if cfg.num_classes not in (0, len(classes)):
-        yield (
-            f"num_classes is {cfg.num_classes} but classes has {len(classes)} entries, the "
-            "background included; they must be equal"
-        )
+    yield from class_contradictions(cfg.classes, cfg.num_classes)
     if cfg.ssd_min_scale >= cfg.ssd_max_scale:
         expected = f"less than ssd_max_scale, {cfg.ssd_max_scale}"
         yield f"ssd_min_scale is {cfg.ssd_min_scale}; expected {expected}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.config.class_list import is_background
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
 from src.data.signs.boxes import GivenBoxes, box_signs, turned_images
@@ -16,7 +17,6 @@ from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
-BACKGROUND = "background"
 MAX_SIDE = 2**31  # pixels of an image; sizes are held in 32 bits
 
 
@@ -205,7 +205,8 @@ def note_unlisted(
     name: str, where: str, classes: tuple[str, ...], problems: Problems, *, drop: bool
 ) -> None:
     """An error, or a repair, for the boxes `where` of a class that is not in `classes`."""
-    if name.strip("_").casefold() == BACKGROUND:
+    problems.unlisted.append(name)
+    if is_background(name):
         problems.repair(where, "background dropped: it is what no box marks")
     elif drop:
         problems.repair(where, "class that is not in classes dropped")

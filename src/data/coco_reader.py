@@ -9,6 +9,7 @@ import numpy as np
 from src.config.configuration import Config
 from src.data.annotations import OBJECT, Annotations
 from src.data.building import RawBoxes, make_annotations, note_unlisted
+from src.data.coco_classes import coco_class_names
 from src.data.coco_entries import BoxEntry, Category, ImageEntry, is_id
 from src.data.coco_file import Content, Outline, Outlines, load_content, without_boxes
 from src.data.folder import Folder
@@ -164,7 +165,7 @@ def match_categories(
             raise InputError(
                 f"{path}: class {name!r} of the config is not among its categories"
                 + (suggestion(name, ids) or f"; it has: {', '.join(ids)}")
-                + "; set --classes, or give the run's config.yaml as --config_path"
+                + "; set --classes, or --classes=[] for those of the annotations"
             )
     return tuple(ids[name] for name in classes[1:])
 
@@ -278,4 +279,4 @@ def of_classes(
     return [entry for entry in entries if entry.category_id in listed]
 
 
-COCO = Reader("coco_root", find_coco, read_coco)
+COCO = Reader("coco_root", find_coco, read_coco, class_names=coco_class_names)

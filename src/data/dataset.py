@@ -1,23 +1,22 @@
 """The configured data set: where its splits are, and their annotations checked."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from src.config.class_list import BACKGROUND, is_background
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.cache import cache_key, cached
-from src.data.coco_reader import COCO
 from src.data.image_files import find_images
 from src.data.problems import Problems
+from src.data.readers import READERS
 from src.data.signs.headers import SAMPLE, orientation_signs
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.split import no_objects, unused_classes
-from src.data.txt_reader import TXT
-from src.data.voc_reader import VOC
 from src.runtime.errors import InputError
 
-READERS = {"coco": COCO, "other": TXT, "voc": VOC}  # by the key `dataset`
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
 TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
 
@@ -45,6 +44,15 @@ class Source:
             signs = tuple(sign for sign in annotations.signs if sign.name != "areas")
             annotations = replace(annotations, truth=None, signs=signs)
         return annotations, problems
+
+    def class_names(self) -> tuple[Sequence[str], str]:
+        """Names of its classes without background, and what they are in the file."""
+        reader = READERS[self.format]
+        if reader.class_names is not None:
+            return reader.class_names(self.path, self.image_dir)
+        _, problems = reader.read(self.path, self.image_dir, (BACKGROUND,), drop_unlisted=True)
+        names = {name for name in problems.unlisted if not is_background(name)}
+        return sorted(names), "the classes of its objects"
 
     def key(self) -> str:
         """A cache key of all that `read` depends on, the source of the reader included."""

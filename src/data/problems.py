@@ -38,6 +38,7 @@ class Problems:
     errors: list[Problem] = field(default_factory=list)
     repairs: list[Problem] = field(default_factory=list)
     from_images: bool = False  # whether images were read that `Reader.inputs` does not name
+    unlisted: list[str] = field(default_factory=list)  # names of objects that are not in `classes`
     warnings: list[Sign] = field(default_factory=list)
 
     def judge(self, signs: Iterable[Sign], accept: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""What a data format consists of; `src.data.dataset.READERS` lists the formats."""
+"""What a data format consists of; `src.data.readers.READERS` lists the formats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,3 +30,6 @@ class Reader:
     # (annotation file, image folder) -> what `read` depends on, for the cache: files by their
     # content, and files by size and time of change
     inputs: Callable[[Path, Path], tuple[Files, Files]] = only_annotations
+    # (annotation file, image folder) -> names of the classes where the configuration has none,
+    # without background, and what they are in the file; None: the names that `read` finds, sorted
+    class_names: Callable[[Path, Path], tuple[Sequence[str], str]] | None = None

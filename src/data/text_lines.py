@@ -11,7 +11,7 @@ LEAST_COLUMNS, LEAST_NUMBERS = 5, 4  # of a table with a box in each row
 # separators of a table's columns, and what they are called
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
-BOX = re.compile(r"\s[+-]?[\d.]+(,[^\s,]+){4}(\s|$)")  # in a line that is ours
+BOX = re.compile(r"""\s["']?[+-]?[\d.]+(,[^\s,]+){4}(\s|["']|$)""")  # in a line that is ours
 HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$", re.IGNORECASE)
 JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
 FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."

@@ -14,6 +14,7 @@ from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
 from src.data.text_lines import image_lines
+from src.data.txt_boxes import add_boxes, name_classes, parse_box, split_fields
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
 from src.runtime.near_path import nearest
@@ -22,7 +23,6 @@ from src.runtime.near_path import nearest
 LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
 UNQUOTED = re.compile(r"""([^"',]*[^"',\s])(?:\s+([^\s,]+(?:,[^\s,]*){3,}.*))?$""")
 QUOTES = ("'", '"')
-BOX = "xmin,ymin,xmax,ymax,class"
 
 
 def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
@@ -44,11 +44,12 @@ def read_txt(
     """Reads a text file, as `Reader.read`; an image's id is the number of its line.
 
     A line without boxes is an image without objects. The images' sizes come from their headers. A
-    box's class is an index into `classes`; another is an error, whatever `drop_unlisted`.
+    box's class is its name, or an index into `classes`; another index is an error, whatever
+    `drop_unlisted`.
     """
     problems = Problems(path)
     finder = ImageFinder(Folder(image_dir), problems, "--image_dir")
-    builder = Builder(problems, classes)
+    builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
     for number, text in image_lines(path):
         line = f"line {number}"
         with problems.at(line):
@@ -61,17 +62,6 @@ def read_txt(
                 add_boxes(builder, line, fields)
     finder.report()
     return builder.build(image_dir), problems
-
-
-def add_boxes(builder: Builder, line: str, fields: list[str]) -> None:
-    """Adds the boxes of the image that was added last; InputError where spaces are in them."""
-    for item in fields:
-        if item.startswith(",") or item.endswith(","):
-            raise InputError(f"{item!r}: expected no spaces within a box: {BOX}")
-    for position, item in enumerate(fields, 1):
-        where = f"{line}, box {position}"
-        with builder.problems.at(where):
-            builder.add_box(where, *parse_box(item, builder.classes))
 
 
 def image_names(path: Path, folder: Folder) -> list[str]:
@@ -90,7 +80,7 @@ def split_path(folder: Folder, text: str) -> tuple[str, list[str]]:
     if match := None if folder.holds(name) else UNQUOTED.match(text):
         is_longer = bool(fields) and "," not in fields[0]
         if is_longer or folder.resolve(match[1])[0] is not None:
-            return match[1], (match[2] or "").split()
+            return match[1], split_fields(match[2])
     return name, fields
 
 
@@ -99,23 +89,17 @@ def split_line(text: str) -> tuple[str, list[str]]:
     match = LINE.match(text)
     if match is None:
         raise InputError("expected a path, in quotes if it has spaces, and then the boxes")
-    return match[1] or match[2] or match[3], (match[4] or "").split()
+    return match[1] or match[2] or match[3], split_fields(match[4])
 
 
-def parse_box(item: str, classes: tuple[str, ...]) -> tuple[tuple[float, ...], int]:
-    """The box (x1, y1, x2, y2) and the label of a field; InputError where it is malformed."""
-    values = item.replace("_", "?").split(",")  # Python would take 1_0 for 10
-    try:
-        *box, index = (*map(float, values[:4]), int(values[4]))
-    except (ValueError, IndexError):
-        values = []
-    if len(values) != 5:
-        raise InputError(f"{item!r}: expected {BOX}: four numbers and a whole one")
-    if not 1 <= index < len(classes):
-        background = " (0 is the background, the first class is 1)" if index == 0 else ""
-        have = f"classes has 1 to {len(classes) - 1}"
-        raise InputError(f"{item!r}: class {index}{background}; {have}")
-    return tuple(box), index - 1
+def txt_class_names(path: Path, image_dir: Path) -> tuple[list[str], str]:
+    """Names of its classes, as `name_classes`; malformed lines are skipped."""
+    folder, lines_of = Folder(image_dir), {}
+    for line, text in image_lines(path):
+        with suppress(InputError):
+            for item in split_path(folder, text)[1]:
+                lines_of.setdefault(parse_box(item)[1], line)
+    return name_classes(path, lines_of)
 
 
 def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
@@ -123,4 +107,4 @@ def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
     return [path], [image_dir / name for name in image_names(path, Folder(image_dir))]
 
 
-TXT = Reader("anno_path", find_txt, read_txt, inputs)
+TXT = Reader("anno_path", find_txt, read_txt, inputs, txt_class_names)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
+from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
 from src.data.image_files import find_images
 from src.data.problems import Problem, Problems, first_lines
@@ -161,6 +162,7 @@ def main(argv=None) -> None:
     roles = [True, False] if cfg.eval_interval else [True]
     for training in roles:  # reports a wrong path before minutes of decoding
         find_source(cfg, training=training)
+    cfg = with_classes(cfg)
     splits, found = zip(*(validate_split(cfg, training=training) for training in roles))
     found = list(found)
     if len(splits) == 2 and None not in splits:

@@ -132,7 +132,8 @@ def named_keys(cfg: Config) -> set[str]:
 
 def check_data(cfg: Config) -> Finding:
     """Whether the data set is there; skipped where it is only the default that is missing."""
-    from src.data.dataset import READERS, find_source
+    from src.data.dataset import find_source
+    from src.data.readers import READERS
 
     try:
         sources = [find_source(cfg, training=True)]

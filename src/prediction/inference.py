@@ -18,6 +18,7 @@ from src.detection.anchors import AnchorGenerator, build_anchors, level_counts
 from src.detection.postprocess import Detections, Postprocessor
 from src.models.candidates import Candidates, CheckedCandidates
 from src.models.ssd import SSD, build_ssd
+from src.runtime.errors import InputError
 from src.weights.checkpoint_file import check_run, run_config
 from src.weights.loading import load_detector
 
@@ -239,6 +240,8 @@ def load_network(cfg) -> SSD:
     """The configured network with the weights of `checkpoint_path`, ready for inference."""
     saved = run_config(cfg.checkpoint_path)
     cfg = settled(cfg, saved)
+    if not cfg.classes:
+        raise InputError(f"{cfg.checkpoint_path}: records no classes; name them with --classes")
     check_run(cfg.checkpoint_path, saved, cfg)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     load_detector(network, cfg.checkpoint_path)

@@ -1,5 +1,6 @@
 """Keys that a checkpoint records, as a layer of the configuration; without MindSpore."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ LEARNING_KEYS = (
     "assigner", "positive_iou", "atss_candidates", "class_loss", "focal_alpha", "focal_gamma",
     "quality_beta", "box_loss", "smooth_l1_beta", "box_weight", "distribution_weight",
 )  # fmt: skip
+OF_THE_DATA = ("classes",)  # taken from the data unless they are given
+NEW_DATA = ("image_size", "eval_batch_size", *OF_THE_DATA)  # what fine-tuning does not take over
 DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS, "canvas_step")
 
 
@@ -30,23 +33,26 @@ def detector_layer(path: str) -> Layer:
 def training_layer(given: Mapping[str, Any]) -> Layer:
     """`finetuning_layer` of what recipe and flags name, or of the run that is to be continued.
 
-    The run's own checkpoint knows the same keys, and the file that it started from may be gone.
+    The run's own checkpoint knows the same keys, its classes too, and the file that it started from
+    may be gone.
     """
     source = str(given.get("finetune") or "")
     folder = given.get("output_path", load_keys()["output_path"].default)
-    last = Path(str(folder)) / "ckpt" / "last.ckpt"
-    is_continued = source and given.get("resume") and last.is_file()
-    return finetuning_layer(str(last) if is_continued else source)
+    last = str(given.get("resume_from") or Path(str(folder)) / "ckpt" / "last.ckpt")
+    if not (given.get("resume") and os.path.isfile(last)):
+        return finetuning_layer(source)
+    keys = finetuning_layer(last)[0] if source else {}
+    recorded = recorded_config(last)
+    return keys | {key: recorded[key] for key in OF_THE_DATA if key in recorded}, last
 
 
 def finetuning_layer(path: str) -> Layer:
     """The keys with which training starts from the detector in a checkpoint.
 
-    All but the size of images and batches; what training cannot do is replaced by what is nearest.
+    All but the size of images and batches, and the classes, which are those of the new data. What
+    training cannot do is replaced by what is nearest.
     """
-    keys, _ = detector_layer(path)
-    keys.pop("image_size", None)
-    keys.pop("eval_batch_size", None)
+    keys = {name: value for name, value in detector_layer(path)[0].items() if name not in NEW_DATA}
     if keys.get("resize") == "short_side":
         keys["resize"] = "letterbox"
     if keys.get("centerness"):

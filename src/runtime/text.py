@@ -13,9 +13,9 @@ LINES, INDENTED = "\n\t", "\n  "
 BYTES = range(0xDC80, 0xDD00)  # bytes of a file name that are not UTF-8, as Python reads them
 
 
-def count(number: int, noun: str) -> str:
-    """ "1 error", "2,000 errors"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def count(number: int, noun: str, plural: str = "") -> str:
+    """ "1 error", "2,000 errors"; `plural` where it does not end in s."""
+    return f"{number:,} " + (noun if number == 1 else plural or f"{noun}s")
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:

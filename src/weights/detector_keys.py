@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from src.config.class_list import BACKGROUND
 from src.config.configuration import Config, make_config
 from src.config.keys import load_keys
 from src.detection.anchors import build_anchors
 from src.runtime.errors import InputError
 from src.weights.convert import closest_variant
-from src.weights.detector_families import COCO_IDS, Family, their_name
+from src.weights.detector_families import COCO_IDS, COCO_NAMES, Family, their_name
 
 CATEGORY_ROWS = COCO_IDS[-1] + 1  # of a class layer by category ids
-COCO = load_keys()["classes"].default[1:]
-BACKGROUND = "background"
 INPUTS = (load_keys()["fpn_channels"].default, 3, 3)  # of a predictor's weight
 
 
@@ -34,7 +33,7 @@ def configure(
         keys["distribution_bins"] = sides // 4
     cfg = make_config([(keys, source)])
     channels = outputs(arrays, "class_head.predictor", family)
-    count = channels // build_anchors(cfg).anchors_per_cell if channels else len(COCO)
+    count = channels // build_anchors(cfg).anchors_per_cell if channels else len(COCO_NAMES)
     rows, names, note = choose_classes(count, family, classes, source)
     return cfg.replace(classes=[BACKGROUND, *names]), rows, note
 
@@ -61,10 +60,10 @@ def choose_classes(
         rows = tuple(range(count - len(classes), count))
         return rows, classes, f"classes: {len(classes)}, named by --classes"
     if family.counts_background and count == CATEGORY_ROWS:
-        note = f"classes: the {len(COCO)} of COCO, from {count} rows by category id"
-        return COCO_IDS, COCO, note
-    if count == len(COCO):
-        return tuple(range(count)), COCO, f"classes: the {count} of COCO"
+        note = f"classes: the {len(COCO_NAMES)} of COCO, from {count} rows by category id"
+        return COCO_IDS, COCO_NAMES, note
+    if count == len(COCO_NAMES):
+        return tuple(range(count)), COCO_NAMES, f"classes: the {count} of COCO"
     rows = tuple(range(first, max(count, first + 1)))
     names = [f"class_{number}" for number in range(1, len(rows) + 1)]
     left = "; row 0 is taken for the background" * first

@@ -9,6 +9,7 @@ import pytest
 
 from src.config.command_line import parse_args
 from src.models.resnet import resnet
+from src.weights.checkpoint_config import recorded_config
 from src.weights.checkpoint_file import Origin, write_backbone
 from tests.conftest import REPOSITORY
 from tests.programs import run
@@ -32,6 +33,25 @@ def test_train(trained):
     assert {p.name for p in folder.iterdir()} >= left
     written = parse_args("", [f"--config_path={folder / 'config.yaml'}"])
     assert written.image_size == (64, 64)
+
+
+@pytest.mark.parametrize("dataset", ["coco", "other", "voc"])
+def test_classes_of_the_data(recipe, formats, dataset, tmp_path):
+    """Categories that are not in the order of the alphabet; numbers in the text file."""
+    names = {
+        "coco": ["ellipse", "rectangle", "triangle", "cross"],
+        "other": ["class_1", "class_2", "class_3", "class_4"],
+        "voc": ["cross", "ellipse", "rectangle", "triangle"],
+    }[dataset]
+    flags = [f"--output_path={tmp_path}/run", "--classes=[]", "--eval_interval=0"]
+    flags += [f"--config_path={recipe[0]}", *formats.get(dataset, [])]
+    process = run("train.py", *flags, "--max_steps=1")
+    assert process.returncode == 0, process.stderr
+    assert f"4 classes: {', '.join(names)}" in process.stdout
+    written = parse_args("", [f"--config_path={tmp_path}/run/config.yaml"])
+    assert written.classes == ("background", *names)
+    recorded = recorded_config(f"{tmp_path}/run/ckpt/last.ckpt")
+    assert recorded["classes"] == ["background", *names]
 
 
 def test_training_from_a_converted_backbone(recipe, tmp_path):

@@ -8,6 +8,7 @@ from src.config.command_line import parse_args
 from src.config.configuration import make_config, read_recipe
 from src.config.keys import DEFAULT_PATH, keys_of_scope, load_keys
 from src.runtime.errors import InputError
+from src.weights.detector_families import COCO_NAMES
 from tests.conftest import DEMO_RECIPE, REPOSITORY
 
 
@@ -62,12 +63,31 @@ def test_every_key_has_one_scope():
 def test_defaults_are_the_base_recipe():
     cfg = make_config([])
     assert (cfg.image_size, cfg.epoch_size, cfg.lr) == ((640, 640), 60, 0.05)
+    assert cfg.classes == ()  # those of the data
+
+
+@pytest.mark.parametrize("name", ["config_gpu", "v2", "gfl", "gfl_1x"])
+def test_recipes_for_coco_name_its_classes(name):
+    recipe = read_recipe(str(REPOSITORY / "config" / f"ssd_resnet50_fpn_{name}.yaml"))
+    cfg = make_config([(recipe, name)])
+    assert cfg.classes == ("background", *COCO_NAMES)
     assert len(cfg.classes) == 81
-    assert (cfg.classes[0], cfg.classes[1], cfg.classes[80]) == (
-        "background",
-        "person",
-        "toothbrush",
-    )
+    assert (cfg.classes[1], cfg.classes[80]) == ("person", "toothbrush")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["background", "cat", "dog"],
+        ["cat", "dog"],
+        ["Background", "cat", "dog"],
+        ["__background__", "cat", "dog"],
+    ],
+)
+def test_the_background_may_be_left_out(written):
+    cfg = make_config([({"classes": written, "num_classes": 3}, "test")])
+    assert cfg.classes == ("background", "cat", "dog")
+    assert cfg.replace(lr=1.0).classes == cfg.classes
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("ssd_*.yaml")), ids=str)
@@ -126,8 +146,8 @@ def test_flags_are_parsed_to_the_type_of_their_key():
         ("--xyzzy", "--help lists all keys"),
         ("stray", "unknown argument 'stray'"),
         ("--lr", "expected one argument"),
-        ("--num_classes=80", "num_classes is 80 but classes has 81 entries"),
-        ("--classes=[cat, dog]", "must start with 'background'"),
+        ("--classes=[cat, background]", "'background' is entry 3; expected it first, or left out"),
+        ("--classes=[background]", "names the background alone"),
         ("--classes=[background, cat, cat]", "'cat' appear more than once"),
         ("--warmup_epochs=60", "expected less than epoch_size"),
         ("--ssd_min_scale=0.95", "expected less than ssd_max_scale"),
@@ -142,6 +162,26 @@ def test_bad_flags_say_what_was_found_and_expected(argument, message):
     with pytest.raises(InputError) as error:
         parse_args("", [argument])
     assert message in str(error.value)
+
+
+def test_num_classes_counts_the_background():
+    with pytest.raises(InputError, match="num_classes is 2 but classes has 3 entries, the backgr"):
+        parse_args("", ["--classes=[cat, dog]", "--num_classes=2"])
+    assert parse_args("", ["--num_classes=2"]).classes == ()  # checked once they are known
+
+
+def test_a_checkpoint_knows_its_classes_better_than_a_recipe(tmp_path):
+    (tmp_path / "r.yaml").write_text("classes: [car]\nlr: 0.2\n")
+    recorded = ({"classes": ["background", "cat"], "lr": 0.3}, "a.ckpt")
+    flags = [f"--config_path={tmp_path}/r.yaml"]
+
+    def classes(*more, **options):
+        return parse_args("", [*flags, *more], beneath=lambda given: recorded, **options)
+
+    assert classes().classes == ("background", "car")
+    found = classes(over_recipe=["classes"])
+    assert (found.classes, found.lr) == (("background", "cat"), 0.2)
+    assert classes("--classes=[dog]", over_recipe=["classes"]).classes == ("background", "dog")
 
 
 def test_what_distributions_need():

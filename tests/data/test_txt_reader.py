@@ -72,9 +72,9 @@ def test_single_quotes_and_byte_order_mark(folder):
     [
         ("a.png 1,2,3,4", "line 2, box 1", "'1,2,3,4': expected xmin,ymin,xmax,ymax,class"),
         ("a.png 1,1,9,9,1 1,2,3,4,5,6", "line 2, box 2", "expected xmin,ymin,xmax,ymax,class"),
-        ("a.png 1,2,x,4,1", "line 2, box 1", "four numbers and a whole one"),
-        ("a.png 1_0,2,30,4,1", "line 2, box 1", "four numbers and a whole one"),
-        ("a.png 1,2,3,4,1.5", "line 2, box 1", "four numbers and a whole one"),
+        ("a.png 1,2,x,4,1", "line 2, box 1", "four numbers, and a class's name or whole number"),
+        ("a.png 1_0,2,30,4,1", "line 2, box 1", "four numbers, and a class's name or whole number"),
+        ("a.png 1,2,3,4,1.5", "line 2, box 1", "four numbers, and a class's name or whole number"),
         ("a.png 1, 2, 3, 4, 1", "line 2", "'1,': expected no spaces within a box"),
         ("a.png 1,2,3,4,0", "line 2, box 1", "class 0 (0 is the background, the first"),
         ("a.png 1,2,3,4,3", "line 2, box 1", "class 3; classes has 1 to 2"),

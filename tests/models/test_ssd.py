@@ -8,12 +8,13 @@ from benchmarks.complexity import count_costs
 from src.config.configuration import make_config
 from src.models.resnet import resnet
 from src.models.ssd import SSD, build_ssd, initialize
+from src.weights.detector_families import COCO_NAMES
 
 
 @pytest.fixture(scope="module")
 def full():
     """The base recipe's network; never run here."""
-    return build_ssd(make_config([]), anchors_per_cell=6)
+    return build_ssd(make_config([({"classes": COCO_NAMES}, "test")]), anchors_per_cell=6)
 
 
 def test_backbone_has_mindspores_names(full):
@@ -102,6 +103,7 @@ def test_parameters_against_a_hand_count(full):
 
 def test_costs_of_the_options(full):
     keys = {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"}
+    keys["classes"] = COCO_NAMES
     other = build_ssd(make_config([(keys, "test")]), anchors_per_cell=1)
     costs, base = count_costs(other, (640, 640)), count_costs(full, (640, 640))
     cells = 80**2 + 40**2 + 20**2 + 10**2 + 5**2

@@ -88,3 +88,20 @@ def test_no_checkpoint_no_keys(tmp_path):
         assert layer("") == ({}, "")
         assert layer(str(tmp_path / "none.ckpt"))[0] == {}
     assert training_layer({"resume": True}) == ({}, "")
+
+
+def test_fine_tuning_takes_the_classes_of_its_own_data(write):
+    path = write("a.ckpt", ATSS)
+    assert parse_args("", [f"--finetune={path}"], beneath=training_layer).classes == ()
+
+
+@pytest.mark.parametrize("source", ["", "--finetune=gone.ckpt"])
+def test_a_continued_run_keeps_its_classes(write, tmp_path, source):
+    write("ckpt/last.ckpt", ATSS)
+    flags = [f"--output_path={tmp_path}", *filter(None, [source])]
+    assert parse_args("", flags, beneath=training_layer).classes == ()
+    flags.append("--resume=True")
+    assert parse_args("", flags, beneath=training_layer).classes == ("background", "cat")
+    other = write("ckpt/epoch_02.ckpt", "classes: [background, dog]")
+    flags.append(f"--resume_from={other}")
+    assert parse_args("", flags, beneath=training_layer).classes == ("background", "dog")

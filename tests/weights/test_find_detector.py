@@ -5,17 +5,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from src.config.configuration import make_config
-from src.config.keys import load_keys
 from src.prediction.recorded import detector_layer, finetuning_layer
 from src.runtime.errors import InputError
 from src.weights.__main__ import main
 from src.weights.checkpoint_config import recorded_config
 from src.weights.checkpoint_file import read_checkpoint, run_config
 from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
+from src.weights.detector_families import COCO_NAMES
 from src.weights.detectors import find_detector
 from tests.weights.shapes import SHAPES, mmdetection_shapes
 
-COCO = tuple(load_keys()["classes"].default[1:])
+COCO = COCO_NAMES
 
 
 def blank(shapes, prefix=""):

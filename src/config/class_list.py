@@ -1,0 +1,40 @@
+"""The key `classes`: with the background, whether it is written or left out."""
+
+from collections.abc import Sequence
+
+BACKGROUND = "background"
+
+
+def is_background(name: str) -> bool:
+    """Whether a class of this name is the background, in any case; torchvision's has "_" around."""
+    return name.strip("_").casefold() == BACKGROUND
+
+
+def with_background(classes: Sequence[str]) -> tuple[str, ...]:
+    """The classes with the background first; none stay none."""
+    if not classes:
+        return ()
+    rest = classes[1:] if is_background(classes[0]) else classes
+    return (BACKGROUND, *rest)
+
+
+def class_contradictions(classes: Sequence[str], num_classes: int):
+    """Messages on the classes, as `with_background` gives them; none where they are not known."""
+    if not classes:
+        return
+    if len(classes) < 2:
+        yield (
+            "classes names the background alone; expected at least one class, or classes: [] for "
+            "those of the annotations"
+        )
+    if BACKGROUND in classes[1:]:
+        place = classes.index(BACKGROUND, 1) + 1
+        yield f"classes: {BACKGROUND!r} is entry {place}; expected it first, or left out"
+    elif len(set(classes)) < len(classes):
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        yield f"classes: {', '.join(map(repr, twice))} appear more than once"
+    if num_classes not in (0, len(classes)):
+        yield (
+            f"num_classes is {num_classes} but classes has {len(classes)} entries, the "
+            "background included; they must be equal"
+        )

@@ -1,0 +1,43 @@
+"""Classes from the data, where the configuration names none."""
+
+from collections.abc import Callable
+
+from src.config.class_list import BACKGROUND
+from src.config.configuration import Config
+from src.data.dataset import Source, find_source
+from src.runtime.errors import InputError
+from src.runtime.text import count
+
+SHOWN_NAMES = 20  # the rest are counted
+
+
+def with_classes(cfg: Config, note: Callable[[str], None] = print) -> Config:
+    """The configuration with the classes of its training annotations, if it names none.
+
+    The evaluation split's where there is no training split, as where a detector is only evaluated.
+    `note` gets a line on where they are from. InputError where none are found.
+    """
+    if cfg.classes:
+        return cfg
+    source = names_source(cfg)
+    names, origin = source.class_names()
+    if not names:
+        raise InputError(f"{source.path}: {origin}, and it has none; name them with --classes")
+    shown = ", ".join(names[:SHOWN_NAMES])
+    more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+    note(f"{source.path}: {origin}: {count(len(names), 'class', 'classes')}: {shown}{more}")
+    try:
+        return cfg.replace(classes=[BACKGROUND, *names])
+    except InputError as error:
+        raise InputError(f"{source.path}: {error}") from None
+
+
+def names_source(cfg: Config) -> Source:
+    """The training split, or the evaluation split where the former is not there."""
+    try:
+        return find_source(cfg, training=True)
+    except InputError as missing:
+        try:
+            return find_source(cfg, training=False)
+        except InputError:
+            raise missing from None
