@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from src.data.figures import BLUE, LIGHT, new_figure
 from src.evaluation.coco_metric import LARGE_AREA, SMALL_AREA, Metrics
 from src.evaluation.curves import RECALLS
 from src.evaluation.report.table import number
 
-BLUE, LIGHT, RED, GREEN, GREY = "#2463a8", "#9dc1e6", "#c23b3b", "#2b8a4b", "#8a8a8a"
-WIDTH = 8.0  # inches
 MAX_NAME_LENGTH = 24  # characters of a class name in charts
 MAX_LEGEND_CURVES = 10  # curves
 CURVE_IOUS = {0: "0.50", 2: "0.60", 4: "0.70", 6: "0.80", 8: "0.90"}  # by index
@@ -27,15 +26,6 @@ class Chart:
     figure: Figure
     header: Sequence[str]
     rows: Sequence[Sequence]
-
-
-def new_figure(height: float, columns: int = 1) -> tuple[Figure, list]:
-    """An empty figure with its axes, side by side."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    for one in axes:
-        one.spines[["top", "right"]].set_visible(False)
-    return figure, list(axes)
 
 
 def short(name: str) -> str:

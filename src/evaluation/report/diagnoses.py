@@ -4,19 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from src.data.figures import BLUE, GREEN, GREY, LIGHT, RED, WIDTH, new_figure
 from src.evaluation.diagnosis import BINS, THRESHOLDS, Calibration, Tradeoff
 from src.evaluation.error_kinds import KINDS, MEANINGS, MISSED, Errors
-from src.evaluation.report.charts import (
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT,
-    RED,
-    WIDTH,
-    Chart,
-    new_figure,
-    short,
-)
+from src.evaluation.report.charts import Chart, short
 
 CELLS_WITH_NUMBERS = 12  # most classes with numbers in the confusion matrix
 NAME_HEIGHT = 0.16  # inches per name beside it

@@ -1,6 +1,5 @@
 """Writes the report: one HTML page, and its figures and numbers as files."""
 
-import base64
 import csv
 import io
 import json
@@ -10,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 import cv2
-import jinja2
 import numpy as np
 
 from src.data.annotations import Annotations, Record
@@ -28,6 +26,7 @@ from src.evaluation.report.diagnoses import (
 from src.evaluation.report.pictures import ImageErrors, draw_images, images_with_errors
 from src.evaluation.report.table import number
 from src.runtime.files import write_atomically
+from src.runtime.html import data_url, render
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 DPI = 110
@@ -69,8 +68,8 @@ def write_report(
     erroneous = images_with_errors(annotations, matches, drawn_score)
     worst = {one.image: one for one in erroneous[:pictures]}
     drawn = draw_images(annotations, names, matches, worst, drawn_score)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = render(
+        TEMPLATE,
         title=title,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         metrics=metrics,
@@ -167,8 +166,3 @@ def write_pictures(
             "missed": errors[index].missed,
             "picture": data_url(data.tobytes(), "jpeg"),
         }
-
-
-def data_url(data: bytes, kind: str) -> str:
-    """An image's bytes as a data URL."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
