@@ -1,7 +1,7 @@
 """A data set as one page of HTML: what is suspicious, samples as the network sees them, counts."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from src.config.configuration import Config
+from src.data.annotations import Annotations
 from src.data.augmentation import Augmentation, build_augmentation
 from src.data.figures import BLUE, GREY, RED, new_figure
 from src.data.loader import TrainSamples
@@ -34,46 +35,52 @@ BINS = 60
 
 @dataclass(frozen=True)
 class SplitFindings:
-    """What was found in a split; `summary` is None where nothing could be read."""
+    """What was found in a split; without annotations where it could not be read."""
 
     role: str  # a key of SAMPLES
     problems: Problems
-    summary: Summary | None = None
+    annotations: Annotations | None = None
+    summary: Summary | None = None  # None where there are no images
 
 
 def write_page(cfg: Config, folder: Path, splits: Sequence[SplitFindings], *, verdict: str) -> Path:
     """Writes PAGE into the folder, with all that is in it; less than 2 MB."""
     album = Album()
-    warned = {split.role: list(sign_parts(split, album)) for split in splits}
     drawn = {split.role: list(sample_pairs(cfg, split, album)) for split in splits}
+    warned = {split.role: list(sign_parts(split, album)) for split in splits}
     page = render(
         TEMPLATE,
         verdict=verdict,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
-        augmentation=cfg.augmentation,
-        image_size=cfg.image_size,
-        resize=cfg.resize,
+        cfg=cfg,
         splits=[
-            {
-                "role": split.role,
-                "source": str(split.problems.source),
-                "numbers": numbers(split),
-                "signs": warned[split.role],
-                "lists": lists(split.problems),
-                "samples": drawn[split.role],
-                "chart": "" if split.summary is None else chart(split.summary),
-                "match_line": "" if split.summary is None else split.summary.match_line(),
-                "classes": [] if split.summary is None else class_rows(split.summary),
-                "left_out": 0
-                if split.summary is None
-                else max(len(split.summary.names) - MAX_CLASSES, 0),
-            }
+            {**parts(split), "signs": warned[split.role], "samples": drawn[split.role]}
             for split in splits
         ],
         refused=album.refused,
     )
     write_atomically(folder / PAGE, page)
     return folder / PAGE
+
+
+def parts(split: SplitFindings) -> dict:
+    """What the page shows of a split, besides pictures."""
+    summary = split.summary
+    found = {
+        "role": split.role,
+        "source": str(split.problems.source),
+        "numbers": numbers(split),
+        "lists": lists(split.problems),
+    }
+    if summary is None:
+        return {**found, "chart": "", "match_line": "", "classes": [], "left_out": 0}
+    return {
+        **found,
+        "chart": chart(summary),
+        "match_line": summary.match_line(),
+        "classes": class_rows(summary),
+        "left_out": max(len(summary.names) - MAX_CLASSES, 0),
+    }
 
 
 def numbers(split: SplitFindings) -> dict[str, str]:
@@ -90,17 +97,17 @@ def numbers(split: SplitFindings) -> dict[str, str]:
             "ignored regions": int(annotations.crowd.sum()),
         }
     found |= {"errors": len(problems.errors), "repairs": len(problems.repairs)}
-    found["warnings"] = len(getattr(problems, "warnings", ()))
+    found["warnings"] = len(problems.warnings)
     return {name: f"{value:,}" for name, value in found.items()}
 
 
-def sign_parts(split: SplitFindings, album: Album):
-    """The suspicious of a split, each with pictures of its first images."""
+def sign_parts(split: SplitFindings, album: Album) -> Iterator[dict]:
+    """The signs of a split, each with pictures of its first images."""
     rows = {}
     if split.summary is not None:
         annotations = split.summary.annotations
         rows = {image_id: row for row, image_id in enumerate(annotations.image_ids.tolist())}
-    for sign in getattr(split.problems, "signs", ()):
+    for sign in split.problems.signs:
         shown = [rows[image_id] for image_id in sign.image_ids if image_id in rows]
         pictures = [
             in_file(album, split.summary.annotations[row], split.summary.names)
@@ -120,7 +127,7 @@ def lists(problems: Problems) -> list[dict]:
     return found
 
 
-def sample_pairs(cfg: Config, split: SplitFindings, album: Album):
+def sample_pairs(cfg: Config, split: SplitFindings, album: Album) -> Iterator[list[Picture]]:
     """Pairs of pictures: an image in its file, and as the network sees it."""
     if split.summary is None:
         return

@@ -17,15 +17,17 @@ from src.detection.assign import Assigner
 from src.detection.boxes import area, intersection
 from src.runtime.errors import InputError
 from src.runtime.html import data_url
+from src.runtime.text import count
 
 HEIGHT = 260  # pixels of a picture
 MOST_PIXELS = 2 * HEIGHT**2  # of a wide one
 QUALITIES = (80, 60, 40)  # of JPEGs, the first that is small enough
 MOST_BYTES = 30_000  # of one
-BUDGET = 1_150_000  # bytes of all of a page, which base64 makes 4/3 times as many
+BUDGET = 1_000_000  # bytes of all of a page, which base64 makes 4/3 times as many
+SHAPE_BYTES = 300  # of a shape with its text
+MAX_TEXT = 60  # characters of it
 MAX_BOXES = 100  # drawn in a picture
 SHOWN_ANCHORS = 4  # of an object, those that overlap it most
-LINE_BEHIND = 0.8  # opacity of an anchor
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,18 @@ class Album:
     left: int = BUDGET
     refused: int = field(default=0)
 
-    def url(self, image: np.ndarray) -> str | None:
-        """The image (H,W,3) reduced and encoded, as a data URL; None where no bytes are left."""
+    def picture(
+        self, name: str, image: np.ndarray, shapes: list[Shape], caption: str = ""
+    ) -> Picture | None:
+        """The image (H,W,3), reduced, with shapes in its pixels; None where no bytes are left."""
         data = encoded(reduced(image))
-        if len(data) > self.left:
+        size = len(data) + SHAPE_BYTES * len(shapes)
+        if size > self.left:
             self.refused += 1
             return None
-        self.left -= len(data)
-        return data_url(data, "jpeg")
+        self.left -= size
+        height, width = image.shape[:2]
+        return Picture(name, data_url(data, "jpeg"), width, height, shapes, caption)
 
 
 def reduced(image: np.ndarray) -> np.ndarray:
@@ -93,14 +99,11 @@ def in_file(album: Album, record: Record, names: tuple[str, ...]) -> Picture | N
         image = record.read()
     except InputError:  # reported elsewhere
         return None
-    url = album.url(image)
-    if url is None:
-        return None
     shapes = [
         object_shape(box, css(colour(label)), names[label], crowd=crowd)
         for box, label, crowd in zip(record.boxes, record.labels, record.crowd)
     ]
-    return Picture(str(record.path), url, record.width, record.height, shapes[:MAX_BOXES])
+    return album.picture(record.path.name, image, shapes[:MAX_BOXES])
 
 
 def as_seen(
@@ -111,14 +114,10 @@ def as_seen(
         record, sample = samples.sample(0, index, [])
     except InputError:
         return None
-    url = album.url(sample.image)
-    if url is None:
-        return None
     shapes, fitting = matched_shapes(sample, samples.assigner, names)
-    height, width = sample.image.shape[:2]
     objects = int((~sample.crowd).sum())
-    caption = f"{fitting} of {objects} objects fit an anchor" if objects else "no object in it"
-    return Picture(str(record.path), url, width, height, shapes, caption)
+    caption = f"{fitting} of {count(objects, 'object')} fit an anchor" if objects else "no object"
+    return album.picture(record.path.name, sample.image, shapes, caption)
 
 
 def matched_shapes(
@@ -145,7 +144,7 @@ def matched_shapes(
         paint = css(FOUND if fits else MISSED)
         objects.append(object_shape(box, paint, names[label], more=how))
         anchors += [rectangle(own[i], paint, f"anchor, IoU {overlaps[i]:.2f}") for i in order]
-    return [*anchors[: 2 * MAX_BOXES], *objects[:MAX_BOXES]], fitting
+    return [*anchors[:MAX_BOXES], *objects[:MAX_BOXES]], fitting
 
 
 def ious(box: np.ndarray, anchors: np.ndarray) -> np.ndarray:
@@ -167,7 +166,7 @@ def object_shape(
 def rectangle(box: np.ndarray, paint: str, text: str, kind: str = "anchor") -> Shape:
     """The shape of a box (4,)."""
     x1, y1, x2, y2 = (round(float(value), 1) for value in box)
-    return Shape(x1, y1, round(x2 - x1, 1), round(y2 - y1, 1), paint, text, kind)
+    return Shape(x1, y1, round(x2 - x1, 1), round(y2 - y1, 1), paint, text[:MAX_TEXT], kind)
 
 
 def css(rgb: tuple[int, int, int]) -> str:

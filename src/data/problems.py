@@ -40,12 +40,14 @@ class Problems:
     from_images: bool = False  # whether images were read that `Reader.inputs` does not name
     unlisted: list[str] = field(default_factory=list)  # names of objects that are not in `classes`
     warnings: list[Sign] = field(default_factory=list)
+    signs: list[Sign] = field(default_factory=list)  # all that were judged and not accepted
 
     def judge(self, signs: Iterable[Sign], accept: Sequence[str]) -> None:
         """Adds signs as errors where they are certain, else as warnings; none that are accepted."""
         for sign in signs:
             if sign.name in accept:
                 continue
+            self.signs.append(sign)
             if sign.certain:
                 self.error(sign.name, sign.text())
             else:

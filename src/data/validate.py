@@ -2,8 +2,8 @@
 
 Run as `python -m src.data.validate --config_path=FILE [--report FILE]`, with any key of the
 configuration as a flag. Errors, which would stop a training run, and repairs are listed; --report
-writes all of them as JSON. <output_path>/data/ gets a picture of each split: objects per class,
-their sizes against the anchors, and samples with their boxes.
+writes all of them as JSON. <output_path>/data/report.html is a page with all of that in pictures:
+what is suspicious, samples as the network sees them, objects per class, sizes against the anchors.
 """
 
 import sys
@@ -20,20 +20,18 @@ from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
 from src.data.image_files import find_images
+from src.data.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.pixels import UNREAD, pixel_range
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.sizes import size_signs
-from src.data.split_chart import draw_summary
-from src.data.summary import Summary, build_summary
+from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.command import run_command
 from src.runtime.errors import EXIT_BAD_INPUT, InputError
 from src.runtime.files import make_output_folder, to_json, write_atomically
 from src.runtime.text import count
-
-PICTURE_DPI = 80  # of a figure of 16 x 20 inches
 
 
 def check_images(
@@ -77,12 +75,8 @@ def report(problems: Problems) -> Iterator[str]:
         yield from (f"  {line}" for line in first_lines(found))
 
 
-def validate_split(cfg: Config, *, training: bool) -> tuple[Annotations | None, Problems]:
-    """Checks a split, prints what was found and draws its summary.
-
-    Returns:
-        The split, None where it cannot be read, and its problems.
-    """
+def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
+    """Checks a split, prints what was found, and a summary."""
     source = find_source(cfg, training=training)
     role = "training" if training else "evaluation"
     print(f"--- {role}: {source.path}", flush=True)
@@ -90,7 +84,7 @@ def validate_split(cfg: Config, *, training: bool) -> tuple[Annotations | None, 
         annotations, problems = source.read()
     except InputError as error:
         print(f"1 error:\n  {error}")
-        return None, Problems(source.path, errors=[Problem("file", str(error))])
+        return SplitFindings(role, Problems(source.path, errors=[Problem("file", str(error))]))
     lacks = what_is_lacking(annotations, training=training)
     if training and not cfg.keep_empty:
         annotations = without_empty(annotations)
@@ -105,8 +99,9 @@ def validate_split(cfg: Config, *, training: bool) -> tuple[Annotations | None, 
             problems.judge(size_signs(summary), cfg.accept)
     print("\n".join(report(problems)))
     if summary is not None:
-        show_summary(cfg, summary, role)
-    return annotations, problems
+        print(annotations.summary().partition("\n")[0])
+        print(f"{summary.table()}\n{summary.match_line()}")
+    return SplitFindings(role, problems, annotations, summary)
 
 
 def split_signs(
@@ -115,15 +110,6 @@ def split_signs(
     """All that is suspicious about a split whose images have been decoded to `levels`."""
     found = cheap_signs(annotations, cfg.classes, training=training, headers=None)
     return [*found, *pixel_range(annotations, levels), *equal_images(annotations)]
-
-
-def show_summary(cfg: Config, summary: Summary, role: str) -> None:
-    """Prints a summary of the split, and draws it to <output_path>/data/<role>.png."""
-    print(summary.annotations.summary().partition("\n")[0])
-    print(f"{summary.table()}\n{summary.match_line()}")
-    path = make_output_folder(str(Path(cfg.output_path) / "data")) / f"{role}.png"
-    draw_summary(summary).savefig(path, dpi=PICTURE_DPI)
-    print(f"picture: {path}")
 
 
 def compare_splits(cfg: Config, training: Annotations, evaluation: Annotations) -> Problems:
@@ -163,19 +149,36 @@ def main(argv=None) -> None:
     for training in roles:  # reports a wrong path before minutes of decoding
         find_source(cfg, training=training)
     cfg = with_classes(cfg)
-    splits, found = zip(*(validate_split(cfg, training=training) for training in roles))
-    found = list(found)
-    if len(splits) == 2 and None not in splits:
-        found.append(compare_splits(cfg, *splits))
+    splits = [validate_split(cfg, training=training) for training in roles]
+    found = [split.problems for split in splits]
+    if len(splits) == 2 and None not in [split.annotations for split in splits]:
+        both = compare_splits(cfg, *(split.annotations for split in splits))
+        splits[0].problems.signs.extend(both.signs)  # their pictures are of the training split
+        found.append(both)
     if report:
         write_atomically(report, to_json([problems.to_dict() for problems in found]) + "\n")
         print(f"all of them: {report}")
+    end_with_page(cfg, splits, found)
+
+
+def end_with_page(cfg: Config, splits: list[SplitFindings], found: list[Problems]) -> None:
+    """Writes the page and prints the verdict; ends with EXIT_BAD_INPUT where there are errors."""
+    folder = make_output_folder(str(Path(cfg.output_path) / "data"))
     errors = sum(len(problems.errors) for problems in found)
+    warnings = [sign for problems in found for sign in problems.warnings]
+    text, refusal = f"not fit for training: {count(errors, 'error')}", None
+    if not errors:
+        try:
+            text = verdict(cfg, splits[0].annotations, warnings)
+        except InputError as error:
+            text, refusal = str(error), error
+    print(f"page: {write_page(cfg, folder, splits, verdict=text)}")
+    if refusal:
+        raise refusal
     if errors:
-        sys.stdout.flush()  # where both go to one file, the verdict comes last
-        print(f"not fit for training: {count(errors, 'error')}", file=sys.stderr)
+        print(text, file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    print(verdict(cfg, splits[0], [sign for problems in found for sign in problems.warnings]))
+    print(text)
 
 
 if __name__ == "__main__":

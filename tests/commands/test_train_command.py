@@ -118,7 +118,7 @@ def test_validate(recipe, formats, tmp_path):
     process = run("-m", "src.data.validate", *flags)
     assert process.returncode == 0, process.stderr
     assert process.stdout.endswith("fit for training\n")
-    assert (tmp_path / "run" / "data" / "training.png").is_file()
+    assert (tmp_path / "run" / "data" / "report.html").is_file()
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from src.data.dataset import build_annotations
-from src.data.split_chart import draw_summary, sample_order
+from src.data.page_pictures import sample_order
 from src.data.summary import build_summary, summarise
 from src.data.txt_reader import read_txt
 from src.detection.anchors import AnchorGenerator, build_anchors
@@ -73,8 +73,6 @@ def test_anchors_are_counted_where_no_fixed_iou_decides(split):
     sampled = summary_of(split, assigner=assigner, assigned_images=1).match_line()
     assert sampled.startswith("0 of 3 objects (0.0%) get no anchor; on average an object gets ")
     assert sampled.endswith(", in a sample of all 5")
-    axes = draw_summary(summary).subfigs[0].axes[2]
-    assert axes.get_title().endswith("0 of 5 get no anchor")
 
 
 def test_objects_that_get_no_anchor_are_many(split):
@@ -116,40 +114,7 @@ def test_best_ious_are_those_of_all_anchors(small):
         assert value == pytest.approx(expected, abs=1e-5)
 
 
-def test_picture_shows_charts_and_samples(small):
-    annotations = build_annotations(small, training=True)
-    # a damaged image is left out of the samples
-    spoilt = annotations.take(np.arange(24))
-    spoilt.sizes[:1] += 1
-    figure = draw_summary(build_summary(small, spoilt, build_anchors(small)))
-    figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())
-    assert pixels.shape[2] == 4
-    charts, grid = figure.subfigs
-    assert [axes.get_title()[:11] for axes in charts.axes] == [
-        "objects per",
-        "objects by ",
-        "objects by ",
-    ]
-    assert len(charts.axes[0].patches) == 4
-    titles = {axes.get_title() for axes in grid.axes}
-    assert len(titles) == 12
-    assert spoilt.file_name(0) not in titles
-
-
-def test_picture_of_a_split_without_objects(split):
-    empty = split.take(np.array([2]))
-    figure = draw_summary(summary_of(empty))
-    figure.canvas.draw()
-    charts = figure.subfigs[0].axes
-    assert "0 of 0 are below positive_iou" in charts[2].get_title()
-    assert [bar.get_height() for bar in charts[0].patches] == [0, 0, 0]
-
-
-def test_names_are_no_formulas(split, monkeypatch):
-    summary = summary_of(split)
-    object.__setattr__(summary, "names", ("a$_$", "$x$", "cow"))
-    draw_summary(summary).canvas.draw()
+def test_a_split_without_objects(split):
     empty = split.take(np.array([2]))
     assert summary_of(empty).match_line() == "no objects"
 

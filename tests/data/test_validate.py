@@ -55,10 +55,9 @@ def test_sound_data_set(own, tmp_path, capsys):
     assert "30 images (1 without objects)" in out
     assert "5 images" in out
     assert out.endswith("fit for training\n")
-    for role in ("training", "evaluation"):
-        path = tmp_path / "run" / "data" / f"{role}.png"
-        assert path.read_bytes()[:4] == b"\x89PNG"
-        assert f"picture: {path}" in out
+    path = tmp_path / "run" / "data" / "report.html"
+    assert f"page: {path}" in out
+    assert "<b>fit for training</b>" in path.read_text()
 
 
 def test_everything_that_is_wrong_is_listed(spoilt, tmp_path, capsys):

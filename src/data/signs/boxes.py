@@ -202,8 +202,8 @@ def outside(boxes: GivenBoxes) -> Sign | None:
         f"({boxes.example(int(out.argmax()))})",
         cause="Probably the images were resized or cropped after they were annotated, or boxes "
         "belong to other images",
-        advice="scale the boxes with the images, and check some in the picture that "
-        "src.data.validate draws",
+        advice="scale the boxes with the images, and check some on the page that "
+        "src.data.validate writes",
         certain=bool(out.mean() >= MANY and out.sum() >= LEAST_OUT),
         image_ids=first_ids(boxes.image_ids[out]),
     )
@@ -221,8 +221,8 @@ def upper_left(boxes: GivenBoxes) -> Sign | None:
         found=f"all {len(boxes.corners):,} boxes are in the left {math.ceil(parts[0] * 100)} % "
         f"and the upper {math.ceil(parts[1] * 100)} % of their images ({boxes.example(0)})",
         cause="Probably the boxes are for smaller images, or in other units",
-        advice="scale the boxes to the images, and check some in the picture that "
-        "src.data.validate draws",
+        advice="scale the boxes to the images, and check some on the page that "
+        "src.data.validate writes",
         image_ids=first_ids(boxes.image_ids),
     )
 

@@ -96,7 +96,7 @@ def orientation_sign(
         found=f"{len(rows):,} of {count(read, 'image')} have an EXIF orientation ({kinds}; "
         f"{listed(names)}), and their boxes fit with and without it",
         cause="Viewers and many labelling tools turn them, but pixels are used as stored",
-        advice="check them in the picture that src.data.validate draws; where boxes are beside "
+        advice="check them on the page that src.data.validate writes; where boxes are beside "
         f"their objects, {ADVICE}",
         image_ids=first_ids(annotations.image_ids[rows]),
     )

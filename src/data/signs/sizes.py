@@ -26,7 +26,7 @@ def size_signs(summary: Summary) -> tuple[Sign, ...]:
                 found=f"{int(tiny.sum()):,} of {count(len(tiny), 'object')} have a side below "
                 f"{TINY:g} pixels of the network's input; the median is {np.median(sides):.2g}",
                 cause="Probably boxes in other units, or images far larger than image_size",
-                advice="check some in the picture that src.data.validate draws; cut large images "
+                advice="check some on the page that src.data.validate writes; cut large images "
                 "into tiles, or raise image_size",
             ),
         )

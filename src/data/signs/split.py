@@ -99,7 +99,7 @@ def equal_boxes(annotations: Annotations) -> tuple[Sign, ...]:
             "equal_boxes",
             found=f"all {len(counts):,} images have the same boxes (first: {numbers})",
             cause="Probably an export repeated one image's boxes",
-            advice="check some in the picture that src.data.validate draws",
+            advice="check some on the page that src.data.validate writes",
         ),
     )
 
