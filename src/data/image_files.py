@@ -126,7 +126,8 @@ class ImageFinder:
 
     def use(self, folder: Path) -> str:
         """Says which image folder fits."""
-        return f"they are in {folder}" + (f": set {self.flag}={folder}" if self.flag else "")
+        way = f"set {self.flag}={folder}" if self.flag else f"move or link it to {self.folder.path}"
+        return f"they are in {folder}: {way}"
 
     def no_trace(self, items: list[Missing]) -> str:
         """What is said where no image is in the folder under any similar name."""
@@ -139,19 +140,17 @@ class ImageFinder:
         return f"{text}; the folder has {holds}{check}"
 
 
-def find_images(
-    annotations: Annotations, problems: Problems, flag: str = ""
-) -> tuple[Annotations, set[int]]:
+def find_images(annotations: Annotations, problems: Problems) -> tuple[Annotations, set[int]]:
     """The annotations with the images' names on disk, and the indices of those that are missing.
 
-    `problems` gets the repairs of names and what is missing. `flag` names the key of the folder.
+    `problems` gets the repairs of names and what is missing.
     """
     folder = Folder(annotations.image_dir)
     names = [name.decode(*NAME_CODEC) for name in annotations.file_names]
     if all(map(folder.holds, names)):
         return annotations, set()
     own = Problems(annotations.source)
-    finder = ImageFinder(folder, own, flag)
+    finder = ImageFinder(folder, own)
     found = [finder.find(annotations.where(index), name) for index, name in enumerate(names)]
     finder.report()
     problems.errors.extend(own.errors)
