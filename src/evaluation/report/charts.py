@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from src.data.figures import BLUE, LIGHT, new_figure
+from src.data.fonts import drawable
 from src.evaluation.coco_metric import LARGE_AREA, SMALL_AREA, Metrics
 from src.evaluation.curves import RECALLS
 from src.evaluation.report.table import number
@@ -29,7 +30,8 @@ class Chart:
 
 
 def short(name: str) -> str:
-    """A class name, shortened for charts."""
+    """A class name, shortened for charts, in letters that a font has."""
+    name = drawable(name)
     return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 3] + "..."
 
 

@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 
 from src.data.annotations import Annotations, Record
+from src.data.fonts import families
 from src.evaluation.coco_metric import Metrics
 from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
 from src.evaluation.error_kinds import find_errors
@@ -61,9 +63,11 @@ def write_report(
         run_folder: of the training run, whose log is shown if it exists.
     """
     matches = match_split(annotations, rows)
-    charts = make_charts(annotations, matches, metrics, names, drawn_score)
-    if run := read_run(run_folder):
-        charts.append(run_chart(*run))
+    with matplotlib.rc_context({"font.family": families(names)}):
+        charts = make_charts(annotations, matches, metrics, names, drawn_score)
+        if run := read_run(run_folder):
+            charts.append(run_chart(*run))
+        figures = {chart.name: write_chart(chart, folder) for chart in charts}
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     erroneous = images_with_errors(annotations, matches, drawn_score)
     worst = {one.image: one for one in erroneous[:pictures]}
@@ -76,7 +80,7 @@ def write_report(
         objects=objects.tolist(),
         detections=len(rows),
         charts=charts,
-        figures={chart.name: write_chart(chart, folder) for chart in charts},
+        figures=figures,
         with_errors=len(erroneous),
         images=len(annotations),
         worst=list(write_pictures(worst, drawn, folder / PICTURES)),
