@@ -60,6 +60,19 @@ def test_sound_data_set(own, tmp_path, capsys):
     assert "<b>fit for training</b>" in path.read_text()
 
 
+def test_name_that_is_not_utf8(own, tmp_path, capsys):
+    content = json.loads(annotation_file(own).read_text())
+    folder = Path(own.coco_root) / "train2017"
+    for image in content["images"]:  # all, since the page shows some
+        name = f"caf\udce9 {image['file_name']}"
+        (folder / image["file_name"]).rename(folder / name)
+        image["file_name"] = name
+    annotation_file(own).write_text(json.dumps(content))
+    assert run(own, tmp_path) == 0
+    assert capsys.readouterr().out.endswith("fit for training\n")
+    assert "caf\\xe9 " in (tmp_path / "run" / "data" / "report.html").read_text("utf-8")
+
+
 def test_everything_that_is_wrong_is_listed(spoilt, tmp_path, capsys):
     path = tmp_path / "reports" / "report.json"
     assert run(spoilt, tmp_path, "--report", str(path), "--eval_interval=0") == 2
