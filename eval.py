@@ -10,9 +10,10 @@ from src.distributed.launch import check_launch, find_launch
 def main(argv=None) -> None:
     from src.config.command_line import parse_args
     from src.data.classes import with_classes
-    from src.data.dataset import build_annotations
+    from src.data.dataset import build_annotations, find_source
     from src.deploy.formats import chosen_detector
     from src.evaluation.protocol import build_protocol, unusual_settings
+    from src.prediction.recorded import naming_the_run
     from src.runtime.files import make_output_folder
 
     launch = find_launch()
@@ -22,6 +23,8 @@ def main(argv=None) -> None:
     check_launch(launch, cfg)
     chosen_detector(cfg)
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
+    with naming_the_run(cfg):
+        find_source(cfg, training=False)
     cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
     split = build_annotations(cfg, training=False)
     protocol = build_protocol(cfg)
@@ -51,10 +54,10 @@ def recorded_layer(given):
     """The keys in the checkpoint or exported file, as a layer below recipe and flags."""
     from src.deploy.formats import chosen_detector, read_description
     from src.evaluation.protocol import LIMITS
-    from src.prediction.recorded import detector_layer
+    from src.prediction.recorded import evaluation_layer
 
     if not given.get("model"):
-        keys, path = detector_layer(str(given.get("checkpoint_path") or ""))
+        keys, path = evaluation_layer(str(given.get("checkpoint_path") or ""))
         if given.get("protocol") == "legacy":
             keys = {key: value for key, value in keys.items() if key not in LIMITS}
         return keys, path

@@ -11,19 +11,20 @@ def main(argv=None) -> None:
     from src.config.command_line import parse_args
     from src.deploy.export_request import comparison_images, target_path
     from src.deploy.formats import describe
-    from src.prediction.recorded import detector_layer
+    from src.prediction.recorded import evaluation_layer, naming_the_run
     from src.runtime.files import check_file
 
     if find_launch().size > 1:
         raise InputError("export.py runs as one process; start it without mpirun or msrun")
 
     def recorded(given):
-        return detector_layer(str(given.get("checkpoint_path") or ""))
+        return evaluation_layer(str(given.get("checkpoint_path") or ""))
 
     cfg = parse_args(__doc__, argv, beneath=recorded, over_recipe=["classes"])
     check_file(cfg, "checkpoint_path", needed=True)
     path = target_path(cfg)
-    images = comparison_images(cfg)
+    with naming_the_run(cfg):
+        images = comparison_images(cfg)
 
     from src.deploy.exporter import Exporter, run_network
     from src.detection.anchors import build_anchors

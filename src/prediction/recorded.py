@@ -1,13 +1,15 @@
 """Keys that a checkpoint records, as a layer of the configuration; without MindSpore."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.config.configuration import Layer
+from src.config.configuration import Config, Layer
 from src.config.keys import load_keys
 from src.deploy.formats import USE_KEYS
+from src.runtime.errors import InputError
 from src.weights.checkpoint_config import NETWORK_KEYS, SILENT_KEYS, recorded_config
 
 # how a detector is trained: others may not fit its network
@@ -18,6 +20,8 @@ LEARNING_KEYS = (
 OF_THE_DATA = ("classes",)  # taken from the data unless they are given
 NEW_DATA = ("image_size", "eval_batch_size", *OF_THE_DATA)  # what fine-tuning does not take over
 DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS, "canvas_step")
+PLACES = ("coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path")  # of the data
+DATA_KEYS = (*PLACES, "dataset", "train_split", "val_split", "unlisted_classes", "accept")
 
 
 def detector_layer(path: str) -> Layer:
@@ -28,6 +32,33 @@ def detector_layer(path: str) -> Layer:
         # a converted file; a run records the batch size that suits its machine
         names = (*names, "eval_batch_size")
     return {name: config[name] for name in names if name in config}, path
+
+
+def evaluation_layer(path: str) -> Layer:
+    """`detector_layer` and where the data are that the run in a checkpoint used."""
+    config = recorded_config(path) if path else {}
+    keys = {name: config[name] for name in DATA_KEYS if name in config}
+    return keys | detector_layer(path)[0], path
+
+
+@contextmanager
+def naming_the_run(cfg: Config) -> Iterator[None]:
+    """Adds to an InputError of the block which paths are those of the checkpoint's run."""
+    try:
+        yield
+    except InputError as error:
+        config = recorded_config(cfg.checkpoint_path) if cfg.checkpoint_path else {}
+        defaults = load_keys()
+        own = [
+            f"--{name}"
+            for name in PLACES
+            if cfg[name] == config.get(name) != defaults[name].default and cfg[name] in str(error)
+        ]
+        if not own:
+            raise
+        raise InputError(
+            f"{error}; {cfg.checkpoint_path} records it, for data elsewhere give {', '.join(own)}"
+        ) from None
 
 
 def training_layer(given: Mapping[str, Any]) -> Layer:

@@ -68,6 +68,18 @@ def test_eval_of_an_exported_file(trained, tmp_path):
     assert wanted["overall"]["AR100"] > 0.01
 
 
+def test_the_checkpoint_alone(trained, tmp_path):
+    """Data, classes and network are those of the run."""
+    _, folder, _ = trained
+    best = f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}"
+    process = run("eval.py", best, f"--output_path={tmp_path}", "--report=False")
+    assert process.returncode == 0, process.stderr
+    assert "shapes0/annotations/instances_val2017.json: 10 images, protocol coco" in process.stdout
+    process = run("export.py", best, f"--file_name={tmp_path / 'a'}")
+    assert process.returncode == 0, process.stderr
+    assert "compared with the network on 4 images" in process.stdout
+
+
 def test_checkpoint_of_another_network(trained):
     path, folder, _ = trained
     process = run(

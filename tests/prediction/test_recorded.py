@@ -6,7 +6,14 @@ import yaml
 
 from src.config.command_line import parse_args
 from src.config.configuration import make_config
-from src.prediction.recorded import detector_layer, finetuning_layer, training_layer
+from src.data.dataset import find_source
+from src.prediction.recorded import (
+    detector_layer,
+    evaluation_layer,
+    finetuning_layer,
+    naming_the_run,
+    training_layer,
+)
 from src.runtime.errors import InputError
 from src.weights.checkpoint_file import write_detector
 
@@ -88,6 +95,43 @@ def test_no_checkpoint_no_keys(tmp_path):
         assert layer("") == ({}, "")
         assert layer(str(tmp_path / "none.ckpt"))[0] == {}
     assert training_layer({"resume": True}) == ({}, "")
+
+
+DATA = """
+classes: [background, cat]
+dataset: voc
+voc_root: data/mine
+train_split: a
+val_split: b
+coco_root: ./data/coco
+lr: 7.0
+output_path: elsewhere
+"""
+
+
+def test_an_evaluation_needs_the_checkpoint_alone(write):
+    path = write("a.ckpt", DATA)
+    cfg = parse_args("", ["--val_split=c"], beneath=lambda given: evaluation_layer(path))
+    assert (cfg.dataset, cfg.voc_root, cfg.train_split, cfg.val_split) == (
+        "voc", "data/mine", "a", "c",
+    )  # fmt: skip
+    assert (cfg.classes, cfg.lr) == (("background", "cat"), 0.05)
+    assert cfg.output_path == "./output"  # not over the files of the run
+
+
+def test_data_that_are_gone_are_named_with_the_way_on(write):
+    path = write("a.ckpt", DATA)
+    given = {"checkpoint_path": path}
+    cfg = make_config([evaluation_layer(path), (given, "")])
+    with (
+        pytest.raises(InputError, match="a.ckpt records it, for data elsewhere give --voc_root$"),
+        naming_the_run(cfg),
+    ):
+        find_source(cfg, training=False)
+    cfg = cfg.replace(voc_root="data/others")  # given by the user
+    with pytest.raises(InputError, match="data/others") as error, naming_the_run(cfg):
+        find_source(cfg, training=False)
+    assert "records" not in str(error.value)
 
 
 def test_fine_tuning_takes_the_classes_of_its_own_data(write):
