@@ -57,7 +57,7 @@ def recorded_layer(given):
     from src.prediction.recorded import evaluation_layer
 
     if not given.get("model"):
-        keys, path = evaluation_layer(str(given.get("checkpoint_path") or ""))
+        keys, path = evaluation_layer(str(given.get("checkpoint_path") or ""), given)
         if given.get("protocol") == "legacy":
             keys = {key: value for key, value in keys.items() if key not in LIMITS}
         return keys, path

@@ -18,7 +18,7 @@ def main(argv=None) -> None:
         raise InputError("export.py runs as one process; start it without mpirun or msrun")
 
     def recorded(given):
-        return evaluation_layer(str(given.get("checkpoint_path") or ""))
+        return evaluation_layer(str(given.get("checkpoint_path") or ""), given)
 
     cfg = parse_args(__doc__, argv, beneath=recorded, over_recipe=["classes"])
     check_file(cfg, "checkpoint_path", needed=True)

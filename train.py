@@ -16,8 +16,8 @@ def main(argv=None, *, interruption: Interruption) -> None:
     launch = find_launch()
     cfg = parse_args(__doc__, argv, beneath=training_layer, quiet=not launch.is_main)
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
-    notes: list[str] = []
-    cfg, splits, lock = check_input(cfg, launch, folder, notes.append)
+    data, lock = check_input(cfg, launch, folder)
+    cfg = data.cfg
 
     # importing MindSpore takes seconds, so all input is checked before
     from src.distributed.join import build_device
@@ -28,9 +28,10 @@ def main(argv=None, *, interruption: Interruption) -> None:
 
     ranks = build_device(cfg, launch, interruption)
     with RunLog(folder, ranks.rank) as log:
-        for line in notes:
+        for line in data.notes:
             log.line(line)
-        trainer = prepare(cfg, splits, log, ranks, interruption)
+        trainer = prepare(cfg, data.splits, log, ranks, interruption)
+        ranks.on_main(lambda: data.write(folder))
         if cfg.profile:
             log.line(profile(trainer))
             return
@@ -41,16 +42,15 @@ def main(argv=None, *, interruption: Interruption) -> None:
         lock.close()
 
 
-def check_input(cfg, launch: Launch, folder: Path, note) -> tuple[object, list, object]:
+def check_input(cfg, launch: Launch, folder: Path) -> tuple:
     """Checks launch, files and data sets, quick checks first; locks the folder of the run.
 
     Returns:
-        The configuration with its classes; annotations of the training split and, if used, of the
-        evaluation split; the open lock file. `note` gets lines for the log.
+        The run's data with its configuration; the open lock file.
     """
-    from src.data.classes import with_classes
-    from src.data.dataset import build_annotations, find_source
+    from src.data.dataset import find_source
     from src.data.loader import steps_per_epoch
+    from src.data.run_data import read_run_data
     from src.data.short_side import check_training_resize
     from src.runtime.files import check_file, make_output_folder
     from src.training.run_folder import lock_folder
@@ -73,16 +73,15 @@ def check_input(cfg, launch: Launch, folder: Path, note) -> tuple[object, list, 
     if launch.is_main:
         make_output_folder(str(folder))
         lock = lock_folder(folder)
-    cfg = with_classes(cfg, note)
-    splits = [build_annotations(cfg, training=training) for training in roles]
+    data = read_run_data(cfg, roles)
     # raises if there is not one
     steps_per_epoch(
-        splits[0],
+        data.splits[0],
         cfg.batch_size * cfg.accumulate,
         ranks=launch.size,
         repeat_threshold=cfg.repeat_threshold,
     )
-    return cfg, splits, lock
+    return data, lock
 
 
 if __name__ == "__main__":

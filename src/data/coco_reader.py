@@ -1,17 +1,16 @@
 """Reads COCO's instance annotations."""
 
-import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from src.config.configuration import Config
 from src.data.annotations import OBJECT, Annotations
 from src.data.building import RawBoxes, make_annotations, note_unlisted
 from src.data.coco_classes import coco_class_names
 from src.data.coco_entries import BoxEntry, Category, ImageEntry, is_id
 from src.data.coco_file import Content, Outline, Outlines, load_content, without_boxes
+from src.data.coco_layout import find_coco
 from src.data.folder import Folder
 from src.data.image_files import ImageFinder
 from src.data.images import read_size
@@ -19,33 +18,7 @@ from src.data.problems import Problems
 from src.data.reader import Reader
 from src.data.signs.split import sound_areas
 from src.runtime.errors import InputError
-from src.runtime.near_path import nearest
 from src.runtime.text import count, suggestion
-
-
-def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
-    """`coco_paths` of the configured split."""
-    return coco_paths(cfg.coco_root, cfg.train_split if training else cfg.val_split)
-
-
-def coco_paths(root: str, split: str) -> tuple[Path, Path]:
-    """Annotation file and image folder of a split in COCO's layout; InputError if one is missing.
-
-    `instance_<split>.json`, which some copies of the data have, is found too.
-    """
-    image_dir = Path(root) / split
-    if not os.path.isdir(root):  # unlike Path.is_dir, never raises
-        raise InputError(f"{root}: no such folder{nearest(root)}; set coco_root to COCO's folder")
-    names = (f"instances_{split}.json", f"instance_{split}.json")
-    paths = [Path(root) / "annotations" / name for name in names]
-    found = next(filter(os.path.isfile, paths), None)
-    if found is None:
-        hint = f"check coco_root ({root}) and the split's name ({split})"
-        raise InputError(f"{paths[0]}: no such file{nearest(paths[0], '.json')}; {hint}")
-    if not os.path.isdir(image_dir):
-        expected = f"expected the images of {split} there"
-        raise InputError(f"{image_dir}: no such folder{nearest(image_dir)}; {expected}")
-    return found, image_dir
 
 
 def read_coco(

@@ -2,13 +2,16 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from src.config.class_list import BACKGROUND, is_background
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.cache import cache_key, cached
+from src.data.hold_out import held_out
 from src.data.image_files import find_images
 from src.data.problems import Problems
 from src.data.readers import READERS
@@ -34,40 +37,60 @@ class Source:
     classes: tuple[str, ...]
     drop_unlisted: bool
     training: bool
+    options: dict[str, str] = field(default_factory=dict)  # what else the reader's functions get
+    val_share: float = 0.0  # of its images, which are evaluated and not trained on
 
     def read(self) -> tuple[Annotations, Problems]:
         """Its annotations and what is wrong with them; InputError where nothing can be read."""
-        annotations, problems = READERS[self.format].read(
-            self.path, self.image_dir, self.classes, drop_unlisted=self.drop_unlisted
-        )
+        annotations, problems = self.read_whole()
+        if self.val_share:
+            held = held_out(annotations, self.val_share)
+            annotations = annotations.take(np.flatnonzero(~held if self.training else held))
         if self.training:
             signs = tuple(sign for sign in annotations.signs if sign.name != "areas")
             annotations = replace(annotations, truth=None, signs=signs)
         return annotations, problems
 
+    def read_whole(self) -> tuple[Annotations, Problems]:
+        """`read`, the images that are held out for evaluation included."""
+        read = READERS[self.format].read
+        unlisted = {"drop_unlisted": self.drop_unlisted}
+        return read(self.path, self.image_dir, self.classes, **unlisted, **self.options)
+
     def class_names(self) -> tuple[Sequence[str], str]:
         """Names of its classes without background, and what they are in the file."""
         reader = READERS[self.format]
         if reader.class_names is not None:
-            return reader.class_names(self.path, self.image_dir)
-        _, problems = reader.read(self.path, self.image_dir, (BACKGROUND,), drop_unlisted=True)
+            return reader.class_names(self.path, self.image_dir, **self.options)
+        unlisted = replace(self, classes=(BACKGROUND,), drop_unlisted=True)
+        _, problems = unlisted.read_whole()
         names = {name for name in problems.unlisted if not is_background(name)}
         return sorted(names), "the classes of its objects"
 
     def key(self) -> str:
         """A cache key of all that `read` depends on, the source of the reader included."""
         settings = [self.format, str(self.path.absolute()), str(self.image_dir.absolute())]
-        settings += [self.classes, self.drop_unlisted, self.training]
+        settings += [self.classes, self.drop_unlisted, self.training, self.options, self.val_share]
         reader = READERS[self.format]
-        read, looked_at = reader.inputs(self.path, self.image_dir)
+        read, looked_at = reader.inputs(self.path, self.image_dir, **self.options)
         return cache_key([*read, Path(inspect.getfile(reader.read))], looked_at, settings)
 
 
 def find_source(cfg: Config, *, training: bool) -> Source:
     """The split to train on or the one to evaluate on; InputError where it is not there."""
-    path, image_dir = READERS[cfg.dataset].find(cfg, training=training)
-    drop_unlisted = cfg.unlisted_classes == "drop"
-    return Source(cfg.dataset, path, image_dir, cfg.classes, drop_unlisted, training)
+    is_shared = cfg.val_share > 0
+    find = READERS[cfg.dataset].find
+    path, image_dir, *split = find(cfg, training=training or is_shared)
+    return Source(
+        format=cfg.dataset,
+        path=path,
+        image_dir=image_dir,
+        classes=cfg.classes,
+        drop_unlisted=cfg.unlisted_classes == "drop",
+        training=training,
+        options={"split": split[0]} if split else {},
+        val_share=cfg.val_share,
+    )
 
 
 def build_annotations(cfg: Config, *, training: bool) -> Annotations:

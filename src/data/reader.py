@@ -21,8 +21,10 @@ class Reader:
 
     key: str  # of the configuration, that says where the data are
     # (configuration, training=) -> annotation file (of VOC: the split's list) and image folder of
-    # the split to train on, or of the one to evaluate on; InputError names what is missing
-    find: Callable[..., tuple[Path, Path]]
+    # the split to train on, or of the one to evaluate on; InputError names what is missing. Where
+    # one annotation file has several splits, the name of the split too, which the others below
+    # then get as `split`
+    find: Callable[..., tuple]
     # (annotation file, image folder, classes, drop_unlisted=) -> what is usable, and what is wrong
     # with the rest; InputError where nothing can be read. Of the classes 'background' is first;
     # boxes of others are errors, or with `drop_unlisted` left out

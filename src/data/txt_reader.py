@@ -13,6 +13,7 @@ from src.data.image_files import ImageFinder
 from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
+from src.data.split_names import needed
 from src.data.text_lines import image_lines
 from src.data.txt_boxes import add_boxes, name_classes, parse_box, split_fields
 from src.runtime.errors import InputError
@@ -29,8 +30,7 @@ def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
     """Annotation file and image folder of formats with one file a split, by their keys."""
     key = "anno_path" if training else "val_anno_path"
     if not cfg[key]:
-        without = "" if training else ", or train with --eval_interval=0"
-        raise InputError(f"--{key} is needed{without}")
+        raise needed(key, training=training)
     check_file(cfg, key)
     if not os.path.isdir(cfg.image_dir):
         what = f"{cfg.image_dir or 'image_dir'}: no such folder{nearest(cfg.image_dir)}"

@@ -11,6 +11,7 @@ from src.data.image_files import ImageFinder
 from src.data.images import SUFFIXES, read_size
 from src.data.problems import Problems
 from src.data.reader import Files, Reader
+from src.data.split_names import split_names
 from src.data.text_lines import numbered_lines
 from src.data.voc_xml import FIRST_PIXEL, add_objects, image_size, parse_annotation
 from src.runtime.errors import InputError
@@ -21,7 +22,14 @@ PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficu
 
 def find_voc(cfg: Config, *, training: bool) -> tuple[Path, Path]:
     """`voc_paths` of the configured split."""
-    return voc_paths(cfg.voc_root, cfg.train_split if training else cfg.val_split)
+    names = split_names(cfg, training=training)
+    known = (name for name in names if os.path.isfile(split_file(cfg.voc_root, name)))
+    return voc_paths(cfg.voc_root, next(known, names[0]))
+
+
+def split_file(root: str, split: str) -> Path:
+    """The list of the images of a split."""
+    return Path(root) / "ImageSets" / "Main" / f"{split}.txt"
 
 
 def voc_paths(root: str, split: str) -> tuple[Path, Path]:
@@ -31,7 +39,7 @@ def voc_paths(root: str, split: str) -> tuple[Path, Path]:
         if not os.path.isdir(needed):
             hint = "voc_root is the folder that holds Annotations, JPEGImages and ImageSets"
             raise InputError(f"{needed}: no such folder{nearest(needed)}; {hint}")
-    names = folder / "ImageSets" / "Main" / f"{split}.txt"
+    names = split_file(root, split)
     if not os.path.isfile(names):
         hint = f"check voc_root ({root}) and the split's name ({split})"
         raise InputError(f"{names}: no such file{nearest(names, '.txt')}; {hint}")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from src.config.configuration import Config, Layer
@@ -20,8 +21,19 @@ LEARNING_KEYS = (
 OF_THE_DATA = ("classes",)  # taken from the data unless they are given
 NEW_DATA = ("image_size", "eval_batch_size", *OF_THE_DATA)  # what fine-tuning does not take over
 DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS, "canvas_step")
-PLACES = ("coco_root", "voc_root", "image_dir", "anno_path", "val_anno_path")  # of the data
+PLACES = (  # of the data
+    "coco_root", "train_json", "train_images", "val_json", "val_images", "voc_root", "yolo_root",
+    "image_dir", "anno_path", "val_anno_path",
+)  # fmt: skip
 DATA_KEYS = (*PLACES, "dataset", "train_split", "val_split", "unlisted_classes", "accept")
+# what a run evaluates instead of what these say
+INSTEAD = {
+    "val_share": ("dataset", "coco_root", "voc_root", "yolo_root", "val_json", "val_split",
+                  "anno_path", "val_anno_path"),
+    "val_json": ("coco_root", "val_split"),
+    "val_images": ("coco_root", "val_split", "val_json"),
+    "train_json": ("coco_root", "train_split"),
+}  # fmt: skip
 
 
 def detector_layer(path: str) -> Layer:
@@ -34,10 +46,16 @@ def detector_layer(path: str) -> Layer:
     return {name: config[name] for name in names if name in config}, path
 
 
-def evaluation_layer(path: str) -> Layer:
-    """`detector_layer` and where the data are that the run in a checkpoint used."""
+def evaluation_layer(path: str, given: Mapping[str, Any] = MappingProxyType({})) -> Layer:
+    """`detector_layer` and where the data are that the run in a checkpoint used.
+
+    Other data that are `given` by recipe or flags come in place of those that the run used.
+    """
     config = recorded_config(path) if path else {}
-    keys = {name: config[name] for name in DATA_KEYS if name in config}
+    keys = {name: config[name] for name in (*DATA_KEYS, "val_share") if name in config}
+    for name, weaker in INSTEAD.items():
+        if any(key in given for key in weaker):
+            keys.pop(name, None)
     return keys | detector_layer(path)[0], path
 
 

@@ -54,6 +54,21 @@ def test_classes_of_the_data(recipe, formats, dataset, tmp_path):
     assert recorded["classes"] == ["background", *names]
 
 
+def test_a_share_that_is_held_out(recipe, tmp_path):
+    """Of the 24 images to train on; the evaluation of the checkpoint is on the same."""
+    flags = [f"--output_path={tmp_path}/run", "--val_share=0.25", "--max_steps=1"]
+    process = run("train.py", f"--config_path={recipe[0]}", *flags)
+    assert process.returncode == 0, process.stderr
+    held = (tmp_path / "run" / "val_images.txt").read_text().splitlines()
+    line = f"{len(held)} of 24 images held out for evaluation, by class: ellipse "
+    assert line in process.stdout and 6 <= len(held) <= 12
+    last = f"--checkpoint_path={tmp_path}/run/ckpt/last.ckpt"
+    process = run("eval.py", last, f"--output_path={tmp_path}/eval", "--report=False")
+    assert process.returncode == 0, process.stderr
+    truth = json.loads((tmp_path / "eval" / "ground_truth.json").read_text())
+    assert sorted(image["file_name"] for image in truth["images"]) == held
+
+
 def test_training_from_a_converted_backbone(recipe, tmp_path):
     """It pads as the weights want it, and so do those who use what was trained."""
     path = tmp_path / "backbone.ckpt"

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from src.data.annotations import what_is_lacking, without_empty
-from src.data.coco_reader import coco_paths, read_coco
+from src.data.coco_layout import coco_paths
+from src.data.coco_reader import read_coco
 from src.runtime.errors import InputError
 from tests.data.coco_files import CATEGORIES, CLASSES, annotation, image, read, write
 

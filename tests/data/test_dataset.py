@@ -250,7 +250,7 @@ def test_text_file_says_the_same_and_its_cache_notices_changed_images(own, reads
         (
             {"dataset": "other", "anno_path": "{}"},
             False,
-            "--val_anno_path is needed, or train with --eval_interval=0",
+            "--val_anno_path is needed, or hold out a part .*, or train with --eval_interval=0",
         ),
         ({"dataset": "other", "anno_path": "no.txt"}, True, "no.txt: no such file; check --anno"),
         ({"dataset": "other", "anno_path": "{}", "image_dir": "no"}, True, "check --image_dir"),

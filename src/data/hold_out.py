@@ -1,0 +1,87 @@
+"""Splits a training split: a share of its images, by class, is evaluated and not trained on."""
+
+import hashlib
+import os
+import re
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.runtime.errors import InputError
+from src.runtime.text import count
+
+LEAST = 2  # images of a class of which one is held out
+# Roboflow's name for one of several changed copies of an image, which belong together
+COPY = re.compile(r"\.rf\.[0-9A-Fa-f]{32}(?=\.\w+$)")
+
+
+def held_out(annotations: Annotations, share: float) -> np.ndarray:
+    """Which of the images are held out: (I,) bool, about a `share` of those of each class.
+
+    Classes with the fewest images choose first, by a hash of the images' names. So the choice
+    depends on names, classes and share alone, not on the order of the images. Entries of one file,
+    and copies of one image, stay together. Images without objects count as a class of their own.
+
+    Raises:
+        InputError: nothing would be left on one of the sides.
+    """
+    keys = [group_of(annotations.file_name(index)) for index in range(len(annotations))]
+    names = sorted(set(keys), key=lambda key: hashlib.sha256(os.fsencode(key)).digest())
+    row_of = {name: row for row, name in enumerate(names)}
+    rows = np.array([row_of[key] for key in keys], np.int64)  # (I,) group of each image
+    has = classes_of(annotations, rows, len(names))  # (groups,K+1)
+    chosen = np.zeros(len(names), bool)
+    totals = has.sum(axis=0)
+    for label in np.argsort(totals, kind="stable"):
+        wanted = int(share * totals[label] + 0.5)
+        if totals[label] >= LEAST:
+            wanted = max(wanted, 1)
+        wanted -= int((has[:, label] & chosen).sum())
+        free = np.flatnonzero(has[:, label] & ~chosen)
+        chosen[free[: max(wanted, 0)]] = True
+    if chosen.all() or not chosen.any():
+        raise InputError(
+            f"{annotations.source}: val_share is {share:g} of {count(len(names), 'image')}, which "
+            f"leaves none to {'train on' if chosen.any() else 'evaluate'}"
+        )
+    return chosen[rows]
+
+
+def group_of(name: str) -> str:
+    """The same text for spellings of one file, and for copies of one image."""
+    return COPY.sub("", os.path.normpath(name))
+
+
+def classes_of(annotations: Annotations, rows: np.ndarray, groups: int) -> np.ndarray:
+    """Which classes each group of images has, and last whether it has none: (groups,K+1) bool."""
+    kinds = len(annotations.category_ids) + 1
+    has = np.zeros((groups, kinds), bool)
+    counted = ~annotations.crowd
+    has[rows[annotations.owners()[counted]], annotations.labels[counted]] = True
+    has[:, -1] = ~has.any(axis=1)
+    return has
+
+
+def describe(trained: Annotations, evaluated: Annotations, classes: tuple[str, ...]) -> str:
+    """For the log: how many images of each class are held out."""
+    total = len(trained) + len(evaluated)
+    parts = []
+    for label, name in enumerate(classes[1:]):
+        here, there = (images_of(split, label) for split in (evaluated, trained))
+        parts.append(f"{name} {here:,} of {here + there:,}")
+    return (
+        f"{trained.source}: {len(evaluated):,} of {count(total, 'image')} held out for evaluation, "
+        f"by class: {', '.join(parts)}"
+    )
+
+
+def images_of(annotations: Annotations, label: int) -> int:
+    """How many images have an object of a class."""
+    counted = (annotations.labels == label) & ~annotations.crowd
+    return len(np.unique(annotations.owners()[counted]))
+
+
+def listing(evaluated: Annotations) -> str:
+    """The images that are held out, a line each."""
+    names = sorted(evaluated.file_name(index) for index in range(len(evaluated)))
+    return "".join(f"{name}\n" for name in names)
