@@ -51,10 +51,10 @@ def images_per_epoch(annotations: Annotations, threshold: float) -> int:
 
 
 def describe_repeats(annotations: Annotations, threshold: float) -> str:
-    """How much longer an epoch gets, and the most that an image is repeated, as text."""
+    """How long an epoch gets, and the most that an image is repeated, as text."""
     most, total = repeat_factors(annotations, threshold).max(), len(annotations)
     images = images_per_epoch(annotations, threshold)
     return (
-        f"repeat_threshold {threshold:g}: an epoch has {images:,} images of {total:,} "
-        f"({images / total:.2f} times), one of the rarest class {most:.1f} times"
+        f"repeat_threshold {threshold:g}: an epoch takes {images:,} images from {total:,}, those "
+        f"of the rarest class {most:.1f} times each"
     )

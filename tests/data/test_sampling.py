@@ -102,6 +102,6 @@ def test_repeats_of_an_image_are_spread_over_the_epoch():
 def test_log_line():
     own = split((0,), (0, 0, 1), (0, 2), (0, 2, 2))
     assert describe_repeats(own, 1.0) == (
-        "repeat_threshold 1: an epoch has 5 images of 4 (1.25 times), one of the rarest class "
-        "2.0 times"
+        "repeat_threshold 1: an epoch takes 5 images from 4, those "
+        "of the rarest class 2.0 times each"
     )
