@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from src.distributed.command import run_command
-from src.runtime.files import write_atomically
+from src.runtime.files import path_in_errors, write_atomically
 
 Draw = Callable[[int, int], tuple[np.ndarray, list[dict]]]
 
@@ -182,7 +182,9 @@ def write_split(
         image, objects = draw(seed, index)
         name, (height, width) = f"{index:06d}.jpg", image.shape[:2]
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        cv2.imwrite(str(root / split / name), image[..., ::-1], quality)
+        _, data = cv2.imencode(".jpg", image[..., ::-1], quality)
+        with path_in_errors(root / split / name):  # OpenCV's own write does not say why it fails
+            (root / split / name).write_bytes(data.tobytes())
         images.append({"id": index, "file_name": name, "height": height, "width": width})
         for item in objects:
             annotations.append({"id": len(annotations) + 1, "image_id": index, **item})

@@ -1,5 +1,6 @@
 """Checks of the keys for export, before MindSpore is imported."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from src.deploy.formats import SUFFIXES, format_of
 from src.runtime.errors import InputError
 from src.runtime.files import check_file, make_output_folder
 
+NAME_OF_MINDSPORE = r"[0-9a-zA-Z@_\-.:/]+"  # of exported files, with their folders
 MAX_COMPARED_IMAGES = 4  # read from the split or folder
 MAX_DISTINCT_ROWS = 8  # different images in a batch; each costs a forward pass
 
@@ -46,6 +48,13 @@ def target_path(cfg: Config) -> Path:
         path = path.with_name(path.name + suffix)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; set --file_name to another name")
+    # of a MINDIR file it checks the whole path when it reads it
+    checked = path if cfg.file_format == "ONNX" else path.absolute()
+    if not re.fullmatch(NAME_OF_MINDSPORE, str(checked)):
+        raise InputError(
+            f"{checked}: MindSpore exports only to paths of the letters a to z, digits and @ _ - . "
+            ": /; choose such a --file_name, of ONNX files a relative one will do"
+        )
     make_output_folder(str(path.parent), "file_name")
     return path
 

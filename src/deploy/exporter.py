@@ -1,5 +1,7 @@
 """Exports a detector as a file and checks that it detects what the network does."""
 
+import errno
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from src.detection.anchors import level_counts
 from src.detection.postprocess import Postprocessor
 from src.models.candidates import Candidates
 from src.runtime.errors import NotFinite, RunError
-from src.runtime.files import FILE_MODE
+from src.runtime.files import FILE_MODE, path_in_errors
 
 SHOWN_PROBLEMS = 12
 
@@ -97,17 +99,19 @@ class Exporter:
         partial = path.with_name(f".{path.stem}.part{SUFFIXES[file_format]}")
         comparison, by_candidates = None, False
         try:
-            rows = self.write(make_network(), partial, file_format)
+            with path_in_errors(path):
+                rows = self.write(make_network(), partial, file_format)
             if file_format != "AIR":
                 comparison = self.compare(partial, expected, path)
                 by_candidates = self.suppression is not None and not comparison.compared
             if by_candidates:
                 comparison = self.compare_candidates(make_network(), expected, path, file_format)
-            partial.chmod(FILE_MODE)
-            if file_format != "ONNX":
-                write_description(self.description, partial)
-                os.replace(description_path(partial), description_path(path))
-            os.replace(partial, path)
+            with path_in_errors(path):
+                partial.chmod(FILE_MODE)
+                if file_format != "ONNX":
+                    write_description(self.description, partial)
+                    os.replace(description_path(partial), description_path(path))
+                os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
             description_path(partial).unlink(missing_ok=True)
@@ -120,7 +124,8 @@ class Exporter:
         plain = Exporter(self.anchors, {**self.description, "nms": False})
         file = path.with_name(f".{path.stem}.candidates{SUFFIXES[file_format]}")
         try:
-            plain.write(network, file, file_format)
+            with path_in_errors(path):
+                plain.write(network, file, file_format)
             return plain.compare(file, expected, path)
         finally:
             file.unlink(missing_ok=True)
@@ -148,13 +153,19 @@ class Exporter:
     def write_onnx(self, candidates: Candidates, images: ms.Tensor, path: Path) -> None:
         """Exports the candidates' graph with MindSpore, and completes it."""
         names = [CANDIDATE + name for name in OUTPUTS] if self.suppression else list(OUTPUTS)
-        ms.onnx.export(
-            candidates.set_train(False),
-            images,
-            file_name=str(path),
-            input_names=[INPUT],
-            output_names=names,
-        )
+        logging.disable(logging.CRITICAL)  # MindSpore logs a failed write, and raises nothing
+        try:
+            ms.onnx.export(
+                candidates.set_train(False),
+                images,
+                file_name=str(path),
+                input_names=[INPUT],
+                output_names=names,
+            )
+        finally:
+            logging.disable(logging.NOTSET)
+        if not path.exists():
+            raise OSError(errno.EIO, "MindSpore cannot write it; is the disk full?", str(path))
         complete_file(
             path,
             self.description,

@@ -1,5 +1,6 @@
 """Early checks of the user's paths, and files that are written atomically."""
 
+import errno
 import json
 import math
 import os
@@ -131,4 +132,6 @@ def path_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # of a library, in its own words
+            raise OSError(errno.EIO, str(error), str(path)) from error
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -72,6 +72,7 @@ def no_mindspore(tmp_path_factory):
         ("export.py", ["--checkpoint_path={bad}", "--export_image={shapes}"], ["no image in this"]),
         ("export.py", ["{small}", "--checkpoint_path={bad}", "--export_image=no.jpg"], ["no.jpg"]),
         ("export.py", ["--checkpoint_path={bad}", "--file_name="], ["--file_name"]),
+        ("export.py", ["--checkpoint_path={bad}", "--file_name=my dir/ü"], ["my dir/ü", "only to"]),
         ("export.py", ["--checkpoint_path={bad}", "--file_name={bad}/x"], ["set --file_name"]),
         ("export.py", ["--checkpoint_path={bad}", "--coco_root=/no"], ["/no", "--export_image"]),
     ],

@@ -1,6 +1,7 @@
 """Files are written, read again and compared; those that differ are not kept."""
 
 import json
+import resource
 from pathlib import Path
 
 import mindspore as ms
@@ -189,6 +190,21 @@ def test_a_file_that_differs_is_not_left(base, truth, tmp_path, monkeypatch, fil
         exporter(base).export(making(base), truth, path, file_format)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"an older export"
+
+
+@pytest.mark.parametrize("file_format", ["ONNX", "MINDIR"])
+def test_a_full_disk_names_the_file(base, truth, tmp_path, file_format):
+    path = tmp_path / f"a.{file_format.lower()}"
+    cfg = base.replace(export_batch=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # bytes of a file
+    try:
+        with pytest.raises(OSError) as failed:
+            exporter(cfg).export(making(cfg), truth, path, file_format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert failed.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_older_network_s_truth_is_a_mismatch(base, truth, tmp_path):
