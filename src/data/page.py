@@ -20,7 +20,7 @@ from src.data.summary import Summary
 from src.detection.assign import build_assigner
 from src.runtime.files import write_atomically
 from src.runtime.html import data_url, render
-from src.runtime.text import count, printable
+from src.runtime.text import count
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 PAGE = "report.html"
@@ -59,7 +59,7 @@ def write_page(cfg: Config, folder: Path, splits: Sequence[SplitFindings], *, ve
         ],
         refused=album.refused,
     )
-    write_atomically(folder / PAGE, printable(page, lines=True))  # names may hold any character
+    write_atomically(folder / PAGE, page)
     return folder / PAGE
 
 
