@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from src.runtime.text import printable
+
 BACKGROUND = "background"
 
 
@@ -27,6 +29,8 @@ def class_contradictions(classes: Sequence[str], num_classes: int):
             "classes names the background alone; expected at least one class, or classes: [] for "
             "those of the annotations"
         )
+    if odd := [name for name in classes if printable(name) != name]:
+        yield f"classes: {odd[0]!r} has control characters, which no name of a class needs"
     if BACKGROUND in classes[1:]:
         place = classes.index(BACKGROUND, 1) + 1
         yield f"classes: {BACKGROUND!r} is entry {place}; expected it first, or left out"

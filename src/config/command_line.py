@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src.config.configuration import Config, Layer, make_config, read_recipe
-from src.config.keys import load_keys, note_new_names, unknown_hint, with_new_names
+from src.config.configuration import Config, Layer, checked_values, make_config, read_recipe
+from src.config.keys import load_keys, note_new_names, unknown_hint
 from src.runtime.errors import InputError
 
 WHERE = "command line"  # as errors call it
@@ -39,7 +39,7 @@ def parse_args(
     if not quiet:
         note_new_names(flags, dashes="--")
         note_new_names(recipe, f"{path}: ")
-    recipe, flags = with_new_names(recipe, path), with_new_names(flags, WHERE)
+    recipe, flags = checked_values(recipe, path), checked_values(flags, WHERE)
     lowest = beneath({**recipe, **flags}) if beneath else ({}, "")
     known = [key for key in over_recipe if key in lowest[0]]
     recipe = {key: value for key, value in recipe.items() if key not in known}

@@ -44,13 +44,12 @@ class Config(EasyDict):
 
 def make_config(layers: Sequence[Layer]) -> Config:
     """The defaults with layers of (values, where they are from) over them, later ones stronger."""
-    keys, sources = load_keys(), {}
-    values = {name: key.check(key.default, str(DEFAULT_PATH)) for name, key in keys.items()}
+    defaults, sources = {name: key.default for name, key in load_keys().items()}, {}
+    values = checked_values(defaults, str(DEFAULT_PATH))
     for changes, where in layers:
-        for name, value in with_new_names(changes, where).items():
-            if name not in keys:
-                raise InputError(f"{where}: unknown key {name!r}{unknown_hint(name)}")
-            values[name], sources[name] = keys[name].check(value, where), where
+        checked = checked_values(changes, where)
+        values |= checked
+        sources |= dict.fromkeys(checked, where)
     values["classes"] = with_background(values["classes"])
     cfg = Config(values)
     try:
@@ -58,6 +57,16 @@ def make_config(layers: Sequence[Layer]) -> Config:
     except InputError as error:
         raise InputError(f"{error}{sources_of(str(error), sources)}") from None
     return cfg
+
+
+def checked_values(changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values by the keys' present names, in their types; InputError for unknown keys too."""
+    keys, checked = load_keys(), {}
+    for name, value in with_new_names(changes, where).items():
+        if name not in keys:
+            raise InputError(f"{where}: unknown key {name!r}{unknown_hint(name)}")
+        checked[name] = keys[name].check(value, where)
+    return checked
 
 
 def sources_of(message: str, sources: Mapping[str, str]) -> str:

@@ -18,7 +18,7 @@ import yaml
 
 from src.runtime.errors import InputError
 from src.runtime.files import REPOSITORY
-from src.runtime.text import suggestion
+from src.runtime.text import is_name, suggestion
 
 DEFAULT_PATH = REPOSITORY / "config" / "default.yaml"
 # an impossible date raises ValueError, a list as a key TypeError, deep nesting RecursionError
@@ -65,9 +65,14 @@ class Key:
         is_choice = self.spec.startswith("one of") and str(value).lower() in ("true", "false")
         plain, strict = str(value).lower() if is_choice else value, "float" not in self.spec
         try:
-            return msgspec.convert(plain, self.type, strict=strict)
-        except msgspec.ValidationError:
+            converted = msgspec.convert(plain, self.type, strict=strict)
+        except (msgspec.ValidationError, UnicodeEncodeError):  # it reads numbers as UTF-8
             raise InputError(f"{where}: {self.name} is {value!r}; expected {self.spec}") from None
+        for text in converted if isinstance(converted, tuple) else (converted,):
+            if isinstance(text, str) and not is_name(text):
+                what = "a null byte, or characters that names of files cannot hold here"
+                raise InputError(f"{where}: {self.name} is {value!r}, which has {what}")
+        return converted
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Helpers for messages."""
 
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -28,6 +29,14 @@ def suggestion(name: object, known: Iterable[str]) -> str:
 def spelling(name: str) -> str:
     """The name in lower case, with a space for what may part its words."""
     return re.sub(r"[\s_-]+", " ", name.strip()).casefold()
+
+
+def is_name(text: str) -> bool:
+    """Whether the system can be asked for a file of this name."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character, or a locale that lacks it
+        return False
 
 
 def printable(text: str, *, lines: bool = False) -> str:

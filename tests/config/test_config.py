@@ -254,3 +254,19 @@ def test_help_lists_every_key(capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert all(f"--{name}" in text for name in load_keys())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("coco_root", "a\0b", "coco_root is 'a\\x00b', which has a null byte"),
+        ("coco_root", "\ud800", "coco_root is '\\ud800', which has"),
+        ("batch_size", "\ud800", "batch_size is '\\ud800'; expected int"),
+        ("classes", ["background", "a\x1b[1m"], "'a\\x1b[1m' has control characters"),
+        ("classes", ["background", "c\u202eat"], "'c\\u202eat' has control characters"),
+    ],
+)
+def test_texts_that_no_file_and_no_class_can_be_called(key, value, found):
+    with pytest.raises(InputError) as error:
+        make_config([({key: value}, "recipe")])
+    assert found in str(error.value)
