@@ -21,6 +21,7 @@ from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.runtime.console import ConsoleLeft, open_console, say
 from src.runtime.ctrl_c import EXITING
 from src.runtime.errors import EXIT_FAILED, InputError, RankLost, RunError
+from src.runtime.packages import missing_package
 from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL
 from src.runtime.signals import Interrupted, Interruption
 from src.runtime.text import printable_lines
@@ -108,6 +109,11 @@ def exit_with_status(main: Callable[[], Any]) -> Any:
         sys.exit(Interrupted(signal.SIGINT).exit_status)
     except ConsoleLeft as left:
         sys.exit(left.exit_status)
+    except ModuleNotFoundError as error:
+        if not (line := missing_package(error)):
+            raise
+        say(f"error: {line}")
+        sys.exit(EXIT_FAILED)
     except OSError as error:
         if not is_of_system(error):
             raise
