@@ -29,6 +29,8 @@ def main(argv=None, *, interruption: Interruption) -> None:
     targets = plan_targets(folder, cfg.input, inputs)
     stream = Video(inputs.stream) if inputs.stream else None  # fails before minutes of work
 
+    from tqdm import tqdm
+
     from src.distributed.join import build_device
     from src.prediction.detector import build_detector
 
@@ -36,7 +38,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     if not inputs.videos:
         most = 1 if stream else len(inputs.images)  # a stream's frames are not waited for
         cfg = cfg.replace(eval_batch_size=min(cfg.eval_batch_size, most))
-    detector = build_detector(cfg)
+    detector = build_detector(cfg, partial(tqdm.write, file=sys.stderr))  # beside the bar
     for line in inputs.lines():
         print(line)
     problems = Problems(inputs)

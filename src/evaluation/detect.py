@@ -147,7 +147,8 @@ def detect_with(
         inference = build_exported(cfg, threads=(ranks or Ranks()).cores(), **limits)
     else:
         postprocess = build_postprocessor(cfg, **limits)
-        inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model)
+        log = print if ranks is None or ranks.is_main else None
+        inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model, log)
     return detect_split(
         inference,
         EvalSamples(

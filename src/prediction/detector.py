@@ -17,6 +17,7 @@ from src.detection.postprocess import Detections, build_postprocessor
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import (
     Inference,
+    Log,
     Seen,
     build_inference,
     find_short_side,
@@ -133,14 +134,14 @@ def detector_config(path: str) -> dict:
     return keys
 
 
-def build_detector(cfg: Config) -> Detector:
-    """The detector in `model` or else in `checkpoint_path`."""
+def build_detector(cfg: Config, log: Log | None = None) -> Detector:
+    """The detector in `model` or else in `checkpoint_path`; `log` as in `build_inference`."""
     batch_size = cfg.eval_batch_size
     network = None if cfg.model else load_network(cfg)
     if network is None:
         inference = build_exported(cfg)
     else:
-        inference = build_inference(cfg, network, build_postprocessor(cfg), batch_size)
+        inference = build_inference(cfg, network, build_postprocessor(cfg), batch_size, log=log)
     return Detector(
         inference,
         cfg.classes[1:],

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -24,7 +24,9 @@ from src.weights.loading import load_detector
 
 Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
 Size = tuple[int, int]  # height and width
+Log = Callable[[str], None]  # takes a line
 MOST_CANVASES = 2  # whose graphs are kept with `canvas_step`; one of ResNet-50 at 800 px takes 3 GB
+TOLD_SIZES = 3  # of those that are compiled; an image of another size makes a pause of seconds
 
 
 class Model(Protocol):
@@ -50,12 +52,14 @@ class NetworkModel(Model):
     """
 
     most_sizes = 0  # input sizes whose graphs are kept at a time; 0 for all
+    log: Log | None = None  # told of the first sizes that are compiled, where few are kept
 
     def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int):
         self.network = network
         self.boxes = functools.cache(anchors.boxes)  # (A,4) by input size
         self.batch_size = batch_size
         self.sizes: set[Size] = set()  # those whose graphs are kept
+        self.told: set[Size] = set()  # those that `log` was told of
 
     def graph_key(self) -> tuple:
         """What its graphs depend on, besides the network."""
@@ -71,15 +75,30 @@ class NetworkModel(Model):
 
     def forward(self, images: np.ndarray) -> Outputs:
         size = images.shape[1:3]
-        if self.most_sizes and size not in self.sizes and len(self.sizes) >= self.most_sizes:
-            ms.ms_memory_recycle()  # drops all graphs, which are compiled again when needed
-            self.sizes.clear()
-        self.sizes.add(size)
+        if self.most_sizes and size not in self.sizes:
+            self.make_room(size)
         # shares the images' memory where no padding is needed
         batch = ms.Tensor.from_numpy(pad_batch(images, self.batch_size))
         outputs = tuple(output.asnumpy()[: len(images)] for output in self.cell(size)(batch))
         # outputs may lie in memory that is recycled
         return tuple(output.copy() for output in outputs) if self.most_sizes else outputs
+
+    def make_room(self, size: Size) -> None:
+        """Drops all graphs where that of `size` would be one too many."""
+        if len(self.sizes) >= self.most_sizes:
+            ms.ms_memory_recycle()  # they are compiled again when needed
+            self.sizes.clear()
+        self.sizes.add(size)
+        if self.log is None or size in self.told or len(self.told) == TOLD_SIZES:
+            return
+        self.told.add(size)
+        line = f"compiling for an input of {size[0]} x {size[1]}, which takes seconds"
+        if len(self.told) == TOLD_SIZES:
+            line += (
+                f", as does each size that follows; graphs of {self.most_sizes} are kept. "
+                "--canvas_step=0 needs two in all, with other results: docs/models.md"
+            )
+        self.log(line)
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
         anchors = self.boxes(size)
@@ -258,14 +277,23 @@ def build_model(cfg, network: SSD, *, batch_size: int, postprocess: Postprocesso
 
 
 def build_inference(
-    cfg, network: SSD, postprocess: Postprocessor, batch_size: int, model: Model | None = None
+    cfg,
+    network: SSD,
+    postprocess: Postprocessor,
+    batch_size: int,
+    model: Model | None = None,
+    log: Log | None = None,
 ) -> Inference:
-    """Inference with a network; with an existing `model` of it, whose graphs are reused."""
+    """Inference with a network; with an existing `model` of it, whose graphs are reused.
+
+    Args:
+        log: told why there are pauses, where graphs are compiled on the way.
+    """
     network.set_train(False)
     if model is None:
         model = build_model(cfg, network, batch_size=batch_size, postprocess=postprocess)
     if cfg.resize == "short_side" and cfg.canvas_step:
-        model.most_sizes = MOST_CANVASES
+        model.most_sizes, model.log = MOST_CANVASES, log
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
     return Inference(
         model, postprocess, sizes=sizes, mirror=cfg.tta_flip, letterbox=cfg.resize == "letterbox"

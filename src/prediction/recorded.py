@@ -19,7 +19,8 @@ LEARNING_KEYS = (
     "quality_beta", "box_loss", "smooth_l1_beta", "box_weight", "distribution_weight",
 )  # fmt: skip
 OF_THE_DATA = ("classes",)  # taken from the data unless they are given
-NEW_DATA = ("image_size", "eval_batch_size", *OF_THE_DATA)  # what fine-tuning does not take over
+# what fine-tuning does not take over
+NEW_DATA = ("image_size", "canvas_step", "eval_batch_size", *OF_THE_DATA)
 DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS, "canvas_step")
 PLACES = (  # of the data
     "coco_root", "train_json", "train_images", "val_json", "val_images", "voc_root", "yolo_root",
@@ -98,7 +99,7 @@ def training_layer(given: Mapping[str, Any]) -> Layer:
 def finetuning_layer(path: str) -> Layer:
     """The keys with which training starts from the detector in a checkpoint.
 
-    All but the size of images and batches, and the classes, which are those of the new data. What
+    All but the sizes of images and batches, and the classes, which are those of the new data. What
     training cannot do is replaced by what is nearest.
     """
     keys = {name: value for name, value in detector_layer(path)[0].items() if name not in NEW_DATA}

@@ -96,6 +96,7 @@ COMMON = {
     "resize": "short_side",
     "short_side": 800,
     "long_side": 1333,
+    "canvas_step": 32,  # both projects pad a single image to multiples of it
     "eval_batch_size": 1,  # an image takes about 3 GB on a CPU
     "anchor_offset": 0.0,
     "fpn_norm": "none",

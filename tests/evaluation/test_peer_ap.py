@@ -69,7 +69,7 @@ def test_ap_is_torchvisions(golden, tmp_path, monkeypatch, capsys):
     eval_command.main(
         [
             "--checkpoint_path=v2.ckpt", "--coco_root=.", f"--image_size={CANVAS}",
-            f"--short_side={SHORT}", f"--long_side={LONG}", "--canvas_step=32",
+            f"--short_side={SHORT}", f"--long_side={LONG}",
             "--eval_batch_size=2", "--num_workers=0", "--report=False", "--output_path=out",
         ]
     )  # fmt: skip

@@ -152,12 +152,22 @@ def test_graphs_of_few_sizes_are_kept(small, network_of, monkeypatch):
     calls, recycle = [], ms.ms_memory_recycle
     monkeypatch.setattr(ms, "ms_memory_recycle", lambda: (calls.append(1), recycle()))
     model.sizes.clear()
-    model.most_sizes = 2
+    model.most_sizes, lines = 2, []
+    model.log = lines.append
     counts, found = [], []
     for image in images:
         found.append(model.forward(image))
         counts.append(len(calls))
     assert counts == [0, 0, 0, 1, 1]  # (96, 64) takes the place of two others
+    assert lines[:2] == [
+        "compiling for an input of 64 x 64, which takes seconds",
+        "compiling for an input of 64 x 96, which takes seconds",
+    ]
+    assert lines[2].startswith(
+        "compiling for an input of 96 x 64, which takes seconds, as does each size that follows; "
+        "graphs of 2 are kept. --canvas_step=0 needs two in all"
+    )
+    assert len(lines) == 3  # 64 x 96 is compiled again
     for outputs, own in zip(found, expected):
         for one, other in zip(outputs, own):
             np.testing.assert_allclose(one, other, atol=1e-5)

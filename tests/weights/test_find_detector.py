@@ -227,7 +227,7 @@ def test_the_command(gfl_file, tmp_path, capsys):
     assert "class_head.predictor.weight" in read_checkpoint(str(target))
     cfg = make_config([detector_layer(str(target))])
     assert (cfg.box_coding, cfg.image_size, cfg.nms_iou) == ("distribution", (800, 1344), 0.6)
-    assert (cfg.canvas_step, cfg.eval_batch_size) == (0, 1)
+    assert (cfg.canvas_step, cfg.eval_batch_size) == (32, 1)
     cfg = make_config([finetuning_layer(str(target))])
     assert (cfg.assigner, cfg.class_loss, cfg.resize) == ("atss", "quality", "letterbox")
     assert cfg.image_size == (640, 640)
