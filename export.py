@@ -62,6 +62,8 @@ def report(cfg, path: Path, result, images: int) -> str:
         f"  scores ({batch},{rows}) float32",
         f"  labels ({batch},{rows}) int32",
     ]
+    if cfg.resize == "short_side" and height != width:
+        lines.append(one_canvas(height, width))
     found = result.comparison
     if result.by_candidates:
         what = "candidates"
@@ -77,6 +79,15 @@ def report(cfg, path: Path, result, images: int) -> str:
             f"within {found.boxes:.2g} pixels and {found.scores:.2g} in score"
         )
     return "\n".join(lines)
+
+
+def one_canvas(height: int, width: int) -> str:
+    """What a file of one canvas means for images of the other orientation."""
+    fits, shrunk = ("landscapes", "portraits") if height < width else ("portraits", "landscapes")
+    return (
+        f"one canvas, for {fits}: {shrunk} are shrunk until they fit, and detected otherwise than "
+        f"by the checkpoint; for these export another file with --image_size='[{width},{height}]'"
+    )
 
 
 if __name__ == "__main__":
