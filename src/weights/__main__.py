@@ -10,6 +10,8 @@ detectors for --checkpoint_path and --finetune, which record their whole configu
 """
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from src.config.open_keys import FOREIGN_SUFFIXES, LEAST_STD, PADDINGS
@@ -17,6 +19,8 @@ from src.distributed.command import run_command
 from src.runtime.errors import InputError
 
 OF_BACKBONES, OF_DETECTORS = ("padding",), ("classes", "norm_epsilon")  # flags
+DRY_RUN = "--dry_run"
+REPLACED = "; the earlier file of this name is replaced"
 
 
 def main(argv=None) -> None:
@@ -24,18 +28,15 @@ def main(argv=None) -> None:
     check(args)
 
     from src.weights.convert import read_foreign
+    from src.weights.detector_keys import ClassNames
     from src.weights.detectors import find_detector
 
-    arrays, found = read_foreign(args.input), None
+    (arrays, notes), found = read_foreign(args.input), None
     if not args.backbone:
-        source, classes = str(args.input), args.classes or ()
-        found = find_detector(arrays, source, prefix=args.prefix, classes=classes)
-    if found and "caffe" in args.input.name:
-        raise InputError(
-            f"{args.input}: mmdetection's caffe models have other strides and pixels than this "
-            "network, with the same tensors; use the file of the same model without caffe in its "
-            "name"
-        )
+        classes = ClassNames(args.classes or (), notes.classes)
+        found = find_detector(arrays, str(args.input), prefix=args.prefix, classes=classes)
+    if found and notes.is_caffe(args.input):
+        refuse_caffe(args.input, notes.style)
     what, flags = ("a detector", OF_BACKBONES) if found else ("a backbone", OF_DETECTORS)
     for flag in flags:
         if getattr(args, flag) is not None:
@@ -46,14 +47,31 @@ def main(argv=None) -> None:
         write_part(args, arrays)
 
 
+def refuse_caffe(path: Path, style: str) -> None:
+    """InputError for a caffe variant, that is one by its configuration if there is a `style`."""
+    why = "its configuration has style 'caffe'" if style else "'caffe' is in its name"
+    way = "" if style else ", or rename the file if it is not one of these"
+    raise InputError(
+        f"{path}: {why}: mmdetection's caffe models have other strides and pixels than this "
+        f"network, with the same tensors; use the file of the same model that is not caffe's{way}"
+    )
+
+
 def write_whole(args: argparse.Namespace, arrays, found) -> None:
     """Converts a detector, and prints what it is."""
     from src.weights.checkpoint_file import write_detector
+    from src.weights.detector_keys import describe_use
     from src.weights.detectors import converted, is_frozen
 
-    print(f"{args.input}: {found.report()}")
-    epsilon = args.norm_epsilon
-    if is_frozen(arrays, found) and epsilon is None:
+    epsilon, frozen = args.norm_epsilon, is_frozen(arrays, found)
+    if epsilon is not None and not frozen:
+        raise InputError(
+            f"{args.input}: --norm_epsilon is for frozen batch norms, which of all detectors only "
+            "the first version of torchvision's RetinaNet has, without counts of batches; leave it "
+            "out: the norms of this file have the usual 1e-5"
+        )
+    print(f"{args.input}: {found.report()}\n{describe_use(found.config)}")
+    if frozen and epsilon is None:
         epsilon = 0.0
         print(
             "  norms: frozen, taken to have an epsilon of 0 as in torchvision's COCO file; for a "
@@ -65,10 +83,21 @@ def write_whole(args: argparse.Namespace, arrays, found) -> None:
         if getattr(args, key):
             cfg = cfg.replace(**{key: getattr(args, key)})
     if args.dry_run:
+        print(f"nothing was written; to convert it: {command_of(args)}")
         return
+    existed = args.output.is_file()
     write_detector(args.output, weights, cfg.to_yaml())
-    print(f"wrote {args.output}, with its configuration")
-    print(f"to use it: python3 predict.py --checkpoint_path={args.output} --input=photo.jpg")
+    print(f"wrote {args.output}, with its configuration{REPLACED * existed}")
+    flag = shlex.quote(f"--checkpoint_path={args.output}")
+    print(f"to use it: python3 predict.py {flag} --input=photo.jpg")
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that converts the file of a dry run."""
+    words = [word for word in args.words if word != DRY_RUN]
+    if args.output is None:
+        words.append(f"ckpt/{args.input.stem}.ckpt")
+    return shlex.join(["python3", "-m", "src.weights", *words])
 
 
 def write_part(args: argparse.Namespace, arrays) -> None:
@@ -87,22 +116,26 @@ def write_part(args: argparse.Namespace, arrays) -> None:
     origin = Origin(padding, tuple(mean), tuple(std), converted.variant, args.input.name)
     if args.dry_run:
         print(f"  {origin}")
+        print(f"nothing was written; to convert it: {command_of(args)}")
         return
+    existed = args.output.is_file()
     write_backbone(args.output, converted.arrays, origin)
-    print(f"wrote {args.output}: {origin}")
-    print(f"to train with it: --pretrained={args.output} --backbone={converted.variant}")
+    print(f"wrote {args.output}: {origin}{REPLACED * existed}")
+    flag = shlex.quote(f"--pretrained={args.output}")
+    print(f"to train with it: {flag} --backbone={converted.variant}")
 
 
 def parse(argv) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python3 -m src.weights",
+        allow_abbrev=False,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("input", type=Path, help="file of torchvision, mmdetection or timm")
     parser.add_argument("output", type=Path, nargs="?", help="checkpoint to write, .ckpt")
-    parser.add_argument("--dry_run", action="store_true", help="say what it is, write nothing")
+    parser.add_argument(DRY_RUN, action="store_true", help="say what it is, write nothing")
     parser.add_argument(
         "--prefix",
         metavar="student.",
@@ -116,14 +149,13 @@ def parse(argv) -> argparse.Namespace:
         "--classes",
         type=lambda text: [name.strip() for name in text.split(",")],
         metavar="a,b,c",
-        help="names of a detector's classes, without background; default: COCO's, if it has 80, "
-        "else class_1 and so on",
+        help="names of a detector's classes, without background; default: those in the file, else "
+        "COCO's, if it has 80, else class_1 and so on",
     )
     parser.add_argument(
         "--norm_epsilon",
         type=float,
-        help="of a detector's frozen batch norms; default: 0 for torchvision's first version, "
-        "else 1e-5",
+        help="of the frozen batch norms of torchvision's first version; default: 0",
     )
     for what in ("mean", "std"):
         parser.add_argument(
@@ -134,7 +166,10 @@ def parse(argv) -> argparse.Namespace:
             help=f"{what} of pixels in training, in 0..255; default: from timm's config.json in "
             "its folder, else ImageNet's",
         )
-    return parser.parse_args(argv)
+    words = list(map(str, sys.argv[1:] if argv is None else argv))
+    args = parser.parse_intermixed_args(words)  # with flags between the two files
+    args.words = words
+    return args
 
 
 def check(args: argparse.Namespace) -> None:
@@ -156,6 +191,8 @@ def check(args: argparse.Namespace) -> None:
         )
     if args.classes and not all(args.classes):
         raise InputError(f"--classes is {','.join(args.classes)!r}; expected names: --classes=a,b")
+    if args.classes and "background" in args.classes:
+        raise InputError("--classes names the background, which is none of them; leave it out")
     if args.norm_epsilon is not None and not 0 <= args.norm_epsilon <= 1:
         raise InputError(f"--norm_epsilon is {args.norm_epsilon}; expected 0 to 1")
 

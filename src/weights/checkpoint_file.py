@@ -70,7 +70,10 @@ def load_entries(path: str) -> dict:
     except (ValueError, RuntimeError, TypeError) as error:
         hint = ""
         if str(path).endswith(FOREIGN_SUFFIXES):
-            hint = "; python3 -m src.weights converts files of torchvision and timm"
+            hint = (
+                f"; 'python3 -m src.weights {path} ckpt/NAME.ckpt' converts files of torchvision, "
+                "mmdetection and timm"
+            )
         reason = " ".join(str(error).split())[:REASON_LETTERS]
         raise InputError(
             f"{path}: not a MindSpore checkpoint, or a damaged one{hint}; MindSpore says: {reason}"

@@ -1,6 +1,7 @@
 """Finds ResNets of torchvision and timm in a file by names and shapes, and renames them."""
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,11 @@ from safetensors.numpy import load_file
 
 from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
 from src.runtime.errors import InputError
-from src.weights.loading import SHOWN_NAMES, Match, match, shown
-from src.weights.torch_file import read_torch_file
+from src.runtime.text import printable
+from src.weights.loading import Match, match, shown
+from src.weights.torch_file import TorchFile, read_torch_file
 from src.weights.torch_tensors import as_float32
+from src.weights.training_notes import Notes
 
 OWN = re.compile(r"(conv|bn|layer)\d+\.")  # names of a ResNet's parameters, not those of heads
 FIRST = re.compile(r"((?:.*\.)?)layer1\.\d+\.conv1\.weight")  # with the prefix as its group
@@ -68,7 +71,7 @@ def equal_arrays(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray])
     )
 
 
-def read_foreign(path: Path) -> dict[str, np.ndarray]:
+def read_foreign(path: Path) -> TorchFile:
     """Arrays by name in a .pth, .pt, .bin or .safetensors file, floating-point ones as float32."""
     if path.suffix != ".safetensors":
         return read_torch_file(path)
@@ -76,8 +79,10 @@ def read_foreign(path: Path) -> dict[str, np.ndarray]:
         arrays = load_file(path)
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
         # the last three: types that NumPy lacks
-        raise InputError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
-    return {name: as_float32(array) for name, array in arrays.items()}
+        raise InputError(
+            f"{path}: not a safetensors file, or a damaged one: {printable(str(error))}"
+        ) from error
+    return TorchFile({name: as_float32(array) for name, array in arrays.items()}, Notes())
 
 
 def convert(
@@ -126,12 +131,19 @@ def choose(found: list[str], source: str, prefix: str | None, what: str) -> list
     if prefix is not None:
         prefix = prefix and prefix.rstrip(".") + "."
         if prefix not in found:
-            known = ", ".join(f"--prefix={each}" for each in found[:MAX_PREFIXES])
-            raise InputError(f"{source}: no {what}{under(prefix)}; there are {known or 'none'}")
+            raise InputError(f"{source}: no {what}{under(prefix)}; {known_prefixes(found)}")
         return [prefix]
     if len(found) > MAX_PREFIXES:
         raise InputError(f"{source}: holds {len(found)} networks; choose one with --prefix")
     return found
+
+
+def known_prefixes(found: list[str]) -> str:
+    """Which prefixes there are, for an error."""
+    if found == [""]:
+        return "its names have no prefix, so leave --prefix out"
+    flags = ", ".join(f"--prefix={shlex.quote(printable(p))}" for p in found[:MAX_PREFIXES])
+    return f"there are {flags}" if flags else "there is none under any other prefix"
 
 
 def candidate(
@@ -157,7 +169,7 @@ def only_one(whole: Sequence[Converted], source: str) -> Converted:
     if all(first.same(other) for other in others):
         return replace(first, equal=tuple(other.prefix for other in others))
     lines = [
-        f"--prefix={found.prefix}  {found.variant}, "
+        f"--prefix={shlex.quote(printable(found.prefix))}  {found.variant}, "
         f"{sum(array.nbytes for array in found.arrays.values()) / MEGABYTE:.0f} MB"
         for found in whole
     ]
@@ -170,10 +182,8 @@ def closest(candidates: Sequence[Converted]) -> str:
     """The candidate that matches best, and what it lacks, for an error."""
     best = max(candidates, key=lambda found: len(found.matched.matched))
     if not best.matched.matched:
-        names = ", ".join([*best.arrays, *best.ignored][:SHOWN_NAMES])
-        return (
-            f"holds neither a ResNet nor a detector that is known; its tensors: {names or 'none'}"
-        )
+        names = shown([*best.arrays, *best.ignored]) or "none"
+        return f"holds neither a ResNet nor a detector that is known; its tensors: {names}"
     text = f"looks like {best.report()}\n  "
     if VARIANTS[best.variant][1] != best.depths:
         known = ", ".join(VARIANTS)
@@ -183,7 +193,7 @@ def closest(candidates: Sequence[Converted]) -> str:
 
 def under(prefix: str, nothing: str = " without a prefix") -> str:
     """ " under student.", for messages."""
-    return f" under {prefix}" if prefix else nothing
+    return f" under {printable(prefix)}" if prefix else nothing
 
 
 def mindspore_name(name: str, names: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Recognises whole detectors of torchvision and mmdetection by their tensors, and converts them."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from src.detection.anchors import STRIDES, build_anchors
 from src.models.layers import NORM_EPSILON
 from src.models.ssd import build_ssd
 from src.runtime.errors import InputError
+from src.runtime.text import printable
 from src.weights.convert import COUNTER, check_finite, choose, equal_arrays, under
 from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
 from src.weights.detector_families import FAMILIES, Family, part_of, their_name
-from src.weights.detector_keys import configure, outputs
-from src.weights.loading import Match, match
+from src.weights.detector_keys import ClassNames, configure, outputs
+from src.weights.loading import Match, match, shown
 
 # names of pyramids and heads, with the prefix before them as the group
 MARK = re.compile(
@@ -28,6 +30,11 @@ OLD_TOWER = re.compile(r"(head\.\w+_head\.conv)\.([0246])\.(weight|bias)")
 SCALE = "bbox_head.scales.{}.scale"
 DROPPED = (COUNTER, "integral.project")  # ends of names; the second are the distances 0 to 16
 PARTS = {"backbone": "backbone.", "pyramid": "fpn.", "heads": ("box_head.", "class_head.")}
+# names of what belongs to a network, so that one with more of it is another network
+OF_NETWORK = re.compile(r"([^.]*_)?(backbone|body|neck|fpn|heads?)(_[^.]*)?\.")
+# mmdetection 2 writes each weight a second time, with this before its name and _ for its points:
+# those before averaging, while the averaged ones, which it evaluates, have the weight's own name
+COPY = "ema_"
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Detector:
         expected: names in the file by names here.
         arrays: those under the prefix.
         note: on the classes.
+        copies, others: names of arrays that are ignored: second copies of weights, and arrays that
+            do not look like part of a network.
     """
 
     family: Family
@@ -52,6 +61,8 @@ class Detector:
     expected: dict[str, str]
     arrays: Mapping[str, np.ndarray]
     note: str
+    copies: Sequence[str] = ()
+    others: Sequence[str] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -63,6 +74,13 @@ class Detector:
         lines = [f"{self.family.title}, {self.config.backbone}{under(self.prefix, '')}"]
         for part, found in self.matched.items():
             lines.append(f"  {part}: " + found.report().replace("\n  ", "\n    "))
+        if self.copies:
+            lines.append(
+                f"  ignored {len(self.copies)} second copies of weights, {COPY}*: those without "
+                f"{COPY} are used, which mmdetection averages and evaluates"
+            )
+        if self.others:
+            lines.append(f"  ignored {len(self.others)}: {shown(self.others)}")
         return "\n".join([*lines, f"  {self.note}"])
 
 
@@ -71,7 +89,7 @@ def find_detector(
     source: str,
     *,
     prefix: str | None = None,
-    classes: Sequence[str] = (),
+    classes: ClassNames | None = None,
 ) -> Detector | None:
     """The detector in a file; None where the file has nothing of a pyramid or of heads.
 
@@ -79,7 +97,7 @@ def find_detector(
         arrays: by PyTorch's names.
         source: of the arrays, for errors.
         prefix: of the names, for files with several detectors.
-        classes: names of the classes, where they are not COCO's.
+        classes: names of the classes, where they may not be COCO's.
 
     Raises:
         InputError: it is none of FAMILIES, or there are several different ones.
@@ -87,8 +105,25 @@ def find_detector(
     prefixes = list(dict.fromkeys(mark[1] for name in arrays if (mark := MARK.match(name))))
     if not prefixes:
         return None
-    prefixes = choose(prefixes, source, prefix, "detector")
-    return only_one([closest_detector(arrays, each, source, classes) for each in prefixes], source)
+    chosen = choose(prefixes, source, prefix, "detector")
+    classes = classes or ClassNames()
+    found = []
+    for each in chosen:
+        inside = arrays_under(arrays, each, prefixes)
+        found.append(closest_detector(inside, each, source, classes))
+    return only_one(found, source)
+
+
+def arrays_under(
+    arrays: Mapping[str, np.ndarray], prefix: str, prefixes: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The arrays under a prefix, but those of detectors under a longer one; without the prefix."""
+    inner = tuple(each for each in prefixes if len(each) > len(prefix))
+    return {
+        name[len(prefix) :]: array
+        for name, array in arrays.items()
+        if name.startswith(prefix) and not name.startswith(inner)
+    }
 
 
 def only_one(found: Sequence[Detector], source: str) -> Detector:
@@ -105,20 +140,23 @@ def only_one(found: Sequence[Detector], source: str) -> Detector:
             "  all of it must match; nothing was written. --backbone converts the backbone alone"
         )
     if any(not same(whole[0], other) for other in whole[1:]):
-        lines = [f"--prefix={each.prefix}  {each.family.title}" for each in whole]
+        lines = [
+            f"--prefix={shlex.quote(printable(each.prefix))}  {each.family.title}" for each in whole
+        ]
         raise InputError(
             f"{source}: holds {len(whole)} different detectors; choose one by\n  "
             + "\n  ".join(lines)
         )
-    return whole[0]
+    left = [f"all{under(each.prefix)}" for each in found if each is not whole[0]]
+    return replace(whole[0], others=[*whole[0].others, *left])
 
 
 def closest_detector(
-    arrays: Mapping[str, np.ndarray], prefix: str, source: str, classes: Sequence[str]
+    inside: Mapping[str, np.ndarray], prefix: str, source: str, classes: ClassNames
 ) -> Detector:
     """What is under a prefix, compared with its family or, if it is of none, with the closest."""
-    inside = {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
-    inside = {n: a for n, a in inside.items() if not n.endswith(DROPPED)}
+    copies = copies_among(inside)
+    inside = {n: a for n, a in inside.items() if n not in copies and not n.endswith(DROPPED)}
     inside = with_scales({new_name(name): array for name, array in inside.items()})
     families = [
         family
@@ -126,7 +164,12 @@ def closest_detector(
         if all(name in inside for name in family.sign) and family.absent not in inside
     ]
     found = [compare(inside, each, prefix, source, classes) for each in families or FAMILIES]
-    return max(found, key=matches)
+    return replace(max(found, key=matches), copies=sorted(copies))
+
+
+def copies_among(names: Collection[str]) -> set[str]:
+    """Names of second copies of what has another of the names."""
+    return {COPY + name.replace(".", "_") for name in names}.intersection(names)
 
 
 def new_name(name: str) -> str:
@@ -153,7 +196,7 @@ def compare(
     family: Family,
     prefix: str,
     source: str,
-    classes: Sequence[str],
+    classes: ClassNames,
 ) -> Detector:
     """The arrays, compared part by part with the network that the family's configuration builds."""
     cfg, rows, note = configure(arrays, family, source, classes)
@@ -168,10 +211,10 @@ def compare(
         own = {name: given[name] for name in wanted if name in given}
         matched[part] = match(wanted, own)
         left -= set(own)
-    for name in sorted(left):
-        part = part_of(name, family)
-        matched[part].unexpected.append(name)
-    return Detector(family, cfg, rows, prefix, matched, expected, arrays, note)
+    others = sorted(name for name in left if not OF_NETWORK.match(name))
+    for name in sorted(left.difference(others)):
+        matched[part_of(name, family)].unexpected.append(name)
+    return Detector(family, cfg, rows, prefix, matched, expected, arrays, note, others=others)
 
 
 def matches(found: Detector) -> int:
@@ -181,7 +224,10 @@ def matches(found: Detector) -> int:
 
 def same(one: Detector, other: Detector) -> bool:
     """Whether both have the same numbers."""
-    return one.family == other.family and equal_arrays(one.arrays, other.arrays)
+    own, others = (
+        {name: each.arrays[name] for name in each.expected.values()} for each in (one, other)
+    )
+    return one.family == other.family and equal_arrays(own, others)
 
 
 def class_layer(

@@ -1,5 +1,6 @@
 """Loads weights of detectors and backbones into a network, with a report of matches."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ import numpy as np
 from mindspore import nn
 
 from src.runtime.errors import InputError
+from src.runtime.text import printable
 from src.weights.checkpoint_file import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint, run_config
 
 CLASSIFIER_PREFIXES = ("end_point.", "fc.", "classifier.")  # of an image classifier
 CLASS_LAYER = ("class_head.predictor.weight", "class_head.predictor.bias")
 CENTERNESS = "box_head.centerness."
+FIRST_BLOCK = re.compile(r"(.*\.)?layer1\.0\.")  # of a ResNet, under any prefix
 SHOWN_NAMES = 8
 
 
@@ -33,13 +36,10 @@ class Match:
 
     def report(self) -> str:
         """Counts, and the first names that did not match."""
-        lines = []
-        for title in ("matched", "missing", "unexpected", "misshaped"):
-            names = getattr(self, title)
-            line = f"{title} {len(names)}"
-            if names and title != "matched":
-                line += f": {shown(names)}"
-            lines.append(line)
+        lines = [f"matched {len(self.matched)}"]
+        for title in ("missing", "unexpected", "misshaped"):
+            if names := getattr(self, title):
+                lines.append(f"{title} {len(names)}: {shown(names)}")
         return "\n  ".join(lines)
 
 
@@ -84,10 +84,15 @@ def load_arrays(
     found = match(parameters, arrays)
     wrong = [name for name in found.misshaped if name.split(" ")[0] not in allowed]
     if found.missing or found.unexpected or wrong:
-        backbone_alone = not any(name.startswith("backbone.") for name in arrays)
-        hint = "; load a backbone with --pretrained" * backbone_alone
+        if any(map(FIRST_BLOCK.match, arrays)) and not any(
+            n.startswith("backbone.") for n in arrays
+        ):
+            raise InputError(
+                f"{path}: is a backbone, not a detector; train one from it, 'python3 train.py "
+                f"--pretrained={path} ...', or give a detector's checkpoint"
+            )
         raise InputError(
-            f"{path}: is the checkpoint of another network than the config describes{hint}\n  "
+            f"{path}: is the checkpoint of another network than the config describes\n  "
             + found.report()
         )
     set_parameters(parameters, arrays, found.matched)
@@ -156,9 +161,10 @@ def kept_classes(saved: Sequence[str], names: Sequence[str]) -> str:
 
 
 def shown(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, printable, and how many more there are."""
     more = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+    few = ", ".join(map(printable, names[:SHOWN_NAMES]))
+    return few + (f" and {more} more" if more > 0 else "")
 
 
 def load_backbone(network: nn.Cell, path: str) -> str:
@@ -201,7 +207,8 @@ def strip_prefix(
     )
     (prefix, most), (second, equal), *_ = [*counts.most_common(2), ("", 0), ("", 0)]
     if most == equal > len(names) / 2:
-        raise InputError(f"{path}: holds two backbones, under {prefix!r} and {second!r}; keep one")
+        prefix, second = printable(repr(prefix)), printable(repr(second))
+        raise InputError(f"{path}: holds two backbones, under {prefix} and {second}; keep one")
     return {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
 
 

@@ -9,13 +9,14 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from src.runtime.errors import InputError
 from src.weights.torch_pickle import NUMPY_ARRAYS, TensorUnpickler
 from src.weights.torch_tensors import Placeholder, Storage, Tensor, numbers_of, shown
+from src.weights.training_notes import Notes, notes_of
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 BYTE_ORDERS = ("little", "big")
@@ -27,8 +28,15 @@ SAVE_STATE_DICT = "save the weights alone with torch.save(model.state_dict(), pa
 Read = Callable[[Storage], bytes]
 
 
-def read_torch_file(path: Path) -> dict[str, np.ndarray]:
-    """The state dict in a .pth or .pt file: arrays by name, floating-point ones as float32.
+class TorchFile(NamedTuple):
+    """A state dict, arrays by name, floating-point ones as float32; and the notes beside it."""
+
+    arrays: dict[str, np.ndarray]
+    notes: Notes
+
+
+def read_torch_file(path: Path) -> TorchFile:
+    """The state dict in a .pth or .pt file.
 
     Raises:
         InputError: the file is not PyTorch's, is damaged, or holds no tensors that can be read.
@@ -52,7 +60,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: not a file that PyTorch saved, or a damaged one") from error
 
 
-def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
+def read_zip(archive: zipfile.ZipFile, path: Path) -> TorchFile:
     """`read_torch_file` of PyTorch 1.6 and later."""
     (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
     root = pickled[: -len("data.pkl")]
@@ -67,15 +75,16 @@ def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
 
     order = read("byteorder") if root + "byteorder" in archive.namelist() else b"little"
     content = TensorUnpickler(io.BytesIO(read("data.pkl")), path).load()
-    return arrays_of(
+    arrays = arrays_of(
         content,
         lambda storage: read(f"data/{storage.key}", storage.num_bytes),
         order.decode(),
         path,
     )
+    return TorchFile(arrays, notes_of(content))
 
 
-def read_legacy(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
+def read_legacy(file: BinaryIO, path: Path) -> TorchFile:
     """`read_torch_file` of PyTorch before 1.6: several pickles, then the data."""
     unpickler = TensorUnpickler(file, path)
     if unpickler.load() != LEGACY_MAGIC or unpickler.load() != LEGACY_PROTOCOL:
@@ -90,7 +99,7 @@ def read_legacy(file: BinaryIO, path: Path) -> dict[str, np.ndarray]:
         file.seek(starts[storage.key])
         return file.read(storage.num_bytes)
 
-    return arrays_of(content, read, order, path)
+    return TorchFile(arrays_of(content, read, order, path), notes_of(content))
 
 
 def legacy_starts(file: BinaryIO, storages: list[Storage], path: Path) -> dict[str, int]:

@@ -8,6 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from src.runtime.text import printable
+
 STORAGE_DTYPES = {
     "torch.FloatStorage": "f4", "torch.DoubleStorage": "f8", "torch.HalfStorage": "f2",
     "torch.LongStorage": "i8", "torch.IntStorage": "i4", "torch.ShortStorage": "i2",
@@ -105,8 +107,7 @@ class Tensor:
 
 def shown(text: str) -> str:
     """A name in a file, short and printable in one line."""
-    short = text if len(text) <= SHOWN_LETTERS else text[: SHOWN_LETTERS - 3] + "..."
-    return "".join(letter if letter.isprintable() else "?" for letter in short)
+    return printable(text if len(text) <= SHOWN_LETTERS else text[: SHOWN_LETTERS - 3] + "...")
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:

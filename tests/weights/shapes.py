@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 GOLDEN = Path(__file__).parent / "golden"
 SHAPES = json.loads((GOLDEN / "retinanet_shapes.json").read_text())  # of torchvision's "v1", "v2"
 
@@ -38,3 +40,8 @@ def mmdetection_shapes(head, *, classes=80, from_c5=False):
     if head == "gfl":
         shapes["bbox_head.integral.project"] = [17]
     return shapes
+
+
+def blank(shapes, prefix=""):
+    """A state dict of zeros that takes no memory."""
+    return {prefix + n: np.broadcast_to(np.float32(0), shape) for n, shape in shapes.items()}

@@ -50,7 +50,7 @@ def test_every_variant_matches_whole(variant):
     assert found.variant == variant
     assert found.matched.matched == list(resnet(variant).parameters_dict())
     assert found.ignored == ["fc.weight", "fc.bias"]
-    assert "missing 0" in found.report()
+    assert "missing" not in found.report()
 
 
 def close(found, golden, name):
@@ -78,8 +78,7 @@ def test_features_are_torchvision_s(tmp_path, capsys, variant):
         SSD(backbone=backbone, num_classes=2, fpn_channels=8, head_depth=0),
         str(tmp_path / "a.ckpt"),
     )
-    assert "missing 0" in report
-    assert "unexpected 0" in report
+    assert report.endswith(f"matched {len(resnet(variant).parameters_dict())}")
     image = ms.Tensor(2 * uniform("image", (1, 3, 64, 96)))
     with np.load(GOLDEN / "features.npz") as golden:
         levels = backbone.set_train(False)(image)
@@ -152,7 +151,7 @@ def test_one_of_two_encoders_is_chosen_by_its_prefix():
     with pytest.raises(InputError, match="no ResNet under ema.; there are --prefix=student., --p"):
         convert(arrays, "a.pth", prefix="ema.")
     arrays = two(small_dict("resnet34"), second, ("", "momentum."))
-    with pytest.raises(InputError, match="\n  --prefix=  resnet34, 85 MB\n  --prefix=momentum"):
+    with pytest.raises(InputError, match="\n  --prefix=''  resnet34, 85 MB\n  --prefix=momentum"):
         convert(arrays, "a.pth")
     assert convert(arrays, "a.pth", prefix="").variant == "resnet34"
 

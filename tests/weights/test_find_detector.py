@@ -12,17 +12,11 @@ from src.weights.checkpoint_config import recorded_config
 from src.weights.checkpoint_file import read_checkpoint, run_config
 from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
 from src.weights.detector_families import COCO_NAMES
+from src.weights.detector_keys import ClassNames
 from src.weights.detectors import find_detector
-from tests.weights.shapes import SHAPES, mmdetection_shapes
+from tests.weights.shapes import SHAPES, blank, mmdetection_shapes
 
 COCO = COCO_NAMES
-
-
-def blank(shapes, prefix=""):
-    """A state dict of zeros that takes no memory."""
-    return {prefix + n: np.broadcast_to(np.float32(0), shape) for n, shape in shapes.items()}
-
-
 V1, V2 = blank(SHAPES["v1"]), blank(SHAPES["v2"])
 
 
@@ -98,7 +92,7 @@ def test_other_detectors_are_described_by_part():
         find_detector(fcos, "a.pth")
     text = str(error.value)
     assert "a.pth: is no detector that this network can be; the closest is ATSS" in text
-    assert "backbone: matched 265\n    missing 0" in text
+    assert "backbone: matched 265\n  pyramid: matched 15\n    missing 1: neck" in text
     assert "missing 1: neck.fpn_convs.4.conv.bias" in text
     assert "missing 4: " in text and "bbox_head.atss_cls.weight" in text
     assert "unexpected 4: " in text and "bbox_head.conv_cls.weight" in text
@@ -155,7 +149,7 @@ def torchvision_with(count):
     ],
 )
 def test_classes(arrays, names, rows, classes, words):
-    found = find_detector(arrays, "a.pth", classes=names)
+    found = find_detector(arrays, "a.pth", classes=ClassNames(names))
     assert found.is_whole
     assert (found.rows, found.config.classes[1:]) == (rows, classes)
     assert words in found.report()
@@ -163,7 +157,7 @@ def test_classes(arrays, names, rows, classes, words):
 
 def test_another_number_of_names():
     with pytest.raises(InputError, match="has 3 rows, and --classes 1 names; expected 2 or 3"):
-        find_detector(torchvision_with(3), "a.pth", classes=("a",))
+        find_detector(torchvision_with(3), "a.pth", classes=ClassNames(("a",)))
 
 
 def test_one_of_two_detectors_is_chosen():
@@ -176,6 +170,8 @@ def test_one_of_two_detectors_is_chosen():
     assert find_detector(two, "a.pth", prefix="teacher").prefix == "teacher."
     with pytest.raises(InputError, match="no detector under ema.; there are --prefix=student."):
         find_detector(two, "a.pth", prefix="ema.")
+    with pytest.raises(InputError, match="under ema.; its names have no prefix, so leave --prefix"):
+        find_detector(blank(shapes), "a.pth", prefix="ema.")
 
 
 def test_rows_by_ratio_become_rows_by_size():
@@ -216,10 +212,20 @@ def gfl_file(tmp_path_factory):
 def test_the_command(gfl_file, tmp_path, capsys):
     target = tmp_path / "a.ckpt"
     main([str(gfl_file), "--dry_run"])
-    assert "GFL of mmdetection, resnet50" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "GFL of mmdetection, resnet50" in out and "missing" not in out
+    assert "images: short side 800 px, long side at most 1333, padded to multiples of 32" in out
+    assert "detections: score above 0.05, suppressed above an IoU of 0.6, at most 100" in out
+    assert f"to convert it: python3 -m src.weights {gfl_file} ckpt/gfl.ckpt\n" in out
+    main([str(gfl_file), "--dry_run", "--classes=cat,hot dog", str(target)])
+    out = capsys.readouterr().out
+    assert f"src.weights {gfl_file} '--classes=cat,hot dog' {target}\n" in out
+    assert not target.exists()
+    target.write_text("earlier")
     main([str(gfl_file), str(target), "--classes=cat, hot dog", "--image_mean", *"123"])
     out = capsys.readouterr().out
     assert f"predict.py --checkpoint_path={target} --input=photo.jpg" in out
+    assert "the earlier file of this name is replaced" in out
     recorded = recorded_config(str(target))
     assert recorded == run_config(str(target))
     assert recorded["classes"] == ["background", "cat", "hot dog"]
@@ -246,7 +252,9 @@ def test_the_command(gfl_file, tmp_path, capsys):
         (["--backbone", "--classes=a"], "holds a backbone, for which there is no --classes"),
         (["--classes=a"], "has 2 rows, and --classes 1 names"),
         (["--classes=a,,b"], "--classes is 'a,,b'; expected names"),
+        (["--classes=background,a"], "--classes names the background, which is none of them"),
         (["--norm_epsilon=-1"], "--norm_epsilon is -1"),
+        (["--norm_epsilon=0"], "--norm_epsilon is for frozen batch norms.*; leave it out"),
     ],
 )
 def test_flags_that_do_not_fit(gfl_file, tmp_path, flags, words):
@@ -258,7 +266,7 @@ def test_flags_that_do_not_fit(gfl_file, tmp_path, flags, words):
 def test_caffe_models_are_refused(gfl_file, tmp_path):
     path = tmp_path / "retinanet_r50_caffe_fpn_1x.safetensors"
     path.symlink_to(gfl_file)
-    with pytest.raises(InputError, match="caffe models have other strides.* without caffe in its"):
+    with pytest.raises(InputError, match="'caffe' is in its name: .*, or rename the file if it"):
         main([str(path), "--dry_run"])
 
 

@@ -85,7 +85,7 @@ def test_hostile_parts_beside_the_weights_do_nothing(tmp_path, monkeypatch, name
         content = pickled({"state_dict": {"w": WEIGHT}, "more": INERT[name]})
         path = FORMATS[form](tmp_path / "a.pth", content, [("0", DATA)])
         before = imported()
-        np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
+        np.testing.assert_array_equal(read_torch_file(path).arrays["w"], [[1, 2], [4, 5]])
         assert imported() == before
     finally:
         copyreg.remove_extension("os", "system", 240)

@@ -52,8 +52,7 @@ def test_backbone_with_any_prefix_and_a_classifier(tmp_path, prefix):
     arrays[f"{prefix}end_point.bias"] = np.zeros(10, np.float32)
     report = load_backbone(target, save(tmp_path / "a.ckpt", arrays))
     assert_equal(arrays_of(source, "backbone."), arrays_of(target, "backbone."))
-    assert "missing 0" in report
-    assert "unexpected 0" in report
+    assert report.endswith(f"matched {len(arrays_of(source, 'backbone.'))}")
 
 
 def test_two_backbones_are_refused(tmp_path):

@@ -25,7 +25,7 @@ def expected() -> dict[str, np.ndarray]:
     "name", ["tensors.pth", "tensors_old.pth", "wrapped.pth", "wrapped_old.pth"]
 )
 def test_every_kind_of_tensor(expected, name):
-    found = read_torch_file(GOLDEN / name)
+    found = read_torch_file(GOLDEN / name).arrays
     assert found.keys() == expected.keys() | {"brain"}
     for key, array in expected.items():
         is_float = array.dtype.kind == "f"
@@ -48,7 +48,9 @@ def test_every_kind_of_tensor(expected, name):
 def test_no_code_in_a_file_is_run(expected, name, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if words is None:
-        np.testing.assert_array_equal(read_torch_file(GOLDEN / name)["weight"], expected["plain"])
+        np.testing.assert_array_equal(
+            read_torch_file(GOLDEN / name).arrays["weight"], expected["plain"]
+        )
     else:
         with pytest.raises(InputError, match=words):
             read_torch_file(GOLDEN / name)
@@ -60,12 +62,12 @@ DATA = np.arange(6, dtype=np.float32).tobytes()
 
 def test_the_writer_of_these_tests(tmp_path):
     path = zipped(tmp_path / "a.pth", pickled({"w": tensor(1, (2, 2), (3, 1))}), [("0", DATA)])
-    np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(read_torch_file(path).arrays["w"], [[1, 2], [4, 5]])
     # as PyTorch wrote them at first
     storage = ("storage", "FloatStorage", "0", "cpu", 6)
     old = Call("torch._utils._rebuild_tensor", storage, 4, (2,), (1,))
     path = zipped(tmp_path / "a.pth", pickled({"w": old}), [("0", DATA)])
-    np.testing.assert_array_equal(read_torch_file(path)["w"], [4, 5])
+    np.testing.assert_array_equal(read_torch_file(path).arrays["w"], [4, 5])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_a_file_cannot_change_its_reader(tmp_path, state):
     for content in (pickled({"w": call}), on_class):
         with pytest.raises(InputError):
             read_torch_file(zipped(tmp_path / "a.pth", content))
-    assert read_torch_file(GOLDEN / "tensors.pth")["plain"].shape == (4, 6)
+    assert read_torch_file(GOLDEN / "tensors.pth").arrays["plain"].shape == (4, 6)
 
 
 def test_files_that_are_no_state_dict(tmp_path):
@@ -135,7 +137,7 @@ def test_damage_is_an_error_or_other_numbers_but_no_traceback(tmp_path, expected
     for content in damaged:
         path.write_bytes(content)
         try:
-            found = read_torch_file(path)
+            found = read_torch_file(path).arrays
         except InputError as error:
             refused += str(path) in str(error)
         else:

@@ -156,7 +156,7 @@ def test_objects_of_packages_that_are_not_installed(tmp_path, packages, content,
     packages.forget()
     before = imported()
     for path in paths:
-        check_weights(read_torch_file(path))
+        check_weights(read_torch_file(path).arrays)
     assert imported() == before
 
 
@@ -174,7 +174,7 @@ def test_damage_among_unknown_objects(tmp_path, packages, form, monkeypatch):
     for changed in damaged:
         path.write_bytes(changed)
         try:
-            found = read_torch_file(path)
+            found = read_torch_file(path).arrays
         except InputError as error:
             assert str(error).startswith(f"{path}: ")
             assert "\n" not in str(error)
@@ -226,7 +226,7 @@ def test_tensors_that_depend_on_unknown_names(tmp_path, value, words, form):
     if good:  # no error where it is beside the weights
         content = {"state_dict": good, "best": {"b": value}, "b": value}
         path = FORMATS[form](tmp_path / "a.pth", pickled(content), rows)
-        np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
+        np.testing.assert_array_equal(read_torch_file(path).arrays["w"], [[1, 2], [4, 5]])
 
 
 def test_unused_storages_of_other_types_in_the_old_format(tmp_path):
@@ -240,11 +240,11 @@ def test_unused_storages_of_other_types_in_the_old_format(tmp_path):
             with pytest.raises(InputError, match=f"holds numbers of the unknown {words}; save"):
                 read_torch_file(path)
         else:
-            np.testing.assert_array_equal(read_torch_file(path)["w"], [[1, 2], [4, 5]])
+            np.testing.assert_array_equal(read_torch_file(path).arrays["w"], [[1, 2], [4, 5]])
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_parts_of_a_file_without_one_of_the_usual_names(tmp_path, form):
     content = {"student": {"module.a": WEIGHT}, "teacher": {"module.a": WEIGHT}, "epoch": 3}
     path = FORMATS[form](tmp_path / "a.pth", pickled(content), [("0", DATA)])
-    assert list(read_torch_file(path)) == ["student.module.a", "teacher.module.a"]
+    assert list(read_torch_file(path).arrays) == ["student.module.a", "teacher.module.a"]
