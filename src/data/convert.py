@@ -1,0 +1,139 @@
+"""Converts annotations of labelling tools to COCO's format.
+
+Run as `python3 -m src.data.convert --from=TOOL INPUT OUTPUT.json`, where TOOL is labelme, cvat,
+via, voc (xml files alone), createml, openimages or csv, and INPUT its file, or the folder of its
+files. Sizes that the annotations lack are read from the images, in --images.
+"""
+
+import argparse
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from src.distributed.command import run_command
+from src.runtime.errors import InputError
+from src.runtime.files import make_output_folder, to_json, write_atomically
+from src.runtime.near_path import nearest
+from src.runtime.text import count
+
+TOOLS = ("labelme", "cvat", "via", "voc", "createml", "openimages", "csv")
+MISSING = "globox is missing; install it with pip install -r requirements.txt"
+
+
+def main(argv=None) -> None:
+    args = parse(argv)
+    if not args.input.exists():
+        raise InputError(f"{args.input}: no such file or folder{nearest(args.input)}")
+    images = args.images or (args.input if args.input.is_dir() else args.input.parent)
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder{nearest(images)}; check --images")
+    if args.output.is_dir():
+        raise InputError(f"{args.output}: is a folder; expected the json file to write")
+    if args.output.exists() and args.output.samefile(args.input):
+        raise InputError(f"{args.output}: is the input; write to another file")
+    try:
+        from src.data.conversion.tables import openimages, table
+        from src.data.conversion.tools import Job, createml, cvat, labelme, via, voc
+    except ModuleNotFoundError as error:
+        raise InputError(MISSING) from error
+
+    tools = dict(zip(TOOLS, (labelme, cvat, via, voc, createml, openimages, table)))
+    job = Job(args.input, images, args.label)
+    content = to_coco(tools[args.tool](job), images, args.input)
+    make_output_folder(str(args.output.parent), "output")
+    write_atomically(args.output, to_json(content) + "\n")
+    print(report(args.output, content, images))
+    if job.left_out:
+        kinds = ", ".join(f"{number:,} x {kind}" for kind, number in sorted(job.left_out.items()))
+        print(f"left out, as they are no boxes: {kinds}")
+
+
+def parse(argv) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m src.data.convert",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+    def refuse(message: str) -> None:
+        raise InputError(f"command line: {message}; --help shows what is expected")
+
+    parser.error = refuse
+    parser.add_argument("--from", dest="tool", choices=TOOLS, required=True, help="kind of INPUT")
+    parser.add_argument("--images", type=Path, help="folder of the images; default: beside INPUT")
+    parser.add_argument("--label", default="", help="via: attribute that holds the class")
+    parser.add_argument("input", type=Path, metavar="INPUT")
+    parser.add_argument("output", type=Path, metavar="OUTPUT.json")
+    return parser.parse_args(argv)
+
+
+def to_coco(annotations: Iterable, images: Path, source: Path) -> dict:
+    """COCO's content of globox's annotations; classes and ids in the order of the names."""
+    found = {}
+    for annotation in annotations:
+        name = str(annotation.image_id)
+        if not name or "\0" in name:
+            raise InputError(f"{source}: file name {name!r}; expected that of an image")
+        if name in found:
+            raise InputError(f"{source}: image {name!r} is there twice")
+        found[name] = annotation
+    if not found:
+        raise InputError(f"{source}: no images in it")
+    labels = sorted({str(box.label).strip() for a in found.values() for box in a.boxes})
+    ids = {label: number for number, label in enumerate(labels, 1)}
+    content = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": number, "name": label} for label, number in ids.items()],
+    }
+    for number, (name, annotation) in enumerate(sorted(found.items()), 1):
+        width, height = size_of(annotation, images, source)
+        image = {"id": number, "file_name": name, "width": width, "height": height}
+        content["images"].append(image)
+        for box in annotation.boxes:
+            entry = coco_entry(box, source, name)
+            entry |= {"id": len(content["annotations"]) + 1, "image_id": number}
+            content["annotations"].append(entry | {"category_id": ids[str(box.label).strip()]})
+    return content
+
+
+def size_of(annotation, images: Path, source: Path) -> tuple[int, int]:
+    """Width and height in pixels, from the annotation or else from the image."""
+    from src.data.images import read_size
+
+    if annotation.image_size is not None:
+        return annotation.image_size
+    try:
+        return read_size(images / str(annotation.image_id))
+    except InputError as error:
+        raise InputError(
+            f"{source}: has no size of the image: {error}; name the images' folder with --images"
+        ) from None
+
+
+def coco_entry(box, source: Path, name: str) -> dict:
+    """A box as COCO's x, y, width, height; corners may be given in any order."""
+    xs, ys = sorted((float(box.xmin), float(box.xmax))), sorted((float(box.ymin), float(box.ymax)))
+    if not all(map(math.isfinite, (*xs, *ys))):
+        raise InputError(f"{source}: {name}: box {[*xs, *ys]} is not finite")
+    width, height = xs[1] - xs[0], ys[1] - ys[0]
+    return {"bbox": [xs[0], ys[0], width, height], "area": width * height, "iscrowd": 0}
+
+
+def report(path: Path, content: dict, images: Path) -> str:
+    """What was written, and how to use it."""
+    filled = {entry["image_id"] for entry in content["annotations"]}
+    empty = len(content["images"]) - len(filled)
+    names = ", ".join(category["name"] for category in content["categories"])
+    return (
+        f"{path}: {count(len(content['images']), 'image')} ({empty:,} without objects), "
+        f"{count(len(content['annotations']), 'box', 'boxes')}, "
+        f"{count(len(content['categories']), 'class', 'classes')}: {names}\n"
+        f"train with --train_json={path} --train_images={images}; --val_share=0.1 holds out a tenth"
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,226 @@
+"""Files of labelling tools as COCO's format, by the command that a user types."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.coco_reader import read_coco
+from src.data.convert import main
+from src.runtime.errors import InputError
+
+# a.png is 40 x 30 and has an owl from (4, 6) to (24, 16) and a jay from (10, 10) to (30, 28)
+OWL, JAY = [4, 6, 20, 10], [10, 10, 20, 18]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def labelme(name, *shapes):
+    return json.dumps(
+        {
+            "version": "5.0.1", "flags": {}, "imagePath": name, "imageData": None,
+            "imageWidth": 40, "imageHeight": 30,
+            "shapes": [dict(zip(("label", "points", "shape_type"), s)) for s in shapes],
+        }
+    )  # fmt: skip
+
+
+def region(value, **shape):
+    return {"shape_attributes": shape, "region_attributes": {"kind": value}}
+
+
+def voc(name, *objects):
+    boxes = "".join(VOC_BOX.format(*values) for values in objects)
+    return VOC.format(name, boxes)
+
+
+TRIANGLE = {"all_points_x": [10, 30, 20], "all_points_y": [10, 12, 28]}
+
+
+VIA = {
+    "a.png123": {
+        "filename": "a.png",
+        "size": 123,
+        "file_attributes": {},
+        "regions": [
+            region("owl", name="rect", x=4, y=6, width=20, height=10),
+            region("jay", name="polygon", **TRIANGLE),
+            region("jay", name="point", cx=3, cy=3),
+        ],
+    },
+    "b.png123": {"filename": "b.png", "size": 123, "file_attributes": {}, "regions": {}},
+}  # fmt: skip
+CVAT = """<annotations><version>1.1</version>
+<image id="0" name="a.png" width="40" height="30">
+<box label="owl" xtl="4.0" ytl="6.0" xbr="24.0" ybr="16.0"/>
+<polygon label="jay" points="10.0,10.0;30.0,12.0;20.0,28.0"/>
+<points label="jay" points="3.0,3.0"/></image>
+<image id="1" name="b.png" width="40" height="30"/></annotations>"""
+VOC = """<annotation><filename>{}.png</filename><size><width>40</width><height>30</height></size>
+{}</annotation>"""
+VOC_BOX = """<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>
+<ymax>{}</ymax></bndbox></object>"""
+CREATEML = [
+    {
+        "image": "a.png",
+        "annotations": [
+            {"label": "owl", "coordinates": {"x": 14, "y": 11, "width": 20, "height": 10}},
+            {"label": "jay", "coordinates": {"x": 20, "y": 19, "width": 20, "height": 18}},
+        ],
+    },
+    {"image": "b.png", "annotations": []},
+]
+OPENIMAGES = """ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded
+a,xclick,owl,1,0.1,0.6,0.2,0.5333333333,0
+a,xclick,jay,1,0.25,0.75,0.3333333333,0.9333333333,0
+"""
+CSV = "filename,width,height,class,xmin,ymin,xmax,ymax\na.png,40,30,owl,4,6,24,16\n"
+CSV += "a.png,40,30,jay,10,10,30,28\n"
+BARE = "a.png,4,6,24,16,owl\na.png,10,10,30,28,jay\nb.png,,,,,\n"
+SIDES = "Image;Label;X;Y;Width;Height\na.png;owl;4;6;20;10\na.png;jay;10;10;20;18\n"
+
+INPUTS = {
+    "labelme": {
+        "j/a.json": labelme(
+            "..\\a.png",
+            ("owl", [[4, 6], [24, 16]], "rectangle"),
+            ("jay", [[10, 10], [30, 12], [20, 28]], "polygon"),
+            ("jay", [[3, 3]], "point"),
+        ),
+        "j/b.json": labelme("../b.png"),
+    },
+    "via": {"via.json": json.dumps({"_via_settings": {}, "_via_img_metadata": VIA})},
+    "cvat": {"cvat.xml": CVAT},
+    "voc": {
+        "x/a.xml": voc("a", ("owl", 5, 7, 24, 16), ("jay", 11, 11, 30, 28)),
+        "x/b.xml": voc("b"),
+    },
+    "createml": {"createml.json": json.dumps(CREATEML)},
+    "openimages": {"boxes.csv": OPENIMAGES},
+    "csv": {"boxes.csv": CSV},
+    "csv without a heading": {"boxes.csv": BARE},
+    "csv of sides": {"boxes.csv": SIDES},
+}  # fmt: skip
+
+
+def convert(folder, title, files, *flags):
+    """Writes the files, converts them, and gives the content of the json file."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    name = next(iter(files))
+    source = folder / (name.split("/")[0])
+    output = folder / "out" / "coco.json"
+    main([f"--from={title.split()[0]}", str(source), str(output), f"--images={folder}", *flags])
+    return json.loads(output.read_text())
+
+
+@pytest.mark.parametrize("title", INPUTS)
+def test_boxes_and_classes_are_those_of_the_tool(folder, title, capsys):
+    content = convert(folder, title, INPUTS[title])
+    assert [c["name"] for c in content["categories"]] == ["jay", "owl"]
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    found = sorted(
+        (names[a["category_id"]], *np.round(a["bbox"], 4)) for a in content["annotations"]
+    )
+    assert found == [("jay", *JAY), ("owl", *OWL)]
+    assert [(i["width"], i["height"]) for i in content["images"]] == [(40, 30)] * len(
+        content["images"]
+    )
+    printed = capsys.readouterr().out
+    assert "2 boxes, 2 classes: jay, owl" in printed and "train with --train_json=" in printed
+    assert ("left out, as they are no boxes: 1 x point" in printed) == (
+        title in ("labelme", "via", "cvat")
+    )
+    # as the reader gets it
+    annotations, problems = read_coco(
+        folder / "out" / "coco.json", folder, ("background", "owl", "jay")
+    )
+    assert problems.errors == []
+    assert sorted(annotations.boxes.round(3).tolist()) == [[4, 6, 24, 16], [10, 10, 30, 28]]
+    assert annotations.object_counts()[0] == 2
+    assert len(annotations) == (1 if title in ("openimages", "csv", "csv of sides") else 2)
+
+
+def test_corners_in_any_order(folder):
+    content = convert(folder, "csv", {"a.csv": CSV.replace("4,6,24,16", "24,16,4,6")})
+    assert content["annotations"][0]["bbox"] == OWL
+
+
+def test_the_class_is_the_attribute_that_is_named(folder):
+    two = json.loads(json.dumps(VIA))
+    two["a.png123"]["regions"][0]["region_attributes"]["seen"] = "yes"
+    files = {"via.json": json.dumps(two)}
+    with pytest.raises(InputError, match="the regions have kind, seen; name .* by --label"):
+        convert(folder, "via", files)
+    assert len(convert(folder, "via", files, "--label=kind")["annotations"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("title", "files", "message"),
+    [
+        ("labelme", {"a.json": "{"}, "a.json: not LabelMe's annotations of an image"),
+        ("labelme", {"a.json": '{"shapes": [3]}'}, "a.json: not LabelMe's"),
+        ("labelme", {"j/a.txt": ""}, "j: no file .*json in it"),
+        ("via", {"a.json": "[]"}, "a.json: not VIA's annotations"),
+        ("cvat", {"a.xml": "<annotations><track/></annotations>"}, "it is for video, whose tracks"),
+        ("cvat", {"a.xml": CVAT.replace('"4.0"', '"4,0"')}, "a.xml: image 'a.png': not CVAT"),
+        ("voc", {"x/a.xml": "<annotation/>"}, "a.xml: not Pascal VOC's annotations of an image"),
+        ("createml", {"a.json": '[{"image": "a.png"}]'}, "a.json: entry 0: not CreateML's"),
+        ("openimages", {"a.csv": OPENIMAGES.replace("\na,", "\nc,")}, "no image .*c; name thei"),
+        ("csv", {"a.csv": CSV.replace("xmin", "foo")}, "a.csv: no column for .* in 'filename,"),
+        ("csv", {"a.csv": CSV.replace(",16", ",x")}, "a.csv: line 2: not a box"),
+        ("csv", {"a.csv": CSV.replace(",24,16", "")}, "a.csv: line 2: 6 cells; expected 8"),
+        ("csv", {"a.csv": CSV.replace("16", "nan")}, "a.csv: line 2: not a box .*'nan'; expected a finite"),
+        ("csv", {"a.csv": CSV.replace("owl", "")}, "line 2: not a box .*class ''; expected a name"),
+        ("csv", {"a.csv": ""}, "a.csv: no images in it"),
+        ("csv", {"a.csv": CSV.replace("a.png", "c.png")}, "c.png: .*images' folder with --images"),
+        ("csv", {"a.csv": "\x00\x01\n"}, "a.csv"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named_and_nothing_is_written(folder, title, files, message):
+    with pytest.raises(InputError, match=message):
+        convert(folder, title, files)
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("title", INPUTS)
+def test_damaged_files_end_in_one_line(folder, title):
+    """A file with bytes changed or cut off is converted or refused, never a traceback."""
+    rng = np.random.default_rng(5)
+    files = INPUTS[title]
+    first = next(iter(files))
+    for _ in range(40):
+        data = bytearray(files[first].encode())
+        for place in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[place] = rng.choice(list(b'0,"{}<>[]x;\n-\x00\xff'))
+        if rng.random() < 0.3:
+            del data[rng.integers(0, len(data)) :]
+        try:
+            convert(folder, title, {**files, first: bytes(data).decode("utf-8", "replace")})
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def test_the_command_line(folder, tmp_path):
+    out = str(folder / "out.json")
+    for argv, message in (
+        ([], "command line: the following arguments are required"),
+        (["--from=foo", "a", "b"], "command line: argument --from: invalid choice: 'foo'"),
+        (["--from=csv", str(folder / "no.csv"), out], "no.csv: no such file or folder"),
+        (["--from=csv", str(folder / "a.png"), str(folder)], "is a folder; expected the json file"),
+        (
+            ["--from=csv", str(folder / "a.png"), str(folder / "a.png")],
+            "is the input; write to ano",
+        ),
+        (["--from=csv", str(folder / "a.png"), out, "--images=no"], "no: no such folder.*--images"),
+        (["--from=csv", str(folder), out], "is a folder; expected one file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            main(argv)
