@@ -11,7 +11,7 @@ from src.data.coco_entries import BoxEntry, Category, ImageEntry, shown
 from src.data.strange_files import HEAD, plain_text, strange_file
 from src.runtime.errors import InputError
 
-CONVERT = "'python3 -m src.data.convert' converts it"
+CONVERT = "'python3 -m src.data.convert --from={} INPUT OUTPUT.json' converts it"
 BEGINNING = 40  # letters of a file that is not json
 PLACE = re.compile(r"at `\$([^`]*)`")
 STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
@@ -119,10 +119,10 @@ def other_json(value: Any) -> str:
     if not isinstance(value, dict):
         return f"it is {shown(value)}; expected an object with images, annotations, categories"
     if "shapes" in value:
-        return f"it is LabelMe's, of one image; {CONVERT}"
+        return f"it is LabelMe's, of one image; {CONVERT.format('labelme')}"
     is_via = any(isinstance(item, dict) and "regions" in item for item in value.values())
     if is_via or "_via_img_metadata" in value:
-        return f"it is VIA's; {CONVERT}"
+        return f"it is VIA's; {CONVERT.format('via')}"
     if value.get("type") == "FeatureCollection":
         return "it is GeoJSON, which is not read"
     if isinstance(value.get("images"), list) and "annotations" not in value:
@@ -139,7 +139,7 @@ def other_list(value: list) -> str:
     if "score" in first:
         return "it is a list of detections (COCO's results); expected instances_*.json"
     if "image" in first and "annotations" in first:
-        return f"it is CreateML's; {CONVERT}"
+        return f"it is CreateML's; {CONVERT.format('createml')}"
     found = f"of {shown(value[0])}" if value else "without entries"
     return f"it is a list {found}; expected an object with images, annotations, categories"
 

@@ -15,7 +15,7 @@ BOX = re.compile(r"""\s["']?[+-]?[\d.]+(,[^\s,]+){4}(\s|["']|$)""")  # in a line
 HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$", re.IGNORECASE)
 JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
 FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."
-CONVERT = "'python3 -m src.data.convert' converts it"
+CONVERT = "'python3 -m src.data.convert --from=TOOL INPUT OUTPUT.json' converts it"
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
@@ -58,14 +58,16 @@ def other_format(lines: list[str]) -> str:
     if lines[0].startswith("<"):
         return f"is XML; --dataset=voc reads Pascal VOC's folders, of another tool {CONVERT}"
     if all(map(is_yolo, lines)):
-        return f"has the boxes of one image, as YOLO writes them ({shown}); expected {FORMAT}"
+        return (
+            f"has the boxes of one image, as YOLO writes them ({shown}); --dataset=yolo reads those"
+        )
     if any(map(BOX.search, lines)):
         return ""
     for separator, name in SEPARATORS.items():
         rows = [columns(line, separator) for line in lines]
         if is_table(rows):
             what = f"has columns apart by {name}, as CSV ({shown})"
-            return f"{what}; expected {FORMAT}; {CONVERT}"
+            return f"{what}; expected {FORMAT}; {CONVERT.replace('TOOL', 'csv')}"
     return ""
 
 

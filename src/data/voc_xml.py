@@ -11,7 +11,7 @@ from src.runtime.errors import InputError
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
 YES, NO = ("1", "true", "yes"), ("0", "false", "no")
-CONVERT = "'python3 -m src.data.convert' converts other formats"
+CONVERT = "'python3 -m src.data.convert --from=cvat' converts CVAT's"
 
 
 def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:
