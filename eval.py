@@ -13,7 +13,8 @@ def main(argv=None) -> None:
     from src.data.dataset import build_annotations, find_source
     from src.deploy.formats import chosen_detector
     from src.evaluation.protocol import build_protocol, unusual_settings
-    from src.prediction.recorded import naming_the_run
+    from src.prediction.recorded import naming_the_classes, naming_the_run
+    from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
 
     launch = find_launch()
@@ -25,8 +26,10 @@ def main(argv=None) -> None:
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
     with naming_the_run(cfg):
         find_source(cfg, training=False)
+    check_cards(cfg.device_target)
     cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
-    split = build_annotations(cfg, training=False)
+    with naming_the_classes(cfg):
+        split = build_annotations(cfg, training=False)
     protocol = build_protocol(cfg)
     annotations = protocol.images_of(split)
     counted = f"{len(annotations)} of {len(split)}" if len(annotations) < len(split) else len(split)

@@ -52,6 +52,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple:
     from src.data.loader import steps_per_epoch
     from src.data.run_data import read_run_data
     from src.data.short_side import check_training_resize
+    from src.runtime.cards import check_cards
     from src.runtime.files import check_file, make_output_folder
     from src.training.run_folder import lock_folder
 
@@ -69,6 +70,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple:
     roles = [True, False] if cfg.eval_interval and not cfg.profile else [True]
     for training in roles:
         find_source(cfg, training=training)
+    check_cards(cfg.device_target)
     lock = None
     if launch.is_main:
         make_output_folder(str(folder))

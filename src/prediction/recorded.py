@@ -18,6 +18,7 @@ LEARNING_KEYS = (
     "assigner", "positive_iou", "atss_candidates", "class_loss", "focal_alpha", "focal_gamma",
     "quality_beta", "box_loss", "smooth_l1_beta", "box_weight", "distribution_weight",
 )  # fmt: skip
+UNLISTED = "not in classes"  # in errors of annotations with further classes
 OF_THE_DATA = ("classes",)  # taken from the data unless they are given
 # what fine-tuning does not take over
 NEW_DATA = ("image_size", "canvas_step", "eval_batch_size", *OF_THE_DATA)
@@ -77,6 +78,21 @@ def naming_the_run(cfg: Config) -> Iterator[None]:
             raise
         raise InputError(
             f"{error}; {cfg.checkpoint_path} records it, for data elsewhere give {', '.join(own)}"
+        ) from None
+
+
+@contextmanager
+def naming_the_classes(cfg: Config) -> Iterator[None]:
+    """Adds to an InputError of the block on other classes whose the known ones are."""
+    try:
+        yield
+    except InputError as error:
+        if UNLISTED not in str(error):
+            raise
+        detector = cfg.model or cfg.checkpoint_path
+        raise InputError(
+            f"{error}\n  the classes are those of {detector}, or of --classes; "
+            "--unlisted_classes=drop evaluates these alone"
         ) from None
 
 

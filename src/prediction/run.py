@@ -75,6 +75,7 @@ class Recorder:
     names: tuple[str, ...]  # of the classes, by label
     min_score: float  # detections of a lower score are neither drawn nor counted
     objects: Counter[str] = field(default_factory=Counter)  # by class name
+    below: int = 0  # detections of a lower score
 
     def callback(self, write: Write) -> Callback:
         """The callback for `predict`; `write` gets each picture, after its detections are kept."""
@@ -83,6 +84,7 @@ class Recorder:
             self.results.append(json_entry(frame, found, self.names))
             labels = found.labels[found.scores >= self.min_score]
             self.objects.update(self.names[label] for label in labels)
+            self.below += len(found.labels) - len(labels)
             write(frame, draw(frame.image, found, self.names, self.min_score))
 
         return record
@@ -91,9 +93,12 @@ class Recorder:
         """Counts and speed, for the user; `compiled`: whether the time includes a compilation."""
         counts = ", ".join(f"{number:,} {name}" for name, number in self.objects.most_common())
         found, images = sum(self.objects.values()), self.results.count
+        lower = ""
+        if not found and self.below:
+            lower = f"; a lower --drawn_score shows {self.below:,} more, of predictions.json"
         return (
             f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second"
             + ", the first one's compilation included" * compiled
             + f"\n{count(found, 'object')} with a score of at least {self.min_score:g}"
-            + (f": {counts}" if counts else "")
+            + (f": {counts}" if counts else lower)
         )

@@ -6,11 +6,14 @@ import yaml
 
 from src.config.command_line import parse_args
 from src.config.configuration import make_config
+from src.data.building import note_unlisted
 from src.data.dataset import find_source
+from src.data.problems import Problems
 from src.prediction.recorded import (
     detector_layer,
     evaluation_layer,
     finetuning_layer,
+    naming_the_classes,
     naming_the_run,
     training_layer,
 )
@@ -132,6 +135,20 @@ def test_data_that_are_gone_are_named_with_the_way_on(write):
     with pytest.raises(InputError, match="data/others") as error, naming_the_run(cfg):
         find_source(cfg, training=False)
     assert "records" not in str(error.value)
+
+
+def test_further_classes_in_the_data(write, tmp_path):
+    cfg = make_config([({"checkpoint_path": "a.ckpt", "classes": ["background", "cat"]}, "")])
+    problems = Problems(tmp_path / "a.json")
+    note_unlisted("cow", "category 3", cfg.classes, problems, drop=False)
+    with pytest.raises(InputError) as error, naming_the_classes(cfg):
+        problems.raise_errors()
+    assert str(error.value).endswith(
+        "\n  the classes are those of a.ckpt, or of --classes; --unlisted_classes=drop evaluates "
+        "these alone"
+    )
+    with pytest.raises(InputError, match="^other$"), naming_the_classes(cfg):
+        raise InputError("other")
 
 
 def test_fine_tuning_takes_the_classes_of_its_own_data(write):

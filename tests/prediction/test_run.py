@@ -89,3 +89,9 @@ def test_recorder(tmp_path):
         "2 objects with a score of at least 0.5: 1 cat, 1 dog"
     )
     assert recorder.summary(4.0, compiled=False).startswith("2 images in 4.0 s, 0.50 a second\n")
+    recorder.objects.clear()
+    assert recorder.below == 1
+    assert recorder.summary(4.0).endswith(
+        "\n0 objects with a score of at least 0.5; a lower --drawn_score shows 1 more, of "
+        "predictions.json"
+    )

@@ -1,0 +1,21 @@
+"""A look for cards before a data set is read, without MindSpore where there seem to be some."""
+
+from pathlib import Path
+
+DEVICE_FOLDER = Path("/dev")
+# files of a card's driver: of NVIDIA's, of it under Windows, and of Ascend's
+DRIVER_FILES = {"GPU": ("nvidia[0-9]*", "dxg"), "Ascend": ("davinci[0-9]*",)}
+
+
+def check_cards(target: str) -> None:
+    """InputError where `device_target` is GPU or Ascend and this machine has no such card.
+
+    Where a driver's files are there, that MindSpore can use the card shows later.
+    """
+    patterns = DRIVER_FILES.get(target, ())
+    if not patterns or any(any(DEVICE_FOLDER.glob(pattern)) for pattern in patterns):
+        return
+
+    from src.runtime.device import find_cards  # imports MindSpore, which takes seconds
+
+    find_cards(target)
