@@ -77,6 +77,15 @@ def write_voc(root: Path) -> dict:
     return {"dataset": "voc", "voc_root": str(root), "train_split": "train"}
 
 
+def write_yolo(root: Path) -> dict:
+    write_images(root / "images")
+    (root / "labels").mkdir()
+    (root / "data.yaml").write_text("train: images\nnames: [cat, dog]\n")
+    for name in "abc":
+        (root / "labels" / f"{name}.txt").write_text("0 0.35 0.5 0.5 0.6667\n1 0.5 0.5 0.2 0.3\n")
+    return {"dataset": "yolo", "yolo_root": str(root), "train_split": "train"}
+
+
 def write_images(folder: Path) -> None:
     folder.mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
@@ -84,7 +93,7 @@ def write_images(folder: Path) -> None:
         cv2.imwrite(str(folder / name), noise)
 
 
-WRITERS = {"coco": write_coco, "other": write_txt, "voc": write_voc}
+WRITERS = {"coco": write_coco, "other": write_txt, "voc": write_voc, "yolo": write_yolo}
 
 
 def in_json(change: Callable[[dict], object]) -> Callable[[Path], None]:

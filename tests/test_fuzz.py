@@ -24,7 +24,8 @@ import train as train_script
 from src.config.configuration import make_config
 from src.config.keys import Key, load_keys
 from src.data import validate
-from src.data.dataset import READERS, build_annotations, find_source
+from src.data.dataset import build_annotations, find_source
+from src.data.readers import READERS
 from src.runtime.errors import InputError
 from src.runtime.signals import Interruption
 from src.runtime.text import printable
@@ -58,6 +59,7 @@ def test_every_format_is_damaged():
     assert sorted(WRITERS) == sorted(READERS)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # NumPy's, which a user would see
 def test_damaged_annotations_end_in_one_line(sound, tmp_path):
     (keys, files), failures = sound, []
     for seed in seeds(DAMAGES):
@@ -156,6 +158,7 @@ def command_line(rng: random.Random, base: dict, folder: Path) -> list[str]:
     return [f"--config_path={recipe}", *flags]
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_random_command_lines_end_in_one_line(programs, tmp_path, monkeypatch, capsys):
     data = tmp_path / "data"
     data.mkdir()

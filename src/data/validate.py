@@ -29,6 +29,7 @@ from src.data.signs.sizes import size_signs
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.command import run_command
+from src.runtime.console import say
 from src.runtime.errors import EXIT_BAD_INPUT, InputError
 from src.runtime.files import make_output_folder, to_json, write_atomically
 from src.runtime.text import count
@@ -176,7 +177,7 @@ def end_with_page(cfg: Config, splits: list[SplitFindings], found: list[Problems
     if refusal:
         raise refusal
     if errors:
-        print(text, file=sys.stderr)
+        say(text)
         sys.exit(EXIT_BAD_INPUT)
     print(text)
 

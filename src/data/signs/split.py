@@ -25,7 +25,8 @@ def sound_areas(
     """
     areas = objects["area"]
     sides = objects["box"][:, 2:]
-    boxes = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0)
+    with np.errstate(over="ignore"):  # a box of 1e308 pixels, which is clipped elsewhere
+        boxes = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0)
     too_large = (areas > AREA_SLACK * boxes + 1) | (areas > AREA_SLACK * image_areas)
     too_small = (areas <= 0) | ((areas <= TINY_AREA) & (boxes >= LARGE_BOX))
     wrong = (boxes > 0) & (too_large | too_small | ~np.isfinite(areas))
