@@ -25,7 +25,9 @@ def needed(card: int, keys: Mapping) -> dict:
     from src.models.ssd import build_ssd
     from src.weights.detector_families import COCO_NAMES
 
-    cfg = make_config([({"classes": COCO_NAMES}, ""), (keys, "src.doctor.memory")])
+    cfg = make_config([(keys, "src.doctor.memory")])
+    if not cfg.classes:  # those of the data are not read here
+        cfg = cfg.replace(classes=COCO_NAMES)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     options = options_of(cfg)
     total = sum(estimate_training_memory(network, **options).values())
@@ -52,9 +54,7 @@ def check_config_memory(cfg: Config, card: int, environ: Mapping[str, str]) -> F
     """`check_memory` of a configuration."""
     if not card:
         return check_memory(card, None)
-    # classes of the data are not read here; COCO's stand for them
-    keys = {key: value for key, value in cfg.items() if key != "classes" or value}
-    request = json.dumps([card, keys])
+    request = json.dumps([card, dict(cfg)])
     _, found = ask_json("src.doctor.memory", request, environ=environ)
     return check_memory(card, found)
 
