@@ -19,8 +19,8 @@ from src.detection.postprocess import Detections, Postprocessor
 from src.models.candidates import Candidates, CheckedCandidates
 from src.models.ssd import SSD, build_ssd
 from src.runtime.errors import InputError
-from src.weights.checkpoint_file import check_run, run_config
-from src.weights.loading import load_detector
+from src.weights.checkpoint_file import check_run, read_checkpoint, run_config
+from src.weights.loading import load_detector, refuse_backbone
 
 Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
 Size = tuple[int, int]  # height and width
@@ -260,6 +260,7 @@ def load_network(cfg) -> SSD:
     saved = run_config(cfg.checkpoint_path)
     cfg = settled(cfg, saved)
     if not cfg.classes:
+        refuse_backbone(read_checkpoint(cfg.checkpoint_path), cfg.checkpoint_path)
         raise InputError(f"{cfg.checkpoint_path}: records no classes; name them with --classes")
     check_run(cfg.checkpoint_path, saved, cfg)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)

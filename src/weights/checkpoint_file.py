@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ def load_entries(path: str) -> dict:
         hint = ""
         if str(path).endswith(FOREIGN_SUFFIXES):
             hint = (
-                f"; 'python3 -m src.weights {path} ckpt/NAME.ckpt' converts files of torchvision, "
-                "mmdetection and timm"
+                f"; python3 -m src.weights {shlex.quote(str(path))} ckpt/NAME.ckpt converts files "
+                "of torchvision, mmdetection and timm"
             )
         reason = " ".join(str(error).split())[:REASON_LETTERS]
         raise InputError(

@@ -1,8 +1,9 @@
 """Loads weights of detectors and backbones into a network, with a report of matches."""
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import mindspore as ms
@@ -84,19 +85,23 @@ def load_arrays(
     found = match(parameters, arrays)
     wrong = [name for name in found.misshaped if name.split(" ")[0] not in allowed]
     if found.missing or found.unexpected or wrong:
-        if any(map(FIRST_BLOCK.match, arrays)) and not any(
-            n.startswith("backbone.") for n in arrays
-        ):
-            raise InputError(
-                f"{path}: is a backbone, not a detector; train one from it, 'python3 train.py "
-                f"--pretrained={path} ...', or give a detector's checkpoint"
-            )
+        refuse_backbone(arrays, path)
         raise InputError(
             f"{path}: is the checkpoint of another network than the config describes\n  "
             + found.report()
         )
     set_parameters(parameters, arrays, found.matched)
     return found
+
+
+def refuse_backbone(names: Iterable[str], path: str) -> None:
+    """InputError where the names of a checkpoint's parameters are those of a ResNet alone."""
+    own = [name for name in names if FIRST_BLOCK.match(name)]
+    if own and not any(name.startswith("backbone.") for name in own):
+        raise InputError(
+            f"{path}: is a backbone, not a detector; train one from it with train.py "
+            f"{shlex.quote(f'--pretrained={path}')}, or give a detector's checkpoint"
+        )
 
 
 def load_for_finetuning(network: nn.Cell, path: str, names: Sequence[str] = ()) -> str:

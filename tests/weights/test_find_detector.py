@@ -23,8 +23,16 @@ V1, V2 = blank(SHAPES["v1"]), blank(SHAPES["v2"])
 @pytest.mark.parametrize(
     ("arrays", "words", "keys"),
     [
-        (V1, "first version of torchvision", {"p6_from": "p5", "head_norm": "none"}),
-        (V2, "second version of torchvision", {"p6_from": "c5", "max_detections": 300}),
+        (
+            V1,
+            "first version of torchvision",
+            {"p6_from": "p5", "head_norm": "none", "box_loss": "l1", "box_weight": 0.5},
+        ),
+        (
+            V2,
+            "second version of torchvision",
+            {"p6_from": "c5", "max_detections": 300, "box_loss": "giou", "box_weight": 1.0},
+        ),
         (
             blank(mmdetection_shapes("retina", from_c5=True)),
             "RetinaNet of mmdetection",

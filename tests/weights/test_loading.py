@@ -4,8 +4,10 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from src.config.configuration import make_config
 from src.models.resnet import resnet
 from src.models.ssd import SSD, initialize
+from src.prediction.inference import load_network
 from src.runtime.errors import InputError
 from src.weights.checkpoint_file import write_detector
 from src.weights.loading import load_backbone, load_detector, load_for_finetuning
@@ -87,6 +89,20 @@ def test_another_network_s_checkpoint_names_what_differs(tmp_path):
     path = save(tmp_path / "b.ckpt", arrays_of(network(backbone="resnet34")))
     with pytest.raises(InputError, match=r"unexpected \d+: backbone.layer1.2"):
         load_detector(network(), path)
+
+
+def test_a_backbone_alone_is_called_one(tmp_path):
+    path = save(tmp_path / "a.ckpt", arrays_of(network(), "backbone."))
+    with pytest.raises(InputError, match=f"is a backbone, not a detector.*--pretrained={path}"):
+        load_detector(network(), path)
+    cfg = make_config([({"checkpoint_path": path}, "")])
+    with pytest.raises(InputError, match="is a backbone, not a detector"):
+        load_network(cfg)
+    foreign = tmp_path / "a.pth"
+    foreign.write_bytes(b"PK")
+    words = f"src.weights {foreign} ckpt/NAME.ckpt converts files of torchvision, mmdetection"
+    with pytest.raises(InputError, match=words):
+        load_network(cfg.replace(checkpoint_path=str(foreign)))
 
 
 def test_finetuning_from_another_class_count(tmp_path):
