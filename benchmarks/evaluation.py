@@ -71,7 +71,7 @@ def time_metric(library: str, folder: Path) -> dict:
 
     rows = np.load(folder / "detections.npy")
     if library == "faster":
-        from src.data.coco_reader import read_coco
+        from src.data.readers.coco_reader import read_coco
         from src.evaluation.coco_metric import evaluate
 
         classes = ("background", *(f"class {k}" for k in range(CLASSES)))

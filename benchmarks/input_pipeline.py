@@ -74,7 +74,7 @@ def make_annotations(folder: Path, images: int):
 
 def make_samples(cfg, annotations, preset: str):
     """The configuration's samples with an augmentation preset."""
-    from src.data.augmentation import Augmentation
+    from src.data.augmentation.presets import Augmentation
     from src.data.loader import TrainSamples
     from src.detection.assign import build_assigner
 
@@ -98,8 +98,8 @@ def time_stages(samples, repeats: int) -> dict[str, float]:
     """Median milliseconds of CPU time of each stage of the preset `ssd`."""
     import numpy as np
 
-    from src.data.colours import photometric
-    from src.data.crops import min_iou_crop
+    from src.data.augmentation.colours import photometric
+    from src.data.augmentation.crops import min_iou_crop
     from src.data.transforms import Sample, fit, flip
 
     times: dict[str, list[float]] = {}

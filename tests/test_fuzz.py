@@ -25,7 +25,7 @@ from src.config.configuration import make_config
 from src.config.keys import Key, load_keys
 from src.data import validate
 from src.data.dataset import build_annotations, find_source
-from src.data.readers import READERS
+from src.data.readers.formats import READERS
 from src.runtime.errors import InputError
 from src.runtime.signals import Interruption
 from src.runtime.text import printable

@@ -11,10 +11,10 @@ from src.config.class_list import BACKGROUND, is_background
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.cache import cache_key, cached
+from src.data.files.image_files import find_images
 from src.data.hold_out import held_out
-from src.data.image_files import find_images
 from src.data.problems import Problems
-from src.data.readers import READERS
+from src.data.readers.formats import READERS
 from src.data.signs.headers import SAMPLE, orientation_signs
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.split import no_objects, unused_classes

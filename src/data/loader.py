@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from src.data.annotations import Annotations, Record
-from src.data.augmentation import Augmentation, augment, build_augmentation
-from src.data.mosaic import TILES
+from src.data.augmentation.mosaic import TILES
+from src.data.augmentation.presets import Augmentation, augment, build_augmentation
 from src.data.sampling import images_per_epoch, repeat_factors, repeated
 from src.data.short_side import ShortSide
 from src.data.transforms import FILL, Sample, fit_image

@@ -19,8 +19,8 @@ from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
-from src.data.image_files import find_images
-from src.data.page import SplitFindings, write_page
+from src.data.files.image_files import find_images
+from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.pixels import UNREAD, pixel_range

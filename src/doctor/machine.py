@@ -133,7 +133,7 @@ def named_keys(cfg: Config) -> set[str]:
 def check_data(cfg: Config) -> Finding:
     """Whether the data set is there; skipped where it is only the default that is missing."""
     from src.data.dataset import find_source
-    from src.data.readers import READERS
+    from src.data.readers.formats import READERS
 
     try:
         sources = [find_source(cfg, training=True)]

@@ -8,8 +8,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.data.file_kinds import APPLE_DOUBLE, EMPTY, IMAGE, OTHER, UNREAD, VIDEO, is_hidden, kind_of
-from src.data.images import SUFFIXES
+from src.data.files.file_kinds import (
+    APPLE_DOUBLE,
+    EMPTY,
+    IMAGE,
+    OTHER,
+    UNREAD,
+    VIDEO,
+    is_hidden,
+    kind_of,
+)
+from src.data.files.images import SUFFIXES
 from src.runtime.errors import InputError
 from src.runtime.text import count
 

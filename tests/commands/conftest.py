@@ -2,8 +2,8 @@
 
 import pytest
 
-from src.data.coco_layout import coco_paths
-from src.data.coco_reader import read_coco
+from src.data.readers.coco_layout import coco_paths
+from src.data.readers.coco_reader import read_coco
 from tests.conftest import small_keys, write_recipe
 from tests.datasets import write_txt, write_voc
 from tests.programs import run

@@ -2,7 +2,7 @@
 
 import json
 
-from src.data.coco_reader import read_coco
+from src.data.readers.coco_reader import read_coco
 
 CLASSES = ("background", "cat", "dog")
 CATEGORIES = [{"id": 44, "name": "dog"}, {"id": 5, "name": "cat"}]

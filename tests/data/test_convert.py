@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.coco_reader import read_coco
 from src.data.convert import main
+from src.data.readers.coco_reader import read_coco
 from src.runtime.errors import InputError
 
 # a.png is 40 x 30 and has an owl from (4, 6) to (24, 16) and a jay from (10, 10) to (30, 28)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from src.data.augmentation import Augmentation
+from src.data.augmentation.presets import Augmentation
 from src.data.dataset import build_annotations
-from src.data.images import read_image
+from src.data.files.images import read_image
 from src.data.loader import TrainSamples
-from src.data.page import MAX_LINES, SplitFindings, class_rows, write_page
-from src.data.page_pictures import (
+from src.data.page.page import MAX_LINES, SplitFindings, class_rows, write_page
+from src.data.page.pictures import (
     MAX_BOXES,
     MOST_BYTES,
     Album,

@@ -12,9 +12,9 @@ import pytest
 
 from src.config.keys import load_keys
 from src.data import dataset
-from src.data.building import Builder
 from src.data.dataset import CACHE_FOLDER, build_annotations, find_source
 from src.data.problems import Problems
+from src.data.readers.building import Builder
 from src.data.synthetic import write_dataset
 from src.runtime.errors import InputError
 from tests.conftest import REPOSITORY

@@ -7,8 +7,8 @@ from matplotlib.font_manager import findfont
 
 from src.data import fonts
 from src.data.drawing import draw_box
-from src.data.figures import new_figure
 from src.data.fonts import drawable, families, find_font
+from src.data.page.figures import new_figure
 
 USUAL = Path(findfont("DejaVu Sans"))
 MONO = "DejaVuSansMono.ttf"

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from src.data.augmentation import Augmentation
+from src.data.augmentation.presets import Augmentation
 from src.data.dataset import build_annotations
 from src.data.loader import (
     EvalSamples,

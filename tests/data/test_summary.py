@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from src.data.dataset import build_annotations
-from src.data.page_pictures import sample_order
+from src.data.page.pictures import sample_order
+from src.data.readers.txt_reader import read_txt
 from src.data.summary import build_summary, summarise
-from src.data.txt_reader import read_txt
 from src.detection.anchors import AnchorGenerator, build_anchors
 from src.detection.assign import ATSSAssigner, MaxIoUAssigner
 from tests.references import slow_iou
@@ -15,7 +15,7 @@ CLASSES = ("background", "cat", "dog", "cow")
 @pytest.fixture
 def split(tmp_path, monkeypatch):
     """Two images of 100 x 50 with four cats and a dog, and one without objects."""
-    monkeypatch.setattr("src.data.txt_reader.read_size", lambda _: (100, 50))
+    monkeypatch.setattr("src.data.readers.txt_reader.read_size", lambda _: (100, 50))
     for name in ("a.png", "b.png", "c.png"):
         (tmp_path / name).touch()
     (tmp_path / "boxes.txt").write_text(

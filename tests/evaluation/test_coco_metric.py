@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.coco_reader import read_coco
 from src.data.dataset import build_annotations
 from src.data.loader import EvalSamples
-from src.data.voc_reader import read_voc, voc_paths
+from src.data.readers.coco_reader import read_coco
+from src.data.readers.voc_reader import read_voc, voc_paths
 from src.detection.postprocess import Postprocessor
 from src.evaluation.coco_metric import METRICS, evaluate, ground_truth
 from src.evaluation.detect import detect_split

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.evaluation_data import generated_split
-from src.data.coco_reader import read_coco
+from src.data.readers.coco_reader import read_coco
 from src.evaluation.error_kinds import KINDS, MEANINGS, find_errors
 from src.evaluation.matching import NOTHING, match_split
 from tests.datasets import make_rows, make_split

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from src.data.coco_reader import read_coco
 from src.data.dataset import build_annotations
+from src.data.readers.coco_reader import read_coco
 from src.detection.postprocess import build_postprocessor
 from src.evaluation.coco_metric import evaluate, ground_truth
 from src.evaluation.protocol import build_protocol, unusual_settings

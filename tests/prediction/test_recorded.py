@@ -6,9 +6,9 @@ import yaml
 
 from src.config.command_line import parse_args
 from src.config.configuration import make_config
-from src.data.building import note_unlisted
 from src.data.dataset import find_source
 from src.data.problems import Problems
+from src.data.readers.building import note_unlisted
 from src.prediction.recorded import (
     detector_layer,
     evaluation_layer,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from src.data.figures import BLUE, LIGHT, new_figure
 from src.data.fonts import drawable
+from src.data.page.figures import BLUE, LIGHT, new_figure
 from src.evaluation.coco_metric import LARGE_AREA, SMALL_AREA, Metrics
 from src.evaluation.curves import RECALLS
 from src.evaluation.report.table import number

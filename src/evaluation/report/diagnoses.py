@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.data.figures import BLUE, GREEN, GREY, LIGHT, RED, WIDTH, new_figure
+from src.data.page.figures import BLUE, GREEN, GREY, LIGHT, RED, WIDTH, new_figure
 from src.evaluation.diagnosis import BINS, THRESHOLDS, Calibration, Tradeoff
 from src.evaluation.error_kinds import KINDS, MEANINGS, MISSED, Errors
 from src.evaluation.report.charts import Chart, short

@@ -1,0 +1,165 @@
+"""Opens COCO's annotation file; says what another file is."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from src.data.files.strange_files import HEAD, plain_text, strange_file
+from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry, shown
+from src.runtime.errors import InputError
+
+CONVERT = "'python3 -m src.data.convert --from={} INPUT OUTPUT.json' converts it"
+BEGINNING = 40  # letters of a file that is not json
+PLACE = re.compile(r"at `\$([^`]*)`")
+STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+class Content(msgspec.Struct):
+    """The three lists of the file that are read."""
+
+    images: list[ImageEntry]
+    annotations: list[BoxEntry]
+    categories: list[Category]
+
+
+class Outline(msgspec.Struct, gc=False):
+    """An entry of "annotations", of which only what is no box is read."""
+
+    segmentation: Any = None
+    caption: Any = None
+    segments_info: Any = None
+
+
+class Outlines(msgspec.Struct):
+    """What is read if boxes are missing."""
+
+    annotations: list[Outline]
+
+
+ContentType = TypeVar("ContentType")
+
+
+def load_content(path: Path, kind: type[ContentType] = Content) -> ContentType:
+    """The file's lists that `kind` has; InputError where it is not json or lacks one."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return decode(data, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(
+            f"{path}: not COCO's instance annotations: {explain(data, error)}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        if strange := strange_file(data[:HEAD]):
+            raise InputError(f"{path}: is {strange}") from error
+        raise InputError(f"{path}: not a json file: {not_json(data, error)}") from error
+
+
+def decode(data: bytes, kind: type[ContentType]) -> ContentType:
+    """The content of a json file; ValueError where it is none."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # the standard library accepts NaN and a byte order mark, and names the wrong line
+        return msgspec.convert(json.loads(data), kind)
+
+
+def explain(data: bytes, error: msgspec.ValidationError) -> str:
+    """What a json file has that is not COCO's."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return not_json(data, error)
+    return other_json(value) or place_of(error, value)
+
+
+def place_of(error: msgspec.ValidationError, value: Any) -> str:
+    """The error, with the value at its place."""
+    place = PLACE.search(str(error))
+    if place is None:
+        return str(error)
+    for name, index in STEP.findall(place[1]):
+        try:
+            value = value[name] if name else value[int(index)]
+        except (LookupError, TypeError):
+            return str(error)
+    return f"{error}: {shown(value)}"
+
+
+def not_json(data: bytes, error: Exception) -> str:
+    """Why a file is no json, and how it begins."""
+    text = plain_text(data[:HEAD])
+    lines = text.splitlines()
+    if len(lines) > 1 and all(is_object(line) for line in lines[:2]):
+        return "it is JSON Lines, an object on each line; expected one object with all lists"
+    if not text or text.startswith("{"):
+        return str(error)
+    return f"{error}; it begins {text[:BEGINNING]!r}"
+
+
+def is_object(line: str) -> bool:
+    """Whether the line is a json object of its own."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def other_json(value: Any) -> str:
+    """What else a json file holds, and what to do; "" where it is not known."""
+    if isinstance(value, list):
+        return other_list(value)
+    if not isinstance(value, dict):
+        return f"it is {shown(value)}; expected an object with images, annotations, categories"
+    if "shapes" in value:
+        return f"it is LabelMe's, of one image; {CONVERT.format('labelme')}"
+    is_via = any(isinstance(item, dict) and "regions" in item for item in value.values())
+    if is_via or "_via_img_metadata" in value:
+        return f"it is VIA's; {CONVERT.format('via')}"
+    if value.get("type") == "FeatureCollection":
+        return "it is GeoJSON, which is not read"
+    if isinstance(value.get("images"), list) and "annotations" not in value:
+        return (
+            "it has images but no annotations, as the lists of test images whose answers are not "
+            "public; expected a split with annotations"
+        )
+    return missing_lists(value)
+
+
+def other_list(value: list) -> str:
+    """What a json file holds that is a list."""
+    first = value[0] if value and isinstance(value[0], dict) else {}
+    if "score" in first:
+        return "it is a list of detections (COCO's results); expected instances_*.json"
+    if "image" in first and "annotations" in first:
+        return f"it is CreateML's; {CONVERT.format('createml')}"
+    found = f"of {shown(value[0])}" if value else "without entries"
+    return f"it is a list {found}; expected an object with images, annotations, categories"
+
+
+def missing_lists(value: dict) -> str:
+    """Which of the lists are missing, and what the file has."""
+    missing = [name for name in ("images", "annotations", "categories") if name not in value]
+    if not missing:
+        return ""
+    have = ", ".join(map(shown, list(value)[:10])) or "nothing"
+    return f"it has no {' and no '.join(missing)}; it has {have}"
+
+
+def without_boxes(outlines: Outlines) -> str:
+    """What a file is if its annotations have no boxes but something else; "" if outlines."""
+    first = next(iter(outlines.annotations), Outline())
+    if first.segmentation:
+        return ""
+    if first.caption is not None:
+        return "its annotations are captions; expected instances_*.json, which has boxes"
+    if first.segments_info is not None:
+        return "its annotations are panoptic; expected instances_*.json, which has boxes"
+    return ""

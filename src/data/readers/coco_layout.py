@@ -1,0 +1,71 @@
+"""Where a split in COCO's format is: COCO's folders, Roboflow's, or any file and folder."""
+
+import os
+from pathlib import Path
+
+from src.config.configuration import Config
+from src.data.readers.split_names import needed, split_names
+from src.runtime.errors import InputError
+from src.runtime.files import check_file
+from src.runtime.near_path import nearest
+
+ROBOFLOW = "_annotations.coco.json"  # in the folder of a split's images
+
+
+def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
+    """Annotation file and image folder of a split; InputError if one is missing."""
+    role = "train" if training else "val"
+    if cfg[f"{role}_json"]:
+        return given_paths(cfg, role)
+    if cfg[f"{role}_images"]:
+        raise InputError(f"--{role}_images is given without --{role}_json, the annotation file")
+    if not training and cfg.train_json:
+        raise needed("val_json", training=False)
+    for split in split_names(cfg, training=training):
+        if found := roboflow_paths(cfg.coco_root, split):
+            return found
+        if any(map(os.path.isfile, annotation_files(cfg.coco_root, split))):
+            return coco_paths(cfg.coco_root, split)
+    return coco_paths(cfg.coco_root, cfg[f"{role}_split"])  # says what is missing
+
+
+def given_paths(cfg: Config, role: str) -> tuple[Path, Path]:
+    """The file and the folder that the keys name; the images may be beside the file."""
+    check_file(cfg, f"{role}_json")
+    path = Path(cfg[f"{role}_json"])
+    image_dir = Path(cfg[f"{role}_images"] or path.parent)
+    if not os.path.isdir(image_dir):
+        what = f"{image_dir}: no such folder{nearest(image_dir)}"
+        raise InputError(f"{what}; check --{role}_images")
+    return path, image_dir
+
+
+def roboflow_paths(root: str, split: str) -> tuple[Path, Path] | None:
+    """The file and folder of a split as Roboflow exports it, if they are there."""
+    path = Path(root) / split / ROBOFLOW
+    return (path, path.parent) if os.path.isfile(path) else None
+
+
+def annotation_files(root: str, split: str) -> list[Path]:
+    """COCO's names of a split's annotation file; some copies have the second."""
+    names = (f"instances_{split}.json", f"instance_{split}.json")
+    return [Path(root) / "annotations" / name for name in names]
+
+
+def coco_paths(root: str, split: str) -> tuple[Path, Path]:
+    """Annotation file and image folder of a split in COCO's layout; InputError if one is missing.
+
+    `instance_<split>.json`, which some copies of the data have, is found too.
+    """
+    image_dir = Path(root) / split
+    if not os.path.isdir(root):  # unlike Path.is_dir, never raises
+        raise InputError(f"{root}: no such folder{nearest(root)}; set coco_root to COCO's folder")
+    paths = annotation_files(root, split)
+    found = next(filter(os.path.isfile, paths), None)
+    if found is None:
+        hint = f"check coco_root ({root}) and the split's name ({split})"
+        raise InputError(f"{paths[0]}: no such file{nearest(paths[0], '.json')}; {hint}")
+    if not os.path.isdir(image_dir):
+        expected = f"expected the images of {split} there"
+        raise InputError(f"{image_dir}: no such folder{nearest(image_dir)}; {expected}")
+    return found, image_dir

@@ -1,0 +1,255 @@
+"""Reads COCO's instance annotations."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from src.data.annotations import OBJECT, Annotations
+from src.data.files.folder import Folder
+from src.data.files.image_files import ImageFinder
+from src.data.files.images import read_size
+from src.data.problems import Problems
+from src.data.readers.building import RawBoxes, make_annotations, note_unlisted
+from src.data.readers.coco_classes import coco_class_names
+from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry, is_id
+from src.data.readers.coco_file import Content, Outline, Outlines, load_content, without_boxes
+from src.data.readers.coco_layout import find_coco
+from src.data.readers.reader import Reader
+from src.data.signs.split import sound_areas
+from src.runtime.errors import InputError
+from src.runtime.text import count, suggestion
+
+
+def read_coco(
+    path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
+) -> tuple[Annotations, Problems]:
+    """Reads instance annotations (json), as `Reader.read`.
+
+    Categories are matched to the classes by name; InputError where a class is none of them.
+    """
+    content = load_content(path)
+    problems = Problems(path)
+    images = usable_images(content.images, problems, image_dir)
+    entries = usable_boxes(path, content, problems)
+    categories = usable_categories(path, content.categories, entries, problems)
+    category_ids = match_categories(path, categories, classes)
+    entries = of_classes(entries, categories, classes, problems, drop_unlisted)
+    row_of = {image.id: row for row, image in enumerate(images)}
+    entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images
+    truth = as_objects(entries, category_ids)
+    sides = np.array([(image.width, image.height) for image in images], np.float64).reshape(-1, 2)
+    rows = np.array([row_of[entry.image_id] for entry in entries], np.int64)
+    image_areas, ids = sides[rows].prod(axis=1), [entry.id for entry in entries]
+    truth["area"], area_signs = sound_areas(truth, image_areas, ids)
+    annotations = make_annotations(
+        as_raw_boxes(truth, entries, row_of),
+        problems,
+        source=path,
+        image_dir=image_dir,
+        file_names=[image.file_name for image in images],
+        image_ids=[image.id for image in images],
+        sizes=[(int(image.width), int(image.height)) for image in images],
+        category_ids=category_ids,
+        id_kind="image",
+        truth=truth,
+        signs=area_signs,
+    )
+    return annotations, problems
+
+
+def as_objects(entries: list[BoxEntry], category_ids: tuple[int, ...]) -> np.ndarray:
+    """The entries as (B,) OBJECT; an area that is missing or no number is that of the box."""
+    label_of = {category_id: label for label, category_id in enumerate(category_ids)}
+    objects = np.zeros(len(entries), OBJECT)
+    objects["image_id"] = [entry.image_id for entry in entries]
+    objects["label"] = [label_of[entry.category_id] for entry in entries]
+    objects["box"] = np.array([entry.bbox for entry in entries], np.float64).reshape(-1, 4)
+    objects["area"] = [entry.object_area() for entry in entries]
+    objects["crowd"] = [entry.iscrowd == 1 for entry in entries]
+    return objects
+
+
+def as_raw_boxes(objects: np.ndarray, entries: list[BoxEntry], row_of: dict[int, int]) -> RawBoxes:
+    """The objects (B,) OBJECT of the entries by corners; `row_of` is the image of each id."""
+    boxes = objects["box"].copy()
+    boxes[:, 2:] += boxes[:, :2]  # (B,4) x1, y1, x2, y2
+    return RawBoxes(
+        owners=np.array([row_of[entry.image_id] for entry in entries], np.int64),
+        boxes=boxes,
+        labels=objects["label"],
+        crowd=objects["crowd"],
+        where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
+        has_sides=True,
+    )
+
+
+def usable_categories(
+    path: Path, entries: list[Category], boxes: list[BoxEntry], problems: Problems
+) -> list[Category]:
+    """The categories, each with a name of its own; InputError where that is not clear."""
+    by_id: dict[int, Category] = {}
+    for position, entry in enumerate(entries):
+        try:
+            note(problems, f"category entry {position}", entry.mend())
+        except InputError as error:
+            raise InputError(f"{path}: category entry {position}: {error}") from None
+        other = by_id.setdefault(entry.id, entry)
+        if other.name != entry.name:
+            names = f"{other.name!r} and {entry.name!r}"
+            raise InputError(f"{path}: two categories have the id {entry.id}: {names}")
+    alike = defaultdict(list)
+    for category in by_id.values():
+        alike[category.name].append(category)
+    number = Counter(box.category_id for box in boxes)
+    return [one_of(path, categories, number, problems) for categories in alike.values()]
+
+
+def one_of(
+    path: Path, categories: list[Category], number: Counter[int], problems: Problems
+) -> Category:
+    """The one of categories with one name that has annotations, of none the last.
+
+    Roboflow's files have a root without annotations first, often with the name of a class.
+    """
+    used = [category for category in categories if number[category.id]]
+    if len(used) > 1:
+        name, first = used[0].name, used[0].id
+        found = " and ".join(f"{c.id} ({count(number[c.id], 'annotation')})" for c in used)
+        raise InputError(
+            f"{path}: two categories have the name {name!r}: {found}; write {first} as their "
+            "annotations' category_id if they are one class, else give them different names"
+        )
+    kept = used[0] if used else categories[-1]
+    for category in categories:
+        if category is not kept:
+            where = f"category {category.id} ({category.name!r})"
+            problems.repair(where, "category without annotations dropped, whose name another has")
+    return kept
+
+
+def match_categories(
+    path: Path, categories: list[Category], classes: tuple[str, ...]
+) -> tuple[int, ...]:
+    """The file's category id of every class but the background, by name."""
+    ids = {category.name: category.id for category in categories}
+    for name in classes[1:]:
+        if name not in ids:
+            raise InputError(
+                f"{path}: class {name!r} of the config is not among its categories"
+                + (suggestion(name, ids) or f"; it has: {', '.join(ids)}")
+                + "; set --classes, or --classes=[] for those of the annotations"
+            )
+    return tuple(ids[name] for name in classes[1:])
+
+
+def usable_images(
+    entries: list[ImageEntry], problems: Problems, image_dir: Path
+) -> list[ImageEntry]:
+    """The well-formed image entries in the order of their ids; sizes they lack are read."""
+    usable: dict[int, ImageEntry] = {}
+    finder = ImageFinder(Folder(image_dir), problems)
+    for position, entry in enumerate(entries):
+        if not entry.is_usable():
+            with problems.at(f"image entry {position}"):
+                note(problems, f"image entry {position}", entry.mend())
+                if entry.lacks_size():
+                    read_missing_size(entry, finder)
+            if not entry.is_usable():
+                continue
+        if entry.id in usable:
+            twice = f"{usable[entry.id].file_name!r} and {entry.file_name!r}"
+            problems.error(f"image {entry.id}", f"the id is used twice ({twice})")
+        else:
+            usable[entry.id] = entry
+    finder.report()
+    return [usable[image_id] for image_id in sorted(usable)]
+
+
+def read_missing_size(entry: ImageEntry, finder: ImageFinder) -> None:
+    """Sets width and height from the image, if it is there; InputError if it cannot be read."""
+    where = f"image {entry.id}, which has no width and height"
+    file = finder.find(where, entry.file_name)
+    if file is not None:
+        entry.width, entry.height = read_size(finder.folder.path / file)
+        entry.file_name = file
+        finder.problems.from_images = True
+        finder.problems.repair(f"image {entry.id}", "width and height read from the image")
+
+
+def usable_boxes(path: Path, content: Content, problems: Problems) -> list[BoxEntry]:
+    """The well-formed annotation entries of images that the file has."""
+    known = {image.id for image in content.images if is_id(image.id)}
+    outlines = None
+    usable, strays = [], []
+    for position, entry in enumerate(content.annotations):
+        if not entry.is_usable():
+            where = f"annotation entry {position} (id {entry.id})"
+            if not entry.bbox and outlines is None:
+                outlines = load_outlines(path)
+            outline = None if entry.bbox else outlines[position].segmentation
+            with problems.at(where):
+                note(problems, where, entry.mend(outline))
+            if not entry.is_usable():
+                continue
+        if entry.image_id in known:
+            usable.append(entry)
+        else:
+            strays.append(entry)
+    note_strays(strays, known, problems, is_all=not usable)
+    return usable
+
+
+def note_strays(
+    strays: list[BoxEntry], known: set[int], problems: Problems, *, is_all: bool
+) -> None:
+    """One error if the annotations are all of unknown images, else one for each of these."""
+    if is_all and len(strays) > 1:
+        ids = sorted({entry.image_id for entry in strays})
+        have = f"its images have the ids {min(known)} to {max(known)}" if known else "it has none"
+        problems.error(
+            f"all {len(strays):,} annotations",
+            f"the file has no such images; image_id is {ids[0]} to {ids[-1]}, but {have}; are they "
+            "of another file?",
+        )
+        return
+    for entry in strays:
+        problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
+
+
+def load_outlines(path: Path) -> list[Outline]:
+    """What annotations have beside boxes; InputError where they are no instances at all."""
+    outlines = load_content(path, Outlines)
+    if what := without_boxes(outlines):
+        raise InputError(f"{path}: not COCO's instance annotations: {what}")
+    return outlines.annotations
+
+
+def note(problems: Problems, where: str, done: set[str]) -> None:
+    """Adds what was done to an entry as repairs."""
+    for what in sorted(done):
+        problems.repair(where, what)
+
+
+def of_classes(
+    entries: list[BoxEntry],
+    categories: list[Category],
+    classes: tuple[str, ...],
+    problems: Problems,
+    drop_unlisted: bool,
+) -> list[BoxEntry]:
+    """The entries of the configured classes; others are one error, or repair, per category."""
+    names = {category.id: category.name for category in categories}
+    listed = {category_id for category_id, name in names.items() if name in classes[1:]}
+    others = Counter(entry.category_id for entry in entries if entry.category_id not in listed)
+    for category_id, number in sorted(others.items()):
+        name, found = names.get(category_id), count(number, "annotation")
+        if name is None:
+            problems.error(f"category {category_id}", f"{found}, but the file does not define it")
+        else:
+            where = f"category {category_id} ({name!r}, {found})"
+            note_unlisted(name, where, classes, problems, drop=drop_unlisted)
+    return [entry for entry in entries if entry.category_id in listed]
+
+
+COCO = Reader("coco_root", find_coco, read_coco, class_names=coco_class_names)

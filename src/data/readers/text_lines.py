@@ -1,0 +1,96 @@
+"""Lines of a text file, and what a file holds whose lines are not of our text format."""
+
+import re
+from pathlib import Path
+
+from src.data.files.strange_files import HEAD, strange_file
+from src.runtime.errors import InputError
+
+LOOKED_AT = 50  # lines that tell the format
+LEAST_COLUMNS, LEAST_NUMBERS = 5, 4  # of a table with a box in each row
+# separators of a table's columns, and what they are called
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
+BOX = re.compile(r"""\s["']?[+-]?[\d.]+(,[^\s,]+){4}(\s|["']|$)""")  # in a line that is ours
+HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$", re.IGNORECASE)
+JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
+FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."
+CONVERT = "'python3 -m src.data.convert --from=TOOL INPUT OUTPUT.json' converts it"
+
+
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a text file but blank ones; InputError where it cannot be read.
+
+    Bytes that are not UTF-8 are held as in file names.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if kind := strange_file(data[:HEAD]):
+        raise InputError(f"{path}: is {kind}")
+    if b"\0" in data:
+        is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        hint = "UTF-16; save it as UTF-8" if is_wide else "not text: it has null bytes"
+        raise InputError(f"{path}: is {hint}")
+    lines = enumerate(data.decode("utf-8-sig", "surrogateescape").split("\n"), 1)
+    return [(number, text.strip()) for number, text in lines if text.strip()]
+
+
+def image_lines(path: Path) -> list[tuple[int, str]]:
+    """Number and text of the lines that name an image; others are blank or start with #.
+
+    InputError where the file holds something else.
+    """
+    lines = [line for line in numbered_lines(path) if not line[1].startswith("#")]
+    if kind := other_format([text for _, text in lines[:LOOKED_AT]]):
+        raise InputError(f"{path}: {kind}")
+    return lines
+
+
+def other_format(lines: list[str]) -> str:
+    """What the first lines of a file are if not our format, and what to do; else ""."""
+    if not lines:
+        return ""
+    shown = f"its first line is {lines[0][:60]!r}"
+    if JSON_START.match(lines[0]):
+        return f"is JSON; --dataset=coco reads COCO's, of another tool {CONVERT}"
+    if lines[0].startswith("<"):
+        return f"is XML; --dataset=voc reads Pascal VOC's folders, of another tool {CONVERT}"
+    if all(map(is_yolo, lines)):
+        return (
+            f"has the boxes of one image, as YOLO writes them ({shown}); --dataset=yolo reads those"
+        )
+    if any(map(BOX.search, lines)):
+        return ""
+    for separator, name in SEPARATORS.items():
+        rows = [columns(line, separator) for line in lines]
+        if is_table(rows):
+            what = f"has columns apart by {name}, as CSV ({shown})"
+            return f"{what}; expected {FORMAT}; {CONVERT.replace('TOOL', 'csv')}"
+    return ""
+
+
+def columns(line: str, separator: str) -> list[str]:
+    """The columns of a line."""
+    return line.split() if separator == " " else line.split(separator)
+
+
+def is_yolo(line: str) -> bool:
+    """Whether the line is a class and four or more shares of an image's sides."""
+    words = line.split()
+    is_box = len(words) >= 5 and words[0].isdecimal() and all(map(NUMBER.match, words))
+    return is_box and all(0 <= float(word) <= 1 for word in words[1:])
+
+
+def is_table(rows: list[list[str]]) -> bool:
+    """Whether every row has the columns of one box, of an image without boxes, or a heading."""
+
+    def is_row(row: list[str]) -> bool:
+        if len(row) < LEAST_COLUMNS:
+            return False
+        numbers = sum(bool(NUMBER.match(cell)) for cell in row)
+        is_heading = any(map(HEADER.match, row)) and not numbers
+        return numbers >= LEAST_NUMBERS or is_heading or not any(cell.strip() for cell in row[1:])
+
+    return all(map(is_row, rows))

@@ -1,0 +1,103 @@
+"""The boxes of a line of a text file, and the classes that they have."""
+
+import os
+import re
+from pathlib import Path
+
+from src.config.class_list import is_background
+from src.data.readers.building import Builder
+from src.data.readers.text_lines import numbered_lines
+from src.runtime.errors import InputError
+
+# a box, in quotes if the name of its class has spaces
+FIELD = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
+BOX = "xmin,ymin,xmax,ymax,class"
+WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
+CLASS_FILE = "classes.txt"  # beside the text file: a name a line
+MAX_NUMBER = 10_000  # of a class without a name; a larger one is a slip
+
+
+def split_fields(text: str | None) -> list[str]:
+    """The boxes of a line, without their quotes."""
+    return [field.strip("\"'") for field in FIELD.findall(text or "")]
+
+
+def add_boxes(builder: Builder, line: str, fields: list[str]) -> None:
+    """Adds the boxes of the image that was added last; InputError where spaces are in them."""
+    for item in fields:
+        if item.startswith(",") or item.endswith(","):
+            raise InputError(f"{item!r}: expected no spaces within a box: {BOX}")
+    for position, item in enumerate(fields, 1):
+        where = f"{line}, box {position}"
+        with builder.problems.at(where):
+            box, name = parse_box(item)
+            if WHOLE.fullmatch(name):
+                builder.add_box(where, box, label_of(item, int(name), builder.classes))
+            else:
+                builder.add_named(where, box, name)
+
+
+def parse_box(item: str) -> tuple[tuple[float, ...], str]:
+    """The box (x1, y1, x2, y2) and the class of a field; InputError where it is malformed."""
+    *sides, name = item.split(",")
+    try:
+        # Python would take 1_0 for 10
+        box = tuple(float(side.replace("_", "?")) for side in sides)
+    except ValueError:
+        box = ()
+    if len(box) != 4 or not name or (is_number(name) and not WHOLE.fullmatch(name)):
+        expected = f"{BOX}: four numbers, and a class's name or whole number"
+        raise InputError(f"{item!r}: expected {expected}")
+    return box, name
+
+
+def is_number(text: str) -> bool:
+    """Whether the text is a number of any kind."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def label_of(item: str, index: int, classes: tuple[str, ...]) -> int:
+    """The label of an index into `classes`; InputError where it is that of no class."""
+    if not 1 <= index < len(classes):
+        background = " (0 is the background, the first class is 1)" if index == 0 else ""
+        have = f"classes has 1 to {len(classes) - 1}"
+        raise InputError(f"{item!r}: class {index}{background}; {have}")
+    return index - 1
+
+
+def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
+    """Those of CLASS_FILE beside the file, or the names of its boxes, or class_1 and so on.
+
+    Args:
+        path: the text file.
+        lines_of: the classes of its boxes as they are written, with the first line of each.
+
+    Returns:
+        The names without background, and what they are.
+    """
+    listed = path.with_name(CLASS_FILE)
+    if os.path.isfile(listed):
+        names = [name for _, name in numbered_lines(listed)]
+        start = 1 if names and is_background(names[0]) else 0
+        return names[start:], f"the names in {listed}"
+    numbers = {int(name): line for name, line in lines_of.items() if WHOLE.fullmatch(name)}
+    names = sorted(name for name in lines_of if not WHOLE.fullmatch(name))
+    advice = f"name the classes with --classes, or a line each in {listed}"
+    if numbers and names:
+        number, line = next(iter(numbers.items()))
+        raise InputError(
+            f"{path}: line {line} has a class by number ({number}), line {lines_of[names[0]]} by "
+            f"name ({names[0]!r}); {advice}"
+        )
+    if not numbers:
+        return names, "the classes of its boxes"
+    for number in (min(numbers), max(numbers)):
+        if not 0 < number <= MAX_NUMBER:
+            expected = f"expected 1 to {MAX_NUMBER}, since 0 is the background"
+            raise InputError(f"{path}: line {numbers[number]}: class {number}; {expected}")
+    origin = f"its boxes have numbers for classes ({advice})"
+    return [f"class_{number}" for number in range(1, max(numbers) + 1)], origin

@@ -1,0 +1,110 @@
+"""Reads a text file of boxes: one image a line, its path and `xmin,ymin,xmax,ymax,class` each."""
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from src.config.configuration import Config
+from src.data.annotations import Annotations
+from src.data.files.folder import Folder
+from src.data.files.image_files import ImageFinder
+from src.data.files.images import read_size
+from src.data.problems import Problems
+from src.data.readers.building import Builder
+from src.data.readers.reader import Files, Reader
+from src.data.readers.split_names import needed
+from src.data.readers.text_lines import image_lines
+from src.data.readers.txt_boxes import add_boxes, name_classes, parse_box, split_fields
+from src.runtime.errors import InputError
+from src.runtime.files import check_file
+from src.runtime.near_path import nearest
+
+# a path, in quotes if it has spaces, and the rest
+LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
+UNQUOTED = re.compile(r"""([^"',]*[^"',\s])(?:\s+([^\s,]+(?:,[^\s,]*){3,}.*))?$""")
+QUOTES = ("'", '"')
+
+
+def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
+    """Annotation file and image folder of formats with one file a split, by their keys."""
+    key = "anno_path" if training else "val_anno_path"
+    if not cfg[key]:
+        raise needed(key, training=training)
+    check_file(cfg, key)
+    if not os.path.isdir(cfg.image_dir):
+        what = f"{cfg.image_dir or 'image_dir'}: no such folder{nearest(cfg.image_dir)}"
+        raise InputError(f"{what}; check --image_dir")
+    return Path(cfg[key]), Path(cfg.image_dir)
+
+
+def read_txt(
+    path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
+) -> tuple[Annotations, Problems]:
+    """Reads a text file, as `Reader.read`; an image's id is the number of its line.
+
+    A line without boxes is an image without objects. The images' sizes come from their headers. A
+    box's class is its name, or an index into `classes`; another index is an error, whatever
+    `drop_unlisted`.
+    """
+    problems = Problems(path)
+    finder = ImageFinder(Folder(image_dir), problems, "--image_dir")
+    builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
+    for number, text in image_lines(path):
+        line = f"line {number}"
+        with problems.at(line):
+            name, fields = split_path(finder.folder, text)
+            if found := finder.find(line, name):
+                if " " in name and text[0] not in QUOTES:
+                    problems.repair(line, "path with spaces read without quotes")
+                builder.note_line(found, number)
+                builder.add_image(found, number, read_size(image_dir / found))
+                add_boxes(builder, line, fields)
+    finder.report()
+    return builder.build(image_dir), problems
+
+
+def image_names(path: Path, folder: Folder) -> list[str]:
+    """The images that the lines name, as on disk; malformed lines are skipped."""
+    names = []
+    for _, text in image_lines(path):
+        with suppress(InputError):
+            name, _ = split_path(folder, text)
+            names.append(folder.resolve(name)[0] or name)
+    return names
+
+
+def split_path(folder: Folder, text: str) -> tuple[str, list[str]]:
+    """`split_line`, where the path may have spaces without quotes if it is not there without."""
+    name, fields = split_line(text)
+    if match := None if folder.holds(name) else UNQUOTED.match(text):
+        is_longer = bool(fields) and "," not in fields[0]
+        if is_longer or folder.resolve(match[1])[0] is not None:
+            return match[1], split_fields(match[2])
+    return name, fields
+
+
+def split_line(text: str) -> tuple[str, list[str]]:
+    """The path and the fields after it; InputError where there is no path."""
+    match = LINE.match(text)
+    if match is None:
+        raise InputError("expected a path, in quotes if it has spaces, and then the boxes")
+    return match[1] or match[2] or match[3], split_fields(match[4])
+
+
+def txt_class_names(path: Path, image_dir: Path) -> tuple[list[str], str]:
+    """Names of its classes, as `name_classes`; malformed lines are skipped."""
+    folder, lines_of = Folder(image_dir), {}
+    for line, text in image_lines(path):
+        with suppress(InputError):
+            for item in split_path(folder, text)[1]:
+                lines_of.setdefault(parse_box(item)[1], line)
+    return name_classes(path, lines_of)
+
+
+def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
+    """The text file by content, the images by date: their sizes are read from their headers."""
+    return [path], [image_dir / name for name in image_names(path, Folder(image_dir))]
+
+
+TXT = Reader("anno_path", find_txt, read_txt, inputs, txt_class_names)

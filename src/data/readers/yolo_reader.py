@@ -1,0 +1,144 @@
+"""Reads YOLO's folders: data.yaml, images, and a text file of boxes beside each image.
+
+A line of such a file is `class cx cy w h` in shares of the picture's sides, as viewers show it, or
+`class x1 y1 x2 y2 x3 y3 ...`, the outline of an object.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from src.data.annotations import Annotations
+from src.data.files.folder import Folder
+from src.data.files.image_files import ImageFinder
+from src.data.files.images import AS_STORED, read_header
+from src.data.problems import Problems
+from src.data.readers.building import Builder
+from src.data.readers.reader import Files, Reader
+from src.data.readers.text_lines import numbered_lines
+from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
+from src.runtime.errors import InputError
+
+SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
+BOX_NUMBERS, LEAST_OUTLINE = 4, 6  # after the class; an outline has three points
+
+
+def read_yolo(
+    path: Path,
+    image_dir: Path,
+    classes: tuple[str, ...],
+    *,
+    split: str,
+    drop_unlisted: bool = False,
+) -> tuple[Annotations, Problems]:
+    """Reads a split of data.yaml, as `Reader.read`.
+
+    An image's id is its number in the order of the names. One without a file of boxes is an image
+    without objects.
+    """
+    problems = Problems(path)
+    builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
+    data = load_yaml(path)
+    finder = ImageFinder(Folder(image_dir), problems)
+    labelled = 0
+    for number, (where, name) in enumerate(split_files(data, image_dir, split), 1):
+        with problems.at(where):
+            if not (found := finder.find(where, name)):
+                continue
+            size, turn = read_header(image_dir / found)
+            builder.add_image(found, number, size)
+            labels = label_file(image_dir / found)
+            if os.path.isfile(labels):
+                labelled += 1
+                add_boxes(builder, data, labels, size, turn)
+    finder.report()
+    if builder.names and not labelled:
+        expected = label_file(image_dir / builder.names[0])
+        raise InputError(
+            f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
+            f"expected {expected} and so on"
+        )
+    return builder.build(image_dir, id_kind="image"), problems
+
+
+def label_file(image: Path) -> Path:
+    """The boxes of an image: in labels/ where it is in images/, else beside it."""
+    parts = list(image.parts)
+    places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
+    if places:
+        parts[places[-1]] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
+def add_boxes(
+    builder: Builder, data: DataSet, labels: Path, size: tuple[int, int], turn: int
+) -> None:
+    """Adds the boxes in a file to the image of (width, height) pixels that was added last."""
+    for number, text in numbered_lines(labels):
+        where = f"{os.path.relpath(labels, data.base)}, line {number}"
+        with builder.problems.at(where):
+            index, shares = parse_line(text)
+            if index not in data.names:
+                have = ", ".join(map(str, data.names))
+                raise InputError(f"class {index}; names of {data.path.name} has {have}")
+            x1, y1, x2, y2 = as_stored(shares, turn)
+            width, height = size
+            box = (x1 * width, y1 * height, x2 * width, y2 * height)
+            builder.add_named(where, box, data.names[index])
+
+
+def parse_line(text: str) -> tuple[int, tuple[float, ...]]:
+    """Class and corners x1, y1, x2, y2 in shares; InputError where the line is malformed."""
+    try:
+        label, *values = (float(word) for word in text.replace("_", "?").split())
+        is_box, is_outline = len(values) == BOX_NUMBERS, len(values) >= LEAST_OUTLINE
+        if not label.is_integer() or not (is_box or (is_outline and len(values) % 2 == 0)):
+            raise ValueError
+    except ValueError:
+        expected = "class cx cy w h, or class x1 y1 x2 y2 x3 y3 ..."
+        raise InputError(f"{text[:60]!r}: expected {expected}, numbers apart by spaces") from None
+    wrong = [value for value in values if not -SLACK <= value <= 1 + SLACK]
+    if wrong:
+        raise InputError(f"{text[:60]!r}: {wrong[0]:g}; expected shares of the sides, 0 to 1")
+    if is_box:
+        cx, cy, w, h = values
+        return int(label), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+    xs, ys = values[0::2], values[1::2]
+    return int(label), (min(xs), min(ys), max(xs), max(ys))
+
+
+def as_stored(box: tuple[float, ...], turn: int) -> tuple[float, ...]:
+    """A box in shares of the upright picture, in shares of the pixels as they are stored.
+
+    `turn` is EXIF's orientation: labelling tools show the picture upright.
+    """
+    x1, y1, x2, y2 = box
+    exchange, rows, columns = AS_STORED.get(turn, (False, False, False))
+    if exchange:
+        x1, y1, x2, y2 = y1, x1, y2, x2
+    if rows:
+        y1, y2 = 1 - y2, 1 - y1
+    if columns:
+        x1, x2 = 1 - x2, 1 - x1
+    return x1, y1, x2, y2
+
+
+def class_names(path: Path, image_dir: Path, *, split: str) -> tuple[list[str], str]:
+    """The names of data.yaml in their order."""
+    names = load_yaml(path).names
+    return list(dict.fromkeys(names[index] for index in sorted(names))), "its names"
+
+
+def inputs(path: Path, image_dir: Path, *, split: str) -> tuple[Files, Files]:
+    """data.yaml, lists and boxes by content, images by date."""
+    data = load_yaml(path)
+    images = [image_dir / name for _, name in split_files(data, image_dir, split)]
+    return [path, *lists(data, split), *map(label_file, images)], images
+
+
+def lists(data: DataSet, split: str) -> Iterator[Path]:
+    """The text files that list the images of a split."""
+    return (entry for entry in data.entries(split) if os.path.isfile(entry))
+
+
+YOLO = Reader("yolo_root", find_yolo, read_yolo, inputs, class_names)

@@ -1,0 +1,155 @@
+"""Reads YOLO's data.yaml: where the images of each split are, and the names of the classes."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.config.configuration import Config
+from src.config.keys import YAML_ERRORS
+from src.data.files.images import SUFFIXES
+from src.data.readers.split_names import WITHOUT_EVALUATION, split_names
+from src.data.readers.text_lines import numbered_lines
+from src.runtime.errors import InputError
+from src.runtime.near_path import nearest
+
+NAMES = ("data.yaml", "data.yml", "dataset.yaml")
+SPLITS = ("train", "val", "valid", "validation", "test")
+ROBOFLOW = "../"  # in front of paths from data.yaml's own folder
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What data.yaml says."""
+
+    path: Path  # of data.yaml
+    base: Path  # folder that the splits' paths are relative to
+    splits: dict[str, tuple[str, ...]]  # folders of images, or text files that list them
+    names: dict[int, str]  # of the classes
+
+    def entries(self, split: str) -> list[Path]:
+        """The folders and lists of a split; InputError where one is missing."""
+        return [self.place(entry) for entry in self.splits[split]]
+
+    def place(self, entry: str) -> Path:
+        """Where a folder or a list is."""
+        bare = entry[len(ROBOFLOW) :] if entry.startswith(ROBOFLOW) else entry
+        tried = [self.base / entry, self.base / bare, self.path.parent / bare]
+        found = next(filter(os.path.exists, tried), None)
+        if found is None:
+            raise InputError(f"{self.path}: {entry!r}: no such folder or list{nearest(tried[0])}")
+        return found
+
+
+def find_yolo(cfg: Config, *, training: bool) -> tuple[Path, Path, str]:
+    """data.yaml, the folder of the images, and the split; InputError if one is missing."""
+    data = load_yaml(yaml_file(cfg.yolo_root))
+    names = split_names(cfg, training=training)
+    split = next((name for name in names if name in data.splits), None)
+    if split is None:
+        have = ", ".join(data.splits) or "no split"
+        rest = "" if training else f"; name another with --val_split, {WITHOUT_EVALUATION}"
+        raise InputError(f"{data.path}: has no {names[min(1, len(names) - 1)]!r}, but {have}{rest}")
+    data.entries(split)
+    return data.path, data.base, split
+
+
+def yaml_file(root: str) -> Path:
+    """data.yaml in the folder, or the file itself."""
+    if os.path.isfile(root):
+        return Path(root)
+    if not os.path.isdir(root):
+        raise InputError(
+            f"{root}: no such folder{nearest(root)}; yolo_root is the folder with data.yaml"
+        )
+    folder = Path(root)
+    others = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+    found = [folder / name for name in NAMES if os.path.isfile(folder / name)] or others
+    if not found or (len(others) > 1 and found == others):
+        have = f"; there are {', '.join(path.name for path in others)}" if others else ""
+        raise InputError(f"{folder / NAMES[0]}: no such file{have}; name it with --yolo_root")
+    return found[0]
+
+
+def load_yaml(path: Path) -> DataSet:
+    """The data set that a file describes; InputError where it is malformed."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except YAML_ERRORS as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected lines of 'key: value', as YOLO's data.yaml has")
+    splits = {name: entries_of(path, name, content[name]) for name in SPLITS if content.get(name)}
+    return DataSet(path, base_of(path, content.get("path")), splits, names_of(path, content))
+
+
+def entries_of(path: Path, name: str, value: Any) -> tuple[str, ...]:
+    """The paths of a split as a tuple."""
+    entries = value if isinstance(value, list) else [value]
+    if not all(isinstance(entry, str) and entry and "\0" not in entry for entry in entries):
+        raise InputError(f"{path}: {name} is {value!r}; expected a path, or a list of paths")
+    return tuple(entries)
+
+
+def base_of(path: Path, value: Any) -> Path:
+    """The folder that paths are relative to: `path` if it is there, else data.yaml's own."""
+    own = path.parent
+    if not isinstance(value, str) or "\0" in value:
+        return own
+    tried = (own / value, Path(value))
+    return next((folder for folder in tried if os.path.isdir(folder)), own)
+
+
+def names_of(path: Path, content: dict) -> dict[int, str]:
+    """The names of the classes by number, of a list or a dictionary."""
+    value = content.get("names")
+    pairs = dict(enumerate(value)) if isinstance(value, list) else value
+    try:
+        names = {int(index): str(name).strip() for index, name in pairs.items()}
+        if not names or not all(names.values()) or any(isinstance(n, dict) for n in pairs.values()):
+            raise ValueError
+    except (AttributeError, TypeError, ValueError):
+        found = "missing" if value is None else f"{value!r}"[:60]
+        raise InputError(
+            f"{path}: names is {found}; expected a list of class names, or 0: NAME and so on"
+        ) from None
+    return names
+
+
+def split_files(data: DataSet, image_dir: Path, split: str) -> Iterator[tuple[str, str]]:
+    """Where each image of a split is named, and its path relative to `image_dir`."""
+    for entry in data.entries(split):
+        if os.path.isdir(entry):
+            for path in images_below(entry):
+                name = os.path.relpath(path, image_dir)
+                yield name, name
+        else:
+            for number, text in numbered_lines(entry):
+                yield f"{entry.name}, line {number}", listed(text, entry, image_dir)
+
+
+def images_below(folder: Path) -> list[str]:
+    """The images in a folder and those below it, hidden ones left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            os.path.join(parent, name)
+            for name in files
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def listed(text: str, source: Path, image_dir: Path) -> str:
+    """An image of a list, relative to `image_dir`; its path may be relative to the list too."""
+    if os.path.isfile(image_dir / text):
+        return os.path.relpath(image_dir / text, image_dir)
+    if os.path.isfile(source.parent / text):
+        return os.path.relpath(source.parent / text, image_dir)
+    return text

@@ -1,0 +1,173 @@
+"""COCO files of other tools, and what is said of those that are none."""
+
+import cv2
+import numpy as np
+import pytest
+
+from src.data.readers.coco_reader import read_coco
+from src.runtime.errors import InputError
+from tests.data.coco_files import CATEGORIES, CLASSES, annotation, image, read, write
+
+
+@pytest.mark.parametrize("used", [5, 6])
+def test_category_without_annotations_beside_one_of_its_name(tmp_path, used):
+    boxes = [annotation(1, 1, used, [1, 1, 5, 5])]
+    path, folder = write(tmp_path, [image(1)], boxes, [*CATEGORIES, {"id": 6, "name": "cat"}])
+    found = read(path, folder)
+    assert found.category_ids == (used, 44)
+    assert found.labels.tolist() == [0]
+    assert found.repair_lines == (
+        f"category {11 - used} ('cat'): category without annotations dropped, whose name "
+        "another has",
+    )
+
+
+def test_two_categories_of_one_name_with_annotations(tmp_path):
+    boxes = [annotation(i, 1, category, [i, 1, 5, 5]) for i, category in enumerate((5, 6, 6))]
+    path, folder = write(tmp_path, [image(1)], boxes, [*CATEGORIES, {"id": 6, "name": "cat"}])
+    message = (
+        r"the name 'cat': 5 \(1 annotation\) and 6 \(2 annotations\); write 5 as their "
+        "annotations' category_id if they are one class"
+    )
+    with pytest.raises(InputError, match=message):
+        read(path, folder)
+
+
+@pytest.mark.parametrize(
+    ("category", "message"),
+    [
+        ({"id": 5, "name": "cow"}, "two categories have the id 5: 'cat' and 'cow'"),
+        ({"id": "x", "name": "cow"}, "category entry 2: id is 'x'; expected a whole number"),
+        ({"id": 9}, "category entry 2: name is missing; expected the name of a class"),
+        ({"id": 9, "name": 3}, "category entry 2: name is 3"),
+    ],
+)
+def test_malformed_categories(tmp_path, category, message):
+    path, folder = write(tmp_path, [image(1)], [], [*CATEGORIES, category])
+    with pytest.raises(InputError) as error:
+        read(path, folder)
+    assert message in str(error.value)
+
+
+def test_category_that_is_there_twice(tmp_path):
+    path, folder = write(tmp_path, [image(1)], [], [*CATEGORIES, CATEGORIES[0]])
+    assert read(path, folder).category_ids == (5, 44)
+
+
+@pytest.mark.parametrize("name", ["background", "Background", "__background__"])
+def test_regions_of_background_are_dropped(tmp_path, name):
+    boxes = [annotation(1, 1, 0, [1, 1, 5, 5]), annotation(2, 1, 5, [9, 9, 5, 5])]
+    path, folder = write(tmp_path, [image(1)], boxes, [*CATEGORIES, {"id": 0, "name": name}])
+    found = read(path, folder)
+    assert found.boxes.tolist() == [[9, 9, 14, 14]]
+    assert found.repairs == {"background dropped: it is what no box marks": 1}
+
+
+@pytest.mark.parametrize("name", ["CAT", "Cats", " cat"])
+def test_categories_in_another_spelling_are_suggested(tmp_path, name):
+    path, folder = write(tmp_path, [image(1)], [], [{"id": 1, "name": name}])
+    with pytest.raises(InputError, match=f"class 'cat' .*; did you mean '{name}'"):
+        read(path, folder)
+
+
+def test_numbers_written_as_text_are_read(tmp_path):
+    categories = [{"id": "5", "name": "cat"}, {"id": 44.0, "name": "dog"}]
+    path, folder = write(
+        tmp_path,
+        [image("7", width="40", height=30.0), image(8.0)],
+        [
+            annotation(1, "7", "5", ["1", 2, "3.5", 4], iscrowd="0"),
+            annotation(2, 8, 44, [0, 0, 9, 9], iscrowd=None),
+        ],
+        categories,
+    )
+    found = read(path, folder)
+    assert found.image_ids.tolist() == [7, 8]
+    assert found.sizes.tolist() == [[40, 30], [40, 30]]
+    assert found.category_ids == (5, 44)
+    assert found.boxes.tolist() == [[1, 2, 4.5, 6], [0, 0, 9, 9]]
+    assert found.crowd.tolist() == [False, False]
+    # an image, an annotation and a category have such numbers
+    assert found.repairs == {"number written as text": 3, "iscrowd without a value taken as 0": 1}
+
+
+def test_missing_sizes_are_read_from_the_images(tmp_path):
+    content = [{"id": 1, "file_name": "a%20b.png"}, image(2, width=None, height=0)]
+    path, folder = write(tmp_path, content, [annotation(1, 1, 5, [60, 1, 30, 30])])
+    folder.mkdir()
+    for name in ("a b.png", "2.png"):
+        cv2.imwrite(str(folder / name), np.zeros((50, 70, 3), np.uint8))
+    found, problems = read_coco(path, folder, CLASSES)
+    assert problems.errors == []
+    assert problems.from_images  # not to be cached under the file's content
+    assert found.sizes.tolist() == [[70, 50], [70, 50]]
+    assert found.file_name(0) == "a b.png"
+    assert found.boxes.tolist() == [[60, 1, 70, 31]]
+    assert found.repairs["width and height read from the image"] == 2
+
+
+@pytest.mark.parametrize(
+    ("outline", "box"),
+    [
+        ([[1, 2, 11, 2, 6, 22]], [1, 2, 11, 22]),
+        ([[1, 2, 11, 2, 6, 22], [20, 1, 25, 1, 25, 5]], [1, 1, 25, 22]),
+        ([1, 2, 11, 2, 6, 22], [1, 2, 11, 22]),
+        # columns from the top: 2 x 30 pixels of nothing, then 3 columns with rows 5 to 8
+        ({"size": [30, 40], "counts": [65, 4, 26, 4, 26, 4, 1071]}, [2, 5, 5, 9]),
+    ],
+)
+@pytest.mark.parametrize("bbox", [None, []])
+def test_box_of_an_outline_alone(tmp_path, outline, box, bbox):
+    own = annotation(1, 1, 5, bbox, segmentation=outline)
+    if bbox is None:
+        del own["bbox"]
+    path, folder = write(tmp_path, [image(1)], [annotation(2, 1, 44, [0, 0, 1, 1]), own])
+    found = read(path, folder)
+    assert found.boxes.tolist() == [[0, 0, 1, 1], box]
+    assert found.repairs == {"box taken from the outline": 1}
+
+
+@pytest.mark.parametrize("outline", [[[1, 2, 3]], [["a", "b"]], [7], {"size": 3}, "all", [[]]])
+def test_outlines_that_are_malformed(tmp_path, outline):
+    own = annotation(1, 1, 5, None, segmentation=outline)
+    path, folder = write(tmp_path, [image(1)], [own])
+    with pytest.raises(InputError, match=r"annotation entry 0 \(id 1\): segmentation is "):
+        read(path, folder)
+
+
+OTHER_FILES = {
+    b'[{"image_id": 1, "score": 0.5}]': "a list of detections (COCO's results)",
+    b'[{"image": "a.png", "annotations": []}]': "CreateML's",
+    b"[3]": "it is a list of 3; expected an object with images, annotations, categories",
+    b"[]": "it is a list without entries",
+    b"7": "it is 7; expected an object",
+    b'{"shapes": [], "imagePath": "a.png"}': "LabelMe's, of one image; 'python3 -m",
+    b'{"a.png1": {"filename": "a.png", "regions": []}}': "VIA's",
+    b'{"type": "FeatureCollection"}': "GeoJSON",
+    b'{"images": [], "categories": []}': "images but no annotations, as the lists of test images",
+    b'{"annotations": [], "labels": []}': "no images and no categories; it has 'annotations', 'lab",
+    b'{"images": [null], "annotations": [], "categories": []}': "at `$.images[0]`: None",
+    b'{"images": {}, "annotations": [], "categories": []}': "at `$.images`: {}",
+    b'{"id": 1}\n{"id": 2}\n': "JSON Lines, an object on each line",
+    b"<html><body>": "is a web page (HTML), not the file",
+    b"\x1f\x8b\x08": "is compressed with gzip; unpack it with gunzip",
+    b"a.png,1,2": "it begins 'a.png,1,2'",
+}
+
+
+@pytest.mark.parametrize("data", OTHER_FILES, ids=lambda data: data[:12].decode("latin-1"))
+def test_other_files_are_called_what_they_are(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(InputError) as error:
+        read_coco(tmp_path / "a.json", tmp_path, CLASSES)
+    assert OTHER_FILES[data] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "what"), [("caption", "captions"), ("segments_info", "panoptic")]
+)
+def test_other_annotations_of_coco(tmp_path, field, what):
+    own = {"id": 1, "image_id": 1, field: "a cat" if field == "caption" else []}
+    path, folder = write(tmp_path, [image(1)], [own])
+    with pytest.raises(InputError, match=f"its annotations are {what}; expected instances_"):
+        read(path, folder)

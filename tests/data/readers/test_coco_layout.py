@@ -1,0 +1,63 @@
+import pytest
+
+from src.config.configuration import make_config
+from src.data.readers.coco_layout import find_coco
+from src.runtime.errors import InputError
+
+
+def find(training=True, **keys):
+    return find_coco(make_config([(keys, "test")]), training=training)
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    return path
+
+
+@pytest.mark.parametrize(("own", "name"), [("valid", "valid"), ("val", "val")])
+def test_roboflows_folders_without_further_keys(tmp_path, own, name):
+    for split in ("train", own, "test"):
+        touch(tmp_path / split / "_annotations.coco.json")
+    root = {"coco_root": str(tmp_path)}
+    train, val, test = (tmp_path / split for split in ("train", name, "test"))
+    assert find(**root) == (train / "_annotations.coco.json", train)
+    assert find(False, **root) == (val / "_annotations.coco.json", val)
+    found = find(False, **root, val_split="test")
+    assert found == (test / "_annotations.coco.json", test)
+
+
+def test_cocos_layout_with_other_names(tmp_path):
+    path = touch(tmp_path / "annotations" / "instances_train.json")
+    (tmp_path / "train").mkdir()
+    assert find(coco_root=str(tmp_path)) == (path, tmp_path / "train")
+    with pytest.raises(InputError, match="instances_train2014.json: no such file"):
+        find(coco_root=str(tmp_path), train_split="train2014")  # it was asked for
+
+
+def test_any_file_and_folder(tmp_path):
+    path = touch(tmp_path / "a" / "labels.json")
+    (tmp_path / "pictures").mkdir()
+    keys = {"train_json": str(path), "train_images": str(tmp_path / "pictures")}
+    assert find(**keys) == (path, tmp_path / "pictures")
+    assert find(train_json=str(path)) == (path, tmp_path / "a")  # images beside it
+    assert find(False, val_json=str(path)) == (path, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("training", "keys", "message"),
+    [
+        (True, {"train_json": "none.json"}, "none.json: no such file"),
+        (True, {"train_images": "x"}, "--train_images is given without --train_json"),
+        (False, {"train_json": "{path}"}, "--val_json is needed, or hold out .* --val_share=0.1"),
+        (
+            True,
+            {"train_json": "{path}", "train_images": "no"},
+            "no: no such folder.*--train_images",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, training, keys, message):
+    path = touch(tmp_path / "labels.json")
+    with pytest.raises(InputError, match=message):
+        find(training, **{key: value.replace("{path}", str(path)) for key, value in keys.items()})

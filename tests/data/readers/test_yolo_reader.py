@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from src.config.configuration import make_config
+from src.data.classes import with_classes
+from src.data.dataset import build_annotations, find_source
+from src.data.readers.yolo_reader import as_stored, label_file, parse_line
+from src.runtime.errors import InputError
+
+WIDTH, HEIGHT = 40, 20
+
+
+@pytest.fixture
+def root(tmp_path):
+    """images/train/a.png and b.png, images/val/c.png, their boxes, and data.yaml."""
+    for name in ("train/a", "train/b", "val/c"):
+        path = tmp_path / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(path)
+        (tmp_path / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
+    write(tmp_path, "train/a", "1 0.5 0.5 0.25 0.4\n0 0.1 0.2 0.1 0.2\n")
+    write(tmp_path, "val/c", "0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [owl, jay]\n")
+    return tmp_path
+
+
+def write(root, name, text):
+    (root / "labels" / f"{name}.txt").write_text(text)
+
+
+def config(root, **keys):
+    own = {"dataset": "yolo", "yolo_root": str(root), "output_path": str(root / "run")}
+    return with_classes(make_config([({**own, **keys}, "test")]), lambda line: None)
+
+
+def read(root, *, training=True, **keys):
+    return build_annotations(config(root, **keys), training=training)
+
+
+def test_shares_of_the_sides_become_pixels(root):
+    found = read(root)
+    assert [found.file_name(i) for i in range(2)] == ["images/train/a.png", "images/train/b.png"]
+    # centre 20, 10 with sides 10, 8; centre 4, 4 with sides 4, 4
+    assert found[0].boxes == pytest.approx(np.array([[15, 6, 25, 14], [2, 2, 6, 6]]))
+    assert found[0].labels.tolist() == [1, 0]
+    assert len(found[1].boxes) == 0  # has no file of boxes
+    assert len(read(root, training=False)) == 1
+    assert config(root).classes == ("background", "owl", "jay")
+
+
+def test_chosen_classes_in_another_order(root):
+    assert read(root, classes=["jay", "owl"])[0].labels.tolist() == [0, 1]
+    with pytest.raises(InputError, match="class 'owl' .*not in classes"):
+        read(root, classes=["jay"])
+    found = read(root, classes=["jay"], unlisted_classes="drop")
+    assert found[0].boxes == pytest.approx(np.array([[15, 6, 25, 14]]))
+
+
+def test_outlines_become_boxes(root):
+    write(root, "train/a", "1 0.5 0.5 0.25 0.9 0.75 0.1\n")
+    assert read(root)[0].boxes == pytest.approx(np.array([[10, 2, 30, 18]]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path: .\ntrain: images/train\nval: images/val\nnames: {0: owl, 1: jay}",
+        "path: ../gone\ntrain: images/train\nval: [images/val]\nnames: {'0': owl, '1': jay}",
+        "train: ../images/train\nval: ../images/val\nnc: 2\nnames: [owl, jay]",  # Roboflow's
+        "path: {root}\ntrain: images/train\nvalid: {root}/images/val\nnames: ['owl', 'jay']",
+        "train: train.txt\nval: images/val\nnames:\n  0: owl\n  1: jay",
+    ],
+)
+def test_ways_to_say_where(root, text):
+    (root / "train.txt").write_text("./images/train/a.png\n\n./images/train/b.png\n")
+    (root / "data.yaml").write_text(text.replace("{root}", str(root)))
+    for own in (root, root / "data.yaml"):
+        found = read(own, output_path=str(root / "run"))
+        assert [path.name for path in (found[0].path, found[1].path)] == ["a.png", "b.png"]
+        assert found[0].labels.tolist() == [1, 0]
+        assert len(read(own, training=False, output_path=str(root / "run"))) == 1
+
+
+def test_several_folders_of_one_split(root):
+    (root / "data.yaml").write_text(
+        "train: [images/train, images/val]\nval: images/val\nnames: [owl, jay]"
+    )
+    assert len(read(root)) == 3
+
+
+def test_another_split(root):
+    (root / "data.yaml").write_text("train: images/train\ntest: images/val\nnames: [owl, jay]")
+    assert len(read(root, training=False, val_split="test")) == 1
+    with pytest.raises(InputError, match="has no 'val', but train, test; name another with --val_"):
+        read(root, training=False)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_boxes_are_of_the_upright_picture(turn, tmp_path):
+    """Against Pillow, which turns a picture with a marked pixel."""
+    stored = Image.new("L", (4, 3))
+    stored.putpixel((1, 0), 255)
+    exif = Image.Exif()
+    exif[274] = turn
+    stored.save(tmp_path / "a.png", exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    ((y, x),) = np.argwhere(upright)
+    height, width = upright.shape
+    box = (x / width, y / height, (x + 1) / width, (y + 1) / height)
+    assert as_stored(box, turn) == pytest.approx((1 / 4, 0, 2 / 4, 1 / 3))
+
+
+def test_where_the_boxes_of_an_image_are(tmp_path):
+    assert label_file(tmp_path / "images/a/images/b.c.jpg") == tmp_path / "images/a/labels/b.c.txt"
+    assert label_file(tmp_path / "mine/b.jpg") == tmp_path / "mine/b.txt"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 0.5 0.5 0.2", "expected class cx cy w h, or class x1 y1"),
+        ("0 0.5 0.5 0.2 0.2 0.9", "expected class cx cy w h"),  # with a score
+        ("owl 0.5 0.5 0.2 0.2", "expected class cx cy w h"),
+        ("0.5 0.5 0.5 0.2 0.2", "expected class cx cy w h"),
+        ("0 0.5 0.5 0.2 nan", "nan; expected shares of the sides, 0 to 1"),
+        ("0 320 240 20 20", "320; expected shares of the sides, 0 to 1"),
+        ("7 0.5 0.5 0.2 0.2", "class 7; names of data.yaml has 0, 1"),
+    ],
+)
+def test_a_malformed_line_is_named(root, line, message):
+    write(root, "train/b", f"0 0.5 0.5 0.2 0.2\n{line}\n")
+    with pytest.raises(InputError, match=r"labels/train/b.txt, line 2: ") as error:
+        read(root)
+    assert message in str(error.value)
+
+
+def test_a_class_number_with_a_point_and_a_share_beyond_by_rounding():
+    assert parse_line("1.0 0.5 0.5 1.000001 1")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "data.yaml: expected lines of 'key: value'"),
+        ("train: [", "data.yaml: not YAML"),
+        ("train: images/train", "names is missing; expected a list of class names"),
+        ("train: images/train\nnames: 3", "names is 3; expected a list of class names"),
+        ("train: images/train\nnames: []", r"names is \[\]; expected"),
+        ("train: 3\nnames: [owl]", "train is 3; expected a path, or a list of paths"),
+        ("train: images/tarin\nnames: [owl]", "'images/tarin': no such folder or list"),
+        ("val: images/val\nnames: [owl]", "data.yaml: has no 'train', but val"),
+    ],
+)
+def test_what_is_wrong_with_data_yaml(root, text, message):
+    (root / "data.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        find_source(make_config([({"dataset": "yolo", "yolo_root": str(root)}, "")]), training=True)
+
+
+def test_no_data_yaml(root):
+    (root / "data.yaml").unlink()
+    with pytest.raises(InputError, match="data.yaml: no such file; name it with --yolo_root"):
+        read(root)
+    with pytest.raises(InputError, match="nowhere: no such folder.*the folder with data.yaml"):
+        find_source(config(Path("nowhere"), classes=["owl"]), training=True)
+
+
+def test_no_boxes_at_all(root):
+    (root / "labels" / "train" / "a.txt").unlink()
+    with pytest.raises(InputError, match=r"none of its 2 images of train has a file of boxes; exp"):
+        read(root)
+
+
+def test_a_listed_image_that_is_missing(root):
+    (root / "train.txt").write_text("images/train/a.png\nimages/train/x.png\n")
+    (root / "data.yaml").write_text("train: train.txt\nnames: [owl, jay]")
+    with pytest.raises(InputError, match="train.txt, line 2: no such file .*images/train/x.png"):
+        read(root)
+
+
+def test_changed_boxes_are_read_again(root):
+    assert len(read(root)[0].boxes) == 2
+    write(root, "train/a", "1 0.5 0.5 0.25 0.4\n")
+    assert len(read(root)[0].boxes) == 1
