@@ -91,7 +91,8 @@ def predict_all(cfg, detector, folder, problems, targets, stream, interruption) 
         run = partial(predict_with_progress, detector, problems, interruption)
         if inputs.images:
             callback = recorder.callback(partial(write_picture, targets))
-            run(read_images(inputs.images), callback, len(inputs.images))
+            images = detector.grouped(inputs.images)
+            run(read_images(images), callback, len(images))
         for source in inputs.videos or inputs.stream and [inputs.stream]:
             if interruption.signum is None:
                 predict_video(run, recorder, problems, source, targets[source], stream)

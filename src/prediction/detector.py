@@ -1,7 +1,9 @@
 """A trained detector for use in other programs."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from src.config.configuration import Config, make_config
 from src.config.keys import note_new_names
-from src.data.files.images import read_image
+from src.data.files.images import read_image, read_size
 from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
 from src.deploy.formats import check_detector, format_of, read_description
@@ -111,6 +113,21 @@ class Detector:
             fitted = [self.short_side.fit(images[index], canvas) for index in own]
             done |= zip(own, self._run([fitted]))
         return [done[index] for index in range(len(images))]
+
+    def grouped(self, paths: Sequence[Path]) -> list[Path]:
+        """Image files, those of one input size together, as another size may be compiled anew.
+
+        Only with canvases of `canvas_step`; sizes, and the files of each, stay in their order.
+        """
+        if self.short_side is None or not self.short_side.step:
+            return list(paths)
+        groups: dict[tuple[int, int] | None, list[Path]] = {}
+        for path in paths:
+            canvas = None  # of a file that cannot be read, which fails when its turn comes
+            with suppress(InputError):
+                canvas = self.short_side.canvas(*read_size(path))
+            groups.setdefault(canvas, []).append(path)
+        return list(chain.from_iterable(groups.values()))
 
     def _run(self, fitted: list[list[tuple[np.ndarray, np.ndarray]]]) -> list[Pending]:
         """`forward` of a batch: of each size of the input the images (H,W,3) and scales (2,)."""

@@ -1,5 +1,6 @@
 """A detector whose images are resized to a short side, on the canvas that fits each."""
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from src.config.configuration import make_config, read_recipe
 from src.data.dataset import build_annotations
 from src.data.short_side import ShortSide
+from src.data.transforms import FILL
 from src.deploy.export_request import comparison_images
 from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import describe
@@ -113,3 +115,21 @@ def test_an_exported_file_on_its_one_canvas(detector_file, network, tmp_path):
         np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
     with pytest.raises(InputError, match="long_side: 90, not 80"):
         Detector.load(path, long_side=80)
+
+
+def test_files_of_one_canvas_together(tmp_path):
+    """Landscapes and portraits come by turns, one file is none, and canvases are in steps of 32."""
+    shapes = {"a": (60, 80), "b": (80, 60), "c": (60, 80), "d": None, "e": (81, 61), "f": (64, 64)}
+    for name, shape in shapes.items():
+        path = tmp_path / f"{name}.png"
+        cv2.imwrite(str(path), np.zeros((*shape, 3), np.uint8)) if shape else path.touch()
+    paths = sorted(tmp_path.iterdir())
+    sides = {"short": 64, "long": 96, "canvases": ((64, 96), (96, 64)), "fill": FILL}
+
+    def names(step: int) -> str:
+        resizing = ShortSide(**sides, step=step)
+        found = Detector(None, (), keep_aspect=False, batch_size=1, short_side=resizing)
+        return "".join(path.stem for path in found.grouped(paths))
+
+    assert names(32) == "acbedf"  # 64 x 96, 96 x 64, what is no image, 64 x 64
+    assert names(0) == "abcdef"  # two canvases, whose graphs are kept
