@@ -13,6 +13,7 @@ from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
 
 REPOSITORY = Path(__file__).parents[2]
+MAX_PART = 200  # bytes of a name in that of its temporary file; file systems allow 255
 FILE_MODE = 0o644  # MindSpore's own files are readable by their owner only
 
 WHERE_FROM = {
@@ -63,11 +64,17 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def part_of(path: Path, suffix: str = "") -> Path:
+    """The temporary file beside `path`, with a suffix, that is moved there once it is whole."""
+    name = os.fsdecode(os.fsencode(path.name)[:MAX_PART])
+    return path.with_name(f".{name}.part{suffix}")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a temporary file beside `path` and moves it there; creates the folder if missing."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
+    beside = part_of(path)
     with path_in_errors(path):
         try:
             beside.write_bytes(data)
@@ -87,7 +94,7 @@ class JsonList:
 
     def __init__(self, path: Path, *, keep: bool = False):
         self.path = path
-        self.beside = path.with_name(f".{path.name}.part")
+        self.beside = part_of(path)
         self.keep = keep
         self.count = 0
 

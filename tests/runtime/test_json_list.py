@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from src.runtime.files import JsonList
+from src.runtime.files import JsonList, write_atomically
 
 
 class Full:
@@ -65,3 +65,13 @@ def test_a_full_disk_keeps_whole_entries(tmp_path):
         results.append("second")
     assert json.loads((tmp_path / "a.json").read_text()) == ["first"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".json", "ü" * 125 + ".json"])
+def test_names_as_long_as_file_systems_allow(tmp_path, name):
+    write_atomically(tmp_path / name, "text")
+    assert (tmp_path / name).read_text() == "text"
+    with JsonList(tmp_path / name) as entries:
+        entries.append(1)
+    assert json.loads((tmp_path / name).read_text()) == [1]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
