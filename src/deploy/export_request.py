@@ -7,7 +7,7 @@ import numpy as np
 
 from src.config.configuration import Config
 from src.data.dataset import build_annotations
-from src.data.files.images import SUFFIXES as IMAGE_SUFFIXES
+from src.data.files.file_kinds import IMAGE, is_hidden, kind_of
 from src.data.files.images import read_image
 from src.data.short_side import build_short_side
 from src.data.signs.sign import NAMES
@@ -89,10 +89,7 @@ def image_paths(cfg: Config) -> list[Path]:
     """Images of `export_image`, or else of the evaluation split."""
     given = Path(cfg.export_image)
     if cfg.export_image and given.is_dir():
-        found = sorted(p for p in given.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not found:
-            raise InputError(f"{given}: no image in this folder; check --export_image")
-        return found
+        return images_in(given)
     if cfg.export_image:
         check_file(cfg, "export_image")
         return [given]
@@ -104,3 +101,12 @@ def image_paths(cfg: Config) -> list[Path]:
             f"{error}; or name images to compare the file on with --export_image"
         ) from None
     return [split[index].path for index in range(min(len(split), MAX_COMPARED_IMAGES))]
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder, by their content; InputError where there is none."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not is_hidden(path.name))
+    found = [path for path in files if kind_of(path).what == IMAGE]
+    if not found:
+        raise InputError(f"{folder}: no image in this folder; check --export_image")
+    return found

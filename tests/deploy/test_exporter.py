@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from src.deploy import exporter as export_module
-from src.deploy.export_request import comparison_images
+from src.deploy.export_request import comparison_images, images_in
 from src.deploy.exported import LOADERS, load_exported
 from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import CLASSES, NAMES, describe, read_description
@@ -178,6 +178,14 @@ class Wrong:
 
 
 @pytest.mark.slow
+def test_images_of_a_folder_are_chosen_by_content(base, tmp_path):
+    photo = next(Path(base.coco_root).glob("val2017/*.jpg")).read_bytes()
+    for name in ("a.png", "b", "._a.png", "c.txt"):
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "d.jpg").write_bytes(b"no image")
+    assert [path.name for path in images_in(tmp_path)] == ["a.png", "b", "c.txt"]
+
+
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 def test_a_file_that_differs_is_not_left(base, truth, tmp_path, monkeypatch, file_format):
     path = tmp_path / f"detector.{file_format.lower()}"
