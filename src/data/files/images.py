@@ -13,6 +13,7 @@ from src.runtime.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NOT_READ = ("GIF", "AVIF", "PSD", "ICO", "DDS", "FITS")  # what Pillow knows and OpenCV does not
+OPENCV_SILENT = 0  # log level
 UNKNOWN, EMPTY = "not an image that can be decoded", "is empty (0 bytes)"
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of classic and of big files
@@ -44,6 +45,7 @@ def read_image(path: Path) -> np.ndarray:
         raise InputError(f"{str(path)!r}: cannot be read: {error}") from error
     if len(data) == 0:
         raise InputError(f"{path}: {EMPTY}")
+    cv2.setLogLevel(OPENCV_SILENT)  # what is wrong is in the error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:  # more pixels than OpenCV allows
