@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from src.config.configuration import Config, make_config
 from src.data.dataset import build_annotations
@@ -159,9 +160,32 @@ def add_root(content: dict) -> None:
     content["categories"].insert(0, {"id": 0, "name": "cat", "supercategory": "none"})
 
 
-def move_images(root: Path) -> None:
-    (root / "images").rename(root / "photos")
-    (root / "images").mkdir()
+def as_shares(content: dict) -> None:
+    for entry in content["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["bbox"] = [x / 40, y / 30, width / 40, height / 30]
+
+
+def turn_image(root: Path) -> None:
+    """Marks the first image as turned by a quarter, and annotates it as viewers show it."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    Image.open(root / "train2017" / "a.png").save(root / "train2017" / "a.png", exif=tags)
+    in_first("images", width=30, height=40)(root)
+
+
+def as_csv(data: bytes) -> bytes:
+    return data.replace(b" ", b",")
+
+
+def moved(folder: str) -> Callable[[Path], None]:
+    """Moves the images to a folder beside theirs, which stays empty."""
+
+    def spoil(root: Path) -> None:
+        (root / folder).rename(root / "photos")
+        (root / folder).mkdir()
+
+    return spoil
 
 
 CASES = [
@@ -170,6 +194,7 @@ CASES = [
     Case("coco", "json cut off", in_bytes(JSON, lambda data: data[:200]), STOPS),
     Case("coco", "no list of images", in_json(lambda c: c.pop("images")), STOPS),
     Case("coco", "image file missing", without(IMAGE), STOPS),
+    Case("coco", "all in another folder", moved("train2017"), STOPS),
     Case("coco", "path with backslashes", in_first("images", file_name=".\\a.png"), REPAIRED),
     Case("coco", "image without a width", in_json(lambda c: c["images"][0].pop("width")), STOPS),
     Case("coco", "image without a size", in_json(without_size), REPAIRED),
@@ -204,6 +229,8 @@ CASES = [
     ),
     Case("coco", "no objects at all", in_json(lambda c: c.update(annotations=[])), STOPS),
     Case("coco", "box partly outside", in_first("annotations", bbox=[-4, 5, 20, 99]), REPAIRED),
+    Case("coco", "boxes in shares of the sides", in_json(as_shares), STOPS),
+    Case("coco", "size of the picture that EXIF turns", turn_image, STOPS),
     Case("coco", "box outside", in_first("annotations", bbox=[50, 5, 20, 20]), REPAIRED),
     Case("coco", "box without area", in_first("annotations", bbox=[4, 5, 0, 20]), REPAIRED),
     Case("coco", "box twice", in_json(repeat_first_box), REPAIRED),
@@ -214,12 +241,20 @@ CASES = [
     Case("other", "image file missing", in_text(TXT, "b.png", "x.png"), STOPS),
     Case("other", "file of another suffix", in_text(TXT, "b.png", "b.jpg"), STOPS),
     Case("other", "folders in front", in_text(TXT, "b.png", "/home/me/b.png"), STOPS),
-    Case("other", "all in another folder", move_images, STOPS),
+    Case(
+        "other",
+        "the same with --accept=[folders]",
+        in_text(TXT, "b.png", "/home/me/b.png"),
+        REPAIRED,
+        {"accept": ["folders"]},
+    ),
+    Case("other", "all in another folder", moved("images"), STOPS),
     Case(
         "other", "the folder's own name in front", in_text(TXT, "b.png", "images/b.png"), REPAIRED
     ),
     Case("other", "another case", in_text(TXT, "b.png", "B.PNG"), REPAIRED),
     Case("other", "URL escapes", in_text(TXT, "b.png", "%62.png"), REPAIRED),
+    Case("other", "CSV", in_bytes(TXT, as_csv), STOPS),
     Case("other", "UTF-16", in_bytes(TXT, lambda data: data.decode().encode("utf-16")), STOPS),
     Case("other", "four numbers", in_text(TXT, BOX, "4,5,24,25"), STOPS),
     Case("other", "spaces in a box", in_text(TXT, BOX, "4, 5, 24, 25, 1"), STOPS),
@@ -246,6 +281,7 @@ CASES = [
     ),
     Case("voc", "suffix in the list", in_text(LIST, "b", "b.png"), REPAIRED),
     Case("voc", "difficult of other tools", in_text(XML, "t>0", "t>Unspecified"), REPAIRED),
+    Case("voc", "XML of another tool", in_bytes(XML, lambda d: b"<annotations/>"), STOPS),
     Case("voc", "corner missing", in_text(XML, "<xmin>5</xmin>", ""), STOPS),
     Case("voc", "class not in classes", in_text(XML, "<name>cat", "<name>cta"), STOPS),
     Case("voc", "image listed twice", in_text(LIST, "b", "a"), STOPS),
@@ -263,7 +299,7 @@ def set_up(case: Case, root: Path) -> Config:
     """Writes the case's data set and returns a configuration that reads it."""
     root.mkdir()
     flags = WRITERS["coco" if case.format == "all" else case.format](root)
-    if case.title.startswith(("category not in", "the same with")):
+    if case.title.startswith(("category not in", "the same with --unl")):
         in_json(lambda c: c["categories"].append({"id": 3, "name": "cow"}))(root)
     case.spoil(root)
     keys = {**flags, "classes": ["background", "cat", "dog"], "output_path": str(root / "run")}

@@ -11,12 +11,12 @@ from src.config.class_list import BACKGROUND, is_background
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.cache import cache_key, cached
-from src.data.files.image_files import find_images
+from src.data.files.image_files import Search, find_images
 from src.data.hold_out import held_out
 from src.data.problems import Problems
 from src.data.readers.formats import READERS
 from src.data.signs.headers import SAMPLE, orientation_signs
-from src.data.signs.sign import Sign, check_accept
+from src.data.signs.sign import FOLDERS, Sign, check_accept
 from src.data.signs.split import no_objects, unused_classes
 from src.runtime.errors import InputError
 
@@ -39,6 +39,7 @@ class Source:
     training: bool
     options: dict[str, str] = field(default_factory=dict)  # what else the reader's functions get
     val_share: float = 0.0  # of its images, which are evaluated and not trained on
+    by_end: bool = False  # whether names of images may have any folders in front
 
     def read(self) -> tuple[Annotations, Problems]:
         """Its annotations and what is wrong with them; InputError where nothing can be read."""
@@ -53,9 +54,17 @@ class Source:
 
     def read_whole(self) -> tuple[Annotations, Problems]:
         """`read`, the images that are held out for evaluation included."""
-        read = READERS[self.format].read
-        unlisted = {"drop_unlisted": self.drop_unlisted}
-        return read(self.path, self.image_dir, self.classes, **unlisted, **self.options)
+        reader = READERS[self.format]
+        options = {"drop_unlisted": self.drop_unlisted, **self.options}
+        if reader.finds_images:
+            options["search"] = self.search()
+        return reader.read(self.path, self.image_dir, self.classes, **options)
+
+    def search(self) -> Search:
+        """How its images are looked for."""
+        role = "train" if self.training or self.val_share else "val"
+        flag = READERS[self.format].image_flag.format(role=role, path=self.path)
+        return Search(flag, self.by_end)
 
     def class_names(self) -> tuple[Sequence[str], str]:
         """Names of its classes without background, and what they are in the file."""
@@ -71,6 +80,7 @@ class Source:
         """A cache key of all that `read` depends on, the source of the reader included."""
         settings = [self.format, str(self.path.absolute()), str(self.image_dir.absolute())]
         settings += [self.classes, self.drop_unlisted, self.training, self.options, self.val_share]
+        settings.append(self.by_end)
         reader = READERS[self.format]
         read, looked_at = reader.inputs(self.path, self.image_dir, **self.options)
         return cache_key([*read, Path(inspect.getfile(reader.read))], looked_at, settings)
@@ -90,6 +100,7 @@ def find_source(cfg: Config, *, training: bool) -> Source:
         training=training,
         options={"split": split[0]} if split else {},
         val_share=cfg.val_share,
+        by_end=FOLDERS in cfg.accept,
     )
 
 
@@ -112,7 +123,7 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
     lacks = what_is_lacking(annotations, training=training)
     if training and not cfg.keep_empty:
         annotations = without_empty(annotations)
-    annotations, _ = find_images(annotations, problems)
+    annotations, _ = find_images(annotations, problems, source.search())
     signs = cheap_signs(annotations, cfg.classes, training=training, headers=SAMPLE)
     problems.judge(signs, cfg.accept)
     problems.raise_errors()

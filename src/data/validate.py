@@ -19,7 +19,7 @@ from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
-from src.data.files.image_files import find_images
+from src.data.files.image_files import SEARCH, Search, find_images
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
 from src.data.signs.contents import equal_images, leaked_images
@@ -36,7 +36,7 @@ from src.runtime.text import count
 
 
 def check_images(
-    annotations: Annotations, problems: Problems, *, workers: int
+    annotations: Annotations, problems: Problems, search: Search = SEARCH, *, workers: int
 ) -> tuple[Annotations, np.ndarray]:
     """Decodes every image; an error for each that is missing, damaged or of another size.
 
@@ -54,7 +54,7 @@ def check_images(
             return str(error)
         return int(image.min()), int(image.max())
 
-    annotations, missing = find_images(annotations, problems)
+    annotations, missing = find_images(annotations, problems, search)
     levels = np.full((len(annotations), 2), UNREAD)
     there = [index for index in range(len(annotations)) if index not in missing]
     with ThreadPool(max(workers, 1)) as pool:
@@ -89,7 +89,9 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     lacks = what_is_lacking(annotations, training=training)
     if training and not cfg.keep_empty:
         annotations = without_empty(annotations)
-    annotations, levels = check_images(annotations, problems, workers=cfg.num_workers)
+    annotations, levels = check_images(
+        annotations, problems, source.search(), workers=cfg.num_workers
+    )
     problems.judge(split_signs(cfg, annotations, levels, training=training), cfg.accept)
     if lacks and not problems.errors:
         problems.error("file", lacks)

@@ -81,17 +81,28 @@ class Match:
         """Whether nothing else can be meant."""
         return self.how in (SPELLING, OWN_FOLDER) and not self.other
 
+    @property
+    def is_by_end(self) -> bool:
+        """Whether the name ends with that of this file alone."""
+        return self.how == IN_FRONT and not self.other
+
     def describe(self) -> str:
-        """What is different, of a certain match."""
-        front = ("the folder's own name in front",) if self.how == OWN_FOLDER else ()
+        """What is different, of a match that is used."""
+        fronts = {OWN_FOLDER: "the folder's own name in front", IN_FRONT: IN_FRONT}
+        front = (fronts[self.how],) if self.how in fronts else ()
         return ", ".join((*self.what, *front)) or "another spelling"
 
 
 class Folder:
-    """Looks up files below a folder; lists each directory once, which beats a stat for each."""
+    """Looks up files below a folder; lists each directory once, which beats a stat for each.
 
-    def __init__(self, path: Path):
+    Args:
+        by_end: whether a name may have any folders in front of that of a file.
+    """
+
+    def __init__(self, path: Path, *, by_end: bool = False):
         self.path = path
+        self.by_end = by_end
         self.listings: dict[str, set[str]] = {}
         self.suffixed: dict[str, dict[str, str]] = {}  # by directory: files by name without suffix
 
@@ -129,7 +140,8 @@ class Folder:
         if self.holds(name):
             return name, None
         match = self.nearest(name)
-        return (match.name if match and match.is_certain else None), match
+        is_meant = match and (match.is_certain or (self.by_end and match.is_by_end))
+        return (match.name if is_meant else None), match
 
     @cached_property
     def files(self) -> list[str]:

@@ -11,13 +11,35 @@ import numpy as np
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.files.folder import IN_FRONT, SPELLING, SUB_FOLDER, SUFFIX, Folder, Match, parts
 from src.data.problems import Problems, first_lines
+from src.data.signs.sign import FOLDERS
 from src.runtime.text import count
 
 MIN_ALIKE = 3  # missing images with one cause that are reported together
 TRIED = 20  # missing images that are looked for outside the folder
 TAKEN = "taken"  # how a match lies that is another entry's file
+BY_END = f"--accept=[{FOLDERS}]"
 # takes the folders out of the names in a json file
-BARE_NAMES = r"""sed -E 's#("file_name": *")[^"]*[/\\]#\1#g' {0} > bare_names.json"""
+BARE_NAMES = r"""sed -E 's#("file_name" *: *")[^"]*[/\\]#\1#g' {0} > bare_names.json"""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How images are looked for.
+
+    Args:
+        flag: what precedes "=FOLDER" on the command line, if a key names the image folder.
+        by_end: as of Folder.
+    """
+
+    flag: str = ""
+    by_end: bool = False
+
+    def finder(self, image_dir: Path, problems: Problems) -> "ImageFinder":
+        """Looks in this folder."""
+        return ImageFinder(Folder(image_dir, by_end=self.by_end), problems, self.flag)
+
+
+SEARCH = Search()
 
 
 @dataclass(frozen=True)
@@ -38,7 +60,7 @@ class ImageFinder:
 
     folder: Folder
     problems: Problems
-    flag: str = ""  # of the configuration, that names the folder
+    flag: str = ""  # as of Search
     noun: str = "image"
     number: int = 0  # of images that were looked for
     missing: list[Missing] = field(default_factory=list)
@@ -80,7 +102,8 @@ class ImageFinder:
         text = f"no such file {self.folder.path / item.name}"
         if item.match is None:
             return text
-        return f"{text}; {self.nearest(item)}"
+        hint = f", which {BY_END} takes" if item.match.is_by_end else ""
+        return f"{text}; {self.nearest(item)}{hint}"
 
     def common_cause(self, items: list[Missing]) -> str:
         """What is said of images that are missing for one cause, by the first of them."""
@@ -107,14 +130,12 @@ class ImageFinder:
             return f"write the suffix of the files in {source}, or convert the files"
         if first.how == SUB_FOLDER and (base := self.common_folder(items)):
             return self.use(base)
+        ways = [f"{BY_END} takes them by their ends"] if all_by_end(items) else []
         if first.how == IN_FRONT and all("/" not in item.match.name for item in items):
-            hint = (
-                f": {BARE_NAMES.format(shlex.quote(str(source)))}"
-                if source.suffix == ".json"
-                else ""
-            )
-            return f"take the folders in front out of the names{hint}"
-        return f"write the names in {source} as they are in the folder"
+            is_json = source.suffix == ".json"
+            hint = f": {BARE_NAMES.format(shlex.quote(str(source)))}" if is_json else ""
+            ways.append(f"take the folders in front out of the names{hint}")
+        return ", or ".join(ways) or f"write the names in {source} as they are in the folder"
 
     def common_folder(self, items: list[Missing]) -> Path | None:
         """The folder below this one that all names are relative to; None if there is no one."""
@@ -140,17 +161,24 @@ class ImageFinder:
         return f"{text}; the folder has {holds}{check}"
 
 
-def find_images(annotations: Annotations, problems: Problems) -> tuple[Annotations, set[int]]:
+def all_by_end(items: list[Missing]) -> bool:
+    """Whether each name ends with that of a file of its own."""
+    files = {item.match.name for item in items if item.match.is_by_end}
+    return len(files) == len(items)
+
+
+def find_images(
+    annotations: Annotations, problems: Problems, search: Search = SEARCH
+) -> tuple[Annotations, set[int]]:
     """The annotations with the images' names on disk, and the indices of those that are missing.
 
     `problems` gets the repairs of names and what is missing.
     """
-    folder = Folder(annotations.image_dir)
-    names = [name.decode(*NAME_CODEC) for name in annotations.file_names]
-    if all(map(folder.holds, names)):
-        return annotations, set()
     own = Problems(annotations.source)
-    finder = ImageFinder(folder, own)
+    finder = search.finder(annotations.image_dir, own)
+    names = [name.decode(*NAME_CODEC) for name in annotations.file_names]
+    if all(map(finder.folder.holds, names)):
+        return annotations, set()
     found = [finder.find(annotations.where(index), name) for index, name in enumerate(names)]
     finder.report()
     problems.errors.extend(own.errors)

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.annotations import OBJECT, Annotations
-from src.data.files.folder import Folder
-from src.data.files.image_files import ImageFinder
+from src.data.files.image_files import SEARCH, ImageFinder, Search
 from src.data.files.images import read_size
 from src.data.problems import Problems
 from src.data.readers.building import RawBoxes, make_annotations, note_unlisted
@@ -22,7 +21,12 @@ from src.runtime.text import count, suggestion
 
 
 def read_coco(
-    path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
+    path: Path,
+    image_dir: Path,
+    classes: tuple[str, ...],
+    *,
+    drop_unlisted: bool = False,
+    search: Search = SEARCH,
 ) -> tuple[Annotations, Problems]:
     """Reads instance annotations (json), as `Reader.read`.
 
@@ -30,7 +34,7 @@ def read_coco(
     """
     content = load_content(path)
     problems = Problems(path)
-    images = usable_images(content.images, problems, image_dir)
+    images = usable_images(content.images, problems, search.finder(image_dir, problems))
     entries = usable_boxes(path, content, problems)
     categories = usable_categories(path, content.categories, entries, problems)
     category_ids = match_categories(path, categories, classes)
@@ -144,11 +148,10 @@ def match_categories(
 
 
 def usable_images(
-    entries: list[ImageEntry], problems: Problems, image_dir: Path
+    entries: list[ImageEntry], problems: Problems, finder: ImageFinder
 ) -> list[ImageEntry]:
     """The well-formed image entries in the order of their ids; sizes they lack are read."""
     usable: dict[int, ImageEntry] = {}
-    finder = ImageFinder(Folder(image_dir), problems)
     for position, entry in enumerate(entries):
         if not entry.is_usable():
             with problems.at(f"image entry {position}"):
@@ -252,4 +255,11 @@ def of_classes(
     return [entry for entry in entries if entry.category_id in listed]
 
 
-COCO = Reader("coco_root", find_coco, read_coco, class_names=coco_class_names)
+COCO = Reader(
+    "coco_root",
+    find_coco,
+    read_coco,
+    class_names=coco_class_names,
+    image_flag="--{role}_json={path} --{role}_images",
+    finds_images=True,
+)

@@ -35,3 +35,8 @@ class Reader:
     # (annotation file, image folder) -> names of the classes where the configuration has none,
     # without background, and what they are in the file; None: the names that `read` finds, sorted
     class_names: Callable[[Path, Path], tuple[Sequence[str], str]] | None = None
+    # what precedes "=FOLDER" on a command line that names another image folder, with {role}, train
+    # or val, and {path} of the annotation file in it; "" where no key names one
+    image_flag: str = ""
+    # whether `read` looks for images itself, and gets search=, a `Search`, for it
+    finds_images: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.files.folder import Folder
-from src.data.files.image_files import ImageFinder
+from src.data.files.image_files import SEARCH, Search
 from src.data.files.images import read_size
 from src.data.problems import Problems
 from src.data.readers.building import Builder
@@ -39,7 +39,12 @@ def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
 
 
 def read_txt(
-    path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
+    path: Path,
+    image_dir: Path,
+    classes: tuple[str, ...],
+    *,
+    drop_unlisted: bool = False,
+    search: Search = SEARCH,
 ) -> tuple[Annotations, Problems]:
     """Reads a text file, as `Reader.read`; an image's id is the number of its line.
 
@@ -48,7 +53,7 @@ def read_txt(
     `drop_unlisted`.
     """
     problems = Problems(path)
-    finder = ImageFinder(Folder(image_dir), problems, "--image_dir")
+    finder = search.finder(image_dir, problems)
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
     for number, text in image_lines(path):
         line = f"line {number}"
@@ -94,7 +99,7 @@ def split_line(text: str) -> tuple[str, list[str]]:
 
 def txt_class_names(path: Path, image_dir: Path) -> tuple[list[str], str]:
     """Names of its classes, as `name_classes`; malformed lines are skipped."""
-    folder, lines_of = Folder(image_dir), {}
+    folder, lines_of = Folder(image_dir, by_end=True), {}
     for line, text in image_lines(path):
         with suppress(InputError):
             for item in split_path(folder, text)[1]:
@@ -104,7 +109,10 @@ def txt_class_names(path: Path, image_dir: Path) -> tuple[list[str], str]:
 
 def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
     """The text file by content, the images by date: their sizes are read from their headers."""
-    return [path], [image_dir / name for name in image_names(path, Folder(image_dir))]
+    names = image_names(path, Folder(image_dir, by_end=True))
+    return [path], [image_dir / name for name in names]
 
 
-TXT = Reader("anno_path", find_txt, read_txt, inputs, txt_class_names)
+TXT = Reader(
+    "anno_path", find_txt, read_txt, inputs, txt_class_names, "--image_dir", finds_images=True
+)

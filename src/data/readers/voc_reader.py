@@ -6,7 +6,7 @@ from pathlib import Path
 from src.config.configuration import Config
 from src.data.annotations import DIFFICULT, Annotations
 from src.data.files.folder import Folder, stem
-from src.data.files.image_files import ImageFinder
+from src.data.files.image_files import SEARCH, ImageFinder, Search
 from src.data.files.images import SUFFIXES, read_size
 from src.data.problems import Problems
 from src.data.readers.building import Builder
@@ -47,7 +47,12 @@ def voc_paths(root: str, split: str) -> tuple[Path, Path]:
 
 
 def read_voc(
-    path: Path, image_dir: Path, classes: tuple[str, ...], *, drop_unlisted: bool = False
+    path: Path,
+    image_dir: Path,
+    classes: tuple[str, ...],
+    *,
+    drop_unlisted: bool = False,
+    search: Search = SEARCH,
 ) -> tuple[Annotations, Problems]:
     """Reads ImageSets/Main/<split>.txt and what it lists, as `Reader.read`.
 
@@ -56,8 +61,8 @@ def read_voc(
     """
     problems = Problems(path)
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted, first_pixel=FIRST_PIXEL)
-    images = Folder(image_dir)
-    files = ImageFinder(images, problems)
+    files = search.finder(image_dir, problems)
+    images = files.folder
     annotations = ImageFinder(Folder(annotation_dir(image_dir)), problems, noun="annotation")
     names, repair = listed_names(path, images)
     if repair:
@@ -129,7 +134,7 @@ def annotation_name(file: str) -> str:
 
 def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
     """List and annotations by content, images by date: their headers may be read for the size."""
-    images, annotations = Folder(image_dir), Folder(annotation_dir(image_dir))
+    images, annotations = Folder(image_dir, by_end=True), Folder(annotation_dir(image_dir))
     read = [path]
     for _, name in listed_names(path, images)[0]:
         wanted = image_file(images, name)
@@ -138,4 +143,4 @@ def inputs(path: Path, image_dir: Path) -> tuple[Files, Files]:
     return read, [image_dir / file for file in images.files]
 
 
-VOC = Reader("voc_root", find_voc, read_voc, inputs)
+VOC = Reader("voc_root", find_voc, read_voc, inputs, finds_images=True)

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from src.data.annotations import Annotations
-from src.data.files.folder import Folder
-from src.data.files.image_files import ImageFinder
+from src.data.files.image_files import SEARCH, Search
 from src.data.files.images import AS_STORED, read_header
 from src.data.problems import Problems
 from src.data.readers.building import Builder
@@ -30,6 +29,7 @@ def read_yolo(
     *,
     split: str,
     drop_unlisted: bool = False,
+    search: Search = SEARCH,
 ) -> tuple[Annotations, Problems]:
     """Reads a split of data.yaml, as `Reader.read`.
 
@@ -39,7 +39,7 @@ def read_yolo(
     problems = Problems(path)
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
     data = load_yaml(path)
-    finder = ImageFinder(Folder(image_dir), problems)
+    finder = search.finder(image_dir, problems)
     labelled = 0
     for number, (where, name) in enumerate(split_files(data, image_dir, split), 1):
         with problems.at(where):
@@ -141,4 +141,4 @@ def lists(data: DataSet, split: str) -> Iterator[Path]:
     return (entry for entry in data.entries(split) if os.path.isfile(entry))
 
 
-YOLO = Reader("yolo_root", find_yolo, read_yolo, inputs, class_names)
+YOLO = Reader("yolo_root", find_yolo, read_yolo, inputs, class_names, finds_images=True)

@@ -1,9 +1,12 @@
 """Missing images, reported by their causes."""
 
+import json
+import subprocess
+
 import pytest
 
 from src.data.files.folder import Folder
-from src.data.files.image_files import ImageFinder
+from src.data.files.image_files import ImageFinder, Search
 from src.data.problems import Problems
 
 
@@ -75,10 +78,40 @@ def test_folders_in_front_of_all(make):
     root = make("images/0.jpg", "images/1.jpg")
     (error,), _ = look_for(root, ["/home/me/0.jpg", "/home/you/1.jpg"], "it's.json", "")
     assert error[1].endswith(
-        "there is '0.jpg'; take the folders in front out of the names: "
-        r"""sed -E 's#("file_name": *")[^"]*[/\\]#\1#g' """
+        "there is '0.jpg'; --accept=[folders] takes them by their ends, or take the folders in "
+        r"""front out of the names: sed -E 's#("file_name" *: *")[^"]*[/\\]#\1#g' """
         f"""'{root.parent}/it'"'"'s.json' > bare_names.json"""
     )
+
+
+def test_the_command_takes_the_folders_out_of_the_names(make):
+    names = ["C:\\my data\\0.jpg", "/home/me/1 one.jpg", "https://x/y/2.jpg", "3.jpg"]
+    root = make(*(f"images/{name}" for name in ("0.jpg", "1 one.jpg", "2.jpg", "3.jpg")))
+    path = root.parent / "it's.json"
+    content = {"images": [{"file_name": name, "url": "a/b"} for name in names], "info": "c/d"}
+    for text in (json.dumps(content), json.dumps(content, indent=1, separators=(",", " : "))):
+        path.write_text(text)
+        (error,), _ = look_for(root, names, path.name, "")
+        command = error[1].partition("out of the names: ")[2]
+        subprocess.run(command, shell=True, check=True, cwd=root)
+        bare = json.loads((root / "bare_names.json").read_text())
+        assert [image["file_name"] for image in bare["images"]] == [
+            "0.jpg", "1 one.jpg", "2.jpg", "3.jpg",
+        ]  # fmt: skip
+        assert (bare["images"][0]["url"], bare["info"]) == ("a/b", "c/d")
+
+
+def test_folders_in_front_that_are_accepted(make):
+    root = make("images/0.jpg", "images/sub/1.jpg", "images/sub/2.jpg", "images/2.jpg")
+    names = ["/me/0.jpg", "C:\\me\\sub\\1.jpg", "/you/0.jpg", "/me/sub/2.jpg", "/me/x/2.jpg"]
+    problems = Problems(root.parent / "boxes.txt")
+    finder = Search("--image_dir", by_end=True).finder(root, problems)
+    found = [finder.find(f"line {number}", name) for number, name in enumerate(names, 1)]
+    # the third is a file that the first has, the last may be either of two
+    assert found == ["0.jpg", "sub/1.jpg", None, "sub/2.jpg", None]
+    assert [repair.what.partition("differs in ")[2] for repair in problems.repairs] == [
+        "folders in front", "backslashes, folders in front", "folders in front",
+    ]  # fmt: skip
 
 
 def test_no_trace_of_any(make):
