@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.files.images import read_image
+from src.data.images import read_image
 from src.data.signs.sign import Sign
 from src.runtime.errors import InputError
 from src.runtime.text import count

@@ -101,7 +101,7 @@ def to_coco(annotations: Iterable, images: Path, source: Path) -> dict:
 
 def size_of(annotation, images: Path, source: Path) -> tuple[int, int]:
     """Width and height in pixels, from the annotation or else from the image."""
-    from src.data.files.images import read_size
+    from src.data.images import read_size
 
     if annotation.image_size is not None:
         return annotation.image_size

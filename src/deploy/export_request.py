@@ -8,7 +8,7 @@ import numpy as np
 from src.config.configuration import Config
 from src.data.dataset import build_annotations
 from src.data.files.file_kinds import IMAGE, is_hidden, kind_of
-from src.data.files.images import read_image
+from src.data.images import read_image
 from src.data.short_side import build_short_side
 from src.data.signs.sign import NAMES
 from src.data.transforms import fit_image

@@ -11,7 +11,7 @@ import numpy as np
 
 from src.config.configuration import Config, make_config
 from src.config.keys import note_new_names
-from src.data.files.images import read_image, read_size
+from src.data.images import read_image, read_size
 from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
 from src.deploy.formats import check_detector, format_of, read_description

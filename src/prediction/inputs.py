@@ -18,7 +18,7 @@ from src.data.files.file_kinds import (
     is_hidden,
     kind_of,
 )
-from src.data.files.images import SUFFIXES
+from src.data.images import SUFFIXES
 from src.runtime.errors import InputError
 from src.runtime.text import count
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from src.data.files.file_kinds import unread_format
-from src.data.files.images import read_image
+from src.data.images import read_image
 from src.prediction.inputs import ADDRESS
 from src.runtime.errors import InputError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from itertools import count
 from pathlib import Path
 
-from src.data.files.images import SUFFIXES
+from src.data.images import SUFFIXES
 from src.prediction.inputs import Inputs
 from src.prediction.sources import shown_address
 from src.runtime.errors import InputError

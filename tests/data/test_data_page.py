@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from src.data.augmentation.presets import Augmentation
 from src.data.dataset import build_annotations
-from src.data.files.images import read_image
+from src.data.images import read_image
 from src.data.loader import TrainSamples
 from src.data.page.page import MAX_LINES, SplitFindings, class_rows, write_page
 from src.data.page.pictures import (

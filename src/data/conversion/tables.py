@@ -8,7 +8,7 @@ from pathlib import Path
 from globox import Annotation, BoundingBox, BoxFormat
 
 from src.data.conversion.tools import Job, reading, require
-from src.data.files.images import SUFFIXES, read_size
+from src.data.images import SUFFIXES, read_size
 from src.runtime.errors import InputError
 
 SEPARATORS = ",;\t"

@@ -7,7 +7,7 @@ import numpy as np
 
 from src.data.annotations import OBJECT, Annotations
 from src.data.files.image_files import SEARCH, ImageFinder, Search
-from src.data.files.images import read_size
+from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.readers.building import RawBoxes, make_annotations, note_unlisted
 from src.data.readers.coco_classes import coco_class_names

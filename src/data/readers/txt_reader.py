@@ -9,7 +9,7 @@ from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.files.folder import Folder
 from src.data.files.image_files import SEARCH, Search
-from src.data.files.images import read_size
+from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.readers.building import Builder
 from src.data.readers.reader import Files, Reader

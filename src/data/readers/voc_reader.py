@@ -7,7 +7,7 @@ from src.config.configuration import Config
 from src.data.annotations import DIFFICULT, Annotations
 from src.data.files.folder import Folder, stem
 from src.data.files.image_files import SEARCH, ImageFinder, Search
-from src.data.files.images import SUFFIXES, read_size
+from src.data.images import SUFFIXES, read_size
 from src.data.problems import Problems
 from src.data.readers.building import Builder
 from src.data.readers.reader import Files, Reader

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from src.data.annotations import Annotations
 from src.data.files.image_files import SEARCH, Search
-from src.data.files.images import AS_STORED, read_header
+from src.data.images import AS_STORED, read_header
 from src.data.problems import Problems
 from src.data.readers.building import Builder
 from src.data.readers.reader import Files, Reader

@@ -10,7 +10,7 @@ import yaml
 
 from src.config.configuration import Config
 from src.config.keys import YAML_ERRORS
-from src.data.files.images import SUFFIXES
+from src.data.images import SUFFIXES
 from src.data.readers.split_names import WITHOUT_EVALUATION, split_names
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.files.images import QUARTER_TURNS, read_header
+from src.data.images import QUARTER_TURNS, read_header
 from src.data.signs.sign import Sign, first_ids, listed
 from src.runtime.errors import InputError
 from src.runtime.text import count

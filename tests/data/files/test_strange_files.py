@@ -6,8 +6,8 @@ import io
 import pytest
 from PIL import Image
 
-from src.data.files.images import read_image, read_size
 from src.data.files.strange_files import not_an_image
+from src.data.images import read_image, read_size
 from src.runtime.errors import InputError
 
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from src.data.files.images import read_header, read_image, read_size
+from src.data.images import read_header, read_image, read_size
 from src.runtime.errors import InputError
 
 HEIGHT, WIDTH = 48, 80
