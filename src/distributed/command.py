@@ -18,8 +18,8 @@ from multiprocessing.util import get_temp_dir
 from typing import Any
 
 from src.distributed.launch import Launch, find_launch, prepare_environment
+from src.runtime import ctrl_c
 from src.runtime.console import ConsoleLeft, open_console, say
-from src.runtime.ctrl_c import EXITING
 from src.runtime.errors import EXIT_FAILED, InputError, RankLost, RunError
 from src.runtime.packages import missing_package
 from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL
@@ -43,10 +43,17 @@ def run_command(main: Callable[[], Any], interruption: Interruption | None = Non
     interruption = interruption or Interruption()
     interruption.is_quiet = not launch.is_main
     interruption.watch()
+    if ctrl_c.received:  # and lost in an import
+        main = lost_ctrl_c
     if launch.size == 1:
         exit_with_status(main)
     else:
         run_rank(main, launch)
+
+
+def lost_ctrl_c() -> None:
+    """In place of a `main`."""
+    raise KeyboardInterrupt
 
 
 def run_rank(main: Callable[[], Any], launch: Launch) -> None:
@@ -105,7 +112,7 @@ def exit_with_status(main: Callable[[], Any]) -> Any:
         sys.exit(interrupted.exit_status)
     except KeyboardInterrupt:  # in a thread that was started before `watch`
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # while the process ends
-        say(f"\n{EXITING}")
+        say(f"\n{ctrl_c.EXITING}")
         sys.exit(Interrupted(signal.SIGINT).exit_status)
     except ConsoleLeft as left:
         sys.exit(left.exit_status)

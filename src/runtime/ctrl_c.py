@@ -1,19 +1,45 @@
 """What Ctrl-C does before a program has called `Interruption.watch`: while it is imported."""
 
+import os
+import signal
 import sys
-from types import TracebackType
+from types import FrameType, TracebackType
 
 EXITING = "SIGINT: exiting at once"
+received = False  # whether Ctrl-C was pressed
 
 
 def end_without_traceback() -> None:
-    """Makes an uncaught KeyboardInterrupt print one line; Python then ends as by SIGINT."""
+    """Makes an uncaught KeyboardInterrupt print one line; Python then ends as by SIGINT.
+
+    So does an ImportError after Ctrl-C: NumPy turns the one into the other, and forgets the cause.
+    """
     usual = sys.excepthook
 
     def show(kind: type, error: BaseException, trace: TracebackType | None) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            print(f"\n{EXITING}", file=sys.stderr)
-        else:
+        is_lost = received and issubclass(kind, ImportError)
+        if not is_lost and not issubclass(kind, KeyboardInterrupt):
             usual(kind, error, trace)
+            return
+        print(f"\n{EXITING}", file=sys.stderr, flush=True)
+        if is_lost:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
 
     sys.excepthook = show
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        note_ctrl_c()
+
+
+def note_ctrl_c() -> None:
+    """Has Ctrl-C noted in `received`, besides raising KeyboardInterrupt as before."""
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        global received
+        received = True
+        signal.default_int_handler(signum, frame)
+
+    try:
+        signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread
+        return
