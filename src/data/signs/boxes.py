@@ -12,9 +12,14 @@ SLACK = 1.0  # pixels that a box may be outside: VOC's first pixel, rounding
 FEW, MANY = 0.05, 0.3  # shares of boxes that are out, for a warning and for an error
 LEAST_OUT = 3  # boxes that are out, for an error
 NEARLY_ALL = 0.9  # of the boxes
-FITTING = 0.99  # of the boxes, read in another way
+# boxes that fit no way, as a share of those that are out, for a warning and for an error
+STRAY, FEW_STRAY = 0.2, 0.1
+LEAST_MIXED = 5  # boxes of either kind, for a split that mixes two
+FULL = 0.99  # of an image's sides, for a box of all of it
+SIDES, CORNERS = "x, y, width and height", "two corners, x1, y1, x2, y2"
 SHARE_LIMIT = 1.001  # shares as written, with rounding
 PERCENT_LIMIT = 100.5
+NOT_STRAY = 0.97  # of the boxes; the others do not hide what these have in common
 # chance (natural logarithm) that all boxes are in a corner though they may be anywhere
 UNLIKELY, IMPOSSIBLE = -5.0, -30.0
 CORNER = 0.75  # of width and height, which nearly no split keeps to
@@ -63,7 +68,7 @@ def box_signs(boxes: GivenBoxes) -> tuple[Sign, ...]:
     boxes = boxes.take(np.flatnonzero(np.isfinite(boxes.corners).all(axis=1)))
     if len(boxes.corners) == 0:
         return ()
-    for find in (shares, percent, other_reading, outside, upper_left, whole_image):
+    for find in (shares, percent, other_reading, mixed, outside, upper_left, whole_image):
         if (sign := find(boxes)) is not None:
             return (sign,)
     return ()
@@ -120,9 +125,11 @@ def shares_fit(corners: np.ndarray, ones: np.ndarray) -> bool:
 
 def percent(boxes: GivenBoxes) -> Sign | None:
     """Boxes between 0 and 100 in images that are larger, as Label Studio has them."""
-    corners = boxes.corners
-    if (corners < -SLACK).any() or (corners > PERCENT_LIMIT).any():
+    inside = ((boxes.corners >= -SLACK) & (boxes.corners <= PERCENT_LIMIT)).all(axis=1)
+    if inside.mean() < NOT_STRAY:
         return None
+    boxes = boxes.take(np.flatnonzero(inside))
+    corners = boxes.corners
     chance = in_corner(boxes, np.minimum(PERCENT_LIMIT / boxes.limits, 1))
     if len(np.unique(boxes.image_ids)) < FEW_IMAGES or chance > UNLIKELY:
         return None
@@ -132,7 +139,7 @@ def percent(boxes: GivenBoxes) -> Sign | None:
     certain = fills and chance < IMPOSSIBLE and has_many(boxes)
     return Sign(
         "percent",
-        found=f"{counted(np.ones(len(corners), bool))} within 0 and 100, in images of up to "
+        found=f"{counted(inside)} within 0 and 100, in images of up to "
         f"{boxes.limits[:, 0].max()} x {boxes.limits[:, 1].max()} pixels ({boxes.example(0)})",
         cause="Probably percent of the image's sides",
         advice="expected are pixels; multiply by the image's width and height, divide by 100",
@@ -158,33 +165,60 @@ def has_many(boxes: GivenBoxes) -> bool:
 
 
 def other_reading(boxes: GivenBoxes) -> Sign | None:
-    """Boxes that leave their images as the format has them, and fit if read in another way."""
+    """Boxes that leave their images as the format has them, and fit if read in another way.
+
+    A few stray boxes, which fit neither way, do not hide that.
+    """
     given, limits = boxes.as_given(), boxes.limits
     out = ~fits(boxes.corners, limits)
     if out.mean() < FEW or out.sum() < 2:
         return None
     others = {
-        "two corners, x1, y1, x2, y2": given,
-        "x, y, width and height": from_sides(given),
+        CORNERS: given,
+        SIDES: from_sides(given),
         "x1, x2, y1, y2": given[:, [0, 2, 1, 3]],
         "centre, width and height": centred(given),
         "y before x": boxes.corners[:, [1, 0, 3, 2]],
     }
-    fitting = {name: fits(read, limits).mean() for name, read in others.items()}
-    names = [name for name, share in fitting.items() if share >= FITTING]
-    if not names:
+    misfits = {name: int((~fits(read, limits)).sum()) for name, read in others.items()}
+    least = min(misfits.values())
+    if least > (1 - NEARLY_ALL) * len(out) or least > STRAY * out.sum():
         return None
-    expected = "x, y, width and height" if boxes.has_sides else "two corners, x1, y1, x2, y2"
-    what = "swapped_axes" if names[0] == "y before x" else "box_format"
-    certain = out.mean() >= MANY and out.sum() >= LEAST_OUT and fitting[names[0]] == 1
+    names = [name for name, number in misfits.items() if number == least]
+    stray = ~fits(others[names[0]], limits)
+    expected = SIDES if boxes.has_sides else CORNERS
     return Sign(
-        what,
+        "swapped_axes" if names[0] == "y before x" else "box_format",
         found=f"{counted(out)} outside of the image or without area if read as {expected}, "
-        f"{'none' if fitting[names[0]] == 1 else 'nearly none'} if read as "
-        f"{' or as '.join(names)} ({boxes.example(int(out.argmax()))})",
+        f"{f'only {least:,}' if least else 'none'} if read as {' or as '.join(names)} "
+        f"({boxes.example(int((out & ~stray).argmax()))})",
         cause=f"The file probably has {names[0]}",
         advice=f"write {expected}",
-        certain=bool(certain),
+        certain=bool(
+            out.mean() >= MANY and out.sum() >= LEAST_OUT and least <= FEW_STRAY * out.sum()
+        ),
+        image_ids=first_ids(boxes.image_ids[out]),
+    )
+
+
+def mixed(boxes: GivenBoxes) -> Sign | None:
+    """Some boxes fit as the format has them alone, others alone as corners, or as sides."""
+    given, limits = boxes.as_given(), boxes.limits
+    out = ~fits(boxes.corners, limits)
+    other = fits(given if boxes.has_sides else from_sides(given), limits)
+    if out.mean() < FEW or out.sum() < LEAST_MIXED or other[out].mean() < NEARLY_ALL:
+        return None
+    if (~out & ~other).sum() < LEAST_MIXED:
+        return None
+    expected, found = (SIDES, CORNERS) if boxes.has_sides else (CORNERS, SIDES)
+    return Sign(
+        "box_format",
+        found=f"{counted(out)} outside of the image or without area if read as {expected}, and "
+        f"{int((out & other).sum()):,} of them fit as {found} "
+        f"({boxes.example(int((out & other).argmax()))}), as which {int((~out & ~other).sum()):,} "
+        "of the others do not fit",
+        cause=f"Probably a part of the records has {found}, as where files of two tools are joined",
+        advice=f"write {expected} in all of them; boxes that fit both ways may be wrong too",
         image_ids=first_ids(boxes.image_ids[out]),
     )
 
@@ -230,7 +264,7 @@ def upper_left(boxes: GivenBoxes) -> Sign | None:
 def whole_image(boxes: GivenBoxes) -> Sign | None:
     """Boxes that are as large as their images."""
     sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
-    whole = (sides >= FITTING * boxes.limits).all(axis=1)
+    whole = (sides >= FULL * boxes.limits).all(axis=1)
     if len(whole) < LEAST_BOXES or whole.mean() < NEARLY_ALL:
         return None
     return Sign(

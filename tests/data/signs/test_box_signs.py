@@ -135,6 +135,32 @@ def test_corners_as_sides_are_certain():
     assert "none if read as two corners" in sign.found
 
 
+def test_stray_boxes_do_not_hide_how_the_others_are_to_be_read():
+    stray = np.tile([-50, -50, 20, 20], (1, 1))
+    numbers = np.vstack([SOUND, SOUND, SOUND, stray])
+    owners = np.append(np.tile(OWNERS, 3), 5)
+    sign = only(given(read_as_sides(numbers), has_sides=True, owners=owners))
+    assert (sign.name, sign.certain) == ("box_format", True)
+    assert sign.found.startswith("28 of 37 boxes are outside")
+    assert "only 1 if read as two corners" in sign.found
+    percent = np.vstack([np.tile(SHARES * 100, (4, 1)), [-50, -50, 20, 20]])
+    sign = only(given(percent, owners=np.append(np.repeat(np.arange(24), 2), 23)))
+    assert sign.name == "percent"
+    assert "48 of 49 boxes are within 0 and 100" in sign.found
+
+
+def test_a_part_of_the_records_by_other_numbers():
+    numbers = np.vstack([sides(SOUND), SOUND])
+    owners = np.repeat(np.arange(12), 2)
+    sign = only(given(read_as_sides(numbers), has_sides=True, owners=owners))
+    assert (sign.name, sign.certain) == ("box_format", False)
+    assert "9 of 24 boxes are outside of the image" in sign.found
+    assert "9 of them fit as two corners" in sign.found
+    assert "a part of the records has two corners" in sign.cause
+    sign = only(given(numbers, owners=owners))
+    assert "a part of the records has x, y, width and height" in sign.cause
+
+
 def test_boxes_of_larger_images_are_outside():
     sign = only(given(SOUND * 2))
     assert (sign.name, sign.certain) == ("outside", True)
