@@ -22,6 +22,7 @@ from src.runtime.errors import InputError
 
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
 TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
+MOSTLY = 0.5  # of a sign's images, for a turn to explain it
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,23 @@ def cheap_signs(
         headers: images whose header is read; None reads all.
     """
     found = list(annotations.signs)
+    own = [
+        sign for sign in found if sign.name in TURN_EXPLAINS and not of_turned(sign, annotations)
+    ]
+    if any(sign.certain for sign in own):  # their boxes tell nothing of turns
+        annotations = replace(annotations, turned=())
     if turned := orientation_signs(annotations, sample=headers):
         # exchanged sides are the turn's doing where there is one
-        found = [sign for sign in found if not (turned[0].certain and sign.name in TURN_EXPLAINS)]
+        found = [
+            sign
+            for sign in found
+            if sign in own or not (turned[0].certain and sign.name in TURN_EXPLAINS)
+        ]
     found += turned
     found += unused_classes(annotations, classes[1:]) if training else no_objects(annotations)
     return found
+
+
+def of_turned(sign: Sign, annotations: Annotations) -> bool:
+    """Whether most of a sign's images are among those whose boxes fit only the turned picture."""
+    return bool(np.isin(sign.image_ids, annotations.turned).mean() >= MOSTLY)

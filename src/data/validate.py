@@ -136,10 +136,15 @@ def verdict(cfg: Config, training: Annotations, warnings: list[Sign]) -> str:
         if images < batches:
             raise InputError(f"not {text}: {too_few}; use a smaller --accumulate or more images")
         text += f" with --batch_size={images // batches} at most ({too_few})"
-    if warnings:
-        names = ", ".join(dict.fromkeys(sign.name for sign in warnings))
-        text += f", {count(len(warnings), 'warning')}: {names}"
-    return text
+    return text + counted_warnings(warnings)
+
+
+def counted_warnings(warnings: list[Sign]) -> str:
+    """What the last line says of warnings: ", 2 warnings: leak, areas"; empty without any."""
+    if not warnings:
+        return ""
+    names = ", ".join(dict.fromkeys(sign.name for sign in warnings))
+    return f", {count(len(warnings), 'warning')}: {names}"
 
 
 def main(argv=None) -> None:
@@ -170,6 +175,7 @@ def end_with_page(cfg: Config, splits: list[SplitFindings], found: list[Problems
     errors = sum(len(problems.errors) for problems in found)
     warnings = [sign for problems in found for sign in problems.warnings]
     text, refusal = f"not fit for training: {count(errors, 'error')}", None
+    text += counted_warnings(warnings)
     if not errors:
         try:
             text = verdict(cfg, splits[0].annotations, warnings)

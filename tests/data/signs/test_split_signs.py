@@ -215,6 +215,36 @@ def test_annotated_size_of_the_turned_picture(tmp_path, capsys):
         read(keys, tmp_path, classes=classes)
 
 
+def test_corners_are_not_taken_for_a_turn(tmp_path):
+    write_dataset(tmp_path, train=24, val=2, seed=3)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    for image in content["images"][::2]:
+        name = tmp_path / "train2017" / image["file_name"]
+        Image.open(name).save(name, exif=tags)
+    for item in content["annotations"]:
+        x, y, width, height = item["bbox"]
+        item["bbox"] = [x, y, x + width, y + height]
+    path.write_text(json.dumps(content))
+    keys = {"dataset": "coco", "coco_root": str(tmp_path)}
+    classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
+    with pytest.raises(InputError) as caught:
+        read(keys, tmp_path, classes=classes)
+    assert "1 error\n  box_format: " in str(caught.value)
+    assert "none if read as two corners" in str(caught.value)
+
+
+def test_the_last_line_counts_warnings_beside_errors(tmp_path, capsys):
+    keys = write(tmp_path, PNGS, [[value / 60 for value in box] for box in BOXES])
+    images = tmp_path / "images"
+    (images / "b.png").write_bytes((images / "a.png").read_bytes())
+    status, _, err = validate(keys, tmp_path, capsys)
+    assert status == 2
+    assert err.splitlines()[-1] == "not fit for training: 1 error, 1 warning: equal_images"
+
+
 def test_areas_that_cannot_be_are_of_the_box():
     split = make_split(
         [[((10, 10, 30, 20), 0), ((0, 0, 50, 50), 0), ((5, 5, 25, 25), 0)]], classes=1
