@@ -79,14 +79,15 @@ def predict_all(cfg, detector, folder, problems, targets, stream, interruption) 
     """Predicts on all inputs; writes predictions.json, and problems.json if there are any."""
     from src.deploy.formats import format_of
     from src.prediction.problems import FILE
-    from src.prediction.run import Recorder
+    from src.prediction.run import Recorder, naming_what_is_kept
     from src.prediction.sinks import write_picture
     from src.prediction.sources import read_images
     from src.runtime.files import JsonList
 
     inputs, started = problems.inputs, time.perf_counter()
     interruption.deferred = True  # finished predictions are kept
-    with JsonList(folder / "predictions.json", keep=True) as results:
+    results = JsonList(folder / "predictions.json", keep=True)
+    with naming_what_is_kept(results), results:
         recorder = Recorder(results, detector.names, max(cfg.drawn_score, cfg.score_threshold))
         run = partial(predict_with_progress, detector, problems, interruption)
         if inputs.images:
@@ -131,7 +132,8 @@ def predict_with_progress(
 
     from src.prediction.run import predict
 
-    with tqdm(total=count or None, unit="image", file=sys.stderr) as bar:
+    total = count or None
+    with tqdm(total=total, unit="image", file=sys.stderr, disable=None) as bar:  # on terminals
         for frame in predict(detector, frames, callback, live=live):
             if frame.error:
                 bar.write(f"{frame.fault}: {frame.error}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
@@ -65,6 +65,18 @@ def postprocess_batch(
                 frame = replace(frame, error=f"{frame.path}: {error}")
         done.append(frame)
     return done
+
+
+@contextmanager
+def naming_what_is_kept(results: JsonList) -> Iterator[None]:
+    """Adds to an OSError of the block, as of a full disk, where the predictions so far are."""
+    try:
+        yield
+    except OSError as error:
+        if not results.is_written:
+            raise
+        kept = f"{results.path} has the predictions of {count(results.count, 'image')} so far"
+        raise OSError(error.errno, f"{error.strerror}; {kept}", error.filename) from error
 
 
 @dataclass

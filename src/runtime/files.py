@@ -97,6 +97,7 @@ class JsonList:
         self.beside = part_of(path)
         self.keep = keep
         self.count = 0
+        self.is_written = False  # to `path`
 
     def __enter__(self) -> "JsonList":
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +130,7 @@ class JsonList:
                 self._write("\n]\n")
             if kind is None or (self.keep and self.count):
                 os.replace(self.beside, self.path)
+                self.is_written = True
         finally:
             self.beside.unlink(missing_ok=True)
 

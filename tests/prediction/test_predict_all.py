@@ -30,6 +30,9 @@ class Finder:
     batch_size = 2
     names = ("cat",)
 
+    def grouped(self, paths):
+        return list(paths)
+
     def forward(self, images):
         return list(images)
 
@@ -150,14 +153,17 @@ def test_nothing_that_can_be_read(pile, tmp_path):
     assert left(tmp_path / "out") == []
 
 
-def test_a_full_disk_ends_the_run_and_keeps_predictions(pile, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run_and_keeps_predictions(pile, tmp_path, monkeypatch, capsys):
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr("src.prediction.sinks.write_atomically", full)
-    with pytest.raises(OSError, match="No space left"):
-        predicted(pile, tmp_path / "out")
-    assert entries(tmp_path / "out") == {"a.png": 1}
+    out = tmp_path / "out"
+    kept = f"No space left on device; {out}/predictions.json has the predictions of 1 image so far"
+    with pytest.raises(OSError, match=f"^.Errno 28. {kept}: '{out}/a.png'$"):
+        predicted(pile, out)
+    assert entries(out) == {"a.png": 1}
+    assert capsys.readouterr().err == ""  # no bar beside the error
 
 
 def test_an_error_of_the_detector_keeps_predictions(pile, tmp_path):
