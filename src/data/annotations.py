@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.images import read_image
+from src.data.images import read_image, unusable
 from src.data.signs.sign import Sign
-from src.runtime.errors import InputError
 from src.runtime.text import count
 
 # how names are held: as on disk, where some are not UTF-8
@@ -38,9 +37,10 @@ class Record:
         image = read_image(self.path)
         height, width = image.shape[:2]
         if (width, height) != (self.width, self.height):
-            raise InputError(
-                f"{self.path}: is {width} x {height} pixels, but its annotations are for "
-                f"{self.width} x {self.height}; was it resized or rotated?"
+            raise unusable(
+                self.path,
+                f"is {width} x {height} pixels, but its annotations are for "
+                f"{self.width} x {self.height}; was it resized or rotated?",
             )
         return image
 
@@ -72,6 +72,7 @@ class Annotations:
     repairs: dict[str, int] = field(default_factory=dict)  # what was repaired, with its count
     repair_lines: tuple[str, ...] = ()  # the first of them, one by one
     signs: tuple[Sign, ...] = ()  # what is suspicious about the split
+    upright: bool = False  # whether the file's boxes are for pictures as viewers turn them by EXIF
     turned: tuple[int, ...] = ()  # ids of images whose boxes fit if their sides are exchanged
 
     def __len__(self) -> int:

@@ -2,21 +2,25 @@
 
 import io
 import os
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from src.data.files.file_kinds import HEAD as KIND_HEAD
+from src.data.files.file_kinds import sniff
 from src.data.files.strange_files import not_an_image
 from src.runtime.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-NOT_READ = ("GIF", "AVIF", "PSD", "ICO", "DDS", "FITS")  # what Pillow knows and OpenCV does not
+# Pillow's names of what OpenCV reads too
+READ = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "JPEG2000", "PPM", "SUN")
 OPENCV_SILENT = 0  # log level
 UNKNOWN, EMPTY = "not an image that can be decoded", "is empty (0 bytes)"
 
-TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of classic and of big files
+PARTICULARS = re.compile(r"'.*'|\d[\d.]*(e[+-]\d+)?")  # of one file in the reason
 # by EXIF orientation: axes are exchanged, rows are reversed, columns are reversed, in this order,
 # which takes the upright picture back to the stored pixels
 AS_STORED = {
@@ -31,6 +35,24 @@ AS_STORED = {
 QUARTER_TURNS = (5, 6, 7, 8)  # orientations that exchange width and height
 
 
+class ImageError(InputError):
+    """A file that cannot be used as an image, or not with its annotations.
+
+    Args:
+        message: with the file's path.
+        reason: without; `cause` is what it has in common with those of other files.
+    """
+
+    def __init__(self, message: str, reason: str = ""):
+        super().__init__(message)
+        self.cause = PARTICULARS.sub("#", reason)
+
+
+def unusable(path: Path, reason: str) -> ImageError:
+    """The error of a file."""
+    return ImageError(f"{path}: {reason}", reason)
+
+
 def read_image(path: Path) -> np.ndarray:
     """The image's stored pixels (H,W,3) uint8 RGB; InputError where it is damaged or no image.
 
@@ -40,20 +62,21 @@ def read_image(path: Path) -> np.ndarray:
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        raise unusable(path, f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # a null byte
-        raise InputError(f"{str(path)!r}: cannot be read: {error}") from error
+        raise ImageError(f"{str(path)!r}: cannot be read: {error}") from error
     if len(data) == 0:
-        raise InputError(f"{path}: {EMPTY}")
+        raise unusable(path, EMPTY)
     cv2.setLogLevel(OPENCV_SILENT)  # what is wrong is in the error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:  # more pixels than OpenCV allows
-        raise InputError(f"{path}: cannot be decoded: {error.err}") from error
+        raise unusable(path, f"cannot be decoded: {error.err}") from error
     if image is None:
         reason = not_an_image(path) or deep_pixels(data) or f"{UNKNOWN}; damaged, or cut off?"
-        raise InputError(f"{path}: {reason}")
-    return as_stored(image, data) if data[:4].tobytes() in TIFF_STARTS else image
+        raise unusable(path, reason)
+    is_tiff = sniff(data[:KIND_HEAD].tobytes()).name == "TIFF"
+    return as_stored(image, data) if is_tiff else image
 
 
 def deep_pixels(data: np.ndarray) -> str:
@@ -74,7 +97,7 @@ def as_stored(image: np.ndarray, data: np.ndarray) -> np.ndarray:
     """The stored pixels of a TIFF from its upright picture, which is what OpenCV decodes."""
     Image.MAX_IMAGE_PIXELS = None  # only the header is read
     try:
-        with Image.open(io.BytesIO(data)) as header:
+        with Image.open(io.BytesIO(data), formats=("TIFF",)) as header:
             turn = orientation(header)
     except (OSError, ValueError, SyntaxError):  # of a kind that Pillow does not know
         return image
@@ -104,17 +127,15 @@ def read_header(path: Path) -> tuple[tuple[int, int], int]:
     """`read_size` and EXIF's orientation, 1 to 8, of which 1 is upright."""
     Image.MAX_IMAGE_PIXELS = None  # only the header is read, so no image is too large
     try:
-        with Image.open(path) as image:
-            if image.format in NOT_READ:
-                raise UnidentifiedImageError
+        with Image.open(path, formats=READ) as image:
             turn = orientation(image)
             # Pillow gives the size of a TIFF's upright picture
             turned = image.format == "TIFF" and turn in QUARTER_TURNS
             return image.size[::-1] if turned else image.size, turn
     except UnidentifiedImageError as error:
         what = not_an_image(path) or UNKNOWN
-        raise InputError(f"{path}: {what if os.path.getsize(path) else EMPTY}") from error
+        raise unusable(path, what if os.path.getsize(path) else EMPTY) from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unusable(path, f"cannot be read: {error.strerror or error}") from error
     except (ValueError, SyntaxError) as error:  # Pillow's, on malformed or oversized chunks
-        raise InputError(f"{path}: its header cannot be read: {error}") from error
+        raise unusable(path, f"its header cannot be read: {error}") from error

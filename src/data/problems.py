@@ -1,9 +1,10 @@
 """What is wrong with a data set, collected and shown as one report."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from src.data.signs.sign import Sign
@@ -14,6 +15,7 @@ MAX_UNREADABLE = 0.01  # of a split's images
 FEW_UNREADABLE = 5  # that the first batches may have, unless they are too many for the split
 DEVIATIONS = 3.0  # standard deviations of their number that pass for chance
 SHOWN_PROBLEMS = 20  # the rest are counted
+MIN_ALIKE = 3  # problems with one cause that are reported together
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Problem:
 
     where: str
     what: str
+    cause: str = ""  # of an image that cannot be used: what it has in common with others
 
     def __str__(self) -> str:
         return printable(f"{self.where}: {self.what}")
@@ -53,8 +56,8 @@ class Problems:
             else:
                 self.warnings.append(sign)
 
-    def error(self, where: str, what: str) -> None:
-        self.errors.append(Problem(where, what))
+    def error(self, where: str, what: str, cause: str = "") -> None:
+        self.errors.append(Problem(where, what, cause))
 
     def repair(self, where: str, what: str) -> None:
         self.repairs.append(Problem(where, what))
@@ -65,7 +68,7 @@ class Problems:
         try:
             yield
         except InputError as error:
-            self.error(where, str(error))
+            self.error(where, str(error), getattr(error, "cause", ""))
 
     def raise_errors(self) -> None:
         """InputError with the first errors and their number, if there are any."""
@@ -121,8 +124,27 @@ class Unreadable:
 
 
 def first_lines(problems: Sequence) -> list[str]:
-    """The first SHOWN_PROBLEMS as lines, and one that counts the rest."""
-    lines = [str(problem) for problem in problems[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"and {len(problems) - SHOWN_PROBLEMS:,} more")
-    return lines
+    """The first SHOWN_PROBLEMS as lines, and one that counts the rest.
+
+    Images that cannot be used for one cause are one line, if they are MIN_ALIKE or more.
+    """
+    groups = alike(problems)
+    rest = sum(map(len, groups[SHOWN_PROBLEMS:]))
+    return [*map(in_one_line, groups[:SHOWN_PROBLEMS]), *([f"and {rest:,} more"] if rest else [])]
+
+
+def alike(problems: Sequence) -> list[list]:
+    """The problems, those with one cause together if they are MIN_ALIKE or more."""
+    causes = [getattr(problem, "cause", "") for problem in problems]
+    number, groups = Counter(causes), defaultdict(list)
+    for index, (cause, problem) in enumerate(zip(causes, problems)):
+        groups[cause if cause and number[cause] >= MIN_ALIKE else index].append(problem)
+    return list(groups.values())
+
+
+def in_one_line(group: list) -> str:
+    """Problems with one cause, by the first of them."""
+    first, *others = group
+    if others:
+        first = replace(first, where=f"{first.where} and {len(others):,} more")
+    return str(first)

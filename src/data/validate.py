@@ -20,6 +20,7 @@ from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
 from src.data.files.image_files import SEARCH, Search, find_images
+from src.data.images import ImageError
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
 from src.data.signs.contents import equal_images, leaked_images
@@ -47,11 +48,11 @@ def check_images(
         image's pixels, or UNREAD, (I,2).
     """
 
-    def look(index: int) -> tuple[int, int] | str:
+    def look(index: int) -> tuple[int, int] | ImageError:
         try:
             image = annotations[index].read()
-        except InputError as error:
-            return str(error)
+        except ImageError as error:
+            return error
         return int(image.min()), int(image.max())
 
     annotations, missing = find_images(annotations, problems, search)
@@ -61,10 +62,10 @@ def check_images(
         results = pool.imap(look, there, chunksize=8)
         bar = tqdm(results, total=len(there), desc="images", unit="", disable=None)
         for index, found in zip(there, bar):
-            if isinstance(found, str):
-                problems.error(annotations.where(index), found)
-            else:
+            if isinstance(found, tuple):
                 levels[index] = found
+            else:
+                problems.error(annotations.where(index), str(found), found.cause)
     return annotations, levels
 
 

@@ -2,7 +2,10 @@ import json
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 from src.data.dataset import find_source
 from src.data.problems import Problems
@@ -105,6 +108,28 @@ def test_report_shows_twenty_and_counts_all(tmp_path):
     assert lines[20] == "  image 19: damaged"
     assert lines[21:] == ["  and 1,214 more", "0 repairs", "0 warnings"]
     assert len(problems.to_dict()["errors"]) == 1234
+
+
+def test_images_unreadable_for_one_cause_are_one_line(own, tmp_path, capsys):
+    annotations, _ = find_source(own, training=True).read()
+    paths = [record.path for record in annotations]
+    for number, path in enumerate(paths[:-3]):
+        cv2.imwrite(f"{path}.tif", np.full((30, 40), number / 100, np.float32))
+        Path(f"{path}.tif").rename(path)
+    for path in paths[-3:-1]:
+        Image.new("L", (40, 30)).save(path, "GIF")
+    paths[-1].write_bytes(b"")
+    assert run(own, tmp_path, f"--report={tmp_path / 'r.json'}", "--eval_interval=0") == 2
+    out, ids = capsys.readouterr().out, annotations.image_ids
+    assert f"{len(paths)} errors:\n  image {ids[0]} and {len(paths) - 4} more: {paths[0]}: " in out
+    assert "has float32 pixels, 0 to 0, which are not read; scale" in out
+    assert [line.partition(": ")[2] for line in out.splitlines() if "  image " in line][1:] == [
+        f"{paths[-3]}: is GIF, which is not read; convert it to JPEG or PNG",
+        f"{paths[-2]}: is GIF, which is not read; convert it to JPEG or PNG",
+        f"{paths[-1]}: is empty (0 bytes)",
+    ]
+    (split,) = json.loads((tmp_path / "r.json").read_text())
+    assert [error["where"] for error in split["errors"]] == [f"image {i}" for i in ids]
 
 
 def test_nothing_to_train_on(own, tmp_path, capsys):

@@ -10,11 +10,10 @@ import numpy as np
 
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.files.folder import IN_FRONT, SPELLING, SUB_FOLDER, SUFFIX, Folder, Match, parts
-from src.data.problems import Problems, first_lines
+from src.data.problems import MIN_ALIKE, Problems, first_lines
 from src.data.signs.sign import FOLDERS
 from src.runtime.text import count
 
-MIN_ALIKE = 3  # missing images with one cause that are reported together
 TRIED = 20  # missing images that are looked for outside the folder
 TAKEN = "taken"  # how a match lies that is another entry's file
 BY_END = f"--accept=[{FOLDERS}]"
