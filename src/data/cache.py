@@ -14,7 +14,7 @@ import numpy as np
 from src.data.annotations import Annotations
 from src.data.signs.sign import Sign
 
-VERSION = 3  # of the readers and of this format: raise it when either changes
+VERSION = 4  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
 UNREADABLE = (OSError, ValueError)  # ValueError: a null byte in the name
 # what reading a damaged entry raises, a flipped bit included

@@ -58,7 +58,7 @@ def read_yolo(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
             f"expected {expected} and so on"
         )
-    return builder.build(image_dir, id_kind="image"), problems
+    return builder.build(image_dir, id_kind="image", upright=True), problems
 
 
 def label_file(image: Path) -> Path:

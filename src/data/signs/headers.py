@@ -18,12 +18,14 @@ ADVICE = (
 
 
 def orientation_signs(annotations: Annotations, *, sample: int | None) -> tuple[Sign, ...]:
-    """What the orientations in the images' headers say about the boxes.
+    """What the orientations in the images' headers say about boxes that are for stored pixels.
 
     Args:
         sample: images whose header is read, first those whose boxes fit only the turned picture;
             None reads all.
     """
+    if annotations.upright:
+        return ()
     rows = rows_to_read(annotations, sample)
     turned, undecided, as_stored = [], [], 0
     orientations: Counter[int] = Counter()

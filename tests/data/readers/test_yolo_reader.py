@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from src.config.configuration import make_config
 from src.data.classes import with_classes
@@ -111,6 +111,14 @@ def test_boxes_are_of_the_upright_picture(turn, tmp_path):
     height, width = upright.shape
     box = (x / width, y / height, (x + 1) / width, (y + 1) / height)
     assert as_stored(box, turn) == pytest.approx((1 / 4, 0, 2 / 4, 1 / 3))
+
+
+def test_turned_pictures_are_nothing_suspicious(root):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 3
+    for path in (root / "images" / "train").iterdir():
+        Image.open(path).save(path, exif=tags)
+    assert {sign.name for sign in read(root).signs} & {"orientation", "turned"} == set()
 
 
 def test_where_the_boxes_of_an_image_are(tmp_path):
