@@ -148,6 +148,52 @@ def test_boxes_and_classes_are_those_of_the_tool(folder, title, capsys):
     assert len(annotations) == (1 if title in ("openimages", "csv", "csv of sides") else 2)
 
 
+def boxes_of(folder, tool, files):
+    """(class, box) pairs as they are written, rounded."""
+    content = convert(folder, tool, files)
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    return [
+        (names[a["category_id"]], *np.round(a["bbox"], 3).tolist()) for a in content["annotations"]
+    ]
+
+
+def test_rotated_shapes_of_cvat_get_the_box_around_them(folder):
+    """A 10 x 4 box at (15, 12) turned by 90 degrees is 4 x 10; a square of 2 by 45, 2.828."""
+    shapes = """<box label="a" xtl="10" ytl="10" xbr="20" ybr="14" rotation="90.0"/>
+<box label="b" xtl="9" ytl="9" xbr="11" ybr="11" rotation="315"/>
+<ellipse label="c" cx="15" cy="12" rx="5" ry="2"/>
+<ellipse label="d" cx="15" cy="12" rx="5" ry="2" rotation="90"/>
+<mask label="e" rle="1" left="3" top="4" width="5" height="6"/></image>"""
+    text = CVAT.replace("</image>", shapes, 1)
+    assert boxes_of(folder, "cvat", {"a.xml": text})[2:] == [
+        ("a", 13, 7, 4, 10),
+        ("b", 8.586, 8.586, 2.828, 2.828),
+        ("c", 10, 10, 10, 4),
+        ("d", 13, 7, 4, 10),
+        ("e", 3, 4, 5, 6),
+    ]
+
+
+def test_round_and_drawn_shapes_of_labelme_get_the_box_around_them(folder):
+    shapes = (
+        ("a", [[20, 15], [23, 19]], "circle"),  # of radius 5
+        ("b", [[3, 4], [7, 9]], "mask"),  # pixels 3 to 7 and 4 to 9
+        ("c", [[10, 5], [20, 15], [15, 20], [5, 10]], "oriented_rectangle"),
+    )
+    assert boxes_of(folder, "labelme", {"a.json": labelme("a.png", *shapes)}) == [
+        ("a", 15, 10, 10, 10),
+        ("b", 3, 4, 5, 6),
+        ("c", 5, 5, 15, 15),
+    ]
+
+
+def test_a_turned_ellipse_of_via(folder):
+    ellipse = {"name": "ellipse", "cx": 15, "cy": 12, "rx": 5, "ry": 2, "theta": np.pi / 2}
+    content = {"a": {"filename": "a.png", "regions": [region("owl", **ellipse)]}}
+    files = {"via.json": json.dumps(content)}
+    assert boxes_of(folder, "via", files) == [("owl", 13, 7, 4, 10)]
+
+
 def test_corners_in_any_order(folder):
     content = convert(folder, "csv", {"a.csv": CSV.replace("4,6,24,16", "24,16,4,6")})
     assert content["annotations"][0]["bbox"] == OWL

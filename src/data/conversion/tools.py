@@ -1,6 +1,7 @@
 """Annotation files of labelling tools, mostly read by globox, one image at a time."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,18 @@ from xml.etree import ElementTree
 
 from globox import Annotation, BoundingBox, BoxFormat
 
+from src.data.conversion.shapes import (
+    Corners,
+    around_circle,
+    around_ellipse,
+    around_points,
+    around_turned,
+)
 from src.runtime.errors import InputError
 
 FIRST_PIXEL = 1  # VOC counts pixels from 1
-LABELME_SHAPES = ("rectangle", "polygon", "linestrip")  # whose points are inside a box around them
+# whose points are inside a box around them
+LABELME_OUTLINES = ("rectangle", "oriented_rectangle", "polygon", "linestrip")
 
 
 @dataclass
@@ -64,23 +73,38 @@ def load_json(path: Path, what: str) -> Any:
 
 
 def labelme(job: Job) -> Iterator[Annotation]:
-    """LabelMe's files, one for each image; rectangles and outlines."""
+    """LabelMe's files, one for each image; shapes with an area, by the boxes around them."""
     what = "LabelMe's annotations of an image"
     for path in job.files(".json"):
         content = load_json(path, what)
         with reading(str(path), what):
-            shapes = content["shapes"]
-            kept = [shape for shape in shapes if shape["shape_type"] in LABELME_SHAPES]
-            job.left_out.update(s["shape_type"] for s in shapes if s not in kept)
+            boxes = []
+            for shape in content["shapes"]:
+                if corners := labelme_box(shape):
+                    boxes.append(BoundingBox.create(label=require(shape["label"]), coords=corners))
+                else:
+                    job.left_out[shape["shape_type"]] += 1
             size = int(content["imageWidth"]), int(content["imageHeight"])
             name = str(content["imagePath"]).replace("\\", "/")
-            boxes = [BoundingBox.from_labelme(shape) for shape in kept]
         folder = path.parent.relative_to(job.input) if job.input.is_dir() else Path()
         yield Annotation(str(folder / name), size, boxes)
 
 
+def labelme_box(shape: dict) -> Corners | None:
+    """The box around a shape; None for one that has no area."""
+    kind, points = shape["shape_type"], shape["points"]
+    if kind in LABELME_OUTLINES:
+        return around_points(points)
+    if kind == "circle":
+        return around_circle(*points)
+    if kind == "mask":  # by its first and last pixels
+        x1, y1, x2, y2 = around_points(points)
+        return x1, y1, x2 + 1, y2 + 1
+    return None
+
+
 def cvat(job: Job) -> Iterator[Annotation]:
-    """CVAT's file "for images"; boxes, and the boxes around polygons."""
+    """CVAT's file "for images"; shapes with an area, by the boxes around them."""
     what = "CVAT's annotations for images"
     path = job.only_file()
     with reading(str(path), what):
@@ -91,19 +115,36 @@ def cvat(job: Job) -> Iterator[Annotation]:
             raise InputError(f"{path}: not {what}: it is {found or f'<{root.tag}>'}")
     for node in nodes:
         with reading(f"{path}: image {node.get('name')!r}", what):
-            annotation = Annotation.from_cvat(node)
+            boxes = []
             for shape in node:
-                if shape.tag in ("polygon", "polyline"):
-                    annotation.add(around(shape.get("label"), shape.get("points")))
-                elif shape.tag not in ("box", "tag"):
+                if corners := cvat_box(shape):
+                    name = require(shape.get("label"))
+                    boxes.append(BoundingBox.create(label=name, coords=corners))
+                elif shape.tag != "tag":
                     job.left_out[shape.tag] += 1
-            yield annotation
+            size = int(node.attrib["width"]), int(node.attrib["height"])
+            yield Annotation(node.attrib["name"], size, boxes)
 
 
-def around(label: str | None, points: str | None) -> BoundingBox:
-    """The box around points that are written "x,y;x,y"."""
-    pairs = [tuple(map(float, pair.split(","))) for pair in (points or "").split(";")]
-    return BoundingBox.from_labelme({"label": require(label), "points": pairs})
+def cvat_box(shape: ElementTree.Element) -> Corners | None:
+    """The box around a shape, which may be rotated; None for one that has no area."""
+
+    def values(*keys: str) -> list[float]:
+        return [float(shape.attrib[key]) for key in keys]
+
+    angle = math.radians(float(shape.get("rotation", 0)))
+    if shape.tag == "box":
+        return around_turned(tuple(values("xtl", "ytl", "xbr", "ybr")), angle)
+    if shape.tag == "ellipse":
+        x, y, rx, ry = values("cx", "cy", "rx", "ry")
+        return around_ellipse((x, y), rx, ry, angle)
+    if shape.tag == "mask":
+        left, top, width, height = values("left", "top", "width", "height")
+        return left, top, left + width, top + height
+    if shape.tag in ("polygon", "polyline"):
+        pairs = shape.attrib["points"].split(";")
+        return around_points([tuple(map(float, pair.split(","))) for pair in pairs])
+    return None
 
 
 def require(label: Any) -> str:
@@ -126,9 +167,7 @@ def via(job: Job) -> Iterator[Annotation]:
             boxes = []
             for region in regions_of(entry):
                 shape = region["shape_attributes"]
-                if shape["name"] == "rect":
-                    boxes.append(BoundingBox.from_via_json(region, label_key=label))
-                elif box := via_box(shape):
+                if box := via_box(shape):
                     name = require(region["region_attributes"][label])
                     boxes.append(BoundingBox.create(label=name, coords=box))
                 else:
@@ -155,16 +194,17 @@ def only_attribute(path: Path, entries: list[dict]) -> str:
     return names.pop()
 
 
-def via_box(shape: dict) -> tuple[float, ...] | None:
+def via_box(shape: dict) -> Corners | None:
     """The box around a shape; None for one that has no area."""
-    if shape["name"] in ("polygon", "polyline"):
-        xs, ys = shape["all_points_x"], shape["all_points_y"]
-        return min(xs), min(ys), max(xs), max(ys)
-    if shape["name"] in ("circle", "ellipse"):
-        rx = shape["r"] if shape["name"] == "circle" else shape["rx"]
-        ry = shape["r"] if shape["name"] == "circle" else shape["ry"]
-        x, y = shape["cx"], shape["cy"]
-        return x - rx, y - ry, x + rx, y + ry
+    kind = shape["name"]
+    if kind == "rect":
+        x, y = shape["x"], shape["y"]
+        return x, y, x + shape["width"], y + shape["height"]
+    if kind in ("polygon", "polyline"):
+        return around_points(list(zip(shape["all_points_x"], shape["all_points_y"])))
+    if kind in ("circle", "ellipse"):
+        rx, ry = (shape["r"],) * 2 if kind == "circle" else (shape["rx"], shape["ry"])
+        return around_ellipse((shape["cx"], shape["cy"]), rx, ry, shape.get("theta", 0))
     return None
 
 
