@@ -61,6 +61,7 @@ class ImageFinder:
     problems: Problems
     flag: str = ""  # as of Search
     noun: str = "image"
+    source: Path | None = None  # file that has the names, if not that of `problems`
     number: int = 0  # of images that were looked for
     missing: list[Missing] = field(default_factory=list)
     owner_of: dict[str, str] = field(default_factory=dict)  # by the file's name: whose it is
@@ -124,7 +125,7 @@ class ImageFinder:
 
     def way_on(self, items: list[Missing]) -> str:
         """What to do about images that are missing for one cause."""
-        source, first = self.problems.source, items[0].match
+        source, first = self.source or self.problems.source, items[0].match
         if first.how == SUFFIX:
             return f"write the suffix of the files in {source}, or convert the files"
         if first.how == SUB_FOLDER and (base := self.common_folder(items)):

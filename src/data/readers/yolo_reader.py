@@ -5,6 +5,7 @@ A line of such a file is `class cx cy w h` in shares of the picture's sides, as 
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
 from src.runtime.errors import InputError
+from src.runtime.near_path import nearest
+from src.runtime.text import count
 
 SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
 BOX_NUMBERS, LEAST_OUTLINE = 4, 6  # after the class; an outline has three points
@@ -40,6 +43,8 @@ def read_yolo(
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
     data = load_yaml(path)
     finder = search.finder(image_dir, problems)
+    finder.source = next(lists(data, split), path)
+    unknown = defaultdict(list)
     labelled = 0
     for number, (where, name) in enumerate(split_files(data, image_dir, split), 1):
         with problems.at(where):
@@ -50,13 +55,14 @@ def read_yolo(
             labels = label_file(image_dir / found)
             if os.path.isfile(labels):
                 labelled += 1
-                add_boxes(builder, data, labels, size, turn)
+                add_boxes(builder, data, labels, size, turn, unknown)
+    note_unknown(unknown, data, problems)
     finder.report()
     if builder.names and not labelled:
         expected = label_file(image_dir / builder.names[0])
         raise InputError(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
-            f"expected {expected} and so on"
+            f"expected {expected} and so on{nearest(expected)}"
         )
     return builder.build(image_dir, id_kind="image", upright=True), problems
 
@@ -71,20 +77,38 @@ def label_file(image: Path) -> Path:
 
 
 def add_boxes(
-    builder: Builder, data: DataSet, labels: Path, size: tuple[int, int], turn: int
+    builder: Builder,
+    data: DataSet,
+    labels: Path,
+    size: tuple[int, int],
+    turn: int,
+    unknown: defaultdict[int, list[str]],
 ) -> None:
-    """Adds the boxes in a file to the image of (width, height) pixels that was added last."""
+    """Adds the boxes in a file to the image of (width, height) pixels that was added last.
+
+    `unknown` gets the places of those whose class has no name.
+    """
     for number, text in numbered_lines(labels):
         where = f"{os.path.relpath(labels, data.base)}, line {number}"
         with builder.problems.at(where):
             index, shares = parse_line(text)
             if index not in data.names:
-                have = ", ".join(map(str, data.names))
-                raise InputError(f"class {index}; names of {data.path.name} has {have}")
+                unknown[index].append(where)
+                continue
             x1, y1, x2, y2 = as_stored(shares, turn)
             width, height = size
             box = (x1 * width, y1 * height, x2 * width, y2 * height)
             builder.add_named(where, box, data.names[index])
+
+
+def note_unknown(unknown: dict[int, list[str]], data: DataSet, problems: Problems) -> None:
+    """One error for each class that has no name."""
+    have = f"names of {data.path.name} has {', '.join(map(str, data.names))}"
+    shifted = "; boxes count classes from 0, names from 1: lower the numbers of names by one"
+    is_shifted = 0 in unknown and min(data.names) == 1
+    for index, places in sorted(unknown.items()):
+        where = f"class {index} ({count(len(places), 'object')}, first: {places[0]})"
+        problems.error(where, have + (shifted if is_shifted and index == 0 else ""))
 
 
 def parse_line(text: str) -> tuple[int, tuple[float, ...]]:

@@ -18,7 +18,27 @@ from src.runtime.near_path import nearest
 
 NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 SPLITS = ("train", "val", "valid", "validation", "test")
+SHOWN = 200  # letters of the names in a message
 ROBOFLOW = "../"  # in front of paths from data.yaml's own folder
+
+
+KEPT_TAGS = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+PLACES = ("images/{}", "{}/images", "{}.txt", "{}")  # of a split, where no data.yaml says it
+CLASS_FILES = (
+    "classes.txt",
+    "labels/classes.txt",
+    "images/classes.txt",
+    "labels/train/classes.txt",
+)
+
+
+class Words(yaml.SafeLoader):
+    """Reads words as they are written: a class may be called on, no or 007."""
+
+    yaml_implicit_resolvers = {
+        letter: [(tag, form) for tag, form in resolvers if tag in KEPT_TAGS]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,11 @@ class DataSet:
         bare = entry[len(ROBOFLOW) :] if entry.startswith(ROBOFLOW) else entry
         tried = [self.base / entry, self.base / bare, self.path.parent / bare]
         found = next(filter(os.path.exists, tried), None)
+        if found is None and "*" in entry:
+            raise InputError(
+                f"{self.path}: {entry!r}: a pattern; expected the folder of the images, "
+                f"{entry.split('*')[0].rstrip('/') or '.'}"
+            )
         if found is None:
             raise InputError(f"{self.path}: {entry!r}: no such folder or list{nearest(tried[0])}")
         return found
@@ -70,14 +95,36 @@ def yaml_file(root: str) -> Path:
     found = [folder / name for name in NAMES if os.path.isfile(folder / name)] or others
     if not found or (len(others) > 1 and found == others):
         have = f"; there are {', '.join(path.name for path in others)}" if others else ""
-        raise InputError(f"{folder / NAMES[0]}: no such file{have}; name it with --yolo_root")
+        way = "name it with --yolo_root" if others else to_write(folder)
+        raise InputError(f"{folder / NAMES[0]}: no such file{have}; {way}")
     return found[0]
+
+
+def to_write(folder: Path) -> str:
+    """What to do where a folder has no yaml file: use one around it, or write these lines."""
+    absolute = Path(os.path.abspath(folder))
+    around = (parent / name for parent in absolute.parents[:2] for name in NAMES)
+    if (found := next(filter(os.path.isfile, around), None)) is not None:
+        return f"there is {found}: set --yolo_root={found.parent}"
+    lines = []
+    for split in SPLITS:
+        entries = (place.format(split) for place in PLACES)
+        if entry := next((e for e in entries if os.path.exists(folder / e)), None):
+            lines.append(f"{split}: {entry}")
+    if not lines:
+        lines = ["train: FOLDER OF IMAGES"]
+    names, origin = "NAME, NAME", ", in the order of their numbers"
+    if (listed := next((f for f in CLASS_FILES if os.path.isfile(folder / f)), None)) is not None:
+        names = ", ".join(name for _, name in numbered_lines(folder / listed))
+        origin = f", as {listed} has them"
+    lines.append(f"names: [{names}]")
+    return f"write it, with the lines {', '.join(map(repr, lines))}{origin}"
 
 
 def load_yaml(path: Path) -> DataSet:
     """The data set that a file describes; InputError where it is malformed."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Words)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except YAML_ERRORS as error:
@@ -111,26 +158,49 @@ def names_of(path: Path, content: dict) -> dict[int, str]:
     pairs = dict(enumerate(value)) if isinstance(value, list) else value
     try:
         names = {int(index): str(name).strip() for index, name in pairs.items()}
-        if not names or not all(names.values()) or any(isinstance(n, dict) for n in pairs.values()):
+        if not names or not all(names.values()):
+            raise ValueError
+        if not all(isinstance(name, str) for name in pairs.values()):  # an empty one is None
             raise ValueError
     except (AttributeError, TypeError, ValueError):
         found = "missing" if value is None else f"{value!r}"[:60]
         raise InputError(
             f"{path}: names is {found}; expected a list of class names, or 0: NAME and so on"
         ) from None
+    number = content.get("nc")
+    if isinstance(number, str) and number.isdecimal() and int(number) != len(names):
+        listed = f"names has {len(names)}: {', '.join(names.values())}"[:SHOWN]
+        raise InputError(f"{path}: nc is {number}, but {listed}; correct the wrong one")
     return names
 
 
 def split_files(data: DataSet, image_dir: Path, split: str) -> Iterator[tuple[str, str]]:
-    """Where each image of a split is named, and its path relative to `image_dir`."""
+    """Where each image of a split is named, and its path relative to `image_dir`.
+
+    InputError where there is none.
+    """
+    is_empty = True
     for entry in data.entries(split):
         if os.path.isdir(entry):
-            for path in images_below(entry):
-                name = os.path.relpath(path, image_dir)
-                yield name, name
+            names = [os.path.relpath(path, image_dir) for path in images_below(entry)]
+            found = zip(names, names)
         else:
-            for number, text in numbered_lines(entry):
-                yield f"{entry.name}, line {number}", listed(text, entry, image_dir)
+            lines = numbered_lines(entry)
+            found = ((f"{entry.name}, line {n}", listed(t, entry, image_dir)) for n, t in lines)
+        for item in found:
+            is_empty = False
+            yield item
+    if is_empty:
+        raise InputError(f"{data.path}: {split}: {no_images(data, split)}")
+
+
+def no_images(data: DataSet, split: str) -> str:
+    """What is said of a split without images, by the first of its folders or lists."""
+    entry = data.splits[split][0]
+    others = [entry.replace("labels", "images"), f"images/{split}", f"{split}/images"]
+    near = next((o for o in others if o != entry and os.path.isdir(data.base / o)), None)
+    hint = f"; there is {near}" if near else ""
+    return f"{entry!r} has no images; expected their folder, or a text file that lists them{hint}"
 
 
 def images_below(folder: Path) -> list[str]:

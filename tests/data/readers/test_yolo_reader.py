@@ -135,7 +135,6 @@ def test_where_the_boxes_of_an_image_are(tmp_path):
         ("0.5 0.5 0.5 0.2 0.2", "expected class cx cy w h"),
         ("0 0.5 0.5 0.2 nan", "nan; expected shares of the sides, 0 to 1"),
         ("0 320 240 20 20", "320; expected shares of the sides, 0 to 1"),
-        ("7 0.5 0.5 0.2 0.2", "class 7; names of data.yaml has 0, 1"),
     ],
 )
 def test_a_malformed_line_is_named(root, line, message):
@@ -143,6 +142,26 @@ def test_a_malformed_line_is_named(root, line, message):
     with pytest.raises(InputError, match=r"labels/train/b.txt, line 2: ") as error:
         read(root)
     assert message in str(error.value)
+
+
+def test_classes_without_a_name_are_counted(root):
+    write(root, "train/b", "7 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.3 0.2\n")
+    where = r"class 7 \(2 objects, first: labels/train/b.txt, line 1\)"
+    with pytest.raises(InputError, match=f"{where}: names of data.yaml has 0, 1"):
+        read(root)
+    (root / "data.yaml").write_text("train: images/train\nnames: {1: owl, 2: jay}\n")
+    with pytest.raises(
+        InputError, match="class 0 .*boxes count classes from 0, names from 1: lower"
+    ):
+        read(root)
+
+
+def test_names_stay_as_they_are_written(root):
+    """YAML's words for true and false, numbers and dates."""
+    text = "train: images/train\nnames: [on, off, 007, 1e3, 2024-01-01, 1_0]\n"
+    (root / "data.yaml").write_text(text)
+    found = config(root).classes
+    assert found == ("background", "on", "off", "007", "1e3", "2024-01-01", "1_0")
 
 
 def test_a_class_number_with_a_point_and_a_share_beyond_by_rounding():
@@ -155,9 +174,12 @@ def test_a_class_number_with_a_point_and_a_share_beyond_by_rounding():
         ("[1, 2]", "data.yaml: expected lines of 'key: value'"),
         ("train: [", "data.yaml: not YAML"),
         ("train: images/train", "names is missing; expected a list of class names"),
-        ("train: images/train\nnames: 3", "names is 3; expected a list of class names"),
+        ("train: images/train\nnames: 3", "names is '3'; expected a list of class names"),
         ("train: images/train\nnames: []", r"names is \[\]; expected"),
-        ("train: 3\nnames: [owl]", "train is 3; expected a path, or a list of paths"),
+        ("train: images/train\nnames: [owl, ]\nnc: 2", "nc is 2, but names has 1: owl; correct"),
+        ("train: images/train\nnames:\n- owl\n-\n", r"names is \['owl', None\]; expected"),
+        ("train: {a: b}\nnames: [owl]", "train is {'a': 'b'}; expected a path, or a list of"),
+        ("train: images/train/*.png\nnames: [owl]", "a pattern; expected .*, images/train"),
         ("train: images/tarin\nnames: [owl]", "'images/tarin': no such folder or list"),
         ("val: images/val\nnames: [owl]", "data.yaml: has no 'train', but val"),
     ],
@@ -170,10 +192,44 @@ def test_what_is_wrong_with_data_yaml(root, text, message):
 
 def test_no_data_yaml(root):
     (root / "data.yaml").unlink()
-    with pytest.raises(InputError, match="data.yaml: no such file; name it with --yolo_root"):
+    lines = "'train: images/train', 'val: images/val', 'names: "
+    with pytest.raises(InputError, match="data.yaml: no such file; write it, with .*") as error:
+        read(root)
+    assert f"the lines {lines}[NAME, NAME]', in the order of" in str(error.value)
+    (root / "labels" / "classes.txt").write_text("owl\njay\n")
+    with pytest.raises(InputError) as error:
+        read(root)
+    assert f"{lines}[owl, jay]', as labels/classes.txt has them" in str(error.value)
+    (root / "my.yaml").write_text("a: b")
+    (root / "your.yaml").write_text("a: b")
+    with pytest.raises(InputError, match="are my.yaml, your.yaml; name it with --yolo_root"):
         read(root)
     with pytest.raises(InputError, match="nowhere: no such folder.*the folder with data.yaml"):
         find_source(config(Path("nowhere"), classes=["owl"]), training=True)
+
+
+def test_a_folder_inside_that_of_data_yaml(root):
+    with pytest.raises(InputError, match=f"there is {root}/data.yaml: set --yolo_root={root}$"):
+        read(root / "images")
+
+
+def test_no_images_in_the_folder(root):
+    (root / "data.yaml").write_text("train: labels/train\nnames: [owl, jay]")
+    with pytest.raises(InputError, match="train: 'labels/train' has no images; .*is images/train$"):
+        read(root)
+
+
+def test_a_folder_of_boxes_in_another_case(root):
+    (root / "labels").rename(root / "Labels")
+    with pytest.raises(InputError, match=f"and so on; there is {root}/Labels"):
+        read(root)
+
+
+def test_the_list_is_named_where_its_names_are_wrong(root):
+    (root / "train.txt").write_text("".join(f"/a/{n}.png\n" for n in ("train/a", "train/b")))
+    (root / "data.yaml").write_text("train: train.txt\nnames: [owl, jay]")
+    with pytest.raises(InputError, match=r"write the names in \S*train.txt as they are"):
+        read(root)
 
 
 def test_no_boxes_at_all(root):
