@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from src.data.conversion.job import Job
+from src.data.images import read_size
 from src.distributed.command import run_command
 from src.runtime.errors import InputError
 from src.runtime.files import make_output_folder, to_json, write_atomically
@@ -17,6 +19,10 @@ from src.runtime.near_path import nearest
 from src.runtime.text import count
 
 TOOLS = ("labelme", "cvat", "via", "voc", "createml", "openimages", "csv")
+READ_DIRECTLY = {
+    "coco": "train.py --train_json=FILE --train_images=FOLDER",
+    "yolo": "train.py --dataset=yolo --yolo_root=FOLDER",
+}
 MISSING = "globox is missing; install it with pip install -r requirements.txt"
 
 
@@ -33,19 +39,30 @@ def main(argv=None) -> None:
         raise InputError(f"{args.output}: is the input; write to another file")
     try:
         from src.data.conversion.tables import openimages, table
-        from src.data.conversion.tools import Job, createml, cvat, labelme, via, voc
+        from src.data.conversion.tools import createml, cvat, labelme, via, voc
     except ModuleNotFoundError as error:
         raise InputError(MISSING) from error
 
     tools = dict(zip(TOOLS, (labelme, cvat, via, voc, createml, openimages, table)))
-    job = Job(args.input, images, args.label)
-    content = to_coco(tools[args.tool](job), images, args.input)
+    job = Job(args.input, images, args.label, is_given=args.images is not None)
+    content = to_coco(job, tools[args.tool](job))
+    if not args.output.parent.is_dir():
+        job.notes.append(f"made the folder {args.output.parent}")
     make_output_folder(str(args.output.parent), "output")
     write_atomically(args.output, to_json(content) + "\n")
-    print(report(args.output, content, images))
+    print(report(args.output, content, "FOLDER" if job.are_missing else job.images))
     if job.left_out:
         kinds = ", ".join(f"{number:,} x {kind}" for kind, number in sorted(job.left_out.items()))
         print(f"left out, as they are no boxes: {kinds}")
+    for note in dict.fromkeys(job.notes):
+        print(f"note: {note}")
+
+
+def tool(name: str) -> str:
+    """The value of --from; says of formats that need no conversion how they are read."""
+    if name in READ_DIRECTLY:
+        raise argparse.ArgumentTypeError(f"{name} is read as it is: {READ_DIRECTLY[name]}")
+    return name
 
 
 def parse(argv) -> argparse.Namespace:
@@ -61,7 +78,9 @@ def parse(argv) -> argparse.Namespace:
         raise InputError(f"command line: {message}; --help shows what is expected")
 
     parser.error = refuse
-    parser.add_argument("--from", dest="tool", choices=TOOLS, required=True, help="kind of INPUT")
+    parser.add_argument(
+        "--from", dest="tool", type=tool, choices=TOOLS, required=True, help="kind of INPUT"
+    )
     parser.add_argument("--images", type=Path, help="folder of the images; default: beside INPUT")
     parser.add_argument("--label", default="", help="via: attribute that holds the class")
     parser.add_argument("input", type=Path, metavar="INPUT")
@@ -69,9 +88,9 @@ def parse(argv) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def to_coco(annotations: Iterable, images: Path, source: Path) -> dict:
+def to_coco(job: Job, annotations: Iterable) -> dict:
     """COCO's content of globox's annotations; classes and ids in the order of the names."""
-    found = {}
+    found, source = {}, job.input
     for annotation in annotations:
         name = str(annotation.image_id)
         if not name or "\0" in name:
@@ -81,6 +100,7 @@ def to_coco(annotations: Iterable, images: Path, source: Path) -> dict:
         found[name] = annotation
     if not found:
         raise InputError(f"{source}: no images in it")
+    job.find_images(sorted(found))
     labels = sorted({str(box.label).strip() for a in found.values() for box in a.boxes})
     ids = {label: number for number, label in enumerate(labels, 1)}
     content = {
@@ -89,7 +109,7 @@ def to_coco(annotations: Iterable, images: Path, source: Path) -> dict:
         "categories": [{"id": number, "name": label} for label, number in ids.items()],
     }
     for number, (name, annotation) in enumerate(sorted(found.items()), 1):
-        width, height = size_of(annotation, images, source)
+        width, height = size_of(annotation, job)
         image = {"id": number, "file_name": name, "width": width, "height": height}
         content["images"].append(image)
         for box in annotation.boxes:
@@ -99,17 +119,15 @@ def to_coco(annotations: Iterable, images: Path, source: Path) -> dict:
     return content
 
 
-def size_of(annotation, images: Path, source: Path) -> tuple[int, int]:
+def size_of(annotation, job: Job) -> tuple[int, int]:
     """Width and height in pixels, from the annotation or else from the image."""
-    from src.data.images import read_size
-
     if annotation.image_size is not None:
         return annotation.image_size
     try:
-        return read_size(images / str(annotation.image_id))
+        return read_size(job.path_of(str(annotation.image_id)))
     except InputError as error:
         raise InputError(
-            f"{source}: has no size of the image: {error}; name the images' folder with --images"
+            f"{job.input}: has no size of the image: {error}; name the images' folder with --images"
         ) from None
 
 
@@ -122,7 +140,7 @@ def coco_entry(box, source: Path, name: str) -> dict:
     return {"bbox": [xs[0], ys[0], width, height], "area": width * height, "iscrowd": 0}
 
 
-def report(path: Path, content: dict, images: Path) -> str:
+def report(path: Path, content: dict, images: Path | str) -> str:
     """What was written, and how to use it."""
     filled = {entry["image_id"] for entry in content["annotations"]}
     empty = len(content["images"]) - len(filled)

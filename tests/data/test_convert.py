@@ -85,6 +85,9 @@ CSV += "a.png,40,30,jay,10,10,30,28\n"
 BARE = "a.png,4,6,24,16,owl\na.png,10,10,30,28,jay\nb.png,,,,,\n"
 SIDES = "Image;Label;X;Y;Width;Height\na.png;owl;4;6;20;10\na.png;jay;10;10;20;18\n"
 
+VIA_CSV = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes\n"
+COCO = {"images": [], "annotations": [], "categories": []}
+
 INPUTS = {
     "labelme": {
         "j/a.json": labelme(
@@ -146,6 +149,78 @@ def test_boxes_and_classes_are_those_of_the_tool(folder, title, capsys):
     assert sorted(annotations.boxes.round(3).tolist()) == [[4, 6, 24, 16], [10, 10, 30, 28]]
     assert annotations.object_counts()[0] == 2
     assert len(annotations) == (1 if title in ("openimages", "csv", "csv of sides") else 2)
+
+
+def test_an_attribute_that_is_not_there(folder):
+    with pytest.raises(InputError, match="the regions have kind, but no 'color'; name .* --label"):
+        convert(folder, "via", INPUTS["via"], "--label=color")
+
+
+def test_a_table_in_shares_of_the_sides(folder, capsys):
+    """The image is 40 x 30; x and width are shares of 40, y and height of 30."""
+    text = "image,label,x_min,y_min,x_max,y_max\na.png,owl,0.1,0.2,0.6,0.5\na.png,jay,0,0,1,1\n"
+    assert boxes_of(folder, "csv", {"a.csv": text}) == [("owl", 4, 6, 20, 9), ("jay", 0, 0, 40, 30)]
+    assert "within 0 and 1: read as shares of the images' sides" in capsys.readouterr().out
+    sides = "image,label,x,y,w,h\na.png,owl,0.1,0.2,0.6,0.5\n"
+    assert boxes_of(folder, "csv", {"a.csv": sides}) == [("owl", 4, 6, 24, 15)]
+
+
+def test_sizes_of_images_in_a_table(folder):
+    """Those of the table are taken, so images may be elsewhere."""
+    content = convert(folder, "csv", {"a.csv": CSV.replace("a.png", "c.png")})
+    assert [(i["width"], i["height"]) for i in content["images"]] == [(40, 30)]
+    sides = "image,label,x,y,w,h,image_width,image_height\nc.png,owl,1,2,6,5,80,60\n"
+    content = convert(folder, "csv", {"a.csv": sides})
+    assert content["images"][0]["width"] == 80 and content["annotations"][0]["bbox"] == [1, 2, 6, 5]
+
+
+def test_names_of_open_images_classes(folder, capsys):
+    text = OPENIMAGES.replace("owl", "/m/01").replace("jay", "/m/02")
+    assert [name for name, *_ in boxes_of(folder, "openimages", {"boxes.csv": text})] == [
+        "/m/01",
+        "/m/02",
+    ]
+    assert "note: /m/01 and so on are ids: for names put Open Images'" in capsys.readouterr().out
+    (folder / "class-descriptions-boxable.csv").write_text('/m/01,Owl\n/m/02,"Jay, blue"\n')
+    assert [name for name, *_ in boxes_of(folder, "openimages", {"boxes.csv": text})] == [
+        "Owl",
+        "Jay, blue",
+    ]
+    assert "are ids" not in capsys.readouterr().out
+
+
+def test_images_are_found_near_the_annotations(folder, capsys):
+    """The command that is printed names the folder in which they are."""
+    place = folder / "voc" / "Annotations"
+    place.mkdir(parents=True)
+    (folder / "voc" / "JPEGImages").mkdir()
+    (folder / "a.png").rename(folder / "voc" / "JPEGImages" / "a.png")
+    (place / "a.xml").write_text(voc("a", ("owl", 5, 7, 24, 16)))
+    main(["--from=voc", str(place), str(folder / "out.json")])
+    assert f"--train_images={folder}/voc/JPEGImages; " in capsys.readouterr().out
+    with pytest.raises(InputError, match="no 'a.png' in it; they are in .*: set --images=.*JPEGIm"):
+        main(["--from=voc", str(place), str(folder / "out.json"), f"--images={place}"])
+    (folder / "voc" / "JPEGImages" / "a.png").unlink()
+    main(["--from=voc", str(place), str(folder / "out.json")])
+    printed = capsys.readouterr().out
+    assert "--train_images=FOLDER; " in printed
+    assert f"note: not in {place}: 1 of 1 image, such as 'a.png'; name their folder" in printed
+
+
+def test_the_folder_of_the_images_in_front_of_their_names(folder):
+    sides = SIDES.replace("a.png", f"{folder.name}/a.png")
+    assert boxes_of(folder, "csv", {"a.csv": sides})[0] == ("owl", *OWL)
+
+
+def test_a_folder_that_is_made_is_named(folder, capsys):
+    convert(folder, "csv", {"a.csv": CSV})
+    assert f"note: made the folder {folder}/out" in capsys.readouterr().out
+
+
+def test_text_that_is_not_utf8(folder):
+    (folder / "a.json").write_bytes('{"shapes": []}'.encode("utf-16"))
+    with pytest.raises(InputError, match="it is UTF-16; save it as UTF-8"):
+        main(["--from=labelme", str(folder / "a.json"), str(folder / "out.json")])
 
 
 def boxes_of(folder, tool, files):
@@ -226,7 +301,17 @@ def test_the_class_is_the_attribute_that_is_named(folder):
         ("csv", {"a.csv": CSV.replace("16", "nan")}, "line 2: .*'nan'; expected a finite"),
         ("csv", {"a.csv": CSV.replace("owl", "")}, "line 2: not a box .*class ''; expected a name"),
         ("csv", {"a.csv": ""}, "a.csv: no images in it"),
-        ("csv", {"a.csv": CSV.replace("a.png", "c.png")}, "c.png: .*images' folder with --images"),
+        ("csv", {"a.csv": SIDES.replace("a.png", "c.png")}, "c.png: .*folder with --images"),
+        ("csv", {"a.csv": SIDES.replace("20;", "2,5;")}, "'2,5' has a decimal comma; expected 2.5"),
+        ("csv", {"a.csv": OPENIMAGES}, "a.csv: is Open Images'; use --from=openimages"),
+        ("csv", {"a.csv": VIA_CSV}, "a.csv: is VIA's CSV; export .* as JSON and use --from=via"),
+        ("via", {"a.csv": VIA_CSV}, "a.csv: is VIA's CSV; export .* as JSON and use --from=via"),
+        ("via", {"a.json": labelme("a.png")}, "it is LabelMe's; use --from=labelme"),
+        ("labelme", {"a.json": json.dumps(VIA)}, "it is VIA's; use --from=via"),
+        ("via", {"a.json": json.dumps(COCO)}, "COCO's, which is read as it is: --train_json="),
+        ("labelme", {"a.json": '{"a": 1}'}, r"not LabelMe's .* \(it has no 'shapes'"),
+        ("createml", {"a.json": "3"}, r"\(a part of it is of another kind than expected\)"),
+        ("cvat", {"a.xml": CVAT.replace('"40"', '"4O"')}, "'4O' is no number"),
         ("csv", {"a.csv": "\x00\x01\n"}, "a.csv"),
     ],
 )  # fmt: skip
@@ -259,6 +344,8 @@ def test_the_command_line(folder, tmp_path):
     for argv, message in (
         ([], "command line: the following arguments are required"),
         (["--from=foo", "a", "b"], "command line: argument --from: invalid choice: 'foo'"),
+        (["--from=coco", "a", "b"], "coco is read as it is: train.py --train_json=FILE"),
+        (["--from=yolo", "a", "b"], "yolo is read as it is: train.py --dataset=yolo --yolo_root"),
         (["--from=csv", str(folder / "no.csv"), out], "no.csv: no such file or folder"),
         (["--from=csv", str(folder / "a.png"), str(folder)], "is a folder; expected the json file"),
         (

@@ -1,17 +1,15 @@
-"""Annotation files of labelling tools, mostly read by globox, one image at a time."""
+"""Annotation files of labelling tools, some of them read by globox, one image at a time."""
 
-import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from globox import Annotation, BoundingBox, BoxFormat
 
+from src.data.conversion.job import Job, load_json, reading
+from src.data.conversion.recognise import CREATEML, LABELME, VIA
 from src.data.conversion.shapes import (
     Corners,
     around_circle,
@@ -26,57 +24,11 @@ FIRST_PIXEL = 1  # VOC counts pixels from 1
 LABELME_OUTLINES = ("rectangle", "oriented_rectangle", "polygon", "linestrip")
 
 
-@dataclass
-class Job:
-    """What is converted, and what was left out."""
-
-    input: Path
-    images: Path  # folder of the images
-    label: str = ""  # via: attribute with the class
-    left_out: Counter[str] = field(default_factory=Counter)
-
-    def files(self, suffix: str) -> list[Path]:
-        """The input, or the files of this suffix in the folder that it is."""
-        if not self.input.is_dir():
-            return [self.input]
-        found = sorted(self.input.rglob(f"*{suffix}"))
-        found = [path for path in found if not path.name.startswith(".")]
-        if not found:
-            raise InputError(f"{self.input}: no file *{suffix} in it")
-        return found
-
-    def only_file(self) -> Path:
-        """The input, which must be a file."""
-        if self.input.is_dir():
-            raise InputError(f"{self.input}: is a folder; expected one file")
-        return self.input
-
-
-@contextmanager
-def reading(where: str, what: str) -> Iterator[None]:
-    """Turns what a parser raises on other content into an InputError that says `where` it is."""
-    try:
-        yield
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # globox raises whatever its own lookups do
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{where}: not {what} ({reason[:120]})") from error
-
-
-def load_json(path: Path, what: str) -> Any:
-    """The content of a json file."""
-    with reading(str(path), what):
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-
-
 def labelme(job: Job) -> Iterator[Annotation]:
     """LabelMe's files, one for each image; shapes with an area, by the boxes around them."""
     what = "LabelMe's annotations of an image"
     for path in job.files(".json"):
-        content = load_json(path, what)
+        content = load_json(path, what, LABELME)
         with reading(str(path), what):
             boxes = []
             for shape in content["shapes"]:
@@ -158,17 +110,17 @@ def via(job: Job) -> Iterator[Annotation]:
     """VGG Image Annotator's json, of a project or exported; rectangles, polygons, circles."""
     what = "VIA's annotations"
     path = job.only_file()
-    content = load_json(path, what)
+    content = load_json(path, what, VIA)
     with reading(str(path), what):
         entries = list(content.get("_via_img_metadata", content).values())
-        label = job.label or only_attribute(path, entries)
+        label = class_attribute(path, entries, job.label)
     for entry in entries:
         with reading(f"{path}: image {dict(entry).get('filename')!r}", what):
             boxes = []
             for region in regions_of(entry):
                 shape = region["shape_attributes"]
                 if box := via_box(shape):
-                    name = require(region["region_attributes"][label])
+                    name = require(region["region_attributes"].get(label))
                     boxes.append(BoundingBox.create(label=name, coords=box))
                 else:
                     job.left_out[shape["name"]] += 1
@@ -181,15 +133,18 @@ def regions_of(entry: dict) -> list[dict]:
     return list(regions.values()) if isinstance(regions, dict) else regions
 
 
-def only_attribute(path: Path, entries: list[dict]) -> str:
-    """The one attribute that all regions have, which is the class."""
+def class_attribute(path: Path, entries: list[dict], chosen: str) -> str:
+    """The attribute of the regions that is the class: the one that is chosen, or the only one."""
     names = {
         name for entry in entries for r in regions_of(entry) for name in r["region_attributes"]
     }
-    if len(names) != 1:
+    if chosen in names:
+        return chosen
+    if len(names) != 1 or chosen:
         have = f"have {', '.join(sorted(names))}" if names else "have none"
+        wrong = f", but no {chosen!r}" if chosen else ""
         raise InputError(
-            f"{path}: the regions {have}; name the attribute with the class by --label"
+            f"{path}: the regions {have}{wrong}; name the attribute with the class by --label"
         )
     return names.pop()
 
@@ -228,7 +183,7 @@ def createml(job: Job) -> Iterator[Annotation]:
     """Apple's CreateML json: a list of images."""
     what = "CreateML's annotations"
     path = job.only_file()
-    content = load_json(path, what)
+    content = load_json(path, what, CREATEML)
     with reading(str(path), what):
         entries = list(content)
     for number, entry in enumerate(entries):

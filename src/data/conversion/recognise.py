@@ -1,0 +1,50 @@
+"""Says whose annotations a file has, by its content."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+COCO, LABELME, VIA, CREATEML, CVAT, VOC = "coco", "labelme", "via", "createml", "cvat", "voc"
+TITLES = {
+    COCO: "COCO's",
+    LABELME: "LabelMe's",
+    VIA: "VIA's",
+    CREATEML: "CreateML's",
+    CVAT: "CVAT's",
+    VOC: "Pascal VOC's",
+}
+COCO_LISTS = ("images", "annotations", "categories")
+
+
+def tool_of_json(value: Any) -> str:
+    """The tool that wrote the content of a json file; "" where it is not known."""
+    if isinstance(value, list):
+        first = value[0] if value and isinstance(value[0], dict) else {}
+        return CREATEML if "image" in first and "annotations" in first else ""
+    if not isinstance(value, dict):
+        return ""
+    if all(isinstance(value.get(name), list) for name in COCO_LISTS):
+        return COCO
+    if "shapes" in value:
+        return LABELME
+    is_via = any(isinstance(item, dict) and "regions" in item for item in value.values())
+    return VIA if is_via or "_via_img_metadata" in value else ""
+
+
+def tool_of_xml(text: str) -> str:
+    """The tool that wrote an xml file; "" where it is not known."""
+    with suppress(ElementTree.ParseError, ValueError):
+        return {"annotation": VOC, "annotations": CVAT}.get(ElementTree.fromstring(text).tag, "")
+    return ""
+
+
+def tool_of(path: Path) -> str:
+    """The tool that wrote a json or xml file; "" where it is neither, or not known."""
+    with suppress(OSError, ValueError, RecursionError):
+        text = path.read_text(encoding="utf-8-sig")
+        return (
+            tool_of_xml(text) if text.lstrip().startswith("<") else tool_of_json(json.loads(text))
+        )
+    return ""
