@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 from src.config.configuration import Config, make_config
 from src.data.dataset import build_annotations
 from src.data.problems import Problems
+from src.data.size_check import check_sizes
 from src.data.validate import check_images
 from src.runtime.errors import InputError
 from tests.conftest import REPOSITORY
@@ -313,7 +314,8 @@ def outcome(cfg: Config) -> tuple[str, str]:
     except InputError as error:
         return STOPS, str(error)
     problems = Problems(annotations.source)
-    check_images(annotations, problems, workers=1)
+    annotations, _, sizes = check_images(annotations, problems, workers=1)
+    check_sizes(annotations, problems, sizes, turned=False)
     if problems.errors:
         return DAMAGED, "\n".join(map(str, problems.errors))
     if annotations.repairs:

@@ -1,6 +1,7 @@
 """Annotations of a split, as flat arrays."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,12 +38,17 @@ class Record:
         image = read_image(self.path)
         height, width = image.shape[:2]
         if (width, height) != (self.width, self.height):
-            raise unusable(
-                self.path,
-                f"is {width} x {height} pixels, but its annotations are for "
-                f"{self.width} x {self.height}; was it resized or rotated?",
-            )
+            raise unusable(self.path, other_size(self, (width, height)))
         return image
+
+
+def other_size(record: Record, size: Sequence[int], *, ask: bool = True) -> str:
+    """What is said of an image of another size, width and height, than it is annotated for."""
+    width, height = size
+    return (
+        f"is {width} x {height} pixels, but its annotations are for "
+        f"{record.width} x {record.height}" + ("; was it resized or rotated?" if ask else "")
+    )
 
 
 @dataclass(frozen=True)

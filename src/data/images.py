@@ -93,6 +93,15 @@ def deep_pixels(data: np.ndarray) -> str:
     )
 
 
+def greatest_deep_value(path: Path) -> int:
+    """The greatest value in an image of 16 bits a channel; 0 for one of 8, and if unreadable."""
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (OSError, ValueError, cv2.error):
+        return 0
+    return int(image.max()) if image is not None and image.dtype == np.uint16 else 0
+
+
 def as_stored(image: np.ndarray, data: np.ndarray) -> np.ndarray:
     """The stored pixels of a TIFF from its upright picture, which is what OpenCV decodes."""
     Image.MAX_IMAGE_PIXELS = None  # only the header is read

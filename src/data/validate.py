@@ -20,13 +20,14 @@ from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
 from src.data.files.image_files import SEARCH, Search, find_images
-from src.data.images import ImageError
+from src.data.images import ImageError, read_image
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.pixels import UNREAD, pixel_range
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.sizes import size_signs
+from src.data.size_check import check_sizes
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.command import run_command
@@ -38,35 +39,36 @@ from src.runtime.text import count
 
 def check_images(
     annotations: Annotations, problems: Problems, search: Search = SEARCH, *, workers: int
-) -> tuple[Annotations, np.ndarray]:
-    """Decodes every image; an error for each that is missing, damaged or of another size.
+) -> tuple[Annotations, np.ndarray, np.ndarray]:
+    """Decodes every image; an error for each that is missing or damaged.
 
     Decoding runs in parallel in threads, so processes would be no faster.
 
     Returns:
         The annotations with the images' names on disk; the least and greatest value of each
-        image's pixels, or UNREAD, (I,2).
+        image's pixels, or UNREAD, (I,2); each image's width and height, or 0, (I,2).
     """
 
-    def look(index: int) -> tuple[int, int] | ImageError:
+    def look(index: int) -> tuple[tuple[int, int], tuple[int, int]] | ImageError:
         try:
-            image = annotations[index].read()
+            image = read_image(annotations[index].path)
         except ImageError as error:
             return error
-        return int(image.min()), int(image.max())
+        return (int(image.min()), int(image.max())), image.shape[1::-1]
 
     annotations, missing = find_images(annotations, problems, search)
     levels = np.full((len(annotations), 2), UNREAD)
+    sizes = np.zeros_like(levels)
     there = [index for index in range(len(annotations)) if index not in missing]
     with ThreadPool(max(workers, 1)) as pool:
         results = pool.imap(look, there, chunksize=8)
         bar = tqdm(results, total=len(there), desc="images", unit="", disable=None)
         for index, found in zip(there, bar):
             if isinstance(found, tuple):
-                levels[index] = found
+                levels[index], sizes[index] = found
             else:
                 problems.error(annotations.where(index), str(found), found.cause)
-    return annotations, levels
+    return annotations, levels, sizes
 
 
 def report(problems: Problems) -> Iterator[str]:
@@ -90,10 +92,12 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     lacks = what_is_lacking(annotations, training=training)
     if training and not cfg.keep_empty:
         annotations = without_empty(annotations)
-    annotations, levels = check_images(
+    annotations, levels, sizes = check_images(
         annotations, problems, source.search(), workers=cfg.num_workers
     )
     problems.judge(split_signs(cfg, annotations, levels, training=training), cfg.accept)
+    turned = any(problem.where == "turned" for problem in problems.errors)
+    check_sizes(annotations, problems, sizes, turned=turned)
     if lacks and not problems.errors:
         problems.error("file", lacks)
     summary = None

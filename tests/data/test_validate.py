@@ -95,8 +95,10 @@ def test_everything_that_is_wrong_is_listed(spoilt, tmp_path, capsys):
 @pytest.mark.parametrize("workers", [0, 3])
 def test_images_are_checked_in_order_whatever_the_workers(spoilt, workers):
     annotations, problems = find_source(spoilt, training=True).read()
-    check_images(annotations, problems, workers=workers)
-    assert [e.where for e in problems.errors] == ["image 9", "image 5", "image 7"]
+    _, _, sizes = check_images(annotations, problems, workers=workers)
+    assert [e.where for e in problems.errors] == ["image 9", "image 5"]
+    assert np.flatnonzero((sizes != annotations.sizes).any(axis=1)).tolist() == [5, 7, 9]
+    assert sizes[5].tolist() == sizes[9].tolist() == [0, 0]
 
 
 def test_report_shows_twenty_and_counts_all(tmp_path):

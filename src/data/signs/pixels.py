@@ -1,16 +1,21 @@
 """Signs of pixels that use a sliver of their range, such as 12 bits in files of 16."""
 
 import numpy as np
-from PIL import Image
 
 from src.data.annotations import Annotations
+from src.data.images import greatest_deep_value
 from src.data.signs.sign import Sign, first_ids, listed
 from src.runtime.text import count
 
 SLIVER = 32  # of 256 levels: the network hardly tells less from one colour
 MOSTLY = 0.5  # of the images; a dark one here and there is sound
 UNREAD = -1  # levels of an image that was not decoded
-DEEP_MODES = ("I", "F")  # first letter of Pillow's modes of more than 8 bits
+DEEP_BITS = 16
+MAX_DECODED = 10  # images whose bits are looked at
+SHALLOW_TEXT = (
+    "Dark pictures, ones of low contrast, or masks in place of the images",
+    "look at them; where all are dark, scale all by one factor to the whole range of 8 bits",
+)
 
 
 def pixel_range(annotations: Annotations, levels: np.ndarray) -> tuple[Sign, ...]:
@@ -27,20 +32,8 @@ def pixel_range(annotations: Annotations, levels: np.ndarray) -> tuple[Sign, ...
     examples = [
         f"{annotations.file_name(row)}: {levels[row, 0]} to {levels[row, 1]}" for row in rows[:3]
     ]
-    deep = sum(is_deep(annotations, row) for row in rows[:10].tolist())
-    cause, advice = (
-        (
-            "The files have 16 bits a channel, of which the upper 8 are used, and their values "
-            "probably fill fewer bits, as 12-bit sensors' do",
-            "scale all images by one factor to the whole range of 16 bits, for 12 bits "
-            "`mogrify -evaluate multiply 16 *.png`",
-        )
-        if deep
-        else (
-            "Probably masks, or pictures without contrast, are in place of the images",
-            "look at them, and scale all by one factor to the whole range of 8 bits",
-        )
-    )
+    deepest = max(greatest_deep_value(annotations[row].path) for row in rows[:MAX_DECODED].tolist())
+    cause, advice = deep_text(deepest) if deepest else SHALLOW_TEXT
     return (
         Sign(
             "pixel_range",
@@ -48,17 +41,18 @@ def pixel_range(annotations: Annotations, levels: np.ndarray) -> tuple[Sign, ...
             f"256 levels as the network sees them ({listed(examples)})",
             cause=cause,
             advice=advice,
-            certain=deep > 0,
+            certain=deepest > 0,
             image_ids=first_ids(annotations.image_ids[rows]),
         ),
     )
 
 
-def is_deep(annotations: Annotations, row: int) -> bool:
-    """Whether the image's file has more than 8 bits a channel."""
-    Image.MAX_IMAGE_PIXELS = None  # only the header is read
-    try:
-        with Image.open(annotations[row].path) as image:
-            return image.mode.startswith(DEEP_MODES)
-    except (OSError, ValueError, SyntaxError):
-        return False
+def deep_text(greatest: int) -> tuple[str, str]:
+    """Cause and advice for files of 16 bits a channel, whose values are at most `greatest`."""
+    bits = greatest.bit_length()
+    return (
+        f"The files have {DEEP_BITS} bits a channel, of which the upper 8 are used, and their "
+        f"values are at most {greatest:,}, so they probably fill {bits} bits",
+        f"scale all images by one factor to the whole range of {DEEP_BITS} bits, for {bits} bits "
+        f"`mogrify -evaluate multiply {2 ** (DEEP_BITS - bits)} *.png`",
+    )

@@ -278,23 +278,26 @@ def test_areas_count_in_evaluation_and_are_told(tmp_path):
     assert split.objects()["area"][1] == content["annotations"][1]["area"]
 
 
-def test_twelve_bits_in_sixteen(tmp_path, capsys):
-    def twelve(image, path):
-        cv2.imwrite(str(path), np.asarray(image.convert("L")).astype(np.uint16) * 16)
+@pytest.mark.parametrize(("bits", "mode"), [(12, "L"), (12, "RGB"), (10, "RGB")])
+def test_few_bits_in_sixteen(tmp_path, capsys, bits, mode):
+    def save(image, path):
+        cv2.imwrite(str(path), np.asarray(image.convert(mode)).astype(np.uint16) << (bits - 8))
 
-    keys = write(tmp_path, PNGS, save=twelve)
+    keys = write(tmp_path, PNGS, save=save)
     status, out, _ = validate(keys, tmp_path, capsys)
     assert status == 2
     assert "pixel_range: 4 of 4 images use less than 32 of 256 levels" in out
-    assert "`mogrify -evaluate multiply 16 *.png`" in out
+    assert f"so they probably fill {bits} bits: scale all" in out
+    assert f"`mogrify -evaluate multiply {2 ** (16 - bits)} *.png`" in out
     status, out, _ = validate(keys, tmp_path, capsys, accept=["pixel_range"])
     assert (status, out.splitlines()[-1]) == (0, "fit for training")
 
 
-def test_masks_in_place_of_images_are_a_warning(tmp_path, capsys):
+def test_masks_or_dark_images_are_a_warning(tmp_path, capsys):
     keys = write(tmp_path, PNGS, save=lambda image, path: image.point(lambda v: v % 3).save(path))
     status, out, _ = validate(keys, tmp_path, capsys)
     assert status == 0
+    assert "Dark pictures, ones of low contrast, or masks in place of the images: look at" in out
     assert out.endswith("fit for training, 1 warning: pixel_range\n")
 
 
