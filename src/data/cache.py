@@ -13,6 +13,7 @@ import numpy as np
 
 from src.data.annotations import Annotations
 from src.data.signs.sign import Sign
+from src.runtime.files import write_atomically
 
 VERSION = 4  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
@@ -69,6 +70,19 @@ def cached(folder: Path, key: str, read: Callable[[], tuple[Annotations, bool]])
             if is_valid:
                 save(path, annotations)
     return annotations
+
+
+def cached_names(folder: Path, key: str, find: Callable[[], list[str]]) -> list[str]:
+    """The names that `find` returns; from `folder` if saved before. Nothing is saved of errors."""
+    path = folder / f"classes-{key}.json"
+    with suppress(*DAMAGE):
+        names = json.loads(path.read_text())
+        if all(isinstance(name, str) for name in names):
+            return names
+    names = find()
+    with suppress(OSError):
+        write_atomically(path, json.dumps(names))
+    return names
 
 
 @contextmanager

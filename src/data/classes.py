@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from src.config.class_list import BACKGROUND
 from src.config.configuration import Config
-from src.data.dataset import Source, find_source
+from src.data.dataset import Source, cache_folder, find_source
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
@@ -20,7 +20,7 @@ def with_classes(cfg: Config, note: Callable[[str], None] = print) -> Config:
     if cfg.classes:
         return cfg
     source = names_source(cfg)
-    names, origin = source.class_names()
+    names, origin = source.class_names(cache_folder(cfg))
     if not names:
         raise InputError(f"{source.path}: {origin}, and it has none; name them with --classes")
     shown = ", ".join(names[:SHOWN_NAMES])

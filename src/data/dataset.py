@@ -10,7 +10,7 @@ import numpy as np
 from src.config.class_list import BACKGROUND, is_background
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
-from src.data.cache import cache_key, cached
+from src.data.cache import cache_key, cached, cached_names
 from src.data.files.image_files import Search, find_images
 from src.data.hold_out import held_out
 from src.data.problems import Problems
@@ -67,15 +67,21 @@ class Source:
         flag = READERS[self.format].image_flag.format(role=role, path=self.path)
         return Search(flag, self.by_end)
 
-    def class_names(self) -> tuple[Sequence[str], str]:
-        """Names of its classes without background, and what they are in the file."""
+    def class_names(self, folder: Path) -> tuple[Sequence[str], str]:
+        """Names of its classes without background, and what they are in the file.
+
+        `folder` keeps them where all files of the split have to be read for them.
+        """
         reader = READERS[self.format]
         if reader.class_names is not None:
             return reader.class_names(self.path, self.image_dir, **self.options)
-        unlisted = replace(self, classes=(BACKGROUND,), drop_unlisted=True)
-        _, problems = unlisted.read_whole()
-        names = {name for name in problems.unlisted if not is_background(name)}
-        return sorted(names), "the classes of its objects"
+        unlisted = replace(self, classes=(BACKGROUND,), drop_unlisted=True, training=True)
+
+        def find() -> list[str]:
+            _, problems = unlisted.read_whole()
+            return sorted({name for name in problems.unlisted if not is_background(name)})
+
+        return cached_names(folder, unlisted.key(), find), "the classes of its objects"
 
     def key(self) -> str:
         """A cache key of all that `read` depends on, the source of the reader included."""
@@ -119,8 +125,7 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
         is_whole = not found.errors and not found.from_images
         return annotations, is_whole and source.key() == key
 
-    folder = Path(cfg.output_path).absolute().parent / CACHE_FOLDER
-    annotations = cached(folder, key, read)
+    annotations = cached(cache_folder(cfg), key, read)
     lacks = what_is_lacking(annotations, training=training)
     if training and not cfg.keep_empty:
         annotations = without_empty(annotations)
@@ -131,6 +136,11 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
     if lacks:
         raise InputError(f"{source.path}: {lacks}")
     return replace(annotations, signs=tuple(problems.warnings))
+
+
+def cache_folder(cfg: Config) -> Path:
+    """Where parsed annotations are kept."""
+    return Path(cfg.output_path).absolute().parent / CACHE_FOLDER
 
 
 def cheap_signs(

@@ -8,8 +8,9 @@ import pytest
 
 from src.config.configuration import make_config
 from src.data.classes import with_classes
-from src.data.dataset import build_annotations
+from src.data.dataset import Source, build_annotations
 from src.runtime.errors import InputError
+from tests.test_bad_datasets import write_voc
 
 
 def picture(path):
@@ -195,3 +196,18 @@ def test_names_with_spaces_are_quoted(tmp_path, resolve):
     keys = {"dataset": "other", "anno_path": str(tmp_path / "boxes.txt")}
     classes, _ = resolve(**keys, image_dir=str(tmp_path))
     assert classes == ("background", "hot dog", "traffic light")
+
+
+def test_names_that_need_all_files_are_kept(tmp_path, resolve, monkeypatch):
+    own = write_voc(tmp_path / "voc")
+    xml, reads = tmp_path / "voc" / "Annotations" / "a.xml", []
+    read = Source.read_whole
+    monkeypatch.setattr(Source, "read_whole", lambda self: reads.append(1) or read(self))
+    assert [resolve(**own)[0] for _ in range(2)] == [("background", "cat")] * 2
+    assert len(reads) == 1
+    xml.write_text(xml.read_text().replace("cat", "owl"))
+    assert resolve(**own)[0] == ("background", "cat", "owl")
+    for entry in (tmp_path / ".annotations").glob("classes-*.json"):
+        entry.write_text('{"damaged": [')
+    assert resolve(**own)[0] == ("background", "cat", "owl")
+    assert len(reads) == 3
