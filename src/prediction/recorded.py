@@ -10,6 +10,7 @@ from typing import Any
 from src.config.configuration import Config, Layer
 from src.config.keys import load_keys
 from src.deploy.formats import USE_KEYS
+from src.runtime.cards import has_card
 from src.runtime.errors import InputError
 from src.weights.checkpoint_config import NETWORK_KEYS, SILENT_KEYS, recorded_config
 
@@ -59,6 +60,14 @@ def evaluation_layer(path: str, given: Mapping[str, Any] = MappingProxyType({}))
         if any(key in given for key in weaker):
             keys.pop(name, None)
     return keys | detector_layer(path)[0], path
+
+
+def device_keys(path: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """The device of the run in a checkpoint, where this machine has one and none is `given`."""
+    if not path or "device_target" in given:
+        return {}
+    target = str(recorded_config(path).get("device_target"))
+    return {"device_target": target} if has_card(target) else {}
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from src.config.configuration import make_config
 from src.data.dataset import find_source
 from src.data.problems import Problems
 from src.data.readers.building import note_unlisted
+from src.prediction import recorded
 from src.prediction.recorded import (
     detector_layer,
+    device_keys,
     evaluation_layer,
     finetuning_layer,
     naming_the_classes,
@@ -46,6 +48,15 @@ def write(tmp_path):
         return str(path)
 
     return write
+
+
+def test_device_of_the_run_where_the_machine_has_one(write, monkeypatch):
+    path = write("a.ckpt", "device_target: GPU")
+    monkeypatch.setattr(recorded, "has_card", lambda target: target == "GPU")
+    assert device_keys(path, {}) == {"device_target": "GPU"}
+    assert device_keys(path, {"device_target": "CPU"}) == {}
+    assert device_keys(write("b.ckpt", "device_target: Ascend"), {}) == {}
+    assert device_keys(write("c.ckpt", "lr: 1"), {}) == device_keys("", {}) == {}
 
 
 def test_a_detector_needs_no_other_keys(write):
