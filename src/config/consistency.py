@@ -10,6 +10,9 @@ from src.config.class_list import class_contradictions
 from src.detection.anchors import STRIDES
 from src.runtime.errors import InputError
 
+USUAL_WARMUP = 0.3  # of a run at most, which the recipes have
+# of a format, keys with a split of its own to evaluate on, which val_share would not use
+OWN_EVALUATION = {"coco": ("val_json", "val_images"), "other": ("val_anno_path",)}
 SIZE_MULTIPLE = 32  # C3, C4 and C5 must be exact halves of each other for the pyramid
 
 
@@ -20,7 +23,11 @@ def as_lists(value: Any) -> Any:
 
 def check_consistency(cfg: EasyDict) -> None:
     """InputError where keys contradict each other."""
-    for message in (*network_contradictions(cfg), *training_contradictions(cfg)):
+    for message in (
+        *network_contradictions(cfg),
+        *data_contradictions(cfg),
+        *training_contradictions(cfg),
+    ):
         raise InputError(message)
 
 
@@ -98,6 +105,16 @@ def short_side_contradictions(cfg: EasyDict) -> Iterator[str]:
         )
 
 
+def data_contradictions(cfg: EasyDict) -> Iterator[str]:
+    """Messages on keys that say where the data are."""
+    for name in OWN_EVALUATION.get(cfg.dataset, ()):
+        if cfg.val_share and cfg[name]:
+            yield (
+                f"val_share is {cfg.val_share:g} and {name} is {cfg[name]!r}, which would not be "
+                f"used; give --val_share=0 to evaluate on that, or --{name}= to hold out a share"
+            )
+
+
 def training_contradictions(cfg: EasyDict) -> Iterator[str]:
     """Messages on keys of the training."""
     epochs, milestones = cfg.epoch_size, list(cfg.lr_milestones)
@@ -112,11 +129,17 @@ def training_contradictions(cfg: EasyDict) -> Iterator[str]:
             "assigner atss"
         )
     if cfg.warmup_epochs >= epochs:
-        yield f"warmup_epochs is {cfg.warmup_epochs}; expected less than epoch_size, {epochs}"
+        yield (
+            f"warmup_epochs is {cfg.warmup_epochs}; expected less than epoch_size, {epochs}; "
+            f"--warmup_epochs={USUAL_WARMUP * epochs:g} is {USUAL_WARMUP:.0%} of it"
+        )
     if cfg.lr_schedule == "steps" and (
         not milestones or sorted(set(milestones)) != milestones or milestones[-1] >= epochs
     ):
-        yield f"lr_milestones is {milestones}; expected rising epochs below epoch_size, {epochs}"
+        yield (
+            f"lr_milestones is {milestones}; expected rising epochs below epoch_size, {epochs}, "
+            f"such as [{epochs * 2 / 3:.3g}, {epochs * 0.9:.3g}]"
+        )
     if cfg.precision == "float16" and cfg.device_target == "CPU":
         yield (
             "precision is float16, but on a CPU MindSpore only emulates float16 convolutions, more "

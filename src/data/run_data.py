@@ -37,6 +37,7 @@ def read_run_data(cfg: Config, roles: Sequence[bool]) -> RunData:
     if cfg.val_share:
         trained, *others = data.splits
         evaluated = others[0] if others else build_annotations(cfg, training=False)
-        notes.append(f"{describe(trained, evaluated, cfg.classes)}; they are in {HELD_OUT}")
+        line = describe(trained, evaluated, cfg.classes, cfg.val_share)
+        notes.append(f"{line}; they are in {HELD_OUT}")
         data.held_out = listing(evaluated)
     return data

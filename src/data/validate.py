@@ -17,9 +17,11 @@ from tqdm import tqdm
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
+from src.data.augmentation.presets import idle_strengths
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
 from src.data.files.image_files import SEARCH, Search, find_images
+from src.data.hold_out import describe
 from src.data.images import ImageError, read_image
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
@@ -164,7 +166,11 @@ def main(argv=None) -> None:
     cfg = with_classes(cfg)
     splits = [validate_split(cfg, training=training) for training in roles]
     found = [split.problems for split in splits]
+    for line in idle_strengths(cfg):
+        print(f"warning: {line}")
     if len(splits) == 2 and None not in [split.annotations for split in splits]:
+        if cfg.val_share:
+            print(describe(*(one.annotations for one in splits), cfg.classes, cfg.val_share))
         both = compare_splits(cfg, *(split.annotations for split in splits))
         splits[0].problems.signs.extend(both.signs)  # their pictures are of the training split
         found.append(both)

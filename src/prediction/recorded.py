@@ -33,8 +33,9 @@ DATA_KEYS = (*PLACES, "dataset", "train_split", "val_split", "unlisted_classes",
 INSTEAD = {
     "val_share": ("dataset", "coco_root", "voc_root", "yolo_root", "val_json", "val_split",
                   "anno_path", "val_anno_path"),
-    "val_json": ("coco_root", "val_split"),
-    "val_images": ("coco_root", "val_split", "val_json"),
+    "val_json": ("coco_root", "val_split", "val_share"),
+    "val_images": ("coco_root", "val_split", "val_share", "val_json"),
+    "val_anno_path": ("val_share",),
     "train_json": ("coco_root", "train_split"),
 }  # fmt: skip
 
@@ -57,7 +58,7 @@ def evaluation_layer(path: str, given: Mapping[str, Any] = MappingProxyType({}))
     config = recorded_config(path) if path else {}
     keys = {name: config[name] for name in (*DATA_KEYS, "val_share") if name in config}
     for name, weaker in INSTEAD.items():
-        if any(key in given for key in weaker):
+        if any(given.get(key) for key in weaker):
             keys.pop(name, None)
     return keys | detector_layer(path)[0], path
 

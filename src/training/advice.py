@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from src.config.consistency import USUAL_WARMUP
+from src.data.augmentation.presets import idle_strengths
 from src.runtime.text import count
 from src.training.schedule import Schedule
 from src.training.trainer import Trainer
@@ -23,6 +25,7 @@ def warn_of_settings(
     lr_batch_size: int,
     auto_scale_lr: bool,
     eval_interval: int,
+    val_share: float = 0.0,
 ) -> Iterator[str]:
     """Lines on settings with which a run rarely does what its user wants.
 
@@ -39,21 +42,28 @@ def warn_of_settings(
             f"(lr_batch_size), and this run has {images_per_step}; --auto_scale_lr=True makes it "
             f"{scaled:.3g}, and --lr_batch_size={images_per_step} says that it is right as it is"
         )
+    warmup = min(schedule.warmup_steps / total_steps, USUAL_WARMUP)  # share of the run
     if total_steps < FEW_UPDATES:
+        epochs = epochs_for(ENOUGH_UPDATES, steps_per_epoch)
         yield (
             f"{count(total_steps, 'update')} in all are too few to learn much; "
-            f"--epoch_size={epochs_for(ENOUGH_UPDATES, steps_per_epoch)} makes "
-            f"{ENOUGH_UPDATES:,}, and the same share of warmup_epochs goes with it"
+            f"--epoch_size={epochs} --warmup_epochs={warmup * epochs:.3g} makes {ENOUGH_UPDATES:,}"
         )
     if schedule.warmup_steps > LONG_WARMUP * total_steps:
         yield (
             f"the warm-up takes {schedule.warmup_steps:,} of {count(total_steps, 'update')}; "
-            "lower --warmup_epochs or raise --epoch_size"
+            f"--warmup_epochs={USUAL_WARMUP * total_steps / steps_per_epoch:.3g} makes it "
+            f"{USUAL_WARMUP:.0%}"
         )
     if not eval_interval:
+        held = (
+            f"the images that val_share {val_share:g} holds out are not used: --eval_interval=1 "
+            "evaluates on them, --val_share=0 trains on them"
+        )
+        own = "with images to evaluate on set --eval_interval=1 or more"
         yield (
-            "eval_interval is 0, so there will be no AP and no best.ckpt; with images to evaluate "
-            "on set --eval_interval=1 or more"
+            "eval_interval is 0, so there will be no AP and no best.ckpt; "
+            f"{held if val_share else own}"
         )
 
 
@@ -99,8 +109,9 @@ def advice_on_settings(cfg, trainer: Trainer) -> list[str]:
         lr_batch_size=cfg.lr_batch_size,
         auto_scale_lr=cfg.auto_scale_lr,
         eval_interval=cfg.eval_interval,
+        val_share=cfg.val_share,
     )
-    return [f"warning: {line}" for line in warnings]
+    return [f"warning: {line}" for line in (*warnings, *idle_strengths(cfg))]
 
 
 def advice_on_outcome(cfg, trainer: Trainer) -> list[str]:

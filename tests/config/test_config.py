@@ -149,7 +149,7 @@ def test_flags_are_parsed_to_the_type_of_their_key():
         ("--classes=[cat, background]", "'background' is entry 3; expected it first, or left out"),
         ("--classes=[background]", "names the background alone"),
         ("--classes=[background, cat, cat]", "'cat' appear more than once"),
-        ("--warmup_epochs=60", "expected less than epoch_size"),
+        ("--warmup_epochs=60", "less than epoch_size, 60; --warmup_epochs=18 is 30% of it"),
         ("--ssd_min_scale=0.95", "expected less than ssd_max_scale"),
         ("--aspect_ratios=[]", "expected at least one"),
         ("--jitter_scale=[2,0.5]", "expected the least and the largest factor"),
@@ -162,6 +162,19 @@ def test_bad_flags_say_what_was_found_and_expected(argument, message):
     with pytest.raises(InputError) as error:
         parse_args("", [argument])
     assert message in str(error.value)
+
+
+def test_a_share_and_a_split_of_its_own_to_evaluate_on():
+    for flags in (
+        ["--val_json=a.json"],
+        ["--val_images=a"],
+        ["--dataset=other", "--val_anno_path=a.txt"],
+    ):
+        name = flags[-1].partition("=")[0]
+        with pytest.raises(InputError, match=f"would not be used; give --val_share=0 .*{name}= to"):
+            parse_args("", [*flags, "--val_share=0.1"])
+        assert parse_args("", [*flags]).val_share == 0
+    assert parse_args("", ["--val_anno_path=a.txt", "--val_share=0.1"]).dataset == "coco"
 
 
 def test_num_classes_counts_the_background():

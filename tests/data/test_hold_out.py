@@ -43,6 +43,26 @@ def test_the_choice_does_not_depend_on_the_order():
     assert set(one) != set(annotations.file_names[held_out(split([20, 20, 20]), 0.2)])
 
 
+def test_folders_and_the_order_of_classes_do_not_matter():
+    images = [[(BOX, label)] for label in range(4) for _ in range(10)]
+    turned = [[(BOX, 3 - label)] for label in range(4) for _ in range(10)]
+    one, other = (make_split(objects, classes=4) for objects in (images, turned))
+    names = [b"train/images/" + name for name in other.file_names.tolist()]
+    object.__setattr__(other, "file_names", np.array(names))
+    held = held_out(one, 0.2)
+    assert held.sum() == 8
+    assert (held == held_out(other, 0.2)).all()
+
+
+def test_more_than_the_share_is_told():
+    annotations = split([10, 10, 10])
+    held = held_out(annotations, 0.001)
+    parts = (annotations.take(np.flatnonzero(which)) for which in (~held, held))
+    line = describe(*parts, ("background", "a", "b", "c"), 0.001)
+    expected = "3 of 30 images held out for evaluation, more than val_share 0.001, for one of each"
+    assert f"{expected} class of 2 or more, by class: a 1 of 10, b 1 of 10, c 1 of 10" in line
+
+
 def test_copies_of_one_image_stay_together():
     ends = [f"{letter * 32}.jpg" for letter in "abc"]
     names = [f"{number}_jpg.rf.{end}" for number in range(20) for end in ends]
@@ -78,7 +98,7 @@ def test_both_sides_of_a_split(shapes, tmp_path):
     assert sorted([*trained.file_names, *evaluated.file_names]) == sorted(whole.file_names)
     assert set(evaluated.objects()["image_id"]) <= set(evaluated.image_ids)
     assert 24 * 0.25 <= len(evaluated) <= 12
-    line = describe(trained, evaluated, cfg.classes)
+    line = describe(trained, evaluated, cfg.classes, 0.25)
     assert f"{len(evaluated)} of 24 images held out for evaluation, by class: ellipse " in line
     assert listing(evaluated).splitlines() == sorted(name.decode() for name in evaluated.file_names)
 

@@ -51,6 +51,14 @@ def run(cfg, tmp_path, *flags):
     return 0
 
 
+def test_what_is_held_out_and_what_has_no_effect_is_told(own, tmp_path, capsys):
+    flags = ("--val_share=0.1", "--augmentation=flip", "--hue_strength=0.1", "--colour_strength=0")
+    assert run(own, tmp_path, *flags) == 0
+    out = capsys.readouterr().out
+    assert "of 30 images held out for evaluation" in out and "by class: ellipse " in out
+    assert "warning: hue_strength has no effect with augmentation flip" in out
+
+
 def test_sound_data_set(own, tmp_path, capsys):
     assert run(own, tmp_path) == 0
     out = capsys.readouterr().out

@@ -133,6 +133,18 @@ def test_an_evaluation_needs_the_checkpoint_alone(write):
     assert cfg.output_path == "./output"  # not over the files of the run
 
 
+def test_a_share_comes_in_place_of_the_split_that_the_run_evaluated(write):
+    own = "dataset: coco\ntrain_json: t.json\nval_json: v.json\nval_images: v\n"
+    path = write("a.ckpt", own)
+    given = {"val_share": 0.1}
+    cfg = make_config([evaluation_layer(path, given), (given, "")])
+    assert (cfg.train_json, cfg.val_json, cfg.val_images) == ("t.json", "", "")
+    path = write("b.ckpt", "dataset: coco\ntrain_json: t.json\nval_share: 0.2\n")
+    given = {"val_json": "w.json"}
+    cfg = make_config([evaluation_layer(path, given), (given, "")])
+    assert (cfg.val_json, cfg.val_share) == ("w.json", 0.0)
+
+
 def test_data_that_are_gone_are_named_with_the_way_on(write):
     path = write("a.ckpt", DATA)
     given = {"checkpoint_path": path}

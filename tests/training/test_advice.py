@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from src.config.configuration import make_config, read_recipe
+from src.data.augmentation.presets import idle_strengths
 from src.training.advice import (
     advice_on_outcome,
     advice_on_settings,
@@ -46,18 +47,36 @@ def test_a_rate_for_another_batch_size(images, scaled):
 
 def test_too_few_updates():
     (line,) = warnings(total_steps=255, steps_per_epoch=17, warmup=10)
-    # 118 epochs of 17 updates are 2,006
-    assert line.startswith("255 updates in all") and "--epoch_size=118 makes 2,000" in line
+    # 118 epochs of 17 updates are 2,006, of which the warm-up's 10/255 are 4.63 epochs
+    assert line.startswith("255 updates in all")
+    assert "--epoch_size=118 --warmup_epochs=4.63 makes 2,000" in line
 
 
 def test_a_warm_up_of_most_of_the_run():
     (line,) = warnings(warmup=1001)
     assert line.startswith("the warm-up takes 1,001 of 2,000 updates")
+    assert line.endswith("--warmup_epochs=30 makes it 30%")  # of 100 epochs of 20 updates
+    few, long = warnings(warmup=150, total_steps=170, steps_per_epoch=17)
+    assert "--epoch_size=118 --warmup_epochs=35.4 makes 2,000" in few  # 30 % of them
+    assert long.endswith("--warmup_epochs=3 makes it 30%")
 
 
 def test_a_run_that_is_never_evaluated():
     (line,) = warnings(eval_interval=0)
-    assert "no AP and no best.ckpt" in line
+    assert line.endswith("with images to evaluate on set --eval_interval=1 or more")
+    (line,) = warnings(eval_interval=0, val_share=0.2)
+    assert "val_share 0.2 holds out are not used: --eval_interval=1 evaluates on them" in line
+
+
+def test_strengths_of_steps_that_are_not_taken():
+    cfg = make_config([({"augmentation": "none", "hue_strength": 0.5}, "test")])
+    (line,) = idle_strengths(cfg)
+    expected = "hue_strength has no effect with augmentation none; it is of ssd and ssd_expand and"
+    assert line == f"{expected} jitter"
+    assert list(idle_strengths(cfg.replace(augmentation="jitter"))) == []
+    changed = {"crop_scale": [0.5, 1.0], "flip_probability": 0.2, "max_expansion": 2.0}
+    lines = list(idle_strengths(cfg.replace(augmentation="ssd", **changed)))
+    assert lines == ["max_expansion has no effect with augmentation ssd; it is of ssd_expand"]
 
 
 def test_reasons_of_a_run_that_learnt_nothing():

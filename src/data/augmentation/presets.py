@@ -1,10 +1,12 @@
 """Augmentation: presets of the steps in `transforms`, `crops`, `colours` and `mosaic`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from src.config.keys import load_keys
 from src.data.augmentation.colours import photometric
 from src.data.augmentation.crops import min_iou_crop
 from src.data.augmentation.mosaic import mosaic
@@ -36,6 +38,15 @@ PRESETS = {
     "ssd": Preset(crop=True),
     "ssd_expand": Preset(expand=True, crop=True),
     "jitter": Preset(jitter=True),
+}
+
+STRENGTHS = {  # keys of the configuration, and the step that each is of
+    "crop_scale": "crop",
+    "max_expansion": "expand",
+    "jitter_scale": "jitter",
+    "flip_probability": "flip",
+    "colour_strength": "colours",
+    "hue_strength": "colours",
 }
 
 
@@ -115,3 +126,21 @@ def build_augmentation(cfg) -> Augmentation:
         quarter_turn=cfg.rotate_probability,
         mosaic=cfg.mosaic_probability,
     )
+
+
+def idle_strengths(cfg) -> Iterator[str]:
+    """A line for each key that was changed and is of no step of the configured preset."""
+    for name, step in STRENGTHS.items():
+        changed = cfg[name] != checked_default(name)
+        if changed and not getattr(PRESETS[cfg.augmentation], step):
+            having = [preset for preset, steps in PRESETS.items() if getattr(steps, step)]
+            yield (
+                f"{name} has no effect with augmentation {cfg.augmentation}; it is of "
+                f"{' and '.join(having)}"
+            )
+
+
+def checked_default(name: str) -> Any:
+    """A key's default in the type of the configuration's values."""
+    key = load_keys()[name]
+    return key.check(key.default, name)
