@@ -10,7 +10,8 @@ import numpy as np
 from src.config.class_list import is_background
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
-from src.data.signs.boxes import GivenBoxes, box_signs, turned_images
+from src.data.signs.boxes import box_signs, turned_images
+from src.data.signs.given_boxes import GivenBoxes
 from src.data.signs.sign import Sign
 from src.data.signs.split import equal_boxes, same_file
 from src.runtime.errors import InputError

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from src.data.signs.boxes import GivenBoxes, box_signs, turned_images
+from src.data.signs.boxes import box_signs, turned_images
+from src.data.signs.given_boxes import GivenBoxes
 
 WIDTH, HEIGHT = 640, 480
 # x1, y1, x2, y2 of two boxes in each of six images
