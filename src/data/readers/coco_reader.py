@@ -1,6 +1,5 @@
 """Reads COCO's instance annotations."""
 
-from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,20 @@ from src.data.annotations import OBJECT, Annotations
 from src.data.files.image_files import SEARCH, ImageFinder, Search
 from src.data.images import read_size
 from src.data.problems import Problems
-from src.data.readers.building import RawBoxes, make_annotations, note_unlisted
-from src.data.readers.coco_classes import coco_class_names
-from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry, is_id
+from src.data.readers.building import RawBoxes, make_annotations
+from src.data.readers.coco_classes import (
+    coco_class_names,
+    match_categories,
+    note,
+    of_classes,
+    usable_categories,
+)
+from src.data.readers.coco_entries import BoxEntry, ImageEntry, is_id
 from src.data.readers.coco_file import Content, Outline, Outlines, load_content, without_boxes
 from src.data.readers.coco_layout import find_coco
 from src.data.readers.reader import Reader
 from src.data.signs.split import sound_areas
 from src.runtime.errors import InputError
-from src.runtime.text import count, suggestion
 
 
 def read_coco(
@@ -86,65 +90,6 @@ def as_raw_boxes(objects: np.ndarray, entries: list[BoxEntry], row_of: dict[int,
         where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
         has_sides=True,
     )
-
-
-def usable_categories(
-    path: Path, entries: list[Category], boxes: list[BoxEntry], problems: Problems
-) -> list[Category]:
-    """The categories, each with a name of its own; InputError where that is not clear."""
-    by_id: dict[int, Category] = {}
-    for position, entry in enumerate(entries):
-        try:
-            note(problems, f"category entry {position}", entry.mend())
-        except InputError as error:
-            raise InputError(f"{path}: category entry {position}: {error}") from None
-        other = by_id.setdefault(entry.id, entry)
-        if other.name != entry.name:
-            names = f"{other.name!r} and {entry.name!r}"
-            raise InputError(f"{path}: two categories have the id {entry.id}: {names}")
-    alike = defaultdict(list)
-    for category in by_id.values():
-        alike[category.name].append(category)
-    number = Counter(box.category_id for box in boxes)
-    return [one_of(path, categories, number, problems) for categories in alike.values()]
-
-
-def one_of(
-    path: Path, categories: list[Category], number: Counter[int], problems: Problems
-) -> Category:
-    """The one of categories with one name that has annotations, of none the last.
-
-    Roboflow's files have a root without annotations first, often with the name of a class.
-    """
-    used = [category for category in categories if number[category.id]]
-    if len(used) > 1:
-        name, first = used[0].name, used[0].id
-        found = " and ".join(f"{c.id} ({count(number[c.id], 'annotation')})" for c in used)
-        raise InputError(
-            f"{path}: two categories have the name {name!r}: {found}; write {first} as their "
-            "annotations' category_id if they are one class, else give them different names"
-        )
-    kept = used[0] if used else categories[-1]
-    for category in categories:
-        if category is not kept:
-            where = f"category {category.id} ({category.name!r})"
-            problems.repair(where, "category without annotations dropped, whose name another has")
-    return kept
-
-
-def match_categories(
-    path: Path, categories: list[Category], classes: tuple[str, ...]
-) -> tuple[int, ...]:
-    """The file's category id of every class but the background, by name."""
-    ids = {category.name: category.id for category in categories}
-    for name in classes[1:]:
-        if name not in ids:
-            raise InputError(
-                f"{path}: class {name!r} of the config is not among its categories"
-                + (suggestion(name, ids) or f"; it has: {', '.join(ids)}")
-                + "; set --classes, or --classes=[] for those of the annotations"
-            )
-    return tuple(ids[name] for name in classes[1:])
 
 
 def usable_images(
@@ -226,33 +171,6 @@ def load_outlines(path: Path) -> list[Outline]:
     if what := without_boxes(outlines):
         raise InputError(f"{path}: not COCO's instance annotations: {what}")
     return outlines.annotations
-
-
-def note(problems: Problems, where: str, done: set[str]) -> None:
-    """Adds what was done to an entry as repairs."""
-    for what in sorted(done):
-        problems.repair(where, what)
-
-
-def of_classes(
-    entries: list[BoxEntry],
-    categories: list[Category],
-    classes: tuple[str, ...],
-    problems: Problems,
-    drop_unlisted: bool,
-) -> list[BoxEntry]:
-    """The entries of the configured classes; others are one error, or repair, per category."""
-    names = {category.id: category.name for category in categories}
-    listed = {category_id for category_id, name in names.items() if name in classes[1:]}
-    others = Counter(entry.category_id for entry in entries if entry.category_id not in listed)
-    for category_id, number in sorted(others.items()):
-        name, found = names.get(category_id), count(number, "annotation")
-        if name is None:
-            problems.error(f"category {category_id}", f"{found}, but the file does not define it")
-        else:
-            where = f"category {category_id} ({name!r}, {found})"
-            note_unlisted(name, where, classes, problems, drop=drop_unlisted)
-    return [entry for entry in entries if entry.category_id in listed]
 
 
 COCO = Reader(
