@@ -46,7 +46,12 @@ class Source:
         """Its annotations and what is wrong with them; InputError where nothing can be read."""
         annotations, problems = self.read_whole()
         if self.val_share:
-            held = held_out(annotations, self.val_share)
+            try:
+                held = held_out(annotations, self.val_share)
+            except InputError:
+                if problems.errors:  # why the images are so few
+                    return annotations, problems
+                raise
             annotations = annotations.take(np.flatnonzero(~held if self.training else held))
         if self.training:
             signs = tuple(sign for sign in annotations.signs if sign.name != "areas")

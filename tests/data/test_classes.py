@@ -154,7 +154,11 @@ def test_numbers_in_a_text_file_are_named(text, resolve):
     assert "numbers for classes (name the classes with --classes, or a line each in" in line
 
 
-@pytest.mark.parametrize("listed", ["jay\nowl\n", "background\njay\nowl", "\ufeffjay\r\n\r\nowl"])
+LISTS = ["jay\nowl\n", "background\njay\nowl", "\ufeffjay\r\n\r\nowl"]
+LISTS += ["0 jay\n1 owl", "1: jay\n2: owl", "0 background\n1 jay\n2 owl", "jay, 'owl'"]
+
+
+@pytest.mark.parametrize("listed", LISTS)
 def test_classes_txt_beside_the_text_file(text, resolve, listed):
     keys = text("2", "1", "owl", listed=listed)
     classes, line = resolve(**keys)
@@ -165,8 +169,19 @@ def test_classes_txt_beside_the_text_file(text, resolve, listed):
 
 
 def test_a_name_twice_in_classes_txt(text, resolve):
-    with pytest.raises(InputError, match="boxes.txt: classes: 'owl' appear more than once"):
+    with pytest.raises(InputError, match="classes.txt: line 2: 'owl' is on line 1 already"):
         resolve(**text("1", listed="owl\nowl\n"))
+
+
+def test_numbers_that_are_part_of_the_names_stay(text, resolve):
+    assert resolve(**text("1", listed="50 km\n70 km\n"))[0] == ("background", "50 km", "70 km")
+
+
+def test_a_name_without_quotes_gives_no_class(text, resolve):
+    """Of "hot dog" the first word would be one."""
+    assert resolve(**text("owl"))[0] == ("background", "owl")
+    with pytest.raises(InputError, match="it has none"):
+        resolve(**text("owl", "hot dog"))
 
 
 def test_a_number_counts_the_background_whether_it_is_written_or_not(text):

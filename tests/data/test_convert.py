@@ -167,9 +167,9 @@ def test_a_table_in_shares_of_the_sides(folder, capsys):
 
 def test_sizes_of_images_in_a_table(folder):
     """Those of the table are taken, so images may be elsewhere."""
-    content = convert(folder, "csv", {"a.csv": CSV.replace("a.png", "c.png")})
+    content = convert(folder, "csv", {"a.csv": CSV.replace("a.png", "nowhere.png")})
     assert [(i["width"], i["height"]) for i in content["images"]] == [(40, 30)]
-    sides = "image,label,x,y,w,h,image_width,image_height\nc.png,owl,1,2,6,5,80,60\n"
+    sides = "image,label,x,y,w,h,image_width,image_height\nnowhere.png,owl,1,2,6,5,80,60\n"
     content = convert(folder, "csv", {"a.csv": sides})
     assert content["images"][0]["width"] == 80 and content["annotations"][0]["bbox"] == [1, 2, 6, 5]
 
@@ -301,7 +301,7 @@ def test_the_class_is_the_attribute_that_is_named(folder):
         ("csv", {"a.csv": CSV.replace("16", "nan")}, "line 2: .*'nan'; expected a finite"),
         ("csv", {"a.csv": CSV.replace("owl", "")}, "line 2: not a box .*class ''; expected a name"),
         ("csv", {"a.csv": ""}, "a.csv: no images in it"),
-        ("csv", {"a.csv": SIDES.replace("a.png", "c.png")}, "c.png: .*folder with --images"),
+        ("csv", {"a.csv": SIDES.replace("a.png", "nowhere.png")}, "no.* folder with --images"),
         ("csv", {"a.csv": SIDES.replace("20;", "2,5;")}, "'2,5' has a decimal comma; expected 2.5"),
         ("csv", {"a.csv": OPENIMAGES}, "a.csv: is Open Images'; use --from=openimages"),
         ("csv", {"a.csv": VIA_CSV}, "a.csv: is VIA's CSV; export .* as JSON and use --from=via"),

@@ -15,7 +15,7 @@ from src.data.files.folder import SUFFIX, Folder
 from src.data.images import SUFFIXES, read_size
 from src.runtime.errors import InputError
 
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t|"
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 CLASS_DESCRIPTIONS = "*class-descriptions*.csv"
 VIA_COLUMN, OPENIMAGES_COLUMN = "regionshapeattributes", "isoccluded"  # that no others have
@@ -155,7 +155,7 @@ def with_suffix(folder: Path, name: str) -> str:
     """The file of an image whose name may lack its suffix."""
     found = next((name + s for s in ("", *SUFFIXES) if (folder / (name + s)).is_file()), None)
     if found is None:
-        match = Folder(folder).nearest(name) or Folder(folder.absolute().parent).nearest(name)
+        match = Folder(folder).nearest(name)
         near = f"; there is {match.name!r}" if match and match.how == SUFFIX else ""
         raise InputError(f"no image {folder / name}{near}; name their folder with --images")
     return found

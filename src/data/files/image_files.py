@@ -120,7 +120,8 @@ class ImageFinder:
         if match.other:
             text += f" and {match.other!r}"
         if match.what:
-            text += f" (it differs in {', '.join(match.what)})"
+            what = (*match.what, IN_FRONT) if match.how == IN_FRONT else match.what
+            text += f" (it differs in {', '.join(what)})"
         return text
 
     def way_on(self, items: list[Missing]) -> str:

@@ -11,7 +11,8 @@ LEAST_COLUMNS, LEAST_NUMBERS = 5, 4  # of a table with a box in each row
 # separators of a table's columns, and what they are called
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
-BOX = re.compile(r"""\s["']?[+-]?[\d.]+(,[^\s,]+){4}(\s|["']|$)""")  # in a line that is ours
+# in a line that is ours; a field may lack or a further one be there, which is an error of the box
+BOX = re.compile(r"""(?<![,\s])\s+["']?[+-]?[\d.]+(,[^\s,]+){3,6}(\s|["']|$)""")
 HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$", re.IGNORECASE)
 JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
 FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."
@@ -65,9 +66,12 @@ def other_format(lines: list[str]) -> str:
         return ""
     for separator, name in SEPARATORS.items():
         rows = [columns(line, separator) for line in lines]
-        if is_table(rows):
-            what = f"has columns apart by {name}, as CSV ({shown})"
-            return f"{what}; expected {FORMAT}; {CONVERT.replace('TOOL', 'csv')}"
+        if not is_table(rows):
+            continue
+        if separator == " ":
+            return f"has the numbers of a box apart by spaces ({shown}); expected {FORMAT}"
+        what = f"has columns apart by {name}, as CSV ({shown})"
+        return f"{what}; expected {FORMAT}; {CONVERT.replace('TOOL', 'csv')}"
     return ""
 
 

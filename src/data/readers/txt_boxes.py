@@ -13,6 +13,7 @@ from src.runtime.errors import InputError
 FIELD = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
 BOX = "xmin,ymin,xmax,ymax,class"
 WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
+NUMBERED = re.compile(r"([0-9]{1,9})(?:\s*[:,;=.]\s*|\s+)(.+)")  # a class in a list, as "0: cat"
 CLASS_FILE = "classes.txt"  # beside the text file: a name a line
 MAX_NUMBER = 10_000  # of a class without a name; a larger one is a slip
 
@@ -27,6 +28,11 @@ def add_boxes(builder: Builder, line: str, fields: list[str]) -> None:
     for item in fields:
         if item.startswith(",") or item.endswith(","):
             raise InputError(f"{item!r}: expected no spaces within a box: {BOX}")
+    for before, item in zip(fields, fields[1:]):
+        if "," not in item:
+            raise InputError(
+                f"{before + ' ' + item!r}: a box whose class has spaces in its name goes in quotes"
+            )
     for position, item in enumerate(fields, 1):
         where = f"{line}, box {position}"
         with builder.problems.at(where):
@@ -81,9 +87,7 @@ def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
     """
     listed = path.with_name(CLASS_FILE)
     if os.path.isfile(listed):
-        names = [name for _, name in numbered_lines(listed)]
-        start = 1 if names and is_background(names[0]) else 0
-        return names[start:], f"the names in {listed}"
+        return listed_classes(listed), f"the names in {listed}"
     numbers = {int(name): line for name, line in lines_of.items() if WHOLE.fullmatch(name)}
     names = sorted(name for name in lines_of if not WHOLE.fullmatch(name))
     advice = f"name the classes with --classes, or a line each in {listed}"
@@ -101,3 +105,26 @@ def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
             raise InputError(f"{path}: line {numbers[number]}: class {number}; {expected}")
     origin = f"its boxes have numbers for classes ({advice})"
     return [f"class_{number}" for number in range(1, max(numbers) + 1)], origin
+
+
+def listed_classes(path: Path) -> list[str]:
+    """The names in a file, one a line, without the background.
+
+    Numbers in front that count the lines are left out, and one line may have all names.
+    """
+    lines = numbered_lines(path)
+    pairs = [NUMBERED.fullmatch(text) for _, text in lines]
+    if pairs and all(pairs):
+        numbers = [int(pair[1]) for pair in pairs]
+        if numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] in (0, 1):
+            lines = [(line, pair[2]) for (line, _), pair in zip(lines, pairs)]
+    elif len(lines) == 1 and "," in lines[0][1]:
+        lines = [(lines[0][0], name.strip().strip("\"'")) for name in lines[0][1].split(",")]
+    if lines and is_background(lines[0][1]):
+        lines = lines[1:]
+    line_of: dict[str, int] = {}
+    for line, name in lines:
+        if name in line_of:
+            raise InputError(f"{path}: line {line}: {name!r} is on line {line_of[name]} already")
+        line_of[name] = line
+    return list(line_of)

@@ -102,8 +102,8 @@ def txt_class_names(path: Path, image_dir: Path) -> tuple[list[str], str]:
     folder, lines_of = Folder(image_dir, by_end=True), {}
     for line, text in image_lines(path):
         with suppress(InputError):
-            for item in split_path(folder, text)[1]:
-                lines_of.setdefault(parse_box(item)[1], line)
+            for _, name in [parse_box(item) for item in split_path(folder, text)[1]]:
+                lines_of.setdefault(name, line)
     return name_classes(path, lines_of)
 
 

@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from src.config.configuration import make_config
 from src.data.annotations import CROWDS
+from src.data.dataset import build_annotations
 from src.data.files.folder import Folder
 from src.data.readers.text_lines import other_format
 from src.data.readers.txt_reader import image_names, read_txt
@@ -75,6 +77,7 @@ def test_single_quotes_and_byte_order_mark(folder):
         ("a.png 1,2,x,4,1", "line 2, box 1", "four numbers, and a class's name or whole number"),
         ("a.png 1_0,2,30,4,1", "line 2, box 1", "four numbers, and a class's name or whole number"),
         ("a.png 1,2,3,4,1.5", "line 2, box 1", "four numbers, and a class's name or whole number"),
+        ("a.png 1,2,3,4,hot dog", "line 2", "'1,2,3,4,hot dog': a box whose class has spaces in"),
         ("a.png 1, 2, 3, 4, 1", "line 2", "'1,': expected no spaces within a box"),
         ("a.png 1,2,3,4,0", "line 2, box 1", "class 0 (0 is the background, the first"),
         ("a.png 1,2,3,4,3", "line 2, box 1", "class 3; classes has 1 to 2"),
@@ -158,7 +161,9 @@ def test_image_that_is_named_twice_in_other_spellings(folder):
         ("filename,width,height,class,xmin,ymin,xmax,ymax\na.png,9,9,cat,1,2,3,4", "commas"),
         ("a b.png;1;2;3;4;cat\n", "semicolons"),
         ("a.png\t1\t2\t3\t4\t1\n", "tabs"),
-        ("a.png 1 2 3 4 1\n", "spaces"),
+        ("a.png|1|2|3|4|1\n", "bars"),
+        ("a.png, 1,2,3,4,cat\n", "commas"),
+        ("a.png 1 2 3 4 1\n", "apart by spaces (its first line is 'a.png 1 2 3 4 1'); expected a"),
         ("0 0.5 0.5 0.25 0.125\n1 0 0 1 1\n", "the boxes of one image, as YOLO writes them"),
         ('{"images": [', "JSON; --dataset=coco reads COCO's"),
         ("[\n", "JSON"),
@@ -170,6 +175,8 @@ def test_other_formats_are_named_once(folder, text, what):
         read_txt(write(folder, text), folder, CLASSES)
     assert what in str(caught.value)
     assert "\n" not in str(caught.value)
+    is_table = "columns" in str(caught.value)  # that the converter reads
+    assert ("--from=csv" in str(caught.value)) == is_table
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,24 @@ def test_other_formats_are_named_once(folder, text, what):
         "a.png\t1,2,3,4,1\t1,2,3,4,1\t1,2,3,4,1\t1,2,3,4,1",
         "a;b,c.png 1,2,3,4,1",
         "1 2.png",
+        "a.png 1,2,3,4,1,2",
+        "a.png 1,2,3,4",
     ],
 )
 def test_our_own_lines_are_not_taken_for_another_format(line):
     assert other_format([line]) == ""
+
+
+def test_images_that_are_missing_are_named_where_a_share_is_held_out(folder):
+    """Not that nothing is left to hold out."""
+    path = write(folder, "no.png 1,2,3,4,1\nnone.png 1,2,3,4,1\n")
+    keys = {"dataset": "other", "anno_path": str(path), "image_dir": str(folder)}
+    cfg = make_config([({**keys, "val_share": 0.1, "classes": ["cat", "dog"]}, "test")])
+    for training in (True, False):
+        with pytest.raises(InputError, match="all 2 images: no such file .* such as line 1"):
+            build_annotations(cfg, training=training)
+
+
+def test_folders_in_front_are_what_is_wrong_beside_backslashes(folder):
+    _, problems = read_txt(write(folder, "C:\\data\\x\\a.png 1,2,3,4,1\n"), folder, CLASSES)
+    assert "'a.png' (it differs in backslashes, folders in front)" in problems.errors[0].what
