@@ -25,6 +25,7 @@ from src.data.hold_out import describe
 from src.data.images import ImageError, read_image
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
+from src.data.signs.classes import class_signs
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.pixels import UNREAD, pixel_range
 from src.data.signs.sign import Sign, check_accept
@@ -126,6 +127,7 @@ def compare_splits(cfg: Config, training: Annotations, evaluation: Annotations) 
     """Checks the splits against each other and prints what was found."""
     problems = Problems(evaluation.source)
     problems.judge(leaked_images(training, evaluation), cfg.accept)
+    problems.judge(class_signs(training, evaluation, cfg.classes[1:]), cfg.accept)
     if problems.warnings:
         print("--- training and evaluation")
         print("\n".join(f"warning: {sign}" for sign in problems.warnings))
@@ -193,6 +195,7 @@ def end_with_page(cfg: Config, splits: list[SplitFindings], found: list[Problems
         except InputError as error:
             text, refusal = str(error), error
     print(f"page: {write_page(cfg, folder, splits, verdict=text)}")
+    print("not checked: whether boxes lie on their objects; the page shows it")
     if refusal:
         raise refusal
     if errors:

@@ -11,9 +11,9 @@ from src.config.class_list import is_background
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
 from src.data.signs.boxes import box_signs, turned_images
-from src.data.signs.given_boxes import GivenBoxes
+from src.data.signs.given_boxes import CORNERS, GivenBoxes
 from src.data.signs.sign import Sign
-from src.data.signs.split import equal_boxes, same_file
+from src.data.signs.split import equal_boxes, few_images, same_file
 from src.runtime.errors import InputError
 from src.runtime.text import count, suggestion
 
@@ -30,7 +30,8 @@ class RawBoxes:
     labels: np.ndarray  # (B,)
     crowd: np.ndarray  # (B,) bool
     where: Callable[[int], str]  # names a box in a report
-    has_sides: bool = False  # whether the file has x, y, width and height; else two corners
+    layout: str = CORNERS  # what the file has of a box, as of GivenBoxes
+    in_shares: bool = False  # whether its numbers are shares of the image's sides
     first_pixel: int = 0  # what the file counts pixels from
 
 
@@ -66,21 +67,31 @@ def make_annotations(
         turned=turned_images(raw.boxes, raw.owners, sizes, image_ids),
         **attributes,
     )
-    signs = (*annotations.signs, *signs_of(raw, annotations))
-    return replace(annotations, signs=signs)
+    return replace(annotations, signs=signs_of(raw, annotations))
 
 
 def signs_of(raw: RawBoxes, annotations: Annotations) -> tuple[Sign, ...]:
-    """What is suspicious about the boxes, before and after the repairs, and about the files."""
+    """What is suspicious about the boxes, before and after the repairs, and about the files.
+
+    A sign that the annotations have, of areas, is left out where boxes are wrong: it follows.
+    """
+    sizes, owners = annotations.sizes, raw.owners
     given = GivenBoxes(
         corners=raw.boxes,
-        limits=annotations.sizes[raw.owners],
+        limits=sizes[owners],
         image_ids=annotations.image_ids[raw.owners],
         where=raw.where,
-        has_sides=raw.has_sides,
+        layout=raw.layout,
+        in_shares=raw.in_shares,
         first_pixel=raw.first_pixel,
+        before=np.roll(sizes, 1, axis=0)[owners],
+        after=np.roll(sizes, -1, axis=0)[owners],
     )
-    return (*box_signs(given), *equal_boxes(annotations), *same_file(annotations))
+    of_boxes = box_signs(given)
+    areas = () if of_boxes else annotations.signs
+    if few := few_images(annotations):  # boxes of other images may leave these
+        of_boxes = tuple(sign for sign in of_boxes if sign.name != "outside")
+    return (*areas, *of_boxes, *equal_boxes(annotations), *few, *same_file(annotations))
 
 
 def repair_boxes(
@@ -128,6 +139,8 @@ class Builder:
     classes: tuple[str, ...]
     drop_unlisted: bool = False
     first_pixel: int = 0  # what the format counts pixels from
+    layout: str = CORNERS  # what the format has of a box, as of GivenBoxes
+    in_shares: bool = False  # whether its numbers are shares of the image's sides
     # where the boxes are of each class that is not in `classes`
     unlisted: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     line_of: dict[str, int] = field(default_factory=dict)
@@ -187,6 +200,8 @@ class Builder:
             labels=table[:, 5],
             crowd=table[:, 6],
             where=self.places.__getitem__,
+            layout=self.layout,
+            in_shares=self.in_shares,
             first_pixel=self.first_pixel,
         )
         return make_annotations(

@@ -20,6 +20,7 @@ from src.data.readers.coco_entries import BoxEntry, ImageEntry, is_id
 from src.data.readers.coco_file import Content, Outline, Outlines, load_content, without_boxes
 from src.data.readers.coco_layout import find_coco
 from src.data.readers.reader import Reader
+from src.data.signs.given_boxes import SIDES
 from src.data.signs.split import sound_areas
 from src.runtime.errors import InputError
 
@@ -88,7 +89,7 @@ def as_raw_boxes(objects: np.ndarray, entries: list[BoxEntry], row_of: dict[int,
         labels=objects["label"],
         crowd=objects["crowd"],
         where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
-        has_sides=True,
+        layout=SIDES,
     )
 
 

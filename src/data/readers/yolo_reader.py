@@ -17,6 +17,7 @@ from src.data.readers.building import Builder
 from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
+from src.data.signs.given_boxes import CENTRES
 from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
 from src.runtime.text import count
@@ -40,7 +41,9 @@ def read_yolo(
     without objects.
     """
     problems = Problems(path)
-    builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
+    builder = Builder(
+        problems, classes, drop_unlisted=drop_unlisted, layout=CENTRES, in_shares=True
+    )
     data = load_yaml(path)
     finder = search.finder(image_dir, problems)
     finder.source = next(lists(data, split), path)

@@ -1,25 +1,33 @@
-"""What is suspicious about the boxes of a split."""
+"""What is suspicious about the boxes of a split, as a file has them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from src.data.signs.given_boxes import GivenBoxes, fits
-from src.data.signs.places import outside, upper_left, whole_image
+from src.data.signs.places import offset, outside, upper_left, whole_image
 from src.data.signs.readings import mixed, other_reading
 from src.data.signs.sign import Sign
-from src.data.signs.units import percent, shares
+from src.data.signs.units import percent, shares, thousandths
+
+SEARCHES = (
+    shares, percent, thousandths, offset, other_reading, mixed, outside, upper_left, whole_image,
+)  # fmt: skip
+BY_NUMBERS = ("box_format", "swapped_axes")
 
 
 def box_signs(boxes: GivenBoxes) -> tuple[Sign, ...]:
-    """The first sign that explains the boxes best, if there is one."""
+    """The sign that explains the boxes best, if there is one: the first of those that are certain.
+
+    That boxes are outside explains nothing where they fit by other numbers.
+    """
     boxes = boxes.take(np.flatnonzero(np.isfinite(boxes.corners).all(axis=1)))
     if len(boxes.corners) == 0:
         return ()
-    for find in (shares, percent, other_reading, mixed, outside, upper_left, whole_image):
-        if (sign := find(boxes)) is not None:
-            return (sign,)
-    return ()
+    found = [sign for find in SEARCHES if (sign := find(boxes)) is not None]
+    if any(sign.name in BY_NUMBERS for sign in found):
+        found = [sign for sign in found if sign.name != "outside"]
+    return tuple(sorted(found, key=lambda sign: not sign.certain)[:1])
 
 
 def turned_images(

@@ -1,16 +1,17 @@
-"""The boxes of a split as its file gives them, and what signs of them ask."""
+"""The boxes of a split as a file has them, and what the signs of them ask."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 SLACK = 1.0  # pixels that a box may be outside: VOC's first pixel, rounding
-FEW, MANY = 0.05, 0.3  # shares of boxes that are out, for a warning and for an error
+SIDES, CORNERS = "x, y, width and height", "two corners, x1, y1, x2, y2"
+CENTRES = "centre, width and height"
+FEW = 0.05  # of the boxes, for a warning
 LEAST_OUT = 3  # boxes that are out, for an error
+SURE_OUT = 8  # the same, where another reading fits all of many: by chance once in 2 ** 8
 NEARLY_ALL = 0.9  # of the boxes
-# chance (natural logarithm) that all boxes are in a corner though they may be anywhere
-UNLIKELY, IMPOSSIBLE = -5.0, -30.0
 LEAST_BOXES, LEAST_IMAGES = 20, 5  # for what needs a larger sample
 
 
@@ -18,20 +19,31 @@ LEAST_BOXES, LEAST_IMAGES = 20, 5  # for what needs a larger sample
 class GivenBoxes:
     """The B boxes of a split, not yet clipped."""
 
-    corners: np.ndarray  # (B,4) float64 x1, y1, x2, y2
+    corners: np.ndarray  # (B,4) float64 x1, y1, x2, y2 in pixels
     limits: np.ndarray  # (B,2) width and height of each box's image
     image_ids: np.ndarray  # (B,)
     where: Callable[[int], str]  # names a box
-    has_sides: bool  # whether the file has x, y, width and height; else two corners
+    layout: str = CORNERS  # what the file has of a box: SIDES, CORNERS or CENTRES
+    in_shares: bool = False  # whether the file's numbers are shares of the image's sides
     first_pixel: int = 0  # what the file counts pixels from
+    # (B,2) the limits of the images before and after each box's own, in the order of the split
+    before: np.ndarray | None = None
+    after: np.ndarray | None = None
 
     def as_given(self) -> np.ndarray:
         """(B,4) the four numbers in the file."""
         given = self.corners.copy()
-        if self.has_sides:
+        if self.layout != CORNERS:
             given[:, 2:] -= given[:, :2]
+        if self.layout == CENTRES:
+            given[:, :2] += given[:, 2:] / 2
         given[:, :2] += self.first_pixel
-        return given
+        return given / np.tile(self.limits, 2) if self.in_shares else given
+
+    def misfits(self, corners: np.ndarray) -> np.ndarray:
+        """(B,) bool: which leave their images, of other corners (B,4) in the file's units."""
+        scaled = corners * np.tile(self.limits, 2) if self.in_shares else corners
+        return ~fits(scaled, self.limits)
 
     def example(self, index: int) -> str:
         """A box as a sign shows it."""
@@ -40,13 +52,14 @@ class GivenBoxes:
 
     def take(self, rows: np.ndarray) -> "GivenBoxes":
         """The boxes `rows` alone."""
-        return GivenBoxes(
-            self.corners[rows],
-            self.limits[rows],
-            self.image_ids[rows],
-            lambda index: self.where(rows[index]),
-            self.has_sides,
-            self.first_pixel,
+        return replace(
+            self,
+            corners=self.corners[rows],
+            limits=self.limits[rows],
+            image_ids=self.image_ids[rows],
+            where=lambda index: self.where(rows[index]),
+            before=None if self.before is None else self.before[rows],
+            after=None if self.after is None else self.after[rows],
         )
 
 

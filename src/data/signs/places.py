@@ -1,24 +1,30 @@
-"""Signs of boxes by where they lie in their images."""
+"""Signs of boxes that lie beside their objects, by where they are in their images."""
 
 import math
+
+import numpy as np
 
 from src.data.signs.given_boxes import (
     FEW,
     LEAST_BOXES,
     LEAST_OUT,
-    MANY,
     NEARLY_ALL,
     SLACK,
-    UNLIKELY,
+    SURE_OUT,
     GivenBoxes,
     counted,
+    fits,
     has_many,
     in_corner,
 )
 from src.data.signs.sign import Sign, first_ids
 
+MANY_OUTSIDE = 0.2  # of the boxes, for an error
+LEAST_OFFSET = 5  # boxes at one side of their images, for a warning
 FULL = 0.99  # of an image's sides, for a box of all of it
+UNLIKELY = -5.0  # logarithm of the chance that boxes, which may be anywhere, are in a corner
 CORNER = 0.75  # of width and height, which nearly no split keeps to
+LEANING = 0.5  # margin at the left or above, as a share of the other; more is nearly centred
 
 
 def outside(boxes: GivenBoxes) -> Sign | None:
@@ -28,6 +34,8 @@ def outside(boxes: GivenBoxes) -> Sign | None:
     out = ~in_image | (boxes.corners[:, 2:] <= boxes.corners[:, :2]).any(axis=1)
     if out.mean() < FEW or out.sum() < 2:
         return None
+    if (sign := neighbours(boxes)) is not None:
+        return sign
     return Sign(
         "outside",
         found=f"{counted(out)} without area or have their centre outside of the image "
@@ -36,7 +44,52 @@ def outside(boxes: GivenBoxes) -> Sign | None:
         "belong to other images",
         advice="scale the boxes with the images, and check some on the page that "
         "src.data.validate writes",
-        certain=bool(out.mean() >= MANY and out.sum() >= LEAST_OUT),
+        certain=bool(out.mean() >= MANY_OUTSIDE and out.sum() >= LEAST_OUT),
+        image_ids=first_ids(boxes.image_ids[out]),
+    )
+
+
+def neighbours(boxes: GivenBoxes) -> Sign | None:
+    """Boxes that leave their images, and all fit those before, or after, in the split's order."""
+    out = ~fits(boxes.corners, boxes.limits)
+    for name, limits in (("before", boxes.before), ("after", boxes.after)):
+        if limits is None or not fits(boxes.corners, limits).all() or out.sum() < LEAST_OUT:
+            continue
+        return Sign(
+            "outside",
+            found=f"{counted(out)} outside of the image or without area, none if each belongs to "
+            f"the image {name} its own ({boxes.example(int(out.argmax()))})",
+            cause="Probably images and boxes were numbered apart, and one was left out or added",
+            advice="write each box for its own image, and check some on the page that "
+            "src.data.validate writes",
+            certain=bool(has_many(boxes) and out.sum() >= SURE_OUT),
+            image_ids=first_ids(boxes.image_ids[out]),
+        )
+    return None
+
+
+def offset(boxes: GivenBoxes) -> Sign | None:
+    """Boxes that leave their images at one side alone, and fit if all are moved away from it."""
+    low = boxes.corners[:, :2].min(axis=0)  # the least gap at the left and above
+    beyond = boxes.corners[:, 2:] - boxes.limits  # (B,2)
+    high = -beyond.max(axis=0)  # the least gap at the right and below
+    out = (beyond > SLACK).any(axis=1) | (boxes.corners[:, :2] < -SLACK).any(axis=1)
+    if (
+        not has_many(boxes)
+        or out.sum() < LEAST_OFFSET
+        or out.mean() < FEW
+        or (low + high < 0).any()
+    ):
+        return None
+    moves = np.where(high < -SLACK, high, np.where(low < -SLACK, -low, 0))
+    numbers = " and ".join(f"{move:+.6g}" for move in moves)
+    return Sign(
+        "offset",
+        found=f"{counted(out)} partly outside of the image, all at the same side, and none if all "
+        f"are moved by {numbers} pixels in x and y ({boxes.example(int(out.argmax()))})",
+        cause="Probably all are moved, as where images were cropped, or had a margin, when they "
+        "were annotated",
+        advice="move them back, and check some on the page that src.data.validate writes",
         image_ids=first_ids(boxes.image_ids[out]),
     )
 
@@ -46,7 +99,8 @@ def upper_left(boxes: GivenBoxes) -> Sign | None:
     parts = (boxes.corners[:, 2:] / boxes.limits).max(axis=0)  # of width and height
     if not has_many(boxes) or (parts > CORNER).any() or (parts <= 0).any():
         return None
-    if in_corner(boxes, parts) > UNLIKELY:
+    margins = (boxes.corners[:, :2] / boxes.limits).min(axis=0)  # left and above of all boxes
+    if in_corner(boxes, parts) > UNLIKELY or (margins > LEANING * (1 - parts)).any():
         return None
     return Sign(
         "upper_left",

@@ -12,9 +12,10 @@ SHOWN_EXAMPLES = 3  # in the text of a sign
 MAX_IMAGES = 100  # that a sign lists, for pictures of them
 FOLDERS = "folders"  # in front of the names of images; an error of the files, no Sign
 NAMES = (  # what the key `accept` takes
-    "shares", "percent", "box_format", "swapped_axes", "outside", "upper_left", "whole_image",
-    "equal_boxes", "turned", "orientation", "same_file", "equal_images", "leak", "areas",
-    "pixel_range", "unused_class", "no_objects", "unmatched", "tiny", FOLDERS,
+    "shares", "percent", "box_format", "swapped_axes", "outside", "offset", "upper_left",
+    "whole_image", "equal_boxes", "few_images", "turned", "orientation", "same_file",
+    "equal_images", "leak", "areas", "pixel_range", "unused_class", "absent_class",
+    "swapped_classes", "no_objects", "unmatched", "tiny", FOLDERS,
 )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from src.data.signs.sign import Sign, first_ids, listed
 from src.runtime.text import count
 
 EQUAL_IMAGES = 4  # images with equal boxes that are no longer chance
+MAX_FEW, FEW_SHARE = 3, 0.1  # images that have all objects, in number and of the split's
+CROWDED = 10  # objects on each of them
 AREA_SLACK = 1.1  # an outline's area may exceed its box a little, drawn by rounded corners
 TINY_AREA, LARGE_BOX = 1.0, 100.0  # square pixels: no outline is so small in such a box
 
@@ -37,7 +39,7 @@ def sound_areas(
     sign = Sign(
         "areas",
         found=f"{int(wrong.sum()):,} of {count(len(areas), 'object')} have an area larger than "
-        f"their box or image, or none ({example})",
+        f"their box or image, or (nearly) 0 ({example})",
         cause="AP by size would count them in the wrong size",
         advice="they count with the area of their box; pycocotools, which takes the file's, "
         "gives other numbers",
@@ -101,6 +103,26 @@ def equal_boxes(annotations: Annotations) -> tuple[Sign, ...]:
             found=f"all {len(counts):,} images have the same boxes (first: {numbers})",
             cause="Probably an export repeated one image's boxes",
             advice="check some on the page that src.data.validate writes",
+        ),
+    )
+
+
+def few_images(annotations: Annotations) -> tuple[Sign, ...]:
+    """All objects are on a few of many images, with many on each."""
+    counts = annotations.object_counts()
+    rows, total = np.flatnonzero(counts), int(counts.sum())
+    if not 0 < len(rows) <= min(MAX_FEW, FEW_SHARE * len(counts)) or total < CROWDED * len(rows):
+        return ()
+    names = [annotations.file_name(row) for row in rows]
+    return (
+        Sign(
+            "few_images",
+            found=f"all {total:,} objects are on {len(rows)} of {count(len(counts), 'image')} "
+            f"({listed(names)})",
+            cause="Probably boxes have the wrong image's id or name",
+            advice="check them on the page that src.data.validate writes; where it is right, "
+            "--keep_empty=False leaves out the images without objects",
+            image_ids=first_ids(annotations.image_ids[rows]),
         ),
     )
 

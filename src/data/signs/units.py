@@ -1,16 +1,19 @@
-"""Signs of boxes in other units than pixels: shares or percent of the sides."""
+"""Signs of boxes in other units than pixels."""
 
 import numpy as np
 
 from src.data.signs.given_boxes import (
+    CENTRES,
+    CORNERS,
     FEW,
-    IMPOSSIBLE,
+    LEAST_OUT,
     NEARLY_ALL,
+    SIDES,
     SLACK,
-    UNLIKELY,
     GivenBoxes,
     centred,
     counted,
+    fits,
     from_sides,
     has_many,
     in_corner,
@@ -18,32 +21,39 @@ from src.data.signs.given_boxes import (
 from src.data.signs.sign import Sign, first_ids
 
 SHARE_LIMIT = 1.001  # shares as written, with rounding
-PERCENT_LIMIT = 100.5
+PERCENT_LIMIT, THOUSAND = 100.5, 1000
+FILLED = 0.8  # of the range of percent, which some boxes of a split reach at the right and below
 NOT_STRAY = 0.97  # of the boxes; the others do not hide what these have in common
+MANY = 0.3  # of the boxes, which are out, for an error
+# chance (natural logarithm) that all boxes are in a corner though they may be anywhere
+UNLIKELY, IMPOSSIBLE = -5.0, -30.0
 FEW_IMAGES = 3
 
 
 def shares(boxes: GivenBoxes) -> Sign | None:
     """Boxes between 0 and 1, where pixels are expected."""
+    if boxes.in_shares:
+        return None
     given = boxes.as_given()
     inside = ((given >= 0) & (given <= SHARE_LIMIT)).all(axis=1)
     share = inside.mean()
+    if share < NEARLY_ALL and (sign := signed_shares(boxes)) is not None:
+        return sign
     if share < FEW:
         return None
     ones = np.ones((len(given), 2))
     readings = {
-        "x, y, width and height": from_sides(given),
+        SIDES: from_sides(given),
         "two corners": given,
-        "centre, width and height, as in YOLO": centred(given),
+        f"{CENTRES}, as in YOLO": centred(given),
     }
     orders = [name for name, read in readings.items() if shares_fit(read[inside], ones[inside])]
     order = f", which fit as {' or as '.join(orders)}" if orders else ""
-    expected = "x, y, width and height" if boxes.has_sides else "two corners"
     return Sign(
         "shares",
         found=f"{counted(inside)} within 0 and 1 ({boxes.example(int(inside.argmax()))})",
         cause=f"Probably shares of the image's sides{order}",
-        advice=f"expected are {expected} in pixels; multiply by the image's width and height",
+        advice=f"expected are {boxes.layout} in pixels; multiply by the image's width and height",
         certain=bool(share >= NEARLY_ALL),
         image_ids=first_ids(boxes.image_ids[inside]),
     )
@@ -55,8 +65,28 @@ def shares_fit(corners: np.ndarray, ones: np.ndarray) -> bool:
     return bool(has_area and (corners >= 1 - SHARE_LIMIT).all() and (corners <= SHARE_LIMIT).all())
 
 
+def signed_shares(boxes: GivenBoxes) -> Sign | None:
+    """Boxes between -1 and 1, where pixels are expected."""
+    given = boxes.as_given()
+    longest = SHARE_LIMIT * np.array([1, 1, 2, 2] if boxes.layout != CORNERS else [1, 1, 1, 1])
+    inside = (np.abs(given) <= longest).all(axis=1)
+    if inside.mean() < NEARLY_ALL or (given < 0).any(axis=1).mean() < FEW:
+        return None
+    return Sign(
+        "shares",
+        found=f"{counted(inside)} within -1 and 1 ({boxes.example(int(inside.argmax()))})",
+        cause="Probably shares of half the image's sides, from its centre",
+        advice=f"expected are {boxes.layout} in pixels; multiply by half the width and height, and "
+        "add these to x and y",
+        certain=True,
+        image_ids=first_ids(boxes.image_ids[inside]),
+    )
+
+
 def percent(boxes: GivenBoxes) -> Sign | None:
     """Boxes between 0 and 100 in images that are larger, as Label Studio has them."""
+    if boxes.in_shares:
+        return None
     inside = ((boxes.corners >= -SLACK) & (boxes.corners <= PERCENT_LIMIT)).all(axis=1)
     if inside.mean() < NOT_STRAY:
         return None
@@ -67,7 +97,7 @@ def percent(boxes: GivenBoxes) -> Sign | None:
         return None
     if corners[:, 2:].max() < PERCENT_LIMIT / 2:
         return None
-    fills = (corners[:, 2:].max(axis=0) >= 0.8 * PERCENT_LIMIT).all()
+    fills = (corners[:, 2:].max(axis=0) >= FILLED * PERCENT_LIMIT).all()
     certain = fills and chance < IMPOSSIBLE and has_many(boxes)
     return Sign(
         "percent",
@@ -77,4 +107,30 @@ def percent(boxes: GivenBoxes) -> Sign | None:
         advice="expected are pixels; multiply by the image's width and height, divide by 100",
         certain=bool(certain),
         image_ids=first_ids(boxes.image_ids),
+    )
+
+
+def thousandths(boxes: GivenBoxes) -> Sign | None:
+    """Boxes between 0 and 1000 that leave their images, as some language models write them."""
+    given, limits = boxes.as_given(), boxes.limits
+    inside = ((given >= 0) & (given <= THOUSAND + SLACK)).all(axis=1)
+    out = ~fits(boxes.corners, limits)
+    if inside.mean() < NOT_STRAY or out.mean() < MANY or out.sum() < LEAST_OUT:
+        return None
+    readings = {CORNERS: given[inside], SIDES: from_sides(given[inside])}
+    thousand = np.full((int(inside.sum()), 2), THOUSAND)
+    names = [name for name, read in readings.items() if fits(read, thousand).all()]
+    if not names or boxes.in_shares:
+        return None
+    if (readings[names[0]][:, 2:].max(axis=0) < FILLED * THOUSAND).any():
+        return None
+    return Sign(
+        "shares",
+        found=f"{counted(inside)} within 0 and 1000, and {int(out.sum()):,} outside of the image "
+        f"({boxes.example(int(out.argmax()))})",
+        cause=f"Probably thousandths of the image's sides, as {' or as '.join(names)}",
+        advice=f"expected are {boxes.layout} in pixels; multiply by the image's width and height, "
+        "divide by 1000",
+        certain=True,
+        image_ids=first_ids(boxes.image_ids[out]),
     )

@@ -1,10 +1,12 @@
 """Signs of boxes in other units or orders, and none on sound boxes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from src.data.signs.boxes import box_signs, turned_images
-from src.data.signs.given_boxes import GivenBoxes
+from src.data.signs.given_boxes import CENTRES, CORNERS, SIDES, GivenBoxes
 
 WIDTH, HEIGHT = 640, 480
 # x1, y1, x2, y2 of two boxes in each of six images
@@ -26,7 +28,7 @@ def given(corners, *, has_sides=False, size=(WIDTH, HEIGHT), owners=OWNERS, firs
         limits=np.tile(size, (len(corners), 1)),
         image_ids=np.asarray(owners)[: len(corners)] + 1,
         where="box {}".format,
-        has_sides=has_sides,
+        layout=SIDES if has_sides else CORNERS,
         first_pixel=first_pixel,
     )
 
@@ -160,6 +162,113 @@ def test_a_part_of_the_records_by_other_numbers():
     assert "a part of the records has two corners" in sign.cause
     sign = only(given(numbers, owners=owners))
     assert "a part of the records has x, y, width and height" in sign.cause
+
+
+def tiled(corners, times=2):
+    """The boxes `times` over, in other images."""
+    return np.tile(corners, (times, 1)), np.arange(12 * times) // 2
+
+
+def test_shares_of_half_the_sides_from_the_centre():
+    half = np.array([WIDTH, HEIGHT]) / 2
+    corners = SOUND / np.tile(half, 2) - 1
+    numbers = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])  # sides up to 2
+    for boxes in (given(corners), given(read_as_sides(numbers), has_sides=True)):
+        sign = only(boxes)
+        assert (sign.name, sign.certain) == ("shares", True)
+        assert "all 12 boxes are within -1 and 1" in sign.found
+        assert "shares of half the image's sides, from its centre" in sign.cause
+
+
+@pytest.mark.parametrize("as_sides", [False, True])
+def test_thousandths(as_sides):
+    numbers = sides(SHARES * 1000) if as_sides else SHARES * 1000
+    sign = only(given(read_as_sides(numbers), has_sides=True))
+    assert (sign.name, sign.certain) == ("shares", True)
+    assert "all 12 boxes are within 0 and 1000" in sign.found
+    assert "thousandths of the image's sides" in sign.cause
+
+
+@pytest.mark.parametrize(
+    ("numbers", "layout", "reading"),
+    [
+        (SHARES, CENTRES, "two corners, x1, y1, x2, y2"),
+        (sides(SHARES), CENTRES, "x, y, width and height"),
+        (SHARES[:, [1, 0, 3, 2]], SIDES, "two corners, y1, x1, y2, x2"),
+    ],
+)
+def test_other_numbers_than_the_format_has(numbers, layout, reading):
+    half = numbers[:, 2:] / 2
+    corners = np.hstack([numbers[:, :2] - half, numbers[:, :2] + half])
+    corners = corners if layout == CENTRES else read_as_sides(numbers)
+    pixels = corners * [WIDTH, HEIGHT, WIDTH, HEIGHT]
+    if layout == SIDES:  # in pixels of the other axis
+        pixels = read_as_sides(SOUND[:, [1, 0, 3, 2]])
+    boxes = replace(given(pixels), layout=layout, in_shares=layout == CENTRES)
+    sign = only(boxes)
+    assert sign.name == "box_format"
+    assert f"none if read as {reading}" in sign.found
+    assert f"write {layout}" in sign.advice
+
+
+def test_sound_boxes_by_centres_in_shares_have_no_sign():
+    boxes = replace(given(SOUND), layout=CENTRES, in_shares=True)
+    assert box_signs(boxes) == ()
+    assert boxes.as_given()[0] == pytest.approx([60 / 640, 55 / 480, 100 / 640, 70 / 480])
+
+
+def test_few_boxes_outside_are_certain_where_another_reading_fits_all_of_many():
+    inner = np.tile([200, 150, 260, 190], (60, 1))  # as centres these stay inside
+    edge = np.array([[500, 400, 560, 460]] * 4 + [[40, 30, 110, 80]] * 4, float)
+    wide = np.array([[560, 100, 700, 160]] * 8, float)  # by centre 490..630
+    corners = np.vstack([inner, edge, wide])
+    sign = only(given(corners, has_sides=True, owners=np.arange(len(corners)) // 2))
+    assert (sign.name, sign.certain) == ("box_format", True)
+    assert "8 of 76 boxes are outside" in sign.found
+    assert "centre, width and height" in sign.cause
+
+
+def test_height_before_width_though_few_boxes_leave():
+    numbers = np.vstack([np.tile([10, 10, 30, 60], (96, 1)), [[560, 20, 100, 30]] * 4])
+    sign = only(given(read_as_sides(numbers), has_sides=True, owners=np.arange(100) // 2))
+    assert (sign.name, sign.certain) == ("box_format", False)
+    assert "4 of 100 boxes are outside" in sign.found
+    assert "x, y, height and width" in sign.cause
+
+
+def test_boxes_that_are_all_moved():
+    corners, owners = tiled(SOUND)
+    sign = only(given(corners + 25, owners=owners))
+    assert (sign.name, sign.certain) == ("offset", False)
+    assert "none if all are moved by " in sign.found
+    # and where some leave at each side nothing is moved
+    both = corners.copy()
+    both[:6] -= 30
+    both[6:] += 30
+    assert [sign.name for sign in box_signs(given(both, owners=owners))] != ["offset"]
+
+
+def test_boxes_of_the_image_before():
+    limits = np.tile([[640, 480], [320, 240], [480, 640], [200, 200]], (6, 1))
+    corners = np.hstack([limits * 0.5, limits * 0.95])  # each fits its image
+    before, after = np.roll(limits, 1, axis=0), np.roll(limits, -1, axis=0)
+    sound = GivenBoxes(corners, limits, np.arange(24), "box {}".format, before=before, after=after)
+    assert box_signs(sound) == ()
+    sign = only(replace(sound, corners=np.hstack([before * 0.5, before * 0.95])))
+    assert (sign.name, sign.certain) == ("outside", True)
+    assert "none if each belongs to the image before its own" in sign.found
+
+
+def test_one_centred_box_in_each_image_is_sound():
+    corners = np.tile([160, 120, 480, 360], (30, 1))
+    assert box_signs(given(corners, owners=np.arange(30))) == ()
+
+
+def test_a_fifth_of_the_boxes_outside_is_certain():
+    corners, owners = tiled(SOUND, 5)
+    corners[:13] += [640, 480, 640, 480]
+    sign = only(given(corners, owners=owners))
+    assert (sign.name, sign.certain) == ("outside", True)
 
 
 def test_boxes_of_larger_images_are_outside():

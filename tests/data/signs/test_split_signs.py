@@ -80,7 +80,8 @@ def test_sound_split_has_no_sign(tmp_path, capsys):
     assert read(keys, tmp_path).signs == ()
     status, out, _ = validate(keys, tmp_path, capsys)
     assert status == 0
-    assert out.endswith("\nfit for training\n")
+    line = "not checked: whether boxes lie on their objects; the page shows it"
+    assert out.endswith(f"\n{line}\nfit for training\n")
 
 
 def test_one_image_is_sound(tmp_path, capsys):
@@ -276,6 +277,20 @@ def test_areas_count_in_evaluation_and_are_told(tmp_path):
     assert names_of(split) == ["areas"]
     assert split.objects()["area"][0] == width * height
     assert split.objects()["area"][1] == content["annotations"][1]["area"]
+
+
+def test_areas_are_not_told_of_where_the_boxes_are_wrong(tmp_path):
+    write_dataset(tmp_path, train=6, val=12, seed=3)
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    sizes = {image["id"]: (image["width"], image["height"]) * 2 for image in content["images"]}
+    for item in content["annotations"]:
+        item["bbox"] = [v / side for v, side in zip(item["bbox"], sizes[item["image_id"]])]
+    path.write_text(json.dumps(content))
+    keys = {"dataset": "coco", "coco_root": str(tmp_path)}
+    classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
+    split = read(keys, tmp_path, training=False, classes=classes, accept=["shares"])
+    assert names_of(split) == []
 
 
 @pytest.mark.parametrize(("bits", "mode"), [(12, "L"), (12, "RGB"), (10, "RGB")])

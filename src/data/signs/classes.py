@@ -1,0 +1,89 @@
+"""Signs of classes that differ between the splits."""
+
+from itertools import combinations
+
+import numpy as np
+
+from src.data.annotations import Annotations
+from src.data.signs.sign import Sign, listed
+
+EXPECTED = 5.0  # objects to evaluate on, by the training split; none is chance once in 150 then
+LEAST_OBJECTS = 10  # of a class in each split, to compare sizes
+APART = 0.95  # chance that an object of one class is larger than one of the other
+
+
+def class_signs(
+    training: Annotations, evaluation: Annotations, names: tuple[str, ...]
+) -> tuple[Sign, ...]:
+    """What is suspicious about the objects of K classes, by name, in the two splits."""
+    return (
+        *absent_class(training, evaluation, names),
+        *swapped_classes(training, evaluation, names),
+    )
+
+
+def absent_class(
+    training: Annotations, evaluation: Annotations, names: tuple[str, ...]
+) -> tuple[Sign, ...]:
+    """Classes that are frequent in the training split and have no object to evaluate on."""
+    counts = [
+        np.bincount(split.labels[~split.crowd], minlength=len(names))
+        for split in (training, evaluation)
+    ]
+    if not counts[1].any():  # of which another sign tells
+        return ()
+    expected = counts[1].sum() * counts[0] / max(counts[0].sum(), 1)
+    absent = np.flatnonzero((counts[1] == 0) & (expected >= EXPECTED))
+    if len(absent) == 0:
+        return ()
+    shown = [f"{names[label]!r} ({counts[0][label]:,} in training)" for label in absent]
+    return (
+        Sign(
+            "absent_class",
+            found=f"{listed(shown)} of the {len(names)} classes: no object to evaluate on",
+            cause="AP says nothing about them; probably another split's images, or not annotated",
+            advice="annotate them there, or divide the images anew with --val_share",
+        ),
+    )
+
+
+def swapped_classes(
+    training: Annotations, evaluation: Annotations, names: tuple[str, ...]
+) -> tuple[Sign, ...]:
+    """Two classes, one larger, or flatter, than the other, and the reverse in the other split."""
+    splits = [features(split, len(names)) for split in (training, evaluation)]
+    many = [k for k in range(len(names)) if all(len(s[k]) >= LEAST_OBJECTS for s in splits)]
+    swapped = []
+    for first, second in combinations(many, 2):
+        trained, evaluated = (larger(split[first], split[second]) for split in splits)
+        reversed_ = (trained > APART) & (evaluated < 1 - APART)
+        reversed_ |= (trained < 1 - APART) & (evaluated > APART)
+        if reversed_.any():
+            swapped.append(f"{names[first]!r} and {names[second]!r}")
+    if not swapped:
+        return ()
+    return (
+        Sign(
+            "swapped_classes",
+            found=f"{listed(swapped)} have each other's sizes, or shapes, in the other split",
+            cause="Probably the splits number their classes differently",
+            advice="use the same ids and names in both, and compare samples on the page that "
+            "src.data.validate writes",
+        ),
+    )
+
+
+def features(split: Annotations, classes: int) -> list[np.ndarray]:
+    """(N,2) logarithms of size and aspect ratio of the objects of each class."""
+    sides = np.log(split.boxes[:, 2:] - split.boxes[:, :2])
+    values = np.stack([sides.sum(axis=1), sides[:, 0] - sides[:, 1]], axis=1)  # (B,2)
+    return [values[(split.labels == label) & ~split.crowd] for label in range(classes)]
+
+
+def larger(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(F,) chances that a value of first (N,F) exceeds one of second (M,F), ties counted half."""
+    chances = []
+    for own, other in zip(first.T, np.sort(second, axis=0).T):
+        below = np.searchsorted(other, own, "left") + np.searchsorted(other, own, "right")
+        chances.append(below.mean() / (2 * len(other)))
+    return np.array(chances)
