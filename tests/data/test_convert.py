@@ -16,9 +16,12 @@ OWL, JAY = [4, 6, 20, 10], [10, 10, 20, 18]
 
 @pytest.fixture
 def folder(tmp_path):
+    """Two images; around the folder is nothing of other tests."""
+    root = tmp_path / "own"
+    root.mkdir()
     for name in ("a", "b"):
-        Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.png")
-    return tmp_path
+        Image.new("RGB", (40, 30)).save(root / f"{name}.png")
+    return root
 
 
 def labelme(name, *shapes):

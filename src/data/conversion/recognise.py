@@ -15,7 +15,13 @@ TITLES = {
     CVAT: "CVAT's",
     VOC: "Pascal VOC's",
 }
+TOOL_OF_ROOT = {"annotation": VOC, "annotations": CVAT}  # by the root of an xml file
 COCO_LISTS = ("images", "annotations", "categories")
+
+
+def converting(tool: str = "TOOL") -> str:
+    """Says which command converts such a file."""
+    return f"'python3 -m src.data.convert --from={tool} INPUT OUTPUT.json' converts it"
 
 
 def tool_of_json(value: Any) -> str:
@@ -36,7 +42,7 @@ def tool_of_json(value: Any) -> str:
 def tool_of_xml(text: str) -> str:
     """The tool that wrote an xml file; "" where it is not known."""
     with suppress(ElementTree.ParseError, ValueError):
-        return {"annotation": VOC, "annotations": CVAT}.get(ElementTree.fromstring(text).tag, "")
+        return TOOL_OF_ROOT.get(ElementTree.fromstring(text).tag, "")
     return ""
 
 

@@ -40,6 +40,8 @@ STARTS = {
     b"\xff\n": Kind(UNREAD, "JPEG XL"),
     b"\0\0\0\x0cJXL \r\n\x87\n": Kind(UNREAD, "JPEG XL"),
     b"8BPS": Kind(UNREAD, "Photoshop"),
+    b"DDS ": Kind(UNREAD, "DDS"),
+    b"SIMPLE  =": Kind(UNREAD, "FITS"),
     b"%PDF": Kind(UNREAD, "PDF"),
     b"v/1\x01": Kind(UNREAD, "OpenEXR"),
     b"#?RADIANCE": Kind(UNREAD, "Radiance HDR"),
@@ -106,6 +108,8 @@ def sniff(head: bytes) -> Kind:
         return Kind(VIDEO, "Ogg") if b"theora" in head else Kind(OTHER, "audio")
     if any(set(head[first::step]) == {0x47} and len(head) > step for first, step in PACKETS):
         return Kind(VIDEO, "MPEG-TS")
+    if head[128:132] == b"DICM":
+        return Kind(UNREAD, "DICOM")
     if b"<svg" in head:
         return Kind(UNREAD, "SVG")
     return UNKNOWN

@@ -25,11 +25,8 @@ STRANGE = (
         rb"\0\x05\x16[\0\x07]",
         "what a Mac's archive keeps beside a file (AppleDouble); leave it out",
     ),
-    (rb".{128}DICM", f"DICOM, which is not read; {CONVERT}"),
-    (rb"SIMPLE  =", f"FITS, which is not read; {CONVERT}"),
     (rb"\x89HDF\r\n", "HDF5, which is not read"),
     (rb"\x93NUMPY", f"a NumPy array, which is not read; {CONVERT}"),
-    (rb"DDS ", f"a DDS texture, which is not read; {CONVERT}"),
     (rb"PAR1", "Apache Parquet, which is not read"),
     (rb"SQLite format 3", "a SQLite database, which is not read"),
 )

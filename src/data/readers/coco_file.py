@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from src.data.conversion.recognise import COCO, TITLES, converting, tool_of_json
 from src.data.files.strange_files import HEAD, plain_text, strange_file
 from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry, shown
 from src.runtime.errors import InputError
 
-CONVERT = "'python3 -m src.data.convert --from={} INPUT OUTPUT.json' converts it"
 BEGINNING = 40  # letters of a file that is not json
 PLACE = re.compile(r"at `\$([^`]*)`")
 STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
@@ -114,15 +114,13 @@ def is_object(line: str) -> bool:
 
 def other_json(value: Any) -> str:
     """What else a json file holds, and what to do; "" where it is not known."""
+    tool = tool_of_json(value)
+    if tool and tool != COCO:
+        return f"it is {TITLES[tool]}; {converting(tool)}"
     if isinstance(value, list):
         return other_list(value)
     if not isinstance(value, dict):
         return f"it is {shown(value)}; expected an object with images, annotations, categories"
-    if "shapes" in value:
-        return f"it is LabelMe's, of one image; {CONVERT.format('labelme')}"
-    is_via = any(isinstance(item, dict) and "regions" in item for item in value.values())
-    if is_via or "_via_img_metadata" in value:
-        return f"it is VIA's; {CONVERT.format('via')}"
     if value.get("type") == "FeatureCollection":
         return "it is GeoJSON, which is not read"
     if isinstance(value.get("images"), list) and "annotations" not in value:
@@ -138,8 +136,6 @@ def other_list(value: list) -> str:
     first = value[0] if value and isinstance(value[0], dict) else {}
     if "score" in first:
         return "it is a list of detections (COCO's results); expected instances_*.json"
-    if "image" in first and "annotations" in first:
-        return f"it is CreateML's; {CONVERT.format('createml')}"
     found = f"of {shown(value[0])}" if value else "without entries"
     return f"it is a list {found}; expected an object with images, annotations, categories"
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from src.data.conversion.recognise import converting
 from src.data.files.strange_files import HEAD, strange_file
 from src.runtime.errors import InputError
 
@@ -16,7 +17,6 @@ BOX = re.compile(r"""(?<![,\s])\s+["']?[+-]?[\d.]+(,[^\s,]+){3,6}(\s|["']|$)""")
 HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$", re.IGNORECASE)
 JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
 FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."
-CONVERT = "'python3 -m src.data.convert --from=TOOL INPUT OUTPUT.json' converts it"
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
@@ -55,9 +55,9 @@ def other_format(lines: list[str]) -> str:
         return ""
     shown = f"its first line is {lines[0][:60]!r}"
     if JSON_START.match(lines[0]):
-        return f"is JSON; --dataset=coco reads COCO's, of another tool {CONVERT}"
+        return f"is JSON; --dataset=coco reads COCO's, of another tool {converting()}"
     if lines[0].startswith("<"):
-        return f"is XML; --dataset=voc reads Pascal VOC's folders, of another tool {CONVERT}"
+        return f"is XML; --dataset=voc reads Pascal VOC's folders, of another tool {converting()}"
     if all(map(is_yolo, lines)):
         return (
             f"has the boxes of one image, as YOLO writes them ({shown}); --dataset=yolo reads those"
@@ -71,7 +71,7 @@ def other_format(lines: list[str]) -> str:
         if separator == " ":
             return f"has the numbers of a box apart by spaces ({shown}); expected {FORMAT}"
         what = f"has columns apart by {name}, as CSV ({shown})"
-        return f"{what}; expected {FORMAT}; {CONVERT.replace('TOOL', 'csv')}"
+        return f"{what}; expected {FORMAT}; {converting('csv')}"
     return ""
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+from src.data.conversion.recognise import TOOL_OF_ROOT, converting
 from src.data.files.strange_files import head_of, strange_file
 from src.data.problems import Problems
 from src.data.readers.building import MAX_SIDE, Builder
@@ -11,7 +12,6 @@ from src.runtime.errors import InputError
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
 YES, NO = ("1", "true", "yes"), ("0", "false", "no")
-CONVERT = "'python3 -m src.data.convert --from=cvat' converts CVAT's"
 
 
 def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:
@@ -29,7 +29,8 @@ def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:
     if root.tag != "annotation":
         what = f"begins with <{root.tag}>, not with VOC's <annotation>"
         if root.find("object/bndbox") is None:
-            raise InputError(f"{path}: {what}; {CONVERT}")
+            tool = TOOL_OF_ROOT.get(root.tag, "TOOL")
+            raise InputError(f"{path}: {what}; {converting(tool)}")
         problems.repair(path.name, f"<{root.tag}> read as <annotation>")
     return root
 

@@ -141,7 +141,7 @@ OTHER_FILES = {
     b"[3]": "it is a list of 3; expected an object with images, annotations, categories",
     b"[]": "it is a list without entries",
     b"7": "it is 7; expected an object",
-    b'{"shapes": [], "imagePath": "a.png"}': "LabelMe's, of one image; 'python3 -m",
+    b'{"shapes": [], "imagePath": "a.png"}': "LabelMe's; 'python3 -m",
     b'{"a.png1": {"filename": "a.png", "regions": []}}': "VIA's",
     b'{"type": "FeatureCollection"}': "GeoJSON",
     b'{"images": [], "categories": []}': "images but no annotations, as the lists of test images",
