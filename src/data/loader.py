@@ -259,9 +259,9 @@ def batches_of(
             )
 
 
-def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1) -> TrainLoader:
-    """The training batches of one rank under the configuration."""
-    samples = TrainSamples(
+def training_samples(cfg, annotations: Annotations) -> TrainSamples:
+    """The training samples under the configuration."""
+    return TrainSamples(
         annotations,
         image_size=cfg.image_size,
         augmentation=build_augmentation(cfg),
@@ -269,6 +269,14 @@ def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1
         seed=cfg.seed,
         repeat_threshold=cfg.repeat_threshold,
     )
+
+
+def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1) -> TrainLoader:
+    """The training batches of one rank under the configuration."""
     return TrainLoader(
-        samples, batch_size=cfg.batch_size, workers=cfg.num_workers, rank=rank, ranks=ranks
+        training_samples(cfg, annotations),
+        batch_size=cfg.batch_size,
+        workers=cfg.num_workers,
+        rank=rank,
+        ranks=ranks,
     )

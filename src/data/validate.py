@@ -17,14 +17,15 @@ from tqdm import tqdm
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
-from src.data.augmentation.presets import idle_strengths
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
 from src.data.files.image_files import SEARCH, Search, find_images
 from src.data.hold_out import describe
 from src.data.images import ImageError, read_image
+from src.data.loader import training_samples
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
+from src.data.signs.augmented import idle_strengths, lost_objects
 from src.data.signs.classes import class_signs
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.pixels import UNREAD, pixel_range
@@ -108,6 +109,10 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
         summary = build_summary(cfg, annotations, build_anchors(cfg))
         if not problems.errors:  # which tiny boxes may follow from
             problems.judge(size_signs(summary), cfg.accept)
+            if training:
+                problems.judge(lost_objects(training_samples(cfg, annotations)), cfg.accept)
+    if training:
+        problems.judge(idle_strengths(cfg), cfg.accept)
     print("\n".join(report(problems)))
     if summary is not None:
         print(annotations.summary().partition("\n")[0])
@@ -168,8 +173,6 @@ def main(argv=None) -> None:
     cfg = with_classes(cfg)
     splits = [validate_split(cfg, training=training) for training in roles]
     found = [split.problems for split in splits]
-    for line in idle_strengths(cfg):
-        print(f"warning: {line}")
     if len(splits) == 2 and None not in [split.annotations for split in splits]:
         if cfg.val_share:
             print(describe(*(one.annotations for one in splits), cfg.classes, cfg.val_share))

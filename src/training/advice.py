@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from src.config.consistency import USUAL_WARMUP
-from src.data.augmentation.presets import idle_strengths
+from src.data.signs.augmented import idle_strengths
 from src.runtime.text import count
 from src.training.schedule import Schedule
 from src.training.trainer import Trainer
@@ -111,7 +111,8 @@ def advice_on_settings(cfg, trainer: Trainer) -> list[str]:
         eval_interval=cfg.eval_interval,
         val_share=cfg.val_share,
     )
-    return [f"warning: {line}" for line in (*warnings, *idle_strengths(cfg))]
+    idle = [sign for sign in idle_strengths(cfg) if sign.name not in cfg.accept]
+    return [f"warning: {line}" for line in (*warnings, *idle)]
 
 
 def advice_on_outcome(cfg, trainer: Trainer) -> list[str]:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.dataset import find_source
+from src.data.dataset import build_annotations, find_source
+from src.data.loader import training_samples
 from src.data.problems import Problems
+from src.data.signs.augmented import lost_objects
 from src.data.synthetic import write_dataset
 from src.data.validate import check_images, main, report
 from src.distributed.command import exit_with_status
@@ -56,7 +58,30 @@ def test_what_is_held_out_and_what_has_no_effect_is_told(own, tmp_path, capsys):
     assert run(own, tmp_path, *flags) == 0
     out = capsys.readouterr().out
     assert "of 30 images held out for evaluation" in out and "by class: ellipse " in out
-    assert "warning: hue_strength has no effect with augmentation flip" in out
+    assert "no_effect: hue_strength is 0.1, which does nothing with augmentation flip" in out
+    assert out.endswith("fit for training, 2 warnings: no_effect\n")  # of colours too
+
+
+@pytest.mark.parametrize(
+    ("flags", "usual"),
+    [
+        (("--augmentation=jitter", "--jitter_scale=[4,10]"), "--jitter_scale=[0.5, 2.0]"),
+        (("--augmentation=jitter", "--jitter_scale=[0.05,0.06]"), "--jitter_scale=[0.5, 2.0]"),
+    ],
+)
+def test_augmentation_that_loses_most_objects(own, tmp_path, capsys, flags, usual):
+    assert run(own, tmp_path, *flags) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("fit for training, 1 warning: lost_objects\n")
+    assert f"usual is {usual}" in out
+
+
+@pytest.mark.parametrize("preset", ["none", "flip", "ssd", "ssd_expand", "jitter"])
+def test_presets_keep_enough_objects(own, preset):
+    for mosaic in (0.0, 1.0):
+        cfg = own.replace(augmentation=preset, mosaic_probability=mosaic)
+        annotations = build_annotations(cfg, training=True)
+        assert lost_objects(training_samples(cfg, annotations)) == ()
 
 
 def test_sound_data_set(own, tmp_path, capsys):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from src.config.configuration import make_config, read_recipe
-from src.data.augmentation.presets import idle_strengths
+from src.data.signs.augmented import idle_strengths
 from src.training.advice import (
     advice_on_outcome,
     advice_on_settings,
@@ -70,13 +70,13 @@ def test_a_run_that_is_never_evaluated():
 
 def test_strengths_of_steps_that_are_not_taken():
     cfg = make_config([({"augmentation": "none", "hue_strength": 0.5}, "test")])
-    (line,) = idle_strengths(cfg)
-    expected = "hue_strength has no effect with augmentation none; it is of ssd and ssd_expand and"
-    assert line == f"{expected} jitter"
+    (sign,) = idle_strengths(cfg)
+    assert sign.found == "hue_strength is 0.5, which does nothing with augmentation none"
+    assert sign.cause == "It is of ssd and ssd_expand and jitter"
     assert list(idle_strengths(cfg.replace(augmentation="jitter"))) == []
     changed = {"crop_scale": [0.5, 1.0], "flip_probability": 0.2, "max_expansion": 2.0}
-    lines = list(idle_strengths(cfg.replace(augmentation="ssd", **changed)))
-    assert lines == ["max_expansion has no effect with augmentation ssd; it is of ssd_expand"]
+    (sign,) = idle_strengths(cfg.replace(augmentation="ssd", **changed))
+    assert sign.found == "max_expansion is 2.0, which does nothing with augmentation ssd"
 
 
 def test_reasons_of_a_run_that_learnt_nothing():

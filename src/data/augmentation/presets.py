@@ -1,12 +1,10 @@
 """Augmentation: presets of the steps in `transforms`, `crops`, `colours` and `mosaic`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from src.config.keys import load_keys
 from src.data.augmentation.colours import photometric
 from src.data.augmentation.crops import min_iou_crop
 from src.data.augmentation.mosaic import mosaic
@@ -126,21 +124,3 @@ def build_augmentation(cfg) -> Augmentation:
         quarter_turn=cfg.rotate_probability,
         mosaic=cfg.mosaic_probability,
     )
-
-
-def idle_strengths(cfg) -> Iterator[str]:
-    """A line for each key that was changed and is of no step of the configured preset."""
-    for name, step in STRENGTHS.items():
-        changed = cfg[name] != checked_default(name)
-        if changed and not getattr(PRESETS[cfg.augmentation], step):
-            having = [preset for preset, steps in PRESETS.items() if getattr(steps, step)]
-            yield (
-                f"{name} has no effect with augmentation {cfg.augmentation}; it is of "
-                f"{' and '.join(having)}"
-            )
-
-
-def checked_default(name: str) -> Any:
-    """A key's default in the type of the configuration's values."""
-    key = load_keys()[name]
-    return key.check(key.default, name)

@@ -15,7 +15,8 @@ NAMES = (  # what the key `accept` takes
     "shares", "percent", "box_format", "swapped_axes", "outside", "offset", "upper_left",
     "whole_image", "equal_boxes", "few_images", "turned", "orientation", "same_file",
     "equal_images", "leak", "areas", "pixel_range", "unused_class", "absent_class",
-    "swapped_classes", "no_objects", "unmatched", "tiny", FOLDERS,
+    "swapped_classes", "no_objects", "unmatched", "tiny", "lost_objects",
+    "no_effect", FOLDERS,
 )  # fmt: skip
 
 
