@@ -14,6 +14,8 @@ def nearest(path: str | Path, suffix: str = "") -> str:
 
     With `suffix`, where no name is close, the files in its folder that end so.
     """
+    if os.path.exists(path):
+        return ""  # it is of another kind, which the caller says
     slashes = str(path).strip().replace("\\", "/")
     if slashes != str(path) and os.path.exists(slashes):
         return f"; there is {slashes}"

@@ -39,7 +39,7 @@ def tool_of_json(value: Any) -> str:
     return VIA if is_via or "_via_img_metadata" in value else ""
 
 
-def tool_of_xml(text: str) -> str:
+def tool_of_xml(text: str | bytes) -> str:
     """The tool that wrote an xml file; "" where it is not known."""
     with suppress(ElementTree.ParseError, ValueError):
         return TOOL_OF_ROOT.get(ElementTree.fromstring(text).tag, "")

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from src.data.conversion.recognise import COCO, TITLES, converting, tool_of_json
+from src.data.conversion.recognise import COCO, TITLES, converting, tool_of_json, tool_of_xml
 from src.data.files.strange_files import HEAD, plain_text, strange_file
 from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry, shown
+from src.data.readers.text_lines import LOOKED_AT, other_format
 from src.runtime.errors import InputError
 
 BEGINNING = 40  # letters of a file that is not json
@@ -97,6 +98,10 @@ def not_json(data: bytes, error: Exception) -> str:
     """Why a file is no json, and how it begins."""
     text = plain_text(data[:HEAD])
     lines = text.splitlines()
+    if text.startswith("<") and (tool := tool_of_xml(data)):
+        return f"it is XML, {TITLES[tool]}; {converting(tool)}"
+    if "as CSV" in other_format(lines[:LOOKED_AT][: max(len(lines) - 1, 1)]):
+        return f"it is CSV, which begins {text[:BEGINNING]!r}; {converting('csv')}"
     if len(lines) > 1 and all(is_object(line) for line in lines[:2]):
         return "it is JSON Lines, an object on each line; expected one object with all lists"
     if not text or text.startswith("{"):

@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 from src.config.configuration import Config
+from src.data.conversion.recognise import COCO, TITLES, tool_of
 from src.data.readers.split_names import needed, split_names
+from src.data.readers.yolo_yaml import NAMES as YAML_NAMES
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
-from src.runtime.near_path import nearest
+from src.runtime.near_path import names_in, nearest
 
+SHOWN = 5  # files of a folder
 ROBOFLOW = "_annotations.coco.json"  # in the folder of a split's images
 
 
@@ -31,6 +34,8 @@ def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
 
 def given_paths(cfg: Config, role: str) -> tuple[Path, Path]:
     """The file and the folder that the keys name; the images may be beside the file."""
+    if os.path.isdir(cfg[f"{role}_json"]):
+        raise InputError(folder_for_file(Path(cfg[f"{role}_json"]), f"{role}_json"))
     check_file(cfg, f"{role}_json")
     path = Path(cfg[f"{role}_json"])
     image_dir = Path(cfg[f"{role}_images"] or path.parent)
@@ -38,6 +43,38 @@ def given_paths(cfg: Config, role: str) -> tuple[Path, Path]:
         what = f"{image_dir}: no such folder{nearest(image_dir)}"
         raise InputError(f"{what}; check --{role}_images")
     return path, image_dir
+
+
+def folder_for_file(folder: Path, key: str) -> str:
+    """What is said of a folder where the annotation file is expected."""
+    text = f"{folder}: is a folder; --{key} is the annotation file"
+    found = json_files(folder)
+    tool = tool_of(found[0]) if found else ""
+    if tool not in ("", COCO):
+        command = f"python3 -m src.data.convert --from={tool} {folder} OUTPUT.json"
+        return f"{text}; it has {TITLES[tool]} files, which '{command}' converts"
+    return f"{text}, {' or '.join(map(str, found[:SHOWN]))}" if found else text
+
+
+def json_files(folder: Path) -> list[Path]:
+    """The json files in a folder, in order."""
+    return [folder / name for name in names_in(folder) if name.lower().endswith(".json")]
+
+
+def other_layout(root: Path) -> str:
+    """What a folder holds that is not in COCO's layout, and the keys for it; "" if not known."""
+    if yaml := next((name for name in YAML_NAMES if os.path.isfile(root / name)), None):
+        return f"{yaml} there is YOLO's: set --dataset=yolo --yolo_root={root}"
+    if os.path.isdir(root / "Annotations") and os.path.isdir(root / "JPEGImages"):
+        return f"the folders there are Pascal VOC's: set --dataset=voc --voc_root={root}"
+    if os.path.isfile(root / ROBOFLOW):
+        return f"{root} is one split of Roboflow's: set --coco_root={root.absolute().parent}"
+    if splits := [name for name in names_in(root) if os.path.isfile(root / name / ROBOFLOW)]:
+        return f"there are Roboflow's splits {', '.join(splits)}; check the split's name"
+    if found := json_files(root):
+        files = ", ".join(path.name for path in found[:SHOWN])
+        return f"there is {files}: give file and images with --train_json, --train_images (and val)"
+    return ""
 
 
 def roboflow_paths(root: str, split: str) -> tuple[Path, Path] | None:
@@ -58,11 +95,18 @@ def coco_paths(root: str, split: str) -> tuple[Path, Path]:
     `instance_<split>.json`, which some copies of the data have, is found too.
     """
     image_dir = Path(root) / split
+    if os.path.isfile(root):
+        raise InputError(
+            f"{root}: is a file; coco_root is COCO's folder; a json file goes to --train_json, "
+            "or --val_json"
+        )
     if not os.path.isdir(root):  # unlike Path.is_dir, never raises
         raise InputError(f"{root}: no such folder{nearest(root)}; set coco_root to COCO's folder")
     paths = annotation_files(root, split)
     found = next(filter(os.path.isfile, paths), None)
     if found is None:
+        if other := other_layout(Path(root)):
+            raise InputError(f"{paths[0]}: no such file; {other}")
         hint = f"check coco_root ({root}) and the split's name ({split})"
         raise InputError(f"{paths[0]}: no such file{nearest(paths[0], '.json')}; {hint}")
     if not os.path.isdir(image_dir):

@@ -15,8 +15,10 @@ from src.data.readers.split_names import split_names
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.voc_xml import FIRST_PIXEL, add_objects, image_size, parse_annotation
 from src.runtime.errors import InputError
-from src.runtime.near_path import nearest
+from src.runtime.near_path import names_in, nearest
 
+FOLDERS = ("Annotations", "JPEGImages")
+SHOWN = 5  # folders that a message names
 PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficult
 
 
@@ -35,15 +37,37 @@ def split_file(root: str, split: str) -> Path:
 def voc_paths(root: str, split: str) -> tuple[Path, Path]:
     """The split's list of images and the folder of images; InputError if one is missing."""
     folder = Path(root)
-    for needed in (folder, folder / "Annotations", folder / "JPEGImages"):
+    for needed in (folder, *(folder / name for name in FOLDERS)):
         if not os.path.isdir(needed):
+            if other := near_root(folder):
+                raise InputError(f"{needed}: no such folder; {other}")
             hint = "voc_root is the folder that holds Annotations, JPEGImages and ImageSets"
             raise InputError(f"{needed}: no such folder{nearest(needed)}; {hint}")
     names = split_file(root, split)
     if not os.path.isfile(names):
+        if not os.path.isdir(names.parent):
+            xml = folder / "Annotations"
+            raise InputError(
+                f"{names}: no such file; write it, with the names of its images without suffix, a "
+                f"line each, or convert all: 'python3 -m src.data.convert --from=voc {xml} "
+                "OUTPUT.json'"
+            )
         hint = f"check voc_root ({root}) and the split's name ({split})"
         raise InputError(f"{names}: no such file{nearest(names, '.txt')}; {hint}")
     return names, folder / "JPEGImages"
+
+
+def near_root(folder: Path) -> str:
+    """What to do where VOC's folders are around or below the one that is given; else ""."""
+    children = [folder / name for name in names_in(folder)]
+    places = [folder.absolute().parent, *children]
+    if found := [p for p in places if all(os.path.isdir(p / name) for name in FOLDERS)]:
+        where = " and ".join(map(str, found[:SHOWN]))
+        return f"VOC's folders are in {where}: set --voc_root={found[0]}"
+    if any(path.suffix.lower() == ".xml" for path in children):
+        command = f"python3 -m src.data.convert --from=voc {folder} OUTPUT.json"
+        return f"there are xml files in {folder}, which '{command}' converts"
+    return ""
 
 
 def read_voc(

@@ -1,6 +1,7 @@
 import pytest
 
 from src.config.configuration import make_config
+from src.data.readers.coco_file import load_content
 from src.data.readers.coco_layout import find_coco
 from src.runtime.errors import InputError
 
@@ -61,3 +62,54 @@ def test_what_is_missing_is_named(tmp_path, training, keys, message):
     path = touch(tmp_path / "labels.json")
     with pytest.raises(InputError, match=message):
         find(training, **{key: value.replace("{path}", str(path)) for key, value in keys.items()})
+
+
+def test_a_folder_in_place_of_the_file(tmp_path):
+    path = touch(tmp_path / "labels.json")
+    with pytest.raises(InputError, match=f"is a folder; --train_json is .*, {path}$"):
+        find(train_json=str(tmp_path))
+    path.write_text('{"shapes": []}')
+    command = f"python3 -m src.data.convert --from=labelme {tmp_path} OUTPUT.json"
+    with pytest.raises(InputError, match=f"it has LabelMe's files, which '{command}' converts"):
+        find(train_json=str(tmp_path))
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    path = touch(tmp_path / "labels.json")
+    with pytest.raises(InputError, match="is a file; coco_root is .* goes to --train_json"):
+        find(coco_root=str(path))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["data.yaml"], "data.yaml there is YOLO's: set --dataset=yolo --yolo_root={root}$"),
+        (["Annotations/a.xml", "JPEGImages/a.jpg"], "set --dataset=voc --voc_root={root}$"),
+        (["_annotations.coco.json"], "one split of Roboflow's: set --coco_root={root.parent}$"),
+        (
+            ["train/_annotations.coco.json", "valid/_annotations.coco.json"],
+            "Roboflow's splits train, valid; check",
+        ),
+        (["a.json", "b.json"], "there is a.json, b.json: give file and images with --train_json"),
+    ],
+)
+def test_other_layouts_are_named(tmp_path, files, message):
+    for name in files:
+        touch(tmp_path / name)
+    with pytest.raises(InputError, match=message.format(root=tmp_path)):
+        find(coco_root=str(tmp_path), train_split="trian")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("filename,class,xmin,ymin,xmax,ymax\na.png,owl,4,6,24,16\n", "it is CSV, .*--from=csv"),
+        ("<annotations><image/></annotations>", "it is XML, CVAT's; .*--from=cvat INPUT"),
+        ("<annotation/>", "it is XML, Pascal VOC's; .*--from=voc INPUT"),
+        ("hello", "Expecting value"),
+    ],
+)
+def test_other_files_in_place_of_json(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=f"a.json: not a json file: .*{message}"):
+        load_content(tmp_path / "a.json")

@@ -242,3 +242,23 @@ def test_missing_folders_and_lists_are_named(root, tmp_path):
     (root / "JPEGImages").rmdir()
     with pytest.raises(InputError, match="JPEGImages: no such folder"):
         voc_paths(str(root), "train")
+
+
+def test_roots_around_and_below_vocs_folder(tmp_path):
+    year = tmp_path / "devkit" / "VOC2007"
+    for name in ("Annotations", "JPEGImages"):
+        (year / name).mkdir(parents=True)
+    for place in (year.parent, year / "JPEGImages"):
+        with pytest.raises(InputError, match=f"folders are in {year}: set --voc_root={year}$"):
+            voc_paths(str(place), "train")
+
+
+def test_xml_files_without_folders_or_lists_are_converted(root):
+    flat = root / "a" / "flat"
+    flat.mkdir(parents=True)
+    (flat / "a.xml").write_text(image_xml())
+    with pytest.raises(InputError, match=f"'python3 -m src.data.convert --from=voc {flat} OUTP"):
+        voc_paths(str(flat), "train")
+    (root / "ImageSets" / "Main").rmdir()
+    with pytest.raises(InputError, match="train.txt: no such file; write it, .* --from=voc .*/Ann"):
+        voc_paths(str(root), "train")
