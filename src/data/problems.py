@@ -59,6 +59,10 @@ class Problems:
     def error(self, where: str, what: str, cause: str = "") -> None:
         self.errors.append(Problem(where, what, cause))
 
+    def first_error(self, where: str, what: str) -> None:
+        """Adds an error in front, the cause of others."""
+        self.errors.insert(0, Problem(where, what))
+
     def repair(self, where: str, what: str) -> None:
         self.repairs.append(Problem(where, what))
 

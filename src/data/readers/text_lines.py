@@ -17,6 +17,8 @@ BOX = re.compile(r"""(?<![,\s])\s+["']?[+-]?[\d.]+(,[^\s,]+){3,6}(\s|["']|$)""")
 HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$", re.IGNORECASE)
 JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
 FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."
+# a box with other signs than commas: x;y;x;y;class
+OTHER_BOX = re.compile(r"\s[+-]?[\d.]+([;:|/])(?:[+-]?[\d.]+\1){3}[^\s;:|/]+(\s|$)")
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
@@ -55,6 +57,8 @@ def other_format(lines: list[str]) -> str:
         return ""
     shown = f"its first line is {lines[0][:60]!r}"
     if JSON_START.match(lines[0]):
+        if len(lines) > 1 and all(line[0] + line[-1] == "{}" for line in lines):
+            return f"is JSON Lines, which is not read; expected {FORMAT}"
         return f"is JSON; --dataset=coco reads COCO's, of another tool {converting()}"
     if lines[0].startswith("<"):
         return f"is XML; --dataset=voc reads Pascal VOC's folders, of another tool {converting()}"
@@ -64,6 +68,11 @@ def other_format(lines: list[str]) -> str:
         )
     if any(map(BOX.search, lines)):
         return ""
+    if box := next(filter(None, map(OTHER_BOX.search, lines)), None):
+        return (
+            f"has {box[0].strip()!r} for a box; expected commas instead of {box[1]!r} within a "
+            f"box, and {FORMAT}"
+        )
     for separator, name in SEPARATORS.items():
         rows = [columns(line, separator) for line in lines]
         if not is_table(rows):

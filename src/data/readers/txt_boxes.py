@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 from src.config.class_list import is_background
+from src.data.problems import MIN_ALIKE
 from src.data.readers.building import Builder
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError
@@ -23,8 +25,11 @@ def split_fields(text: str | None) -> list[str]:
     return [field.strip("\"'") for field in FIELD.findall(text or "")]
 
 
-def add_boxes(builder: Builder, line: str, fields: list[str]) -> None:
-    """Adds the boxes of the image that was added last; InputError where spaces are in them."""
+def add_boxes(builder: Builder, line: str, fields: list[str], numbers: Counter[int]) -> None:
+    """Adds the boxes of the image that was added last; InputError where spaces are in them.
+
+    `numbers` counts the classes by number.
+    """
     for item in fields:
         if item.startswith(",") or item.endswith(","):
             raise InputError(f"{item!r}: expected no spaces within a box: {BOX}")
@@ -38,6 +43,7 @@ def add_boxes(builder: Builder, line: str, fields: list[str]) -> None:
         with builder.problems.at(where):
             box, name = parse_box(item)
             if WHOLE.fullmatch(name):
+                numbers[int(name)] += 1
                 builder.add_box(where, box, label_of(item, int(name), builder.classes))
             else:
                 builder.add_named(where, box, name)
@@ -75,6 +81,16 @@ def label_of(item: str, index: int, classes: tuple[str, ...]) -> int:
     return index - 1
 
 
+def counted_from_zero(numbers: Counter[int], classes: tuple[str, ...]) -> str:
+    """What to do where the classes by number are probably counted from 0; else ""."""
+    if numbers[0] < MIN_ALIKE or min(numbers) < 0 or max(numbers) >= len(classes) - 1:
+        return ""
+    return (
+        f"classes by number are {min(numbers)} to {max(numbers)}, so probably counted from 0; "
+        "add 1 to each, since 0 is the background, or write their names"
+    )
+
+
 def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
     """Those of CLASS_FILE beside the file, or the names of its boxes, or class_1 and so on.
 
@@ -102,6 +118,11 @@ def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
     for number in (min(numbers), max(numbers)):
         if not 0 < number <= MAX_NUMBER:
             expected = f"expected 1 to {MAX_NUMBER}, since 0 is the background"
+            if number == 0:
+                expected += (
+                    f"; its boxes have 0 to {max(numbers)}: where these are counted from 0, add 1 "
+                    "to each, or write the classes' names"
+                )
             raise InputError(f"{path}: line {numbers[number]}: class {number}; {expected}")
     origin = f"its boxes have numbers for classes ({advice})"
     return [f"class_{number}" for number in range(1, max(numbers) + 1)], origin

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,10 +16,16 @@ from src.data.readers.building import Builder
 from src.data.readers.reader import Files, Reader
 from src.data.readers.split_names import needed
 from src.data.readers.text_lines import image_lines
-from src.data.readers.txt_boxes import add_boxes, name_classes, parse_box, split_fields
+from src.data.readers.txt_boxes import (
+    add_boxes,
+    counted_from_zero,
+    name_classes,
+    parse_box,
+    split_fields,
+)
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
-from src.runtime.near_path import nearest
+from src.runtime.near_path import no_folder
 
 # a path, in quotes if it has spaces, and the rest
 LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
@@ -33,8 +40,7 @@ def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
         raise needed(key, training=training)
     check_file(cfg, key)
     if not os.path.isdir(cfg.image_dir):
-        what = f"{cfg.image_dir or 'image_dir'}: no such folder{nearest(cfg.image_dir)}"
-        raise InputError(f"{what}; check --image_dir")
+        raise InputError(f"{no_folder(cfg.image_dir or 'image_dir')}; check --image_dir")
     return Path(cfg[key]), Path(cfg.image_dir)
 
 
@@ -55,6 +61,7 @@ def read_txt(
     problems = Problems(path)
     finder = search.finder(image_dir, problems)
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
+    numbers: Counter[int] = Counter()
     for number, text in image_lines(path):
         line = f"line {number}"
         with problems.at(line):
@@ -64,8 +71,10 @@ def read_txt(
                     problems.repair(line, "path with spaces read without quotes")
                 builder.note_line(found, number)
                 builder.add_image(found, number, read_size(image_dir / found))
-                add_boxes(builder, line, fields)
+                add_boxes(builder, line, fields, numbers)
     finder.report()
+    if cause := counted_from_zero(numbers, classes):
+        problems.first_error("all boxes", cause)
     return builder.build(image_dir), problems
 
 

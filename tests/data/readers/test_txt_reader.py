@@ -208,3 +208,34 @@ def test_images_that_are_missing_are_named_where_a_share_is_held_out(folder):
 def test_folders_in_front_are_what_is_wrong_beside_backslashes(folder):
     _, problems = read_txt(write(folder, "C:\\data\\x\\a.png 1,2,3,4,1\n"), folder, CLASSES)
     assert "'a.png' (it differs in backslashes, folders in front)" in problems.errors[0].what
+
+
+def test_classes_counted_from_zero_are_one_cause(folder):
+    boxes = "1,1,9,9,0 1,1,19,9,0 1,1,29,9,1"
+    path = write(folder, f"a.png {boxes}\nd.png 1,1,9,9,0 1,1,19,9,1\n")
+    _, problems = read_txt(path, folder, CLASSES)
+    assert len(problems.errors) == 1 + 3
+    assert str(problems.errors[0]) == (
+        "all boxes: classes by number are 0 to 1, so probably counted from 0; add 1 to each, since "
+        "0 is the background, or write their names"
+    )
+    # 2 is there, so that 0 is another fault
+    write(folder, f"a.png {boxes}\nd.png 1,1,9,9,0 1,1,19,9,2\n")
+    assert len(read_txt(path, folder, CLASSES)[1].errors) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "a.png 7;1;9;5;2 9;6;17;10;2",
+            "has '7;1;9;5;2' for a box; expected commas instead",
+        ),
+        ('{"image": "a.png"}\n{"image": "b.png"}', "is JSON Lines, which is not read"),
+        ('[{"bbox": [1]}]', "of another tool .*labelme"),
+        ("<annotation>", "of another tool .*cvat"),
+    ],
+)
+def test_other_formats_lead_on(folder, text, expected):
+    with pytest.raises(InputError, match=expected):
+        read_txt(write(folder, text), folder, CLASSES)
