@@ -62,12 +62,15 @@ class Key:
     def check(self, value: Any, where: str) -> Any:
         """The value in the key's type, lists as tuples; InputError says `where` it came from."""
         # YAML reads a choice of true as a bool, and 1e-3 as a string
-        is_choice = self.spec.startswith("one of") and str(value).lower() in ("true", "false")
-        plain, strict = str(value).lower() if is_choice else value, "float" not in self.spec
+        is_choice = self.spec.startswith("one of")
+        is_bool = is_choice and str(value).lower() in ("true", "false")
+        plain, strict = str(value).lower() if is_bool else value, "float" not in self.spec
         try:
             converted = msgspec.convert(plain, self.type, strict=strict)
         except (msgspec.ValidationError, UnicodeEncodeError):  # it reads numbers as UTF-8
-            raise InputError(f"{where}: {self.name} is {value!r}; expected {self.spec}") from None
+            near = suggestion(value, self.spec[len("one of ") :].split(", ")) if is_choice else ""
+            expected = f"expected {self.spec}{near}"
+            raise InputError(f"{where}: {self.name} is {value!r}; {expected}") from None
         for text in converted if isinstance(converted, tuple) else (converted,):
             if isinstance(text, str) and not is_name(text):
                 what = "a null byte, or characters that names of files cannot hold here"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.images import read_image, unusable
+from src.data.readers.split_names import WITHOUT_EVALUATION
 from src.data.signs.sign import Sign
 from src.runtime.text import count
 
@@ -178,6 +179,7 @@ def without_empty(annotations: Annotations) -> Annotations:
 def what_is_lacking(annotations: Annotations, *, training: bool) -> str:
     """Why a split cannot be used: it has no images, or no objects to train on; else ""."""
     if len(annotations) == 0:
-        return "no images in it; nothing to work on"
+        rest = "nothing to train on" if training else f"name another split, {WITHOUT_EVALUATION}"
+        return f"{annotations.source.name} lists no images; {rest}"
     lacks_objects = training and annotations.crowd.all()
     return "no objects in it; nothing to train on" if lacks_objects else ""
