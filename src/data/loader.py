@@ -48,10 +48,11 @@ class EvalBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSamples:
-    """Training samples by (epoch, index), independent of the order in which they are made.
+    """Training samples by (epoch, number), independent of the order in which they are made.
 
-    Random draws of a sample, those of the other images of a mosaic included, depend on (seed,
-    epoch, index) alone.
+    The number of a sample is its image's index, or for a repeat in the same epoch that plus a
+    multiple of the number of images. Random draws of a sample, those of the other images of a
+    mosaic included, depend on (seed, epoch, number) alone.
     """
 
     annotations: Annotations = field(kw_only=False)
@@ -62,7 +63,7 @@ class TrainSamples:
     repeat_threshold: float = 0.0  # see `sampling.repeat_factors`; 0 has each image once an epoch
 
     def order(self, epoch: int) -> np.ndarray:
-        """The images' indices in the order of the epoch: all once, or more with repeats."""
+        """The numbers of the epoch's samples in order, (M,); without repeats M is I."""
         rng = np.random.default_rng((self.seed, ORDER_STREAM, epoch))
         if self.repeat_threshold:
             return repeated(repeat_factors(self.annotations, self.repeat_threshold), rng)
@@ -81,11 +82,11 @@ class TrainSamples:
         }
 
     def fill(self, task: tuple[int, np.ndarray], batch: Arrays) -> Unread:
-        """Makes the samples (epoch, indices (N,)); returns the images that had to be replaced."""
-        epoch, indices = task
+        """Makes the samples (epoch, numbers (N,)); returns the images that had to be replaced."""
+        epoch, numbers = task
         unread: Unread = []
-        for row, index in enumerate(indices.tolist()):
-            record, sample = self.sample(epoch, index, unread)
+        for row, number in enumerate(numbers.tolist()):
+            record, sample = self.sample(epoch, number, unread)
             count = len(sample.boxes)
             batch["images"][row] = sample.image
             batch["assigned"][row] = self.assigner(sample.boxes, sample.crowd)
@@ -96,13 +97,13 @@ class TrainSamples:
             batch["image_ids"][row] = record.image_id
         return unread
 
-    def sample(self, epoch: int, index: int, unread: Unread) -> tuple[Record, Sample]:
+    def sample(self, epoch: int, number: int, unread: Unread) -> tuple[Record, Sample]:
         """The augmented sample and its image, or another's where that one cannot be read.
 
         Adds images that could not be read to `unread`.
         """
-        rng = np.random.default_rng((self.seed, SAMPLE_STREAM, epoch, index))
-        record, sample = self._read(index, rng, unread)
+        rng = np.random.default_rng((self.seed, SAMPLE_STREAM, epoch, number))
+        record, sample = self._read(number % len(self.annotations), rng, unread)
         others = []
         if self.augmentation.mosaic and rng.random() < self.augmentation.mosaic:
             drawn = rng.integers(len(self.annotations), size=TILES - 1).tolist()

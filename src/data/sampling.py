@@ -26,9 +26,10 @@ def repeat_factors(annotations: Annotations, threshold: float) -> np.ndarray:
 
 
 def repeated(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices of images in random order, image i floor(f) or ceil(f) times, f = factors[i].
+    """Samples (M,) in random order, of image i floor(f) or ceil(f) ones, f = factors[i].
 
-    Every epoch has floor(sum of factors) of them. Which images come once more is drawn by
+    Copy number c of image i of I is sample i + c I, so that each copy is augmented differently.
+    Every epoch has M = floor(sum of factors). Which images come once more is drawn by
     systematic sampling: their fractions, laid end to end in a random order, are scaled to a whole
     sum, and points at distances of 1 choose the images.
     """
@@ -40,7 +41,9 @@ def repeated(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         ends = np.cumsum(fractions[order])
         points = (np.arange(more) + rng.random()) * (ends[-1] / more)
         counts[order[np.searchsorted(ends, points, side="right")]] += 1
-    return rng.permutation(np.repeat(np.arange(len(factors)), counts))
+    firsts = np.cumsum(counts) - counts
+    copies = np.arange(counts.sum()) - np.repeat(firsts, counts)
+    return rng.permutation(np.repeat(np.arange(len(factors)), counts) + copies * len(factors))
 
 
 def images_per_epoch(annotations: Annotations, threshold: float) -> int:
