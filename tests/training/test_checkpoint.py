@@ -180,6 +180,20 @@ def test_another_configuration_is_refused_with_the_keys(checkpoints):
     assert "epoch_04.ckpt is usable (epoch 4, step 40)" in lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("crop_scale", [0.5, 1.0]), ("max_expansion", 2.0), ("jitter_scale", [0.8, 1.2]),
+        ("flip_probability", 0.0), ("colour_strength", 0.1), ("hue_strength", 0.1),
+        ("vertical_flip_probability", 0.5), ("rotate_probability", 0.5),
+        ("mosaic_probability", 0.5), ("repeat_threshold", 0.1), ("val_share", 0.2),
+    ],
+)  # fmt: skip
+def test_what_a_run_sees_cannot_change_within_it(checkpoints, key, value):
+    with pytest.raises(InputError, match=rf"\n  {key}: .* in the checkpoint, .* now\n"):
+        find(checkpoints, **{key: value})
+
+
 def test_a_run_of_an_older_version_is_resumed(checkpoints):
     text = config(focal_alpha=0.4).to_yaml()
     for new, old in (("focal_alpha", "alpha"), ("pre_nms_top_k", "candidates")):
