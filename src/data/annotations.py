@@ -128,6 +128,12 @@ class Annotations:
         """(I,) int64: objects of each image, ignored regions not counted."""
         return np.bincount(self.owners()[~self.crowd], minlength=len(self))
 
+    def class_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each image with each class that it has an object of: images (M,) and labels (M,)."""
+        counted, classes = ~self.crowd, len(self.category_ids)
+        pairs = np.unique(self.owners()[counted] * classes + self.labels[counted])
+        return np.divmod(pairs, max(classes, 1))
+
     def objects(self) -> np.ndarray:
         """What the metric compares with, ignored regions included: (T,) OBJECT."""
         if self.truth is not None:

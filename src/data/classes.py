@@ -6,9 +6,9 @@ from src.config.class_list import BACKGROUND
 from src.config.configuration import Config
 from src.data.dataset import Source, cache_folder, find_source
 from src.runtime.errors import InputError
-from src.runtime.text import count
+from src.runtime.text import count, listed
 
-SHOWN_NAMES = 20  # the rest are counted
+SHOWN_NAMES = 20
 
 
 def with_classes(cfg: Config, note: Callable[[str], None] = print) -> Config:
@@ -23,9 +23,8 @@ def with_classes(cfg: Config, note: Callable[[str], None] = print) -> Config:
     names, origin = source.class_names(cache_folder(cfg))
     if not names:
         raise InputError(f"{source.path}: {origin}, and it has none; name them with --classes")
-    shown = ", ".join(names[:SHOWN_NAMES])
-    more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
-    note(f"{source.path}: {origin}: {count(len(names), 'class', 'classes')}: {shown}{more}")
+    known = f"{count(len(names), 'class', 'classes')}: {listed(names, SHOWN_NAMES)}"
+    note(f"{source.path}: {origin}: {known}")
     try:
         return cfg.replace(classes=[BACKGROUND, *names])
     except InputError as error:

@@ -65,8 +65,8 @@ def classes_of(annotations: Annotations, rows: np.ndarray, groups: int) -> np.nd
     """Which classes each group of images has, and last whether it has none: (groups,K+1) bool."""
     kinds = len(annotations.category_ids) + 1
     has = np.zeros((groups, kinds), bool)
-    counted = ~annotations.crowd
-    has[rows[annotations.owners()[counted]], annotations.labels[counted]] = True
+    image, label = annotations.class_pairs()
+    has[rows[image], label] = True
     has[:, -1] = ~has.any(axis=1)
     return has
 
@@ -76,10 +76,11 @@ def describe(
 ) -> str:
     """For the log: how many images of each class are held out, and why if far above the share."""
     total = len(trained) + len(evaluated)
-    parts = []
-    for label, name in enumerate(classes[1:]):
-        here, there = (images_of(split, label) for split in (evaluated, trained))
-        parts.append(f"{name} {here:,} of {here + there:,}")
+    held, kept = (
+        np.bincount(split.class_pairs()[1], minlength=len(classes) - 1)
+        for split in (evaluated, trained)
+    )
+    parts = [f"{name} {a:,} of {a + b:,}" for name, a, b in zip(classes[1:], held, kept)]
     more = ""
     if len(evaluated) > MUCH * share * total:
         more = f", more than val_share {share:g}, for one of each class of {LEAST} or more"
@@ -87,12 +88,6 @@ def describe(
         f"{trained.source}: {len(evaluated):,} of {count(total, 'image')} held out for evaluation"
         f"{more}, by class: {', '.join(parts)}"
     )
-
-
-def images_of(annotations: Annotations, label: int) -> int:
-    """How many images have an object of a class."""
-    counted = (annotations.labels == label) & ~annotations.crowd
-    return len(np.unique(annotations.owners()[counted]))
 
 
 def listing(evaluated: Annotations) -> str:

@@ -14,12 +14,8 @@ def repeat_factors(annotations: Annotations, threshold: float) -> np.ndarray:
     image as its rarest class; ignored regions do not count. Source: LVIS (Gupta et al., 2019,
     appendix B).
     """
-    objects = ~annotations.crowd
-    owners, labels = annotations.owners()[objects], annotations.labels[objects]
-    classes = len(annotations.category_ids)
-    present = np.unique(owners * classes + labels)  # each (image, class) once
-    image, label = np.divmod(present, classes)
-    shares = np.bincount(label, minlength=classes) / len(annotations)
+    image, label = annotations.class_pairs()
+    shares = np.bincount(label) / len(annotations)
     factors = np.ones(len(annotations))
     np.maximum.at(factors, image, np.sqrt(threshold / shares[label]))
     return np.round(factors * PARTS) / PARTS

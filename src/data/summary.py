@@ -113,14 +113,13 @@ def summarise(
     counts = None
     if assigner.positive_iou is None:
         counts = count_anchors(annotations, all_boxes, assigner, assigned_images)[objects]
-    boxes, owners, labels = all_boxes[objects], owners[objects], annotations.labels[objects]
-    present = np.unique(owners * len(names) + labels)  # each (image, class) once
+    boxes, labels = all_boxes[objects], annotations.labels[objects]
     anchor_sides = np.concatenate([np.sqrt(sides.prod(axis=1)) for sides in anchors.sides])
     return Summary(
         annotations=annotations,
         names=names,
         object_counts=np.bincount(labels, minlength=len(names)),
-        image_counts=np.bincount(present % len(names), minlength=len(names)),
+        image_counts=np.bincount(annotations.class_pairs()[1], minlength=len(names)),
         sides=np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)),
         labels=labels,
         best_ious=anchors.best_ious(boxes, image_size),

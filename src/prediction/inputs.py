@@ -20,7 +20,7 @@ from src.data.files.file_kinds import (
 )
 from src.data.images import SUFFIXES
 from src.runtime.errors import InputError
-from src.runtime.text import count
+from src.runtime.text import count, listed
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv",
     ".ts", ".m2ts", ".mts", ".3gp", ".ogv", ".h264", ".264", ".h265", ".hevc", ".mjpeg", ".mjpg",
@@ -28,7 +28,6 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 MOTION_JPEG = (".mjpeg", ".mjpg")  # JPEGs one after another
 ADDRESS = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|srt)://", re.IGNORECASE)
 CAMERA = re.compile("[0-9]{1,3}")
-NAMED = 3  # files of each reason that a message names
 
 HIDDEN = "hidden, or left by a system"
 FOREIGN = "neither image nor video"
@@ -62,9 +61,8 @@ class Inputs:
     def reasons(self) -> Iterator[str]:
         """ "4 paths: hidden, or left by a system (._a.jpg, .b, c/.d and 1 more)"."""
         for reason, paths in self.passed_over.items():
-            first = ", ".join(path.removeprefix(self.root) for path in paths[:NAMED])
-            more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
-            yield f"{count(len(paths), 'path')}: {reason} ({first}{more})"
+            names = [path.removeprefix(self.root) for path in paths]
+            yield f"{count(len(paths), 'path')}: {reason} ({listed(names)})"
 
 
 def find_inputs(text: str, output: Path) -> Inputs:

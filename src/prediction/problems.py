@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.prediction.inputs import NAMED, Inputs
+from src.prediction.inputs import Inputs
 from src.runtime.files import to_json, write_atomically
-from src.runtime.text import count
+from src.runtime.text import count, listed
 
 FILE = "problems.json"
 
@@ -38,8 +38,5 @@ class Problems:
 
     def summary(self) -> str:
         """ "2 of 9 inputs failed: a.jpg, b.mp4"."""
-        first = ", ".join(list(self.failed)[:NAMED])
-        rest = len(self.failed) - NAMED
-        more = f" and {rest:,} more" if rest > 0 else ""
         total = count(self.inputs.count, "input")
-        return f"{len(self.failed):,} of {total} failed: {first}{more}"
+        return f"{len(self.failed):,} of {total} failed: {listed(list(self.failed))}"

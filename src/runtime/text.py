@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 # what moves a terminal's cursor, sends it commands or reorders the text beside it: control
@@ -10,6 +10,7 @@ from difflib import get_close_matches
 CONTROLS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+SHOWN_ITEMS = 3  # of a list, in a message
 LINES, INDENTED = "\n\t", "\n  "
 BYTES = range(0xDC80, 0xDD00)  # bytes of a file name that are not UTF-8, as Python reads them
 
@@ -17,6 +18,12 @@ BYTES = range(0xDC80, 0xDD00)  # bytes of a file name that are not UTF-8, as Pyt
 def count(number: int, noun: str, plural: str = "") -> str:
     """ "1 error", "2,000 errors"; `plural` where it does not end in s."""
     return f"{number:,} " + (noun if number == 1 else plural or f"{noun}s")
+
+
+def listed(items: Sequence, shown: int = SHOWN_ITEMS) -> str:
+    """The first items, and how many more there are: "a, b and 7 more"."""
+    text = ", ".join(map(str, items[:shown]))
+    return text + (f" and {len(items) - shown:,} more" if len(items) > shown else "")
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:

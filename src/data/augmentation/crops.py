@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.data.transforms import Sample, crop
-from src.detection.boxes import area, intersection
+from src.detection.boxes import iou
 
 MIN_OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # SSD paper; 0 any crop, 1 the whole image
 CROP_TRIALS = 50
@@ -51,8 +51,6 @@ def draw_windows(
 
 def best_overlaps(windows: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """(T,) best IoU of each window (T,4) with an object (G,4) whose centre is in it; -1 if none."""
-    overlap = intersection(windows, objects)  # (T,G)
-    overlap /= area(windows)[:, None] + area(objects) - overlap
     centres = (objects[:, :2] + objects[:, 2:]) / 2
     inside = (centres > windows[:, None, :2]) & (centres < windows[:, None, 2:])  # (T,G,2)
-    return np.where(inside.all(axis=2), overlap, -1).max(axis=1)
+    return np.where(inside.all(axis=2), iou(windows, objects), -1).max(axis=1)

@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.signs.sign import Sign, listed
+from src.data.signs.sign import Sign
+from src.runtime.text import listed
 
 EXPECTED = 5.0  # objects to evaluate on, by the training split; none is chance once in 150 then
 LEAST_OBJECTS = 10  # of a class in each split, to compare sizes

@@ -7,9 +7,9 @@ from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 
 from src.data.annotations import Annotations
-from src.data.signs.sign import Sign, first_ids, listed
+from src.data.signs.sign import Sign, first_ids
 from src.data.signs.split import boxes_differ, file_paths, leaked, spelled
-from src.runtime.text import count
+from src.runtime.text import count, listed
 
 
 def equal_images(annotations: Annotations) -> tuple[Sign, ...]:

@@ -6,9 +6,9 @@ import numpy as np
 
 from src.data.annotations import Annotations
 from src.data.images import QUARTER_TURNS, read_header
-from src.data.signs.sign import Sign, first_ids, listed
+from src.data.signs.sign import Sign, first_ids
 from src.runtime.errors import InputError
-from src.runtime.text import count
+from src.runtime.text import count, listed
 
 SAMPLE = 200  # headers that a run reads; 20 ms on a local disk
 ADVICE = (

@@ -4,8 +4,8 @@ import numpy as np
 
 from src.data.annotations import Annotations
 from src.data.images import greatest_deep_value
-from src.data.signs.sign import Sign, first_ids, listed
-from src.runtime.text import count
+from src.data.signs.sign import Sign, first_ids
+from src.runtime.text import count, listed
 
 SLIVER = 32  # of 256 levels: the network hardly tells less from one colour
 MOSTLY = 0.5  # of the images; a dark one here and there is sound

@@ -8,7 +8,6 @@ import numpy as np
 from src.runtime.errors import InputError
 from src.runtime.text import suggestion
 
-SHOWN_EXAMPLES = 3  # in the text of a sign
 MAX_IMAGES = 100  # that a sign lists, for pictures of them
 FOLDERS = "folders"  # in front of the names of images; an error of the files, no Sign
 NAMES = (  # what the key `accept` takes
@@ -43,12 +42,6 @@ class Sign:
 def first_ids(image_ids: np.ndarray) -> tuple[int, ...]:
     """The first images of (N,) ids, each once."""
     return tuple(np.unique(image_ids)[:MAX_IMAGES].tolist())
-
-
-def listed(items: Sequence, shown: int = SHOWN_EXAMPLES) -> str:
-    """The first items, and how many more there are: "a, b and 7 more"."""
-    text = ", ".join(map(str, items[:shown]))
-    return text + (f" and {len(items) - shown:,} more" if len(items) > shown else "")
 
 
 def check_accept(accept: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ from collections import defaultdict
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.signs.sign import Sign, first_ids, listed
-from src.runtime.text import count
+from src.data.signs.sign import Sign, first_ids
+from src.runtime.text import count, listed
 
 EQUAL_IMAGES = 4  # images with equal boxes that are no longer chance
 MAX_FEW, FEW_SHARE = 3, 0.1  # images that have all objects, in number and of the split's
