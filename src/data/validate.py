@@ -25,6 +25,7 @@ from src.data.images import ImageError, read_image
 from src.data.loader import training_samples
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
+from src.data.sampling import images_per_epoch
 from src.data.signs.augmented import idle_strengths, lost_objects
 from src.data.signs.classes import class_signs
 from src.data.signs.contents import equal_images, leaked_images
@@ -142,7 +143,8 @@ def compare_splits(cfg: Config, training: Annotations, evaluation: Annotations) 
 def verdict(cfg: Config, training: Annotations, warnings: list[Sign]) -> str:
     """The last line of a data set without errors; InputError if no batch fits."""
     text = "fit for training"
-    images, batches = len(training), cfg.accumulate * max(cfg.device_num, 1)  # of an update
+    images = images_per_epoch(training, cfg.repeat_threshold)
+    batches = cfg.accumulate * max(cfg.device_num, 1)  # of an update
     if images < cfg.batch_size * batches:
         too_few = (
             f"{count(images, 'image')}, fewer than the {cfg.batch_size * batches} of an update"

@@ -1,9 +1,12 @@
 """Figures in the style of the pages."""
 
+import io
+
 from matplotlib.figure import Figure
 
 BLUE, LIGHT, RED, GREEN, GREY = "#2463a8", "#9dc1e6", "#c23b3b", "#2b8a4b", "#8a8a8a"
 WIDTH = 8.0  # inches
+DPI = 110
 
 
 def new_figure(height: float, columns: int = 1) -> tuple[Figure, list]:
@@ -13,3 +16,10 @@ def new_figure(height: float, columns: int = 1) -> tuple[Figure, list]:
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
     return figure, list(axes)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    return picture.getvalue()

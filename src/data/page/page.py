@@ -1,19 +1,17 @@
 """A data set as one page of HTML: what is suspicious, samples as the network sees them, counts."""
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.augmentation.presets import Augmentation, build_augmentation
 from src.data.loader import TrainSamples
-from src.data.page.figures import BLUE, GREY, RED, new_figure
+from src.data.page.figures import BLUE, GREY, RED, new_figure, png
 from src.data.page.pictures import Album, Picture, as_seen, in_file, sample_order
 from src.data.problems import Problems
 from src.data.summary import Summary
@@ -29,7 +27,6 @@ SIGN_PICTURES = 4  # of a sign
 MAX_LINES = 100  # errors or repairs listed
 MAX_CLASSES = 1000  # in the table, the most frequent
 MAX_TEXT = 400  # characters of a line
-DPI = 100
 BINS = 60
 
 
@@ -97,7 +94,8 @@ def numbers(split: SplitFindings) -> dict[str, str]:
             "ignored regions": int(annotations.crowd.sum()),
         }
     found |= {"errors": len(problems.errors), "repairs": len(problems.repairs)}
-    found["warnings"] = len(problems.warnings)
+    # those on both splits together are among the signs of one
+    found["warnings"] = sum(not sign.certain for sign in problems.signs)
     return {name: f"{value:,}" for name, value in found.items()}
 
 
@@ -165,10 +163,9 @@ def class_rows(summary: Summary) -> list[dict]:
     rows = []
     for label in np.argsort(-summary.object_counts, kind="stable")[:MAX_CLASSES].tolist():
         own = summary.labels == label
-        sides = summary.sides[own]
-        shown = (
-            [f"{value:.0f}" for value in np.quantile(sides, (0, 0.5, 1))] if len(sides) else "---"
-        )
+        sides, shown = summary.sides[own], ["-", "-", "-"]
+        if len(sides):
+            shown = [f"{value:.0f}" for value in np.quantile(sides, (0, 0.5, 1))]
         rows.append(
             {
                 "name": summary.names[label],
@@ -189,14 +186,7 @@ def chart(summary: Summary) -> str:
     figure, (left, right) = new_figure(2.8, 2)
     draw_sizes(left, summary)
     draw_overlaps(right, summary)
-    return png(figure)
-
-
-def png(figure: Figure) -> str:
-    """A figure as a data URL."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=DPI)
-    return data_url(picture.getvalue(), "png")
+    return data_url(png(figure), "png")
 
 
 def draw_sizes(axes, summary: Summary) -> None:

@@ -14,7 +14,7 @@ from src.data.loader import TrainSamples
 from src.data.summary import Summary
 from src.data.transforms import Sample
 from src.detection.assign import Assigner
-from src.detection.boxes import area, intersection
+from src.detection.boxes import iou
 from src.runtime.errors import InputError
 from src.runtime.html import data_url
 from src.runtime.text import count
@@ -116,7 +116,10 @@ def as_seen(
         return None
     shapes, fitting = matched_shapes(sample, samples.assigner, names)
     objects = int((~sample.crowd).sum())
-    caption = f"{fitting} of {count(objects, 'object')} fit an anchor" if objects else "no object"
+    caption = "no object"
+    if objects:
+        caption = f"{fitting} of {count(objects, 'object')} {'has' if fitting == 1 else 'have'} "
+        caption += "a fitting anchor"
     return album.picture(record.path.name, sample.image, shapes, caption)
 
 
@@ -135,7 +138,7 @@ def matched_shapes(
             objects.append(object_shape(box, css(IGNORED), names[label], crowd=True))
             continue
         own = assigner.anchors[assigned == row]
-        overlaps = ious(box, own)
+        overlaps = iou(box[None], own)[0]  # (M,)
         order = np.argsort(-overlaps, kind="stable")[:SHOWN_ANCHORS]
         best = overlaps.max(initial=0.0)
         fits = len(own) > 0 and best >= least
@@ -145,12 +148,6 @@ def matched_shapes(
         objects.append(object_shape(box, paint, names[label], more=how))
         anchors += [rectangle(own[i], paint, f"anchor, IoU {overlaps[i]:.2f}") for i in order]
     return [*anchors[:MAX_BOXES], *objects[:MAX_BOXES]], fitting
-
-
-def ious(box: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """IoU of a box (4,) with anchors (M,4): (M,)."""
-    shared = intersection(box[None].astype(np.float32), anchors)[0]
-    return shared / (area(box[None]) + area(anchors) - shared)
 
 
 def object_shape(

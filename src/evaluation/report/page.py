@@ -14,6 +14,7 @@ import numpy as np
 
 from src.data.annotations import Annotations, Record
 from src.data.fonts import families
+from src.data.page.figures import png
 from src.evaluation.coco_metric import Metrics
 from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
 from src.evaluation.error_kinds import find_errors
@@ -31,7 +32,6 @@ from src.runtime.files import write_atomically
 from src.runtime.html import data_url, render
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-DPI = 110
 QUALITY = 85  # of JPEGs
 PAGE, PICTURES = "report.html", "pictures"
 CHARTS = (
@@ -143,16 +143,15 @@ def read_run(folder: Path) -> tuple[list[tuple], ...]:
 
 def write_chart(chart: Chart, folder: Path) -> str:
     """Writes the chart as PNG and CSV; returns the PNG as a data URL."""
-    picture = io.BytesIO()
-    chart.figure.savefig(picture, format="png", dpi=DPI)
-    write_atomically(folder / f"{chart.name}.png", picture.getvalue())
+    picture = png(chart.figure)
+    write_atomically(folder / f"{chart.name}.png", picture)
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(chart.header)
     for row in chart.rows:  # nan is an empty cell
         writer.writerow(["" if isinstance(v, float) and math.isnan(v) else v for v in row])
     write_atomically(folder / f"{chart.name}.csv", table.getvalue())
-    return data_url(picture.getvalue(), "png")
+    return data_url(picture, "png")
 
 
 def write_pictures(

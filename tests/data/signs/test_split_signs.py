@@ -171,6 +171,10 @@ def test_images_of_both_splits(tmp_path, capsys):
     assert status == 0
     assert "leak: 1 of 2 images to evaluate on are in the training split too (copy.png)" in out
     assert out.endswith("fit for training, 1 warning: leak\n")
+    page = (tmp_path / "run" / "data" / "report.html").read_text()
+    assert page.count("leak: 1 of 2 images") == 1
+    assert "--accept=[leak]" in page
+    assert '<div class="bad"><b>1</b><span>warnings</span></div>' in page
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
@@ -340,6 +344,18 @@ def test_batch_that_exceeds_the_split(tmp_path, capsys):
     status, _, err = validate(keys, tmp_path, capsys, accumulate=8)
     assert status == 2
     assert "not fit for training: 4 images, fewer than the 16 of an update; use a smaller" in err
+
+
+def test_batch_that_the_repeats_of_an_epoch_fill(tmp_path, capsys):
+    keys = write(tmp_path, PNGS)
+    text = (tmp_path / "boxes.txt").read_text()
+    (tmp_path / "boxes.txt").write_text(text.replace("18,1\n", "18,2\n"))
+    own = {"classes": ["cat", "dog"], "batch_size": 5}
+    _, out, _ = validate(keys, tmp_path, capsys, **own)
+    assert "with --batch_size=4 at most (4 images" in out.splitlines()[-1]
+    # the dog's image comes twice, the three with cats 1.15 times
+    _, out, _ = validate(keys, tmp_path, capsys, **own, repeat_threshold=1.0)
+    assert out.splitlines()[-1] == "fit for training"
 
 
 def test_empty_images_that_are_left_out_are_not_checked(tmp_path, capsys):
