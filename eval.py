@@ -38,6 +38,7 @@ def main(argv=None) -> None:
 
     from src.distributed.join import build_device
     from src.evaluation.detect import detect_with
+    from src.evaluation.outputs import write_outputs
     from src.prediction.inference import describe_views, load_network
 
     ranks = build_device(cfg, launch)
@@ -50,7 +51,7 @@ def main(argv=None) -> None:
     if ranks.is_main:
         seconds = time.perf_counter() - started
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
-    ranks.on_main(lambda: report(cfg, title, annotations, found, folder))
+    ranks.on_main(lambda: write_outputs(cfg, title, annotations, found, folder))
 
 
 def recorded_layer(given):
@@ -67,46 +68,6 @@ def recorded_layer(given):
         return keys, path
     path = chosen_detector(given)
     return read_description(Path(path)), path
-
-
-def report(cfg, title: str, annotations, found, folder: Path) -> None:
-    """Computes the metrics; prints and writes them with the detections."""
-    from src.evaluation.coco_metric import evaluate, ground_truth
-    from src.evaluation.protocol import SETTINGS
-    from src.evaluation.report.page import clear_report, write_report
-    from src.evaluation.report.table import metrics_table
-    from src.evaluation.results import write_results
-    from src.runtime.files import to_json, write_atomically
-
-    found.check()  # raises where a metric would be wrong
-    clear_report(folder / "report")  # of an earlier evaluation
-    write_results(folder / "detections.json", found.rows)
-    truth = to_json(ground_truth(annotations, cfg.classes))
-    write_atomically(folder / "ground_truth.json", truth)
-    metrics = evaluate(annotations, cfg.classes, found.rows)
-    print(metrics_table(metrics, title))
-    if found.unreadable.messages:
-        print(f"without detections: {found.unreadable}")
-    settings = {name: cfg[name] for name in SETTINGS}
-    numbers = {"title": title, "protocol": cfg.protocol, "settings": settings}
-    numbers |= {"images": len(annotations), "overall": metrics.overall}
-    numbers |= {"by_class": metrics.by_class, "objects": metrics.objects}
-    write_atomically(folder / "report" / "metrics.json", to_json(numbers))
-    print(f"detections: {folder / 'detections.json'}")
-    if not cfg.report:
-        return
-    page = write_report(
-        folder / "report",
-        title=title,
-        names=cfg.classes[1:],
-        annotations=annotations,
-        rows=found.rows,
-        metrics=metrics,
-        drawn_score=cfg.drawn_score,
-        pictures=cfg.pictures,
-        run_folder=Path(cfg.model or Path(cfg.checkpoint_path).parent).absolute().parent,
-    )
-    print(f"report: {page}")
 
 
 if __name__ == "__main__":

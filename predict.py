@@ -1,7 +1,6 @@
 """Finds objects in images and videos; `python3 predict.py --help` lists every key."""
 
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from src.runtime.signals import Interruption
 
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
+    from src.deploy.formats import format_of
     from src.prediction.problems import Problems
     from src.prediction.sources import Video
     from src.prediction.targets import plan_targets
@@ -33,6 +33,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
 
     from src.distributed.join import build_device
     from src.prediction.detector import build_detector
+    from src.prediction.job import predict_all
 
     build_device(cfg)
     if not inputs.videos:
@@ -42,7 +43,16 @@ def main(argv=None, *, interruption: Interruption) -> None:
     for line in inputs.lines():
         print(line)
     problems = Problems(inputs)
-    predict_all(cfg, detector, folder, problems, targets, stream, interruption)
+    predict_all(
+        detector,
+        problems,
+        targets,
+        folder=folder,
+        min_score=max(cfg.drawn_score, cfg.score_threshold),
+        compiled=format_of(cfg.model) != "ONNX",
+        stream=stream,
+        interruption=interruption,
+    )
     interruption.check()
     if problems.failed:
         raise RunError(problems.summary())
@@ -73,75 +83,6 @@ def detector_layer(found, given):
     from src.prediction.detector import detector_config
 
     return detector_config(path), path
-
-
-def predict_all(cfg, detector, folder, problems, targets, stream, interruption) -> None:
-    """Predicts on all inputs; writes predictions.json, and problems.json if there are any."""
-    from src.deploy.formats import format_of
-    from src.prediction.problems import FILE
-    from src.prediction.run import Recorder, naming_what_is_kept
-    from src.prediction.sinks import write_picture
-    from src.prediction.sources import read_images
-    from src.runtime.files import JsonList
-
-    inputs, started = problems.inputs, time.perf_counter()
-    interruption.deferred = True  # finished predictions are kept
-    results = JsonList(folder / "predictions.json", keep=True)
-    with naming_what_is_kept(results), results:
-        recorder = Recorder(results, detector.names, max(cfg.drawn_score, cfg.score_threshold))
-        run = partial(predict_with_progress, detector, problems, interruption)
-        if inputs.images:
-            callback = recorder.callback(partial(write_picture, targets))
-            images = detector.grouped(inputs.images)
-            run(read_images(images), callback, len(images))
-        for source in inputs.videos or inputs.stream and [inputs.stream]:
-            if interruption.signum is None:
-                predict_video(run, recorder, problems, source, targets[source], stream)
-        interruption.deferred = False
-        if problems.failed and not results.count:
-            raise RunError(problems.summary())
-    compiled = format_of(cfg.model) != "ONNX"
-    print(recorder.summary(time.perf_counter() - started, compiled=compiled))
-    is_written = problems.write(folder)
-    print(f"pictures, predictions.json{f', {FILE}' * is_written}: {folder}")
-
-
-def predict_video(run, recorder, problems, source, target: Path, stream) -> None:
-    """Predicts on a video, or on the open stream."""
-    from src.prediction.sinks import VideoFile
-    from src.prediction.sources import Video
-
-    try:
-        video = stream or Video(source)
-    except InputError as error:
-        print(f"skipped: {error}", file=sys.stderr)
-        problems.fail(source, str(error))
-        return
-    with VideoFile(target, video.rate, live=video.live) as movie:
-        run(video, recorder.callback(movie.write), video.frames, live=video.live)
-    if movie.error:
-        print(f"not written: {movie.error}", file=sys.stderr)
-        problems.fail(video.name, movie.error)
-
-
-def predict_with_progress(
-    detector, problems, interruption, frames, callback, count: int, *, live: bool = False
-) -> None:
-    """Predicts with a progress bar; tells and notes what fails."""
-    from tqdm import tqdm
-
-    from src.prediction.run import predict
-
-    total = count or None
-    with tqdm(total=total, unit="image", file=sys.stderr, disable=None) as bar:  # on terminals
-        for frame in predict(detector, frames, callback, live=live):
-            if frame.error:
-                bar.write(f"{frame.fault}: {frame.error}", file=sys.stderr)
-                problems.fail(frame.path, frame.error)
-            else:
-                bar.update()
-            if interruption.signum is not None:
-                break
 
 
 if __name__ == "__main__":

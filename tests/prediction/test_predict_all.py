@@ -12,16 +12,21 @@ import cv2
 import numpy as np
 import pytest
 
-from predict import predict_all
 from src.detection.postprocess import Detections
 from src.prediction.inputs import Inputs, find_inputs
+from src.prediction.job import predict_all
 from src.prediction.problems import Problems
 from src.prediction.sources import Frame, Video
 from src.prediction.targets import plan_targets
 from src.runtime.errors import RunError
 from tests.datasets import write_video
 
-CFG = SimpleNamespace(drawn_score=0.3, score_threshold=0.1, model="")
+
+def run_all(detector, problems, targets, folder, interruption, stream=None):
+    predict_all(
+        detector, problems, targets, folder=folder, min_score=0.3, compiled=True, stream=stream,
+        interruption=interruption,
+    )  # fmt: skip
 
 
 class Finder:
@@ -60,7 +65,7 @@ def predicted(source, output, detector=None, interruption=None):
     targets = plan_targets(output, str(source), inputs)
     problems = Problems(inputs)
     interruption = interruption or SimpleNamespace(signum=None, deferred=False)
-    predict_all(CFG, detector or Finder(), output, problems, targets, None, interruption)
+    run_all(detector or Finder(), problems, targets, output, interruption)
     return problems
 
 
@@ -214,7 +219,7 @@ def test_a_stream_that_is_stopped_leaves_a_whole_video(tmp_path):
 
     inputs = Inputs(stream="0")
     targets = plan_targets(tmp_path, "0", inputs)
-    predict_all(CFG, Slow(), tmp_path, Problems(inputs), targets, camera, interruption)
+    run_all(Slow(), Problems(inputs), targets, tmp_path, interruption, camera)
     assert left(tmp_path) == ["camera0.mp4", "predictions.json"]
     found = json.loads((tmp_path / "predictions.json").read_text())
     assert [entry["file"] for entry in found] == ["camera 0"] * len(found)

@@ -1,0 +1,62 @@
+"""What an evaluation leaves: detections, ground truth, numbers and the report."""
+
+from pathlib import Path
+
+from src.config.configuration import Config
+from src.data.annotations import Annotations
+from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
+from src.evaluation.detect import SplitDetections
+from src.evaluation.protocol import SETTINGS
+from src.evaluation.report.page import clear_report, write_report
+from src.evaluation.report.table import metrics_table
+from src.evaluation.results import write_results
+from src.runtime.files import to_json, write_atomically
+
+
+def write_outputs(
+    cfg: Config, title: str, annotations: Annotations, found: SplitDetections, folder: Path
+) -> None:
+    """Computes the metrics; prints them and writes them into the folder with the detections.
+
+    Args:
+        annotations: the images that count.
+    """
+    found.check()  # raises where a metric would be wrong
+    clear_report(folder / "report")  # of an earlier evaluation
+    write_results(folder / "detections.json", found.rows)
+    truth = to_json(ground_truth(annotations, cfg.classes))
+    write_atomically(folder / "ground_truth.json", truth)
+    metrics = evaluate(annotations, cfg.classes, found.rows)
+    print(metrics_table(metrics, title))
+    if found.unreadable.messages:
+        print(f"without detections: {found.unreadable}")
+    numbers = to_json(numbers_of(cfg, title, metrics, len(annotations)))
+    write_atomically(folder / "report" / "metrics.json", numbers)
+    print(f"detections: {folder / 'detections.json'}")
+    if not cfg.report:
+        return
+    page = write_report(
+        folder / "report",
+        title=title,
+        names=cfg.classes[1:],
+        annotations=annotations,
+        rows=found.rows,
+        metrics=metrics,
+        drawn_score=cfg.drawn_score,
+        pictures=cfg.pictures,
+        run_folder=Path(cfg.model or Path(cfg.checkpoint_path).parent).absolute().parent,
+    )
+    print(f"report: {page}")
+
+
+def numbers_of(cfg: Config, title: str, metrics: Metrics, images: int) -> dict:
+    """What metrics.json holds."""
+    return {
+        "title": title,
+        "protocol": cfg.protocol,
+        "settings": {name: cfg[name] for name in SETTINGS},
+        "images": images,
+        "overall": metrics.overall,
+        "by_class": metrics.by_class,
+        "objects": metrics.objects,
+    }
