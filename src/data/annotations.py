@@ -165,7 +165,7 @@ class Annotations:
 
     def summary(self) -> str:
         """For the log: images, boxes, ignored regions, what was repaired, what is suspicious."""
-        empty = int((np.diff(self.offsets) == 0).sum())
+        empty = int((self.object_counts() == 0).sum())
         title = f"{self.source}: {count(len(self), 'image')} ({empty:,} without objects), "
         title += f"{len(self.boxes):,} " + ("box" if len(self.boxes) == 1 else "boxes")
         if self.crowd.any():
