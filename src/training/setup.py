@@ -145,7 +145,6 @@ def build_trainer(
     evaluated = network if averaged is None else averaged
     plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
     unreadable = Unreadable(annotations.source, len(annotations), met=0)
-    config = without_launch_keys(cfg).to_yaml()
     return Trainer(
         network=network,
         train_step=build_step(cfg, network, averaged=averaged, clock=clock, ranks=ranks),
@@ -153,24 +152,33 @@ def build_trainer(
         schedule=build_schedule(cfg, plan.steps_per_epoch, plan.images_per_step),
         plan=plan,
         evaluator=Evaluator(cfg, val_annotations, evaluated, log, ranks),
-        checkpoints=Checkpoints(
-            log.folder / "ckpt", keep=cfg.keep_checkpoints, config=config, ranks=ranks
-        ),
+        checkpoints=build_checkpoints(cfg, log, ranks),
         agreement=Agreement(
             ranks, interruption, unreadable, save_seconds=cfg.save_minutes * MINUTE
         ),
         guard=Guard(log, max_bad_steps=cfg.max_bad_steps),
-        progress=Progress(
-            log,
-            total_steps=plan.stop_at,
-            images_per_step=plan.images_per_step,
-            log_interval=cfg.log_interval,
-        ),
+        progress=build_progress(cfg, log, plan),
         log=log,
         clock=clock,
         ranks=ranks,
         interruption=interruption,
         identity={"seed": cfg.seed, "data": annotations.fingerprint()},
+    )
+
+
+def build_checkpoints(cfg: Config, log: RunLog, ranks: Ranks) -> Checkpoints:
+    """The checkpoints of the run whose log this is."""
+    config = without_launch_keys(cfg).to_yaml()
+    return Checkpoints(log.folder / "ckpt", keep=cfg.keep_checkpoints, config=config, ranks=ranks)
+
+
+def build_progress(cfg: Config, log: RunLog, plan: Plan) -> Progress:
+    """The progress of a run of that length."""
+    return Progress(
+        log,
+        total_steps=plan.stop_at,
+        images_per_step=plan.images_per_step,
+        log_interval=cfg.log_interval,
     )
 
 
