@@ -58,11 +58,11 @@ def recorded_layer(given):
     """The keys in the checkpoint or exported file, as a layer below recipe and flags."""
     from src.deploy.formats import chosen_detector, read_description
     from src.evaluation.protocol import LIMITS
-    from src.prediction.recorded import device_keys, evaluation_layer
+    from src.prediction.recorded import device_keys, evaluation_folder, evaluation_layer
 
     if not given.get("model"):
         keys, path = evaluation_layer(str(given.get("checkpoint_path") or ""), given)
-        keys |= device_keys(path, given)
+        keys |= device_keys(path, given) | evaluation_folder(path, given)
         if given.get("protocol") == "legacy":
             keys = {key: value for key, value in keys.items() if key not in LIMITS}
         return keys, path

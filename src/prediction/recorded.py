@@ -71,6 +71,17 @@ def device_keys(path: str, given: Mapping[str, Any]) -> dict[str, str]:
     return {"device_target": target} if has_card(target) else {}
 
 
+def evaluation_folder(path: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """The output folder of an evaluation of RUN/ckpt/NAME.ckpt, RUN/eval/NAME, if none is `given`.
+
+    A folder of its own, so that neither the run's files nor another checkpoint's are replaced.
+    """
+    checkpoint = Path(path)
+    if "output_path" in given or checkpoint.parent.name != "ckpt" or not recorded_config(path):
+        return {}
+    return {"output_path": str(checkpoint.parent.parent / "eval" / checkpoint.stem)}
+
+
 @contextmanager
 def naming_the_run(cfg: Config) -> Iterator[None]:
     """Adds to an InputError of the block which paths are those of the checkpoint's run."""

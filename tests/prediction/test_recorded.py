@@ -13,6 +13,7 @@ from src.prediction import recorded
 from src.prediction.recorded import (
     detector_layer,
     device_keys,
+    evaluation_folder,
     evaluation_layer,
     finetuning_layer,
     naming_the_classes,
@@ -143,6 +144,15 @@ def test_a_share_comes_in_place_of_the_split_that_the_run_evaluated(write):
     given = {"val_json": "w.json"}
     cfg = make_config([evaluation_layer(path, given), (given, "")])
     assert (cfg.val_json, cfg.val_share) == ("w.json", 0.0)
+
+
+def test_an_evaluation_has_a_folder_below_the_run(write, tmp_path):
+    (tmp_path / "ckpt").mkdir()
+    path = write("ckpt/last.ckpt", DATA)
+    assert evaluation_folder(path, {}) == {"output_path": str(tmp_path / "eval" / "last")}
+    assert evaluation_folder(path, {"output_path": "mine"}) == {}
+    assert evaluation_folder(write("last.ckpt", DATA), {}) == {}  # of no run's folder
+    assert evaluation_folder("", {}) == {}
 
 
 def test_data_that_are_gone_are_named_with_the_way_on(write):
