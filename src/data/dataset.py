@@ -49,9 +49,9 @@ class Source:
             try:
                 held = held_out(annotations, self.val_share)
             except InputError:
-                if problems.errors:  # why the images are so few
-                    return annotations, problems
-                raise
+                if not problems.errors:  # which are why the images are so few
+                    raise
+                held = np.zeros(len(annotations), bool)
             annotations = annotations.take(np.flatnonzero(~held if self.training else held))
         if self.training:
             signs = tuple(sign for sign in annotations.signs if sign.name != "areas")

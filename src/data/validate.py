@@ -176,7 +176,7 @@ def main(argv=None) -> None:
     splits = [validate_split(cfg, training=training) for training in roles]
     found = [split.problems for split in splits]
     if len(splits) == 2 and None not in [split.annotations for split in splits]:
-        if cfg.val_share:
+        if cfg.val_share and any(len(one.annotations) for one in splits):
             print(describe(*(one.annotations for one in splits), cfg.classes, cfg.val_share))
         both = compare_splits(cfg, *(split.annotations for split in splits))
         splits[0].problems.signs.extend(both.signs)  # their pictures are of the training split

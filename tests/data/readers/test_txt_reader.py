@@ -6,7 +6,7 @@ import pytest
 
 from src.config.configuration import make_config
 from src.data.annotations import CROWDS
-from src.data.dataset import build_annotations
+from src.data.dataset import build_annotations, find_source
 from src.data.files.folder import Folder
 from src.data.readers.text_lines import other_format
 from src.data.readers.txt_reader import image_names, read_txt
@@ -239,3 +239,13 @@ def test_classes_counted_from_zero_are_one_cause(folder):
 def test_other_formats_lead_on(folder, text, expected):
     with pytest.raises(InputError, match=expected):
         read_txt(write(folder, text), folder, CLASSES)
+
+
+def test_a_share_that_cannot_be_held_out_evaluates_nothing_beside_errors(folder):
+    """So no image counts as being in both splits."""
+    path = write(folder, "a.png 1,2,3,4,1\nno.png\n")
+    keys = {"dataset": "other", "anno_path": str(path), "image_dir": str(folder)}
+    cfg = make_config([({**keys, "val_share": 0.1, "classes": ["cat", "dog"]}, "test")])
+    trained, problems = find_source(cfg, training=True).read()
+    assert len(problems.errors) == 1 and len(trained) == 1
+    assert len(find_source(cfg, training=False).read()[0]) == 0
