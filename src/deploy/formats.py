@@ -13,8 +13,11 @@ from typing import Any
 import yaml
 
 from src.config.keys import load_keys, with_new_names
+from src.data.files.strange_files import head_of
 from src.runtime.errors import InputError
 from src.runtime.files import write_atomically
+from src.runtime.near_path import no_file
+from src.weights.checkpoint_config import is_checkpoint, other_file
 
 SUFFIXES = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
 RUNNABLE = ("MINDIR", "ONNX")  # by this program; AIR needs Ascend's own tools
@@ -34,7 +37,9 @@ NEWER_KEYS = {"candidates_per_level": 0, "short_side": 800, "long_side": 1333}
 def check_detector(path: str) -> None:
     """InputError unless the path is a file, a checkpoint or an exported one that can be run."""
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file")
+        raise InputError(no_file(path, SUFFIXES.get(format_of(path), ".ckpt")))
+    if not format_of(path) and (head := head_of(Path(path))) and not is_checkpoint(head):
+        raise InputError(f"{path}: not a MindSpore checkpoint{other_file(path)}")
     if format_of(path) not in ("", *RUNNABLE):
         raise InputError(f"{path}: {format_of(path)} files need Ascend's own tools")
 

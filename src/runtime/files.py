@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from src.runtime.errors import InputError
-from src.runtime.near_path import nearest
+from src.runtime.near_path import no_file
 
 REPOSITORY = Path(__file__).parents[2]
 MAX_PART = 200  # bytes of a name in that of its temporary file; file systems allow 255
 FILE_MODE = 0o644  # MindSpore's own files are readable by their owner only
 
+ENDS = {  # of the files that keys name
+    **dict.fromkeys(("train_json", "val_json"), ".json"),
+    **dict.fromkeys(("pretrained", "finetune", "resume_from", "checkpoint_path"), ".ckpt"),
+}
 WHERE_FROM = {
     "pretrained": "; ckpt/README.md says what to put there, --pretrained= starts from scratch"
 }
@@ -32,7 +36,7 @@ def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> Non
         if os.path.isdir(path):
             raise InputError(f"{path}: is a folder; expected a file; check --{key}")
         hint = f"check --{key}{WHERE_FROM.get(key, '')}"
-        raise InputError(f"{path}: no such file{nearest(path)}; {hint}")
+        raise InputError(f"{no_file(path, ENDS.get(key, ''))}; {hint}")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: no permission to read it; check --{key}")
 

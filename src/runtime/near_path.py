@@ -9,6 +9,34 @@ MAX_NAMES = 10_000  # of a folder; names of a larger one are not compared
 CUTOFF = 0.75  # least similarity of names; "train.txt" and "val.txt" have 0.63
 
 
+def no_file(path: str | Path, suffix: str = "") -> str:
+    """Why there is no file at the path, and what there is; `suffix` as for `nearest`."""
+    if not os.path.isdir(path):
+        return f"{path}: no such file{nearest(path, suffix)}"
+    held = files_within(Path(path), suffix)
+    more = ", ..." if len(held) > SHOWN else ""
+    names = f"; it holds {', '.join(held[:SHOWN])}{more}" if held else ""
+    return f"{path}: is a folder; expected a file{names}"
+
+
+def no_folder(path: str | Path) -> str:
+    """Why there is no folder at the path, and what there is."""
+    if os.path.isfile(path):
+        return f"{path}: is a file; expected a folder"
+    return f"{path}: no such folder{nearest(path)}"
+
+
+def files_within(folder: Path, suffix: str) -> list[str]:
+    """The folder's files that end so, relative to it; without any, those of its folders."""
+    names = names_in(folder)
+    inner = [f"{name}/{other}" for name in names for other in names_in(folder / name)]
+    for some in (names, inner):
+        held = [name for name in some if name.endswith(suffix) and os.path.isfile(folder / name)]
+        if held:
+            return held
+    return []
+
+
 def nearest(path: str | Path, suffix: str = "") -> str:
     """ "; there is PATH" with a name nearly that of the first part that is missing, else "".
 

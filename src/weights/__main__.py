@@ -17,6 +17,7 @@ from pathlib import Path
 from src.config.open_keys import FOREIGN_SUFFIXES, LEAST_STD, PADDINGS
 from src.distributed.command import run_command
 from src.runtime.errors import InputError
+from src.runtime.near_path import no_file
 
 OF_BACKBONES, OF_DETECTORS = ("padding",), ("classes", "norm_epsilon")  # flags
 DRY_RUN = "--dry_run"
@@ -180,7 +181,7 @@ def check(args: argparse.Namespace) -> None:
     if args.input.suffix not in FOREIGN_SUFFIXES:
         raise InputError(f"{args.input}: expected a file that ends with {suffixes}")
     if not args.input.is_file():
-        raise InputError(f"{args.input}: no such file")
+        raise InputError(no_file(args.input))
     if not args.dry_run and args.output is None:
         raise InputError("give the checkpoint to write, ckpt/NAME.ckpt, or --dry_run")
     if not args.dry_run and args.output.suffix != ".ckpt":

@@ -4,6 +4,7 @@ A checkpoint is a protobuf message of entries (field 1), each a name (field 1) a
 2), whose content (field 3) is UTF-32 for text.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,11 +12,14 @@ from typing import Any, BinaryIO
 import yaml
 
 from src.config.keys import with_new_names
+from src.config.open_keys import FOREIGN_SUFFIXES
+from src.data.files.strange_files import head_of, plain_text
 
 CONFIG = "run.config"  # entry with the configuration, as YAML
 NAME, TENSOR, CONTENT, BYTES = 1, 2, 3, 2  # numbers of fields, and their type
 ENTRY = 1 << 3 | BYTES
 HEAD_BYTES = 64  # of an entry, in which a name as short as CONFIG is
+BEGINNING = 40  # letters of a text file that are shown
 # keys that change the meaning of weights, but not their names and shapes
 SILENT_KEYS = (
     "classes", "padding", "image_mean", "image_std", "anchors", "anchor_size", "scales_per_octave",
@@ -39,6 +43,26 @@ def recorded_config(path: str) -> dict[str, Any]:
     except (OSError, ValueError, IndexError, KeyError, yaml.YAMLError):
         return {}
     return with_new_names(values, path) if isinstance(values, Mapping) else {}
+
+
+def is_checkpoint(head: bytes) -> bool:
+    """Whether a file that begins so is a checkpoint, as far as one can see."""
+    try:
+        return head[0] == ENTRY and head[varint(head, 1)[1]] == NAME << 3 | BYTES
+    except IndexError:
+        return False
+
+
+def other_file(path: str) -> str:
+    """What a file is that is no checkpoint, and what to do."""
+    if str(path).endswith(FOREIGN_SUFFIXES):
+        return (
+            f"; python3 -m src.weights {shlex.quote(str(path))} ckpt/NAME.ckpt converts files "
+            "of torchvision, mmdetection and timm"
+        )
+    text = plain_text(head_of(Path(path)))
+    start = " ".join(text[:BEGINNING].split())
+    return f"; it is text that begins {start!r}" if text else ""
 
 
 def find_text(file: BinaryIO) -> str:

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +15,15 @@ import yaml
 from src.config.configuration import Config
 from src.config.consistency import as_lists
 from src.config.keys import load_keys, with_new_names
-from src.config.open_keys import FOREIGN_SUFFIXES, OPEN, USUAL, treatment
+from src.config.open_keys import OPEN, USUAL, treatment
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import FILE_MODE
+from src.runtime.near_path import no_file
 from src.weights.checkpoint_config import (
     CONFIG,
     NETWORK_KEYS,
     SILENT_KEYS,
+    other_file,
     recorded_config,
 )
 
@@ -69,15 +70,10 @@ def load_entries(path: str) -> dict:
     try:
         return ms.load_checkpoint(str(path), crc_check=has_checksum(Path(path)))
     except (ValueError, RuntimeError, TypeError) as error:
-        hint = ""
-        if str(path).endswith(FOREIGN_SUFFIXES):
-            hint = (
-                f"; python3 -m src.weights {shlex.quote(str(path))} ckpt/NAME.ckpt converts files "
-                "of torchvision, mmdetection and timm"
-            )
         reason = " ".join(str(error).split())[:REASON_LETTERS]
         raise InputError(
-            f"{path}: not a MindSpore checkpoint, or a damaged one{hint}; MindSpore says: {reason}"
+            f"{path}: not a MindSpore checkpoint, or a damaged one{other_file(path)}; "
+            f"MindSpore says: {reason}"
         ) from error
     finally:
         logging.disable(logging.NOTSET)
@@ -102,8 +98,8 @@ def run_config(path: str) -> dict:
 
 def check_exists(path: str) -> None:
     """InputError where there is no such file."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint file")
+    if not os.path.isfile(path):
+        raise InputError(no_file(path, ".ckpt"))
 
 
 def saved_config(entries: Mapping[str, Any], path: str) -> dict:

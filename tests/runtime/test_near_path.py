@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.runtime.near_path import nearest
+from src.runtime.near_path import nearest, no_file, no_folder
 
 
 @pytest.fixture
@@ -46,3 +46,19 @@ def test_files_of_a_kind_where_none_is_near(root):
     for number in range(9):
         (root / "Data" / f"{number}.txt").touch()
     assert nearest(root / "Data" / "zzzzzzz.txt", ".txt").endswith("3.txt, 4.txt, ...")
+
+
+def test_a_folder_in_place_of_a_file(root):
+    (root / "run" / "ckpt").mkdir(parents=True)
+    for name in ("config.yaml", "ckpt/best.ckpt", "ckpt/best.txt"):
+        (root / "run" / name).touch()
+    wanted = f"{root}/run: is a folder; expected a file; it holds ckpt/best.ckpt"
+    assert no_file(root / "run", ".ckpt") == wanted
+    assert no_file(root / "Data").endswith("it holds boxes 1.csv, train.txt, val.txt")
+    assert no_file(root / "run" / "Ckpt").endswith(f"no such file; there is {root}/run/ckpt")
+
+
+def test_a_file_in_place_of_a_folder(root):
+    wanted = f"{root}/Data/val.txt: is a file; expected a folder"
+    assert no_folder(root / "Data" / "val.txt") == wanted
+    assert no_folder(root / "data") == f"{root}/data: no such folder; there is {root}/Data"

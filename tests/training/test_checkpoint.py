@@ -128,7 +128,7 @@ def test_no_sound_checkpoint_is_left(checkpoints):
 
 def test_lost_last_checkpoint(checkpoints):
     checkpoints.last.unlink()
-    with pytest.raises(InputError, match="no such checkpoint file\n.*epoch_04.ckpt is usable"):
+    with pytest.raises(InputError, match="no such file.*\n.*epoch_04.ckpt is usable"):
         find(checkpoints)
 
 

@@ -126,7 +126,7 @@ def test_finetuning_refuses_another_network(tmp_path):
 
 
 def test_files_that_are_no_checkpoint(tmp_path):
-    with pytest.raises(InputError, match="no such checkpoint"):
+    with pytest.raises(InputError, match="no such file"):
         load_detector(network(), str(tmp_path / "none.ckpt"))
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint" * 10)
     with pytest.raises(InputError, match="bad.ckpt: not a MindSpore checkpoint.* Failed to read"):

@@ -9,7 +9,7 @@ from src.data.readers.split_names import needed, split_names
 from src.data.readers.yolo_yaml import NAMES as YAML_NAMES
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
-from src.runtime.near_path import names_in, nearest
+from src.runtime.near_path import names_in, nearest, no_folder
 
 SHOWN = 5  # files of a folder
 ROBOFLOW = "_annotations.coco.json"  # in the folder of a split's images
@@ -40,7 +40,7 @@ def given_paths(cfg: Config, role: str) -> tuple[Path, Path]:
     path = Path(cfg[f"{role}_json"])
     image_dir = Path(cfg[f"{role}_images"] or path.parent)
     if not os.path.isdir(image_dir):
-        what = f"{image_dir}: no such folder{nearest(image_dir)}"
+        what = f"{no_folder(image_dir)}"
         raise InputError(f"{what}; check --{role}_images")
     return path, image_dir
 
@@ -111,5 +111,5 @@ def coco_paths(root: str, split: str) -> tuple[Path, Path]:
         raise InputError(f"{paths[0]}: no such file{nearest(paths[0], '.json')}; {hint}")
     if not os.path.isdir(image_dir):
         expected = f"expected the images of {split} there"
-        raise InputError(f"{image_dir}: no such folder{nearest(image_dir)}; {expected}")
+        raise InputError(f"{no_folder(image_dir)}; {expected}")
     return found, image_dir

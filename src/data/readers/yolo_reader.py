@@ -109,9 +109,13 @@ def note_unknown(unknown: dict[int, list[str]], data: DataSet, problems: Problem
     have = f"names of {data.path.name} has {', '.join(map(str, data.names))}"
     shifted = "; boxes count classes from 0, names from 1: lower the numbers of names by one"
     is_shifted = 0 in unknown and min(data.names) == 1
+    last = len(data.names)
+    from_one = ""
+    if list(unknown) == [last] and list(data.names) == list(range(last)):
+        from_one = f"; where boxes count classes from 1, write names as '1: {data.names[0]}' etc."
     for index, places in sorted(unknown.items()):
         where = f"class {index} ({count(len(places), 'object')}, first: {places[0]})"
-        problems.error(where, have + (shifted if is_shifted and index == 0 else ""))
+        problems.error(where, have + (shifted if is_shifted and index == 0 else from_one))
 
 
 def parse_line(text: str) -> tuple[int, tuple[float, ...]]:
