@@ -186,6 +186,6 @@ def what_is_lacking(annotations: Annotations, *, training: bool) -> str:
     """Why a split cannot be used: it has no images, or no objects to train on; else ""."""
     if len(annotations) == 0:
         rest = "nothing to train on" if training else f"name another split, {WITHOUT_EVALUATION}"
-        return f"{annotations.source.name} lists no images; {rest}"
+        return f"lists no images; {rest}"
     lacks_objects = training and annotations.crowd.all()
     return "no objects in it; nothing to train on" if lacks_objects else ""

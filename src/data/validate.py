@@ -104,7 +104,7 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     turned = any(problem.where == "turned" for problem in problems.errors)
     check_sizes(annotations, problems, sizes, turned=turned)
     if lacks and not problems.errors:
-        problems.error("file", lacks)
+        problems.error(annotations.source.name, lacks)
     summary = None
     if len(annotations):
         summary = build_summary(cfg, annotations, build_anchors(cfg))

@@ -212,7 +212,7 @@ def test_nothing_left(own):
     with pytest.raises(InputError, match="no objects in it; nothing to train on"):
         build_annotations(own, training=True)
     edit(own, lambda c: c.update(images=[]))
-    with pytest.raises(InputError, match="no images in it"):
+    with pytest.raises(InputError, match="lists no images"):
         build_annotations(own, training=True)
 
 

@@ -251,14 +251,16 @@ def test_changed_boxes_are_read_again(root):
     assert len(read(root)[0].boxes) == 1
 
 
-
-
-
-def test_classes_counted_from_one(root):
-    write(root, "train/a", "1 0.5 0.5 0.25 0.4\n2 0.1 0.2 0.1 0.2\n")
-    wanted = "names of data.yaml has 0, 1; where boxes count classes from 1, write .* as '1: owl' etc."
-    with pytest.raises(InputError, match=wanted):
-        read(root)
-    write(root, "train/a", "3 0.5 0.5 0.25 0.4\n")
-    with pytest.raises(InputError, match="names of data.yaml has 0, 1$"):
-        read(root)
+@pytest.mark.parametrize("reading", ["two corners, x1, y1, x2, y2", "x, y, width and height"])
+def test_numbers_that_are_no_centres_are_an_error(tmp_path, reading):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    for number in range(12):
+        Image.new("L", (40, 20)).save(tmp_path / "images" / f"{number}.png")
+        x, y = number % 4 / 4, number % 3 / 3
+        last = (x + 0.25, y + 0.3) if reading.startswith("two") else (0.25, 0.3)
+        lines = [f"0 {x} {y} {last[0]} {last[1]}\n", "0 0.25 0.4 0.6 0.6\n"]
+        (tmp_path / "labels" / f"{number}.txt").write_text("".join(lines))
+    (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [owl]\n")
+    with pytest.raises(InputError, match=f"box_format: .* none if read as {reading}"):
+        read(tmp_path)
