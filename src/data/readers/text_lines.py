@@ -59,9 +59,11 @@ def other_format(lines: list[str]) -> str:
     if JSON_START.match(lines[0]):
         if len(lines) > 1 and all(line[0] + line[-1] == "{}" for line in lines):
             return f"is JSON Lines, which is not read; expected {FORMAT}"
-        return f"is JSON; --dataset=coco reads COCO's, of another tool {converting()}"
+        others = f"of another tool {converting()}, TOOL is labelme, via or createml"
+        return f"is JSON; --dataset=coco reads COCO's, {others}"
     if lines[0].startswith("<"):
-        return f"is XML; --dataset=voc reads Pascal VOC's folders, of another tool {converting()}"
+        others = f"of another tool {converting()}, TOOL is cvat or voc"
+        return f"is XML; --dataset=voc reads Pascal VOC's folders, {others}"
     if all(map(is_yolo, lines)):
         return (
             f"has the boxes of one image, as YOLO writes them ({shown}); --dataset=yolo reads those"

@@ -264,3 +264,13 @@ def test_numbers_that_are_no_centres_are_an_error(tmp_path, reading):
     (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [owl]\n")
     with pytest.raises(InputError, match=f"box_format: .* none if read as {reading}"):
         read(tmp_path)
+
+
+def test_classes_counted_from_one(root):
+    write(root, "train/a", "1 0.5 0.5 0.25 0.4\n2 0.1 0.2 0.1 0.2\n")
+    wanted = "data.yaml has 0, 1; where boxes count classes from 1, write .*'1: owl' etc."
+    with pytest.raises(InputError, match=wanted):
+        read(root)
+    write(root, "train/a", "3 0.5 0.5 0.25 0.4\n")
+    with pytest.raises(InputError, match="names of data.yaml has 0, 1$"):
+        read(root)
