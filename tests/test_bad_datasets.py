@@ -16,9 +16,9 @@ from PIL import ExifTags, Image
 
 from src.config.configuration import Config, make_config
 from src.data.dataset import build_annotations
+from src.data.decoding import check_images
 from src.data.problems import Problems
 from src.data.size_check import check_sizes
-from src.data.validate import check_images
 from src.runtime.errors import InputError
 from tests.conftest import REPOSITORY
 from tests.datasets import object_xml
@@ -314,8 +314,8 @@ def outcome(cfg: Config) -> tuple[str, str]:
     except InputError as error:
         return STOPS, str(error)
     problems = Problems(annotations.source)
-    annotations, _, sizes = check_images(annotations, problems, workers=1)
-    check_sizes(annotations, problems, sizes, turned=False)
+    annotations, decoded = check_images(annotations, problems, workers=1)
+    check_sizes(annotations, problems, decoded.sizes, turned=False)
     if problems.errors:
         return DAMAGED, "\n".join(map(str, problems.errors))
     if annotations.repairs:

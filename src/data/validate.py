@@ -8,20 +8,15 @@ what is suspicious, samples as the network sees them, objects per class, sizes a
 
 import sys
 from collections.abc import Iterator
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-
-import numpy as np
-from tqdm import tqdm
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
-from src.data.files.image_files import SEARCH, Search, find_images
+from src.data.decoding import Decoded, check_images
 from src.data.hold_out import describe
-from src.data.images import ImageError, read_image
 from src.data.loader import training_samples
 from src.data.page.page import SplitFindings, write_page
 from src.data.problems import Problem, Problems, first_lines
@@ -29,8 +24,9 @@ from src.data.sampling import images_per_epoch
 from src.data.signs.augmented import idle_strengths, lost_objects
 from src.data.signs.classes import class_signs
 from src.data.signs.contents import equal_images, leaked_images
-from src.data.signs.pixels import UNREAD, pixel_range
+from src.data.signs.pixels import pixel_range
 from src.data.signs.sign import Sign, check_accept
+from src.data.signs.similar import similar_images
 from src.data.signs.sizes import size_signs
 from src.data.size_check import check_sizes
 from src.data.summary import build_summary
@@ -40,40 +36,6 @@ from src.runtime.console import say
 from src.runtime.errors import EXIT_BAD_INPUT, InputError
 from src.runtime.files import make_output_folder, to_json, write_atomically
 from src.runtime.text import count
-
-
-def check_images(
-    annotations: Annotations, problems: Problems, search: Search = SEARCH, *, workers: int
-) -> tuple[Annotations, np.ndarray, np.ndarray]:
-    """Decodes every image; an error for each that is missing or damaged.
-
-    Decoding runs in parallel in threads, so processes would be no faster.
-
-    Returns:
-        The annotations with the images' names on disk; the least and greatest value of each
-        image's pixels, or UNREAD, (I,2); each image's width and height, or 0, (I,2).
-    """
-
-    def look(index: int) -> tuple[tuple[int, int], tuple[int, int]] | ImageError:
-        try:
-            image = read_image(annotations[index].path)
-        except ImageError as error:
-            return error
-        return (int(image.min()), int(image.max())), image.shape[1::-1]
-
-    annotations, missing = find_images(annotations, problems, search)
-    levels = np.full((len(annotations), 2), UNREAD)
-    sizes = np.zeros_like(levels)
-    there = [index for index in range(len(annotations)) if index not in missing]
-    with ThreadPool(max(workers, 1)) as pool:
-        results = pool.imap(look, there, chunksize=8)
-        bar = tqdm(results, total=len(there), desc="images", unit="", disable=None)
-        for index, found in zip(there, bar):
-            if isinstance(found, tuple):
-                levels[index], sizes[index] = found
-            else:
-                problems.error(annotations.where(index), str(found), found.cause)
-    return annotations, levels, sizes
 
 
 def report(problems: Problems) -> Iterator[str]:
@@ -97,12 +59,12 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     lacks = what_is_lacking(annotations, training=training)
     if training and not cfg.keep_empty:
         annotations = without_empty(annotations)
-    annotations, levels, sizes = check_images(
+    annotations, decoded = check_images(
         annotations, problems, source.search(), workers=cfg.num_workers
     )
-    problems.judge(split_signs(cfg, annotations, levels, training=training), cfg.accept)
+    problems.judge(split_signs(cfg, annotations, decoded, training=training), cfg.accept)
     turned = any(problem.where == "turned" for problem in problems.errors)
-    check_sizes(annotations, problems, sizes, turned=turned)
+    check_sizes(annotations, problems, decoded.sizes, turned=turned)
     if lacks and not problems.errors:
         problems.error(annotations.source.name, lacks)
     summary = None
@@ -118,21 +80,23 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     if summary is not None:
         print(annotations.summary().partition("\n")[0])
         print(f"{summary.table()}\n{summary.match_line()}")
-    return SplitFindings(role, problems, annotations, summary)
+    return SplitFindings(role, problems, annotations, summary, decoded)
 
 
 def split_signs(
-    cfg: Config, annotations: Annotations, levels: np.ndarray, *, training: bool
+    cfg: Config, annotations: Annotations, decoded: Decoded, *, training: bool
 ) -> list[Sign]:
-    """All that is suspicious about a split whose images have been decoded to `levels`."""
+    """All that is suspicious about a split whose images have been decoded."""
     found = cheap_signs(annotations, cfg.classes, training=training, headers=None)
-    return [*found, *pixel_range(annotations, levels), *equal_images(annotations)]
+    return [*found, *pixel_range(annotations, decoded.levels), *equal_images(annotations)]
 
 
-def compare_splits(cfg: Config, training: Annotations, evaluation: Annotations) -> Problems:
-    """Checks the splits against each other and prints what was found."""
+def compare_splits(cfg: Config, *splits: SplitFindings) -> Problems:
+    """Checks the splits, to train and to evaluate on, against each other; prints what was found."""
+    training, evaluation = (split.annotations for split in splits)
     problems = Problems(evaluation.source)
-    problems.judge(leaked_images(training, evaluation), cfg.accept)
+    alike = similar_images(*(split.decoded for split in splits))
+    problems.judge(leaked_images(training, evaluation, alike), cfg.accept)
     problems.judge(class_signs(training, evaluation, cfg.classes[1:]), cfg.accept)
     if problems.warnings:
         print("--- training and evaluation")
@@ -178,7 +142,7 @@ def main(argv=None) -> None:
     if len(splits) == 2 and None not in [split.annotations for split in splits]:
         if cfg.val_share and any(len(one.annotations) for one in splits):
             print(describe(*(one.annotations for one in splits), cfg.classes, cfg.val_share))
-        both = compare_splits(cfg, *(split.annotations for split in splits))
+        both = compare_splits(cfg, *splits)
         splits[0].problems.signs.extend(both.signs)  # their pictures are of the training split
         found.append(both)
     if report:

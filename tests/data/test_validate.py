@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from src.data.dataset import build_annotations, find_source
+from src.data.decoding import check_images
 from src.data.loader import training_samples
 from src.data.problems import Problems
 from src.data.signs.augmented import lost_objects
 from src.data.synthetic import write_dataset
-from src.data.validate import check_images, main, report
+from src.data.validate import main, report
 from src.distributed.command import exit_with_status
 
 
@@ -128,7 +129,8 @@ def test_everything_that_is_wrong_is_listed(spoilt, tmp_path, capsys):
 @pytest.mark.parametrize("workers", [0, 3])
 def test_images_are_checked_in_order_whatever_the_workers(spoilt, workers):
     annotations, problems = find_source(spoilt, training=True).read()
-    _, _, sizes = check_images(annotations, problems, workers=workers)
+    _, decoded = check_images(annotations, problems, workers=workers)
+    sizes = decoded.sizes
     assert [e.where for e in problems.errors] == ["image 9", "image 5"]
     assert np.flatnonzero((sizes != annotations.sizes).any(axis=1)).tolist() == [5, 7, 9]
     assert sizes[5].tolist() == sizes[9].tolist() == [0, 0]

@@ -10,6 +10,7 @@ import numpy as np
 from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.augmentation.presets import Augmentation, build_augmentation
+from src.data.decoding import Decoded
 from src.data.loader import TrainSamples
 from src.data.page.figures import BLUE, GREY, RED, new_figure, png
 from src.data.page.pictures import Album, Picture, as_seen, in_file, sample_order
@@ -38,6 +39,7 @@ class SplitFindings:
     problems: Problems
     annotations: Annotations | None = None
     summary: Summary | None = None  # None where there are no images
+    decoded: Decoded | None = None
 
 
 def write_page(cfg: Config, folder: Path, splits: Sequence[SplitFindings], *, verdict: str) -> Path:

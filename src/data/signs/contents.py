@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 
 from src.data.annotations import Annotations
@@ -33,8 +33,14 @@ def equal_images(annotations: Annotations) -> tuple[Sign, ...]:
     )
 
 
-def leaked_images(training: Annotations, evaluation: Annotations) -> tuple[Sign, ...]:
-    """Images to evaluate on with the content of one to train on, whatever their names."""
+def leaked_images(
+    training: Annotations, evaluation: Annotations, alike: Sequence[tuple[int, int]] = ()
+) -> tuple[Sign, ...]:
+    """Images to evaluate on with the content of one to train on, whatever their names.
+
+    Args:
+        alike: pairs (row of evaluation, row of training) of pictures that look the same.
+    """
     paths = [*file_paths(training), *file_paths(evaluation)]
     shared = []
     for rows in equal_files(paths):
@@ -42,7 +48,8 @@ def leaked_images(training: Annotations, evaluation: Annotations) -> tuple[Sign,
         if trained:
             image_id = int(training.image_ids[trained[0]])
             shared += [(row - len(training), image_id) for row in rows if row >= len(training)]
-    names = [(evaluation.file_name(row), image_id) for row, image_id in sorted(shared)]
+    found = {row: int(training.image_ids[trained]) for row, trained in alike} | dict(shared)
+    names = [(evaluation.file_name(row), image_id) for row, image_id in sorted(found.items())]
     return leaked(names, len(evaluation))
 
 

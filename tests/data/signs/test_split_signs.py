@@ -177,6 +177,21 @@ def test_images_of_both_splits(tmp_path, capsys):
     assert '<div class="bad"><b>1</b><span>warnings</span></div>' in page
 
 
+def test_pictures_of_both_splits_that_were_saved_anew(tmp_path, capsys):
+    write_dataset(tmp_path, train=12, val=6, seed=3)
+    first = json.loads((tmp_path / "annotations" / "instances_train2017.json").read_text())
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    source, copy = first["images"][2], content["images"][1]
+    image = Image.open(tmp_path / "train2017" / source["file_name"]).convert("RGB")
+    image.save(tmp_path / "val2017" / "anew.jpg", quality=90)
+    copy |= {"file_name": "anew.jpg", "width": source["width"], "height": source["height"]}
+    path.write_text(json.dumps(content))
+    keys = {"dataset": "coco", "coco_root": str(tmp_path), "classes": []}
+    _, out, _ = validate(keys, tmp_path, capsys, eval_interval=1)
+    assert "leak: 1 of 6 images to evaluate on are in the training split too (anew.jpg)" in out
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_boxes_of_turned_pictures(tmp_path, capsys, suffix):
     def portrait(image, path):

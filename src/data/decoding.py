@@ -1,0 +1,63 @@
+"""Decodes every image of a split, and keeps what the checks of a data set ask of its pixels."""
+
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from src.data.annotations import Annotations
+from src.data.files.image_files import SEARCH, Search, find_images
+from src.data.images import ImageError, read_image
+from src.data.problems import Problems
+from src.data.signs.pixels import UNREAD
+
+THUMBNAIL = 16  # pixels of a side
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was seen of I images."""
+
+    levels: np.ndarray  # (I,2) least and greatest value of the pixels, or UNREAD
+    sizes: np.ndarray  # (I,2) width and height, or 0
+    thumbnails: np.ndarray  # (I,THUMBNAIL,THUMBNAIL) uint8, grey
+
+
+def check_images(
+    annotations: Annotations, problems: Problems, search: Search = SEARCH, *, workers: int
+) -> tuple[Annotations, Decoded]:
+    """Decodes every image; an error for each that is missing or damaged.
+
+    Decoding runs in parallel in threads, so processes would be no faster. The annotations come
+    back with the images' names on disk.
+    """
+
+    def look(index: int) -> tuple | ImageError:
+        try:
+            image = read_image(annotations[index].path)
+        except ImageError as error:
+            return error
+        return (int(image.min()), int(image.max())), image.shape[1::-1], thumbnail(image)
+
+    annotations, missing = find_images(annotations, problems, search)
+    levels = np.full((len(annotations), 2), UNREAD)
+    sizes = np.zeros_like(levels)
+    thumbnails = np.zeros((len(annotations), THUMBNAIL, THUMBNAIL), np.uint8)
+    there = [index for index in range(len(annotations)) if index not in missing]
+    with ThreadPool(max(workers, 1)) as pool:
+        results = pool.imap(look, there, chunksize=8)
+        bar = tqdm(results, total=len(there), desc="images", unit="", disable=None)
+        for index, found in zip(there, bar):
+            if isinstance(found, tuple):
+                levels[index], sizes[index], thumbnails[index] = found
+            else:
+                problems.error(annotations.where(index), str(found), found.cause)
+    return annotations, Decoded(levels, sizes, thumbnails)
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """A small grey picture (THUMBNAIL,THUMBNAIL) of an image (H,W,3)."""
+    small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
