@@ -22,7 +22,11 @@ def no_mindspore(tmp_path_factory):
         ("train.py", ["--batchsize=2"], ["batchsize", "did you mean 'batch_size'"]),
         ("train.py", ["--coco_root=/nowhere"], ["/nowhere", "coco_root"]),
         ("train.py", ["--coco_root={shapes}", "--train_split=x"], ["instances_x.json", "split"]),
-        ("train.py", ["--coco_root={shapes}"], ["class 'person'", "instances_train2017.json"]),
+        (
+            "train.py",
+            ["--coco_root={shapes}", "--classes=[person]"],
+            ["class 'person'", "instances_train2017.json"],
+        ),
         ("train.py", ["{small}", "--output_path={bad}/x"], ["{bad}/x", "--output_path"]),
         ("train.py", ["{small}", "--pretrained=none.ckpt"], ["none.ckpt", "no such file"]),
         ("train.py", ["{small}", "--finetune=none.ckpt"], ["none.ckpt", "no such file"]),
