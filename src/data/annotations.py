@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.images import read_image, unusable
-from src.data.readers.split_names import WITHOUT_EVALUATION
+from src.data.problems import WITHOUT_EVALUATION
 from src.data.signs.sign import Sign
 from src.runtime.text import count
 

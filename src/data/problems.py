@@ -15,6 +15,10 @@ MAX_UNREADABLE = 0.01  # of a split's images
 FEW_UNREADABLE = 5  # that the first batches may have, unless they are too many for the split
 DEVIATIONS = 3.0  # standard deviations of their number that pass for chance
 SHOWN_PROBLEMS = 20  # the rest are counted
+# the end of messages on a split to evaluate on
+WITHOUT_EVALUATION = (
+    "or hold out a part of the training split with --val_share=0.1, or train with --eval_interval=0"
+)
 MIN_ALIKE = 3  # problems with one cause that are reported together
 
 

@@ -2,13 +2,11 @@
 
 from src.config.configuration import Config
 from src.config.keys import load_keys
+from src.data.problems import WITHOUT_EVALUATION
 from src.runtime.errors import InputError
 
 # in place of COCO's names, which are the defaults
 USUAL = {"train_split": ("train",), "val_split": ("val", "valid", "validation")}
-WITHOUT_EVALUATION = (
-    "or hold out a part of the training split with --val_share=0.1, or train with --eval_interval=0"
-)
 
 
 def split_names(cfg: Config, *, training: bool) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import yaml
 from src.config.configuration import Config
 from src.config.keys import YAML_ERRORS
 from src.data.images import SUFFIXES
-from src.data.readers.split_names import WITHOUT_EVALUATION, split_names
+from src.data.problems import WITHOUT_EVALUATION
+from src.data.readers.split_names import split_names
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
