@@ -59,4 +59,5 @@ def test_runs_and_summary(run_script, tmp_path, monkeypatch):
 
 def test_settings_fit_the_recipe():
     for keys in small_data.SETTINGS.values():
-        configure([small_data.RECIPE], **keys)  # raises where keys contradict each other
+        cfg = configure([small_data.RECIPE], **keys)  # raises where keys contradict each other
+        assert cfg.augmentation == keys["augmentation"]
