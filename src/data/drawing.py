@@ -1,16 +1,34 @@
-"""Draws boxes into images."""
+"""Draws boxes with labels into images."""
 
-import math
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-LETTER_HEIGHT = 13  # pixels of other letters at scale 1, as large as FONT's
+from src.data.fonts import drawable, runs
+from src.data.labels import RGB, ink, place_labels
+
+LETTER_SIZE = 12  # pixels of the font at scale 1
+PLATE = 1.3  # height of a label by its font's size: some letters reach far up and down
+BASELINE = 1.0  # of its letters, below its upper edge, by the font's size
+MARGIN = 0.25  # at the left and right of its text, by the font's size
+LINE, OUTLINE = 2, 1  # pixels of a box's line, and of the outline at either side of it
 # blue, orange and grey, which colour-blind people can distinguish too
 FOUND, MISSED, IGNORED = (30, 110, 220), (235, 95, 0), (130, 130, 130)
 GOLDEN_ANGLE = 137.508  # degrees of hue between two labels: neighbours differ, no hue repeats
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box (4,) x1, y1, x2, y2 in pixels, its text and its colour."""
+
+    box: np.ndarray
+    text: str
+    rgb: RGB
 
 
 def fit_height(image: np.ndarray, height: int) -> np.ndarray:
@@ -19,43 +37,63 @@ def fit_height(image: np.ndarray, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def draw_box(
-    image: np.ndarray, box: np.ndarray, text: str, rgb: tuple[int, int, int], scale: float = 1.0
-) -> None:
-    """Draws a box with its text into the image; lines and letters are `scale` times as large."""
-    x1, y1, x2, y2 = (round(float(v)) for v in box)
-    cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), rgb, round(2 * scale))
-    ink = (0, 0, 0) if sum(rgb) > 380 else (255, 255, 255)
-    if not text.isascii():
-        draw_label(image, (x1, y1), text, rgb, ink, scale)
-        return
-    size, thickness, room = 0.4 * scale, max(round(scale), 1), round(4 * scale)
-    (width, height), _ = cv2.getTextSize(text, FONT, size, thickness)
-    top = max(y1 - height - room, 0)
-    left = max(min(x1, image.shape[1] - width), 0)
-    cv2.rectangle(image, (left, top), (left + width, top + height + room), rgb, -1)
-    base = top + height + room // 4
-    cv2.putText(image, text, (left, base), FONT, size, ink, thickness, cv2.LINE_AA)
+def draw_marks(image: np.ndarray, marks: Sequence[Mark], scale: float = 1.0) -> None:
+    """Draws boxes into the image (H,W,3), the first on top, and labels that do not overprint.
+
+    Lines and letters are `scale` times as large. A label for which there is no room is left out,
+    a later box's first.
+    """
+    for mark in reversed(marks):
+        draw_box(image, mark, scale)
+    size = max(round(LETTER_SIZE * scale), 1)
+    texts = [drawable(mark.text) for mark in marks]
+    sizes = [(text_width(text, size), round(PLATE * size)) for text in texts]
+    boxes = np.array([mark.box for mark in marks]).reshape(-1, 4)
+    places = place_labels(boxes, sizes, (image.shape[1], image.shape[0]))
+    for mark, text, sides, place in zip(marks, texts, sizes, places):
+        if place is not None:
+            draw_label(image, place, label(text, sides, size, mark.rgb))
 
 
-def draw_label(
-    image: np.ndarray, corner: tuple[int, int], text: str, rgb: tuple, ink: tuple, scale: float
-) -> None:
-    """Draws text on a ground of its own above a box's upper left corner; OpenCV has ASCII alone."""
-    from src.data.fonts import drawable, find_font  # imports matplotlib, which few names need
-
-    text = drawable(text)
-    font = ImageFont.truetype(find_font(text), max(round(LETTER_HEIGHT * scale), 1))
-    _, _, width, height = (math.ceil(side) for side in font.getbbox(text))
-    top = max(corner[1] - height, 0)
-    left = max(min(corner[0], image.shape[1] - width), 0)
-    label = Image.new("RGB", (width, height), rgb)
-    ImageDraw.Draw(label).text((0, 0), text, font=font, fill=ink)
-    place = image[top : top + height, left : left + width]
-    place[:] = np.asarray(label)[: place.shape[0], : place.shape[1]]
+def draw_box(image: np.ndarray, mark: Mark, scale: float) -> None:
+    """Draws a box without its label."""
+    x1, y1, x2, y2 = (round(float(v)) for v in mark.box)
+    line = round(LINE * scale)
+    for rgb, width in ((ink(mark.rgb), line + 2 * OUTLINE), (mark.rgb, line)):
+        cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), rgb, width)
 
 
-def colour(label: int) -> tuple[int, int, int]:
+def draw_label(image: np.ndarray, corner: tuple[float, float], picture: np.ndarray) -> None:
+    """Puts a label (h,w,3) into the image, as far as it has room."""
+    left, top = (round(v) for v in corner)
+    place = image[top : top + picture.shape[0], left : left + picture.shape[1]]
+    place[:] = picture[: place.shape[0], : place.shape[1]]
+
+
+@functools.lru_cache(maxsize=256)  # frames of a video repeat them
+def label(text: str, sides: tuple[int, int], size: int, rgb: RGB) -> np.ndarray:
+    """The picture (h,w,3) of a label with these sides, width and height."""
+    picture = Image.new("RGB", sides, rgb)
+    pen, x = ImageDraw.Draw(picture), MARGIN * size
+    for path, part in runs(text):
+        pen.text((x, BASELINE * size), part, font=font(path, size), fill=ink(rgb), anchor="ls")
+        x += font(path, size).getlength(part)
+    return np.asarray(picture)
+
+
+def text_width(text: str, size: int) -> int:
+    """The width of a label, in pixels."""
+    length = sum(font(path, size).getlength(part) for path, part in runs(text))
+    return max(round(length + 2 * MARGIN * size), 1)
+
+
+@functools.cache
+def font(path: Path, size: int) -> ImageFont.FreeTypeFont:
+    """A font by its file."""
+    return ImageFont.truetype(path, size)
+
+
+def colour(label: int) -> RGB:
     """The colour (r, g, b) of a label."""
     hue = (label * GOLDEN_ANGLE) % 360 / 2  # OpenCV counts hue to 180
     pixel = cv2.cvtColor(np.array([[[hue, 220, 230]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from src.config.configuration import Config
 from src.data.annotations import Annotations
+from src.data.fonts import lacking_fonts
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
 from src.evaluation.detect import SplitDetections
 from src.evaluation.protocol import SETTINGS
@@ -46,6 +47,8 @@ def write_outputs(
         pictures=cfg.pictures,
         run_folder=Path(cfg.model or Path(cfg.checkpoint_path).parent).absolute().parent,
     )
+    if note := lacking_fonts(cfg.classes[1:]):
+        print(f"note: {note}")
     print(f"report: {page}")
 
 

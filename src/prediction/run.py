@@ -8,6 +8,7 @@ from itertools import chain, islice
 
 import numpy as np
 
+from src.data.fonts import lacking_fonts
 from src.detection.postprocess import Detections
 from src.prediction.detector import Detector, Pending
 from src.prediction.sinks import draw, json_entry
@@ -113,4 +114,5 @@ class Recorder:
             + ", the first one's compilation included" * compiled
             + f"\n{count(found, 'object')} with a score of at least {self.min_score:g}"
             + (f": {counts}" if counts else lower)
+            + "".join(f"\nnote: {note}" for note in [lacking_fonts(list(self.objects))] if note)
         )

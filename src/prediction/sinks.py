@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.data.drawing import colour, draw_box
+from src.data.drawing import Mark, colour, draw_marks
 from src.detection.postprocess import Detections
 from src.prediction.sources import Frame, opencv_name
 from src.runtime.errors import NotWritten
@@ -33,10 +33,12 @@ def draw(
     """A copy of the image (H,W,3) with the detections from `min_score` up, the best on top."""
     picture = image.copy()
     scale = max(max(image.shape) / BASE_SIDE, 1.0)
-    for row in np.flatnonzero(found.scores >= min_score)[::-1]:
-        label = int(found.labels[row])
-        text = f"{names[label]} {found.scores[row]:.2f}"
-        draw_box(picture, found.boxes[row], text, colour(label), scale)
+    marks = [
+        Mark(box, f"{names[label]} {score:.2f}", colour(int(label)))
+        for box, score, label in zip(found.boxes, found.scores, found.labels)
+        if score >= min_score
+    ]
+    draw_marks(picture, marks, scale)
     return picture
 
 

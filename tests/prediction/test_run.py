@@ -95,3 +95,5 @@ def test_recorder(tmp_path):
         "\n0 objects with a score of at least 0.5; a lower --drawn_score shows 1 more, of "
         "predictions.json"
     )
+    recorder.objects["\U0010fffd"] = 2  # of no font
+    assert "\nnote: no installed font has all letters of" in recorder.summary(4.0)

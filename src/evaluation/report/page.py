@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 
 from src.data.annotations import Annotations, Record
-from src.data.fonts import families
+from src.data.fonts import families, lacking_fonts
 from src.data.page.figures import png
 from src.evaluation.coco_metric import Metrics
 from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
@@ -86,6 +86,7 @@ def write_report(
         worst=list(write_pictures(worst, drawn, folder / PICTURES)),
         min_score=drawn_score,
         number=number,
+        note=lacking_fonts(names),
     )
     write_atomically(folder / PAGE, page)
     return folder / PAGE

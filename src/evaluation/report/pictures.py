@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.data.annotations import Annotations, Record
-from src.data.drawing import FOUND, IGNORED, MISSED, draw_box, fit_height
+from src.data.drawing import FOUND, IGNORED, MISSED, Mark, draw_marks, fit_height
 from src.evaluation.matching import NOTHING, Matches
 from src.runtime.errors import InputError
 
@@ -70,15 +70,24 @@ def draw_images(
         right = left.copy()
         scale = np.tile([left.shape[1] / record.width, PICTURE_HEIGHT / record.height], 2)
         own = slice(annotations.offsets[index], annotations.offsets[index + 1])
-        for box, label, hit, crowd in zip(record.boxes, record.labels, found[own], record.crowd):
-            colour = IGNORED if crowd else FOUND if hit else MISSED
-            draw_box(left, box * scale, names[label], colour)
-        for row in range(starts[index + 1] - 1, starts[index] - 1, -1):  # the best on top
-            if matches.score[row] < min_score:
-                continue
-            hit = matches.found[row] != NOTHING
-            colour = IGNORED if matches.ignored[row] else FOUND if hit else MISSED
-            text = f"{names[matches.label[row]]} {matches.score[row]:.2f}"
-            draw_box(right, matches.corners[row] * scale, text, colour)
+        objects = [
+            Mark(box * scale, names[label], IGNORED if crowd else FOUND if hit else MISSED)
+            for box, label, hit, crowd in zip(record.boxes, record.labels, found[own], record.crowd)
+        ]
+        draw_marks(left, objects)
+        rows = [
+            row
+            for row in range(starts[index], starts[index + 1])
+            if matches.score[row] >= min_score
+        ]
+        draw_marks(right, [detection(matches, row, scale, names) for row in rows])
         gap = np.full((PICTURE_HEIGHT, GAP, 3), 255, np.uint8)
         yield index, record, np.hstack([left, gap, right])
+
+
+def detection(matches: Matches, row: int, scale: np.ndarray, names: tuple[str, ...]) -> Mark:
+    """A detection in a picture that is scaled (4,)."""
+    hit = matches.found[row] != NOTHING
+    colour = IGNORED if matches.ignored[row] else FOUND if hit else MISSED
+    text = f"{names[matches.label[row]]} {matches.score[row]:.2f}"
+    return Mark(matches.corners[row] * scale, text, colour)

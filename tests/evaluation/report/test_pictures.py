@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from src.data.dataset import build_annotations
-from src.data.drawing import FOUND, IGNORED, MISSED, draw_box
+from src.data.drawing import FOUND, IGNORED, MISSED, Mark, draw_marks
 from src.evaluation.matching import match_split
 from src.evaluation.report.pictures import (
     PICTURE_HEIGHT,
@@ -16,9 +16,9 @@ from tests.datasets import make_rows, make_split
 BOX = (10, 10, 50, 50)
 
 
-def test_draw_box_touches_its_edges():
+def test_box_touches_its_edges():
     image = np.zeros((60, 80, 3), np.uint8)
-    draw_box(image, np.array([10, 30, 50, 55]), "a", (0, 255, 0))
+    draw_marks(image, [Mark(np.array([10, 30, 50, 55]), "a", (0, 255, 0))])
     assert image[40, 10].tolist() == [0, 255, 0]
     assert image[40, 49].tolist() == [0, 255, 0]
     assert image[40, 30].tolist() == [0, 0, 0]
