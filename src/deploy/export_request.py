@@ -36,8 +36,9 @@ def target_path(cfg: Config) -> Path:
             "--suppression=hard, or with --nms=False for suppression outside the file"
         )
     path = Path(cfg.file_name)
-    if not path.name:
-        raise InputError(f"--file_name is {cfg.file_name!r}; expected the path of a file")
+    if not path.name or path.is_dir():
+        found = f"{cfg.file_name!r}, a folder" if path.is_dir() else repr(cfg.file_name)
+        raise InputError(f"--file_name is {found}; expected the path of a file")
     suffix = SUFFIXES[cfg.file_format]
     if format_of(str(path)) not in ("", cfg.file_format):
         raise InputError(

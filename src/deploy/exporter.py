@@ -29,7 +29,7 @@ from src.detection.anchors import level_counts
 from src.detection.postprocess import Postprocessor
 from src.models.candidates import Candidates
 from src.runtime.errors import NotFinite, RunError
-from src.runtime.files import FILE_MODE, part_of, path_in_errors
+from src.runtime.files import FILE_MODE, linked_file, part_of, path_in_errors
 
 SHOWN_PROBLEMS = 12
 
@@ -96,6 +96,7 @@ class Exporter:
         Raises:
             RunError: the file cannot be read or detects something else; it is not kept.
         """
+        path = linked_file(path)
         partial = part_of(path.with_suffix(""), SUFFIXES[file_format])
         comparison, by_candidates = None, False
         try:

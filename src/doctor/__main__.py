@@ -17,8 +17,7 @@ from src.distributed.command import exit_with_status
 from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.doctor.checkup import Checkup, raise_job_ended
 from src.runtime.console import open_console
-from src.runtime.errors import InputError
-from src.runtime.files import make_output_folder
+from src.runtime.files import check_output_file
 from src.runtime.text import count
 
 
@@ -36,9 +35,7 @@ def parse(argv=None, *, quiet: bool = False) -> tuple[Config, Path | None]:
     """The configuration and the report's path; InputError where that cannot be written."""
     cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.doctor", quiet=quiet)
     if report:
-        make_output_folder(str(report.parent), "report")
-        if report.is_dir():
-            raise InputError(f"{report}: is a folder; --report needs a file")
+        check_output_file(report, "report")
     return cfg, report
 
 

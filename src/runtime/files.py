@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from src.runtime.errors import InputError
-from src.runtime.near_path import no_file
+from src.runtime.near_path import no_file, no_folder
 
 REPOSITORY = Path(__file__).parents[2]
 MAX_PART = 200  # bytes of a name in that of its temporary file; file systems allow 255
+OPEN_FILES = ("/dev/std", "/dev/fd/", "/proc/")  # descriptors, also where a shell redirects them
 FILE_MODE = 0o644  # MindSpore's own files are readable by their owner only
 
 ENDS = {  # of the files that keys name
@@ -43,6 +44,10 @@ def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> Non
 
 def make_output_folder(path: str, key: str = "output_path") -> Path:
     """Creates the folder if missing; InputError if it cannot be written to."""
+    if not path:
+        raise InputError(f"--{key} is empty; expected a folder, such as . for this one")
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise InputError(f"{no_folder(path)}; set --{key} to another folder")
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +59,14 @@ def make_output_folder(path: str, key: str = "output_path") -> Path:
             f"{path}: cannot be written to: {error.strerror}; set --{key} to another folder"
         ) from error
     return folder
+
+
+def check_output_file(path: Path | str, key: str) -> None:
+    """InputError where no file can be written to the path; creates its folder if missing."""
+    if str(path) in ("", ".") or os.path.isdir(path):
+        found = "empty" if str(path) in ("", ".") else f"{path}, a folder"
+        raise InputError(f"--{key} is {found}; expected a file to write")
+    make_output_folder(str(Path(path).parent), key)
 
 
 def to_json(value: Any) -> str:
@@ -76,12 +89,36 @@ def part_of(path: Path, suffix: str = "") -> Path:
     return path.with_name(f".{name}.part{suffix}")
 
 
+def linked_file(path: Path) -> Path:
+    """What a link leads to, which is replaced in its place; a path that is no link as it is."""
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
+
+
+def is_stream(path: Path) -> bool:
+    """Whether it is a device or a pipe, which is written to and never replaced."""
+    is_other = not (os.path.isfile(path) or os.path.isdir(path))
+    return os.path.exists(path) and (is_other or str(path).startswith(OPEN_FILES))
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a temporary file beside `path` and moves it there; creates the folder if missing."""
+    """Writes a temporary file beside `path` and moves it there; creates the folder if missing.
+
+    Links stay, and so do devices and pipes.
+    """
     data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = part_of(path)
     with path_in_errors(path):
+        if is_stream(path):
+            with path.open("ab") as stream:
+                stream.write(data)
+            return
+        path = linked_file(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = part_of(path)
         try:
             beside.write_bytes(data)
             os.replace(beside, path)
@@ -99,8 +136,8 @@ class JsonList:
     """
 
     def __init__(self, path: Path, *, keep: bool = False):
-        self.path = path
-        self.beside = part_of(path)
+        self.path = linked_file(path)
+        self.beside = part_of(self.path)
         self.keep = keep
         self.count = 0
         self.is_written = False  # to `path`

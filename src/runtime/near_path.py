@@ -1,18 +1,27 @@
 """The nearest thing that exists where a path of the user's is not there."""
 
+import errno
 import os
+import unicodedata
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import unquote
 
 SHOWN = 5  # names of a folder
 MAX_NAMES = 10_000  # of a folder; names of a larger one are not compared
+LEAST_START = 3  # letters that tell the name which begins with them
 CUTOFF = 0.75  # least similarity of names; "train.txt" and "val.txt" have 0.63
 
 
 def no_file(path: str | Path, suffix: str = "") -> str:
     """Why there is no file at the path, and what there is; `suffix` as for `nearest`."""
     if not os.path.isdir(path):
-        return f"{path}: no such file{nearest(path, suffix)}"
+        hint = nearest(path, suffix)
+        there = hint.removeprefix("; there is ")
+        is_folder = os.path.isdir(there) and len(Path(there).parts) == len(Path(path).parts)
+        hint = f"; there is the folder {there}" if is_folder else hint
+        return f"{path}: no such file{hint}"
     held = files_within(Path(path), suffix)
     more = ", ..." if len(held) > SHOWN else ""
     names = f"; it holds {', '.join(held[:SHOWN])}{more}" if held else ""
@@ -21,8 +30,8 @@ def no_file(path: str | Path, suffix: str = "") -> str:
 
 def no_folder(path: str | Path) -> str:
     """Why there is no folder at the path, and what there is."""
-    if os.path.isfile(path):
-        return f"{path}: is a file; expected a folder"
+    if os.path.exists(path) and not os.path.isdir(path):
+        return f"{path}: is {'a' if os.path.isfile(path) else 'no regular'} file; expected a folder"
     return f"{path}: no such folder{nearest(path)}"
 
 
@@ -37,24 +46,67 @@ def files_within(folder: Path, suffix: str) -> list[str]:
     return []
 
 
-def nearest(path: str | Path, suffix: str = "") -> str:
-    """ "; there is PATH" with a name nearly that of the first part that is missing, else "".
+def nearest(path: str | Path, suffix: str = "", base: str | Path = "") -> str:
+    """ "; there is PATH" with the nearest thing that exists, else "".
 
-    With `suffix`, where no name is close, the files in its folder that end so.
+    That is the path in another spelling, its end below `base`, or a name nearly that of the first
+    part that is missing. With `suffix`, where nothing is near, the files in its folder that end so.
     """
     if os.path.exists(path):
         return ""  # it is of another kind, which the caller says
-    slashes = str(path).strip().replace("\\", "/")
-    if slashes != str(path) and os.path.exists(slashes):
-        return f"; there is {slashes}"
+    if broken := broken_link(Path(path)):
+        return f"; {broken}"
+    if other := next(filter(os.path.exists, spellings(str(path), base)), ""):
+        return f"; there is {other}"
     folder, name = first_missing(Path(path))
     names = names_in(folder)
-    plain = {other.casefold(): other for other in names}
-    if name and (close := get_close_matches(name.casefold(), list(plain), n=1, cutoff=CUTOFF)):
-        return f"; there is {folder / plain[close[0]]}"
+    if name and (close := nearest_name(name, names)):
+        return f"; there is {folder / close}"
     files = [other for other in names if suffix and other.endswith(suffix)]
     more = ", ..." if len(files) > SHOWN else ""
     return f"; there is {', '.join(files[:SHOWN])}{more}" if files else ""
+
+
+def broken_link(path: Path) -> str:
+    """What is said of the first part of the path that is a link to nothing; else ""."""
+    for part in (*reversed(path.parents), path):
+        if os.path.islink(part) and not os.path.exists(part):
+            target = os.readlink(part)
+            try:
+                os.stat(part)
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    return f"{part} is a link in a circle (to {target})"
+            return f"{part} is a link to {target}, which is not there"
+    return ""
+
+
+def spellings(text: str, base: str | Path) -> Iterator[str]:
+    """How the path may be meant: without quotes, with slashes, decoded, its end below `base`."""
+    plain = text.strip().strip("\"'").strip().removeprefix("file://").replace("\\", "/")
+    if not plain or "\0" in plain:
+        return
+    for spelled in dict.fromkeys((plain, unquote(plain))):
+        for form in ("NFC", "NFD"):
+            yield unicodedata.normalize(form, spelled)
+    parts = Path(plain).parts
+    last = len(parts) - (0 if base else 1)  # by one name alone only where it is asked for
+    yield from (os.path.join(base, *parts[start:]) for start in range(1, last))
+
+
+def nearest_name(name: str, names: list[str]) -> str:
+    """The one of the names that is nearest: by case, suffix, letters or beginning; "" if none."""
+    plain = {other.casefold(): other for other in names}
+    wanted = name.strip().casefold()
+    if wanted in plain:
+        return plain[wanted]
+    stem = Path(wanted).stem
+    if found := [other for short, other in plain.items() if Path(short).stem == stem]:
+        return found[0]
+    if close := get_close_matches(wanted, list(plain), n=1, cutoff=CUTOFF):
+        return plain[close[0]]
+    longer = [other for short, other in plain.items() if short.startswith(wanted)]
+    return longer[0] if len(longer) == 1 and len(wanted) >= LEAST_START else ""
 
 
 def first_missing(path: Path) -> tuple[Path, str]:

@@ -73,7 +73,7 @@ def test_bad_flags_give_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "batch_size" in done.stderr
     done = doctor(f"--report={tmp_path}")
-    assert done.returncode == 2 and "needs a file" in done.stderr
+    assert done.returncode == 2 and "expected a file to write" in done.stderr
 
 
 @pytest.mark.mpi

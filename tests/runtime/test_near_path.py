@@ -24,6 +24,10 @@ def root(tmp_path):
         ("Data/boxes_1.csv", "Data/boxes 1.csv"),
         ("Data\\train.txt", "Data/train.txt"),
         ("Data/train.txt ", "Data/train.txt"),
+        ("Data/boxes%201.csv", "Data/boxes 1.csv"),
+        ("Data/train.csv", "Data/train.txt"),
+        ("Data/val", "Data/val.txt"),
+        ("Data/box", "Data/boxes 1.csv"),
     ],
 )
 def test_nearly_the_name(root, wanted, there):
@@ -41,6 +45,27 @@ def test_relative_paths(root, monkeypatch):
     assert nearest("") == nearest(".") == ""
 
 
+def test_paths_with_more_around_them(root, monkeypatch):
+    there = f"; there is {root}/Data/val.txt"
+    assert nearest(f'"{root}/Data/val.txt"') == nearest(f"file://{root}/Data/val.txt") == there
+    monkeypatch.chdir(root)
+    for other in ("/content/pets/Data/val.txt", "C:\\pets\\Data\\val.txt"):
+        assert nearest(other) == "; there is Data/val.txt"
+    assert nearest("/x/Data") == ""  # by one name alone only below a base
+    assert nearest("/x/Data", base=root) == f"; there is {root}/Data"
+
+
+def test_links_that_lead_nowhere(root):
+    (root / "circle").symlink_to("circle")
+    (root / "gone").symlink_to("/gone/far")
+    assert no_folder(root / "circle" / "x").endswith(
+        f"/x: no such folder; {root}/circle is a link in a circle (to circle)"
+    )
+    assert no_file(root / "gone").endswith(
+        f"{root}/gone is a link to /gone/far, which is not there"
+    )
+
+
 def test_files_of_a_kind_where_none_is_near(root):
     assert nearest(root / "Data" / "zzzzzzz.txt", ".txt") == "; there is train.txt, val.txt"
     for number in range(9):
@@ -55,7 +80,7 @@ def test_a_folder_in_place_of_a_file(root):
     wanted = f"{root}/run: is a folder; expected a file; it holds ckpt/best.ckpt"
     assert no_file(root / "run", ".ckpt") == wanted
     assert no_file(root / "Data").endswith("it holds boxes 1.csv, train.txt, val.txt")
-    assert no_file(root / "run" / "Ckpt").endswith(f"no such file; there is {root}/run/ckpt")
+    assert no_file(root / "run" / "Ckpt").endswith(f"there is the folder {root}/run/ckpt")
 
 
 def test_a_file_in_place_of_a_folder(root):
