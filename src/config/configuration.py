@@ -32,9 +32,9 @@ class Config(EasyDict):
     def __reduce__(self):
         return Config, (dict(self),)
 
-    def replace(self, **changes: Any) -> "Config":
-        """A checked copy with some keys changed."""
-        return make_config([(dict(self), "config"), (changes, "replace()")])
+    def replace(self, where: str = "what was found", /, **changes: Any) -> "Config":
+        """A checked copy with some keys changed; errors say `where` the changes are from."""
+        return make_config([(dict(self), "the configuration"), (changes, where)])
 
     def to_yaml(self) -> str:
         """The configuration as a recipe file that gives it back."""

@@ -71,10 +71,9 @@ class Key:
             near = suggestion(value, self.spec[len("one of ") :].split(", ")) if is_choice else ""
             expected = f"expected {self.spec}{near}"
             raise InputError(f"{where}: {self.name} is {value!r}; {expected}") from None
-        for text in converted if isinstance(converted, tuple) else (converted,):
-            if isinstance(text, str) and not is_name(text):
-                what = "a null byte, or characters that names of files cannot hold here"
-                raise InputError(f"{where}: {self.name} is {value!r}, which has {what}")
+        if isinstance(converted, str) and not is_name(converted):
+            what = "a null byte, or characters that names of files cannot hold here"
+            raise InputError(f"{where}: {self.name} is {value!r}, which has {what}")
         return converted
 
 

@@ -1,12 +1,13 @@
 """Classes from the data, where the configuration names none."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from src.config.class_list import BACKGROUND
 from src.config.configuration import Config
 from src.data.dataset import Source, cache_folder, find_source
 from src.runtime.errors import InputError
-from src.runtime.text import count, listed
+from src.runtime.text import count, listed, printable
 
 SHOWN_NAMES = 20
 
@@ -22,13 +23,17 @@ def with_classes(cfg: Config, note: Callable[[str], None] = print) -> Config:
     source = names_source(cfg)
     names, origin = source.class_names(cache_folder(cfg))
     if not names:
-        raise InputError(f"{source.path}: {origin}, and it has none; name them with --classes")
-    known = f"{count(len(names), 'class', 'classes')}: {listed(names, SHOWN_NAMES)}"
+        _, problems = replace(source, classes=(BACKGROUND,)).read_whole()
+        problems.raise_errors()  # which may be why no name was found
+        raise InputError(f"{source.path}: names no class ({origin}); name them with --classes")
+    shown = [printable(name) for name in names]
+    known = f"{count(len(names), 'class', 'classes')}: {listed(shown, SHOWN_NAMES)}"
     note(f"{source.path}: {origin}: {known}")
     try:
-        return cfg.replace(classes=[BACKGROUND, *names])
+        return cfg.replace(str(source.path), classes=[BACKGROUND, *names])
     except InputError as error:
-        raise InputError(f"{source.path}: {error}") from None
+        where = "" if str(source.path) in str(error) else f"{source.path}: "
+        raise InputError(f"{where}{error}") from None
 
 
 def names_source(cfg: Config) -> Source:

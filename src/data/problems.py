@@ -19,6 +19,7 @@ SHOWN_PROBLEMS = 20  # the rest are counted
 WITHOUT_EVALUATION = (
     "or hold out a part of the training split with --val_share=0.1, or train with --eval_interval=0"
 )
+CONSEQUENCES = ("no_objects", "unused_class")  # signs that errors of entries lead to
 MIN_ALIKE = 3  # problems with one cause that are reported together
 
 
@@ -52,7 +53,7 @@ class Problems:
     def judge(self, signs: Iterable[Sign], accept: Sequence[str]) -> None:
         """Adds signs as errors where they are certain, else as warnings; none that are accepted."""
         for sign in signs:
-            if sign.name in accept:
+            if sign.name in accept or (self.errors and sign.name in CONSEQUENCES):
                 continue
             self.signs.append(sign)
             if sign.certain:

@@ -34,8 +34,8 @@ from src.detection.anchors import build_anchors
 from src.distributed.command import run_command
 from src.runtime.console import say
 from src.runtime.errors import EXIT_BAD_INPUT, InputError
-from src.runtime.files import make_output_folder, to_json, write_atomically
-from src.runtime.text import count
+from src.runtime.files import check_output_file, make_output_folder, to_json, write_atomically
+from src.runtime.text import count, printable_lines
 
 
 def report(problems: Problems) -> Iterator[str]:
@@ -54,7 +54,7 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     try:
         annotations, problems = source.read()
     except InputError as error:
-        print(f"1 error:\n  {error}")
+        print(printable_lines(f"1 error:\n  {error}"))
         return SplitFindings(role, Problems(source.path, errors=[Problem("file", str(error))]))
     lacks = what_is_lacking(annotations, training=training)
     if training and not cfg.keep_empty:
@@ -130,8 +130,8 @@ def counted_warnings(warnings: list[Sign]) -> str:
 def main(argv=None) -> None:
     cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.data.validate")
     check_accept(cfg.accept)
-    if report:
-        make_output_folder(str(report.parent), "report")
+    if report is not None:
+        check_output_file(report, "report")
     make_output_folder(cfg.output_path)
     roles = [True, False] if cfg.eval_interval else [True]
     for training in roles:  # reports a wrong path before minutes of decoding

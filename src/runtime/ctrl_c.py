@@ -12,13 +12,14 @@ received = False  # whether Ctrl-C was pressed
 def end_without_traceback() -> None:
     """Makes an uncaught KeyboardInterrupt print one line; Python then ends as by SIGINT.
 
-    So does an ImportError after Ctrl-C: NumPy turns the one into the other, and forgets the cause.
+    So does another error after Ctrl-C that it led to, or an ImportError, into which NumPy turns it.
     """
     usual = sys.excepthook
 
     def show(kind: type, error: BaseException, trace: TracebackType | None) -> None:
-        is_lost = received and issubclass(kind, ImportError)
-        if not is_lost and not issubclass(kind, KeyboardInterrupt):
+        is_own = issubclass(kind, KeyboardInterrupt)
+        is_lost = received and not is_own and led_to(error)
+        if not is_lost and not is_own:
             usual(kind, error, trace)
             return
         print(f"\n{EXITING}", file=sys.stderr, flush=True)
@@ -29,6 +30,15 @@ def end_without_traceback() -> None:
     sys.excepthook = show
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         note_ctrl_c()
+
+
+def led_to(error: BaseException | None) -> bool:
+    """Whether Ctrl-C, which was pressed, led to the error."""
+    while error is not None:
+        if isinstance(error, (ImportError, KeyboardInterrupt)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def note_ctrl_c() -> None:

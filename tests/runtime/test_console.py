@@ -104,6 +104,10 @@ def test_ctrl_c_while_modules_are_imported_is_one_line():
     [
         ("raise ImportError('PyCapsule_Import could not import module')", -signal.SIGINT),
         ("run_command(lambda: None)", 128 + signal.SIGINT),
+        (
+            "raise RuntimeError('Error calling __set_name__') from KeyboardInterrupt()",
+            -signal.SIGINT,
+        ),
     ],
 )
 def test_ctrl_c_that_an_import_swallows_is_one_line(rest, status):

@@ -1,7 +1,6 @@
 """Finds the files of a split's images and reports those that are missing, by their causes."""
 
 import os
-import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,8 +16,6 @@ from src.runtime.text import count
 TRIED = 20  # missing images that are looked for outside the folder
 TAKEN = "taken"  # how a match lies that is another entry's file
 BY_END = f"--accept=[{FOLDERS}]"
-# takes the folders out of the names in a json file
-BARE_NAMES = r"""sed -E 's#("file_name" *: *")[^"]*[/\\]#\1#g' {0} > bare_names.json"""
 
 
 @dataclass(frozen=True)
@@ -133,9 +130,7 @@ class ImageFinder:
             return self.use(base)
         ways = [f"{BY_END} takes them by their ends"] if all_by_end(items) else []
         if first.how == IN_FRONT and all("/" not in item.match.name for item in items):
-            is_json = source.suffix == ".json"
-            hint = f": {BARE_NAMES.format(shlex.quote(str(source)))}" if is_json else ""
-            ways.append(f"take the folders in front out of the names{hint}")
+            ways.append("take the folders in front out of the names")
         return ", or ".join(ways) or f"write the names in {source} as they are in the folder"
 
     def common_folder(self, items: list[Missing]) -> Path | None:

@@ -15,7 +15,7 @@ from src.data.signs.given_boxes import CORNERS, GivenBoxes
 from src.data.signs.sign import Sign
 from src.data.signs.split import equal_boxes, few_images, same_file
 from src.runtime.errors import InputError
-from src.runtime.text import count, suggestion
+from src.runtime.text import count, spelling, suggestion
 
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
 MAX_SIDE = 2**31  # pixels of an image; sizes are held in 32 bits
@@ -227,5 +227,11 @@ def note_unlisted(
     elif drop:
         problems.repair(where, "class that is not in classes dropped")
     else:
-        hint = suggestion(name, classes[1:])
-        problems.error(where, f"not in classes; add it, or --unlisted_classes=drop{hint}")
+        problems.error(where, f"not in classes{way_on(name, classes[1:])}")
+
+
+def way_on(name: str, classes: Sequence[str]) -> str:
+    """What to do about a class that is not in `classes`."""
+    if alike := next((known for known in classes if spelling(known) == spelling(name)), ""):
+        return f", which has {alike!r}: write both alike, or --unlisted_classes=drop"
+    return f"; add it, or --unlisted_classes=drop{suggestion(name, classes)}"

@@ -1,5 +1,6 @@
 """The categories of COCO's annotation file, and the classes that they are."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from src.data.readers.building import note_unlisted
 from src.data.readers.coco_entries import BoxEntry, Category, is_id, whole
 from src.data.readers.coco_file import load_content
 from src.runtime.errors import InputError
-from src.runtime.text import count, suggestion
+from src.runtime.text import count
 
 
 class CategoryOf(msgspec.Struct, gc=False):
@@ -114,19 +115,15 @@ def one_of(
     return kept
 
 
-def match_categories(
-    path: Path, categories: list[Category], classes: tuple[str, ...]
-) -> tuple[int, ...]:
-    """The file's category id of every class but the background, by name."""
+def match_categories(categories: list[Category], classes: tuple[str, ...]) -> tuple[int, ...]:
+    """The file's category id of every class but the background, by name.
+
+    A class that the file does not list, as it has no object of it, gets an id that is free.
+    """
     ids = {category.name: category.id for category in categories}
-    for name in classes[1:]:
-        if name not in ids:
-            raise InputError(
-                f"{path}: class {name!r} of the config is not among its categories"
-                + (suggestion(name, ids) or f"; it has: {', '.join(ids)}")
-                + "; set --classes, or --classes=[] for those of the annotations"
-            )
-    return tuple(ids[name] for name in classes[1:])
+    used = set(ids.values())
+    free = (number for number in itertools.count(1) if number not in used)
+    return tuple(ids[name] if name in ids else next(free) for name in classes[1:])
 
 
 def of_classes(

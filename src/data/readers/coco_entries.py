@@ -15,8 +15,10 @@ MAX_ID = 2**63  # ids are held in 64 bits
 SHOWN = 60  # letters of a value
 WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*")
 AS_TEXT, FROM_OUTLINE = "number written as text", "box taken from the outline"
+NUMBER_AS_NAME, SPACES = "number taken as a name", "spaces around the name left out"
 NO_CROWD = "iscrowd without a value taken as 0"
 BBOX = "4 numbers: x, y, width, height"
+WHOLE_NUMBER = f"a whole number of at most {MAX_ID - 1:,}"
 
 
 class ImageEntry(msgspec.Struct, gc=False):
@@ -52,7 +54,7 @@ class ImageEntry(msgspec.Struct, gc=False):
             for field in ("width", "height"):
                 side = number(field, getattr(self, field), done)
                 if not is_side(side):
-                    raise wrong(field, getattr(self, field), "a number of at least 1")
+                    raise wrong(field, getattr(self, field), f"a number of 1 to {MAX_SIDE - 1:,}")
                 setattr(self, field, side)
         return done
 
@@ -120,8 +122,14 @@ class Category(msgspec.Struct):
         """Makes the entry usable; returns what was done. InputError as `ImageEntry.mend`."""
         done: set[str] = set()
         self.id = whole("id", self.id, done)
+        if type(self.name) is int:
+            self.name = str(self.name)
+            done.add(NUMBER_AS_NAME)
         if type(self.name) is not str or not self.name.strip():
             raise wrong("name", self.name, "the name of a class")
+        if self.name != self.name.strip():
+            self.name = self.name.strip()
+            done.add(SPACES)
         return done
 
 
@@ -167,7 +175,7 @@ def whole(field: str, value: Any, done: set[str]) -> int:
     if type(value) is str and WHOLE.fullmatch(value):
         done.add(AS_TEXT)
         return int(value)
-    raise wrong(field, value, "a whole number")
+    raise wrong(field, value, WHOLE_NUMBER)
 
 
 def number(field: str, value: Any, done: set[str]) -> float:

@@ -35,14 +35,14 @@ def read_coco(
 ) -> tuple[Annotations, Problems]:
     """Reads instance annotations (json), as `Reader.read`.
 
-    Categories are matched to the classes by name; InputError where a class is none of them.
+    Categories are matched to the classes by name.
     """
     content = load_content(path)
     problems = Problems(path)
     images = usable_images(content.images, problems, search.finder(image_dir, problems))
     entries = usable_boxes(path, content, problems)
     categories = usable_categories(path, content.categories, entries, problems)
-    category_ids = match_categories(path, categories, classes)
+    category_ids = match_categories(categories, classes)
     entries = of_classes(entries, categories, classes, problems, drop_unlisted)
     row_of = {image.id: row for row, image in enumerate(images)}
     entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images

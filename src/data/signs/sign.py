@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.runtime.errors import InputError
-from src.runtime.text import suggestion
+from src.runtime.text import printable, suggestion
 
 MAX_IMAGES = 100  # that a sign lists, for pictures of them
 FOLDERS = "folders"  # in front of the names of images; an error of the files, no Sign
@@ -36,7 +36,7 @@ class Sign:
         return f"{self.found}. {self.cause}: {self.advice}{overrule}"
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.text()}"
+        return printable(f"{self.name}: {self.text()}")
 
 
 def first_ids(image_ids: np.ndarray) -> tuple[int, ...]:

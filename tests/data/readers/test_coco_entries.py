@@ -39,7 +39,7 @@ def test_two_categories_of_one_name_with_annotations(tmp_path):
         ({"id": 5, "name": "cow"}, "two categories have the id 5: 'cat' and 'cow'"),
         ({"id": "x", "name": "cow"}, "category entry 2: id is 'x'; expected a whole number"),
         ({"id": 9}, "category entry 2: name is missing; expected the name of a class"),
-        ({"id": 9, "name": 3}, "category entry 2: name is 3"),
+        ({"id": 9, "name": [3]}, "category entry 2: name is [3]"),
     ],
 )
 def test_malformed_categories(tmp_path, category, message):
@@ -63,11 +63,31 @@ def test_regions_of_background_are_dropped(tmp_path, name):
     assert found.repairs == {"background dropped: it is what no box marks": 1}
 
 
-@pytest.mark.parametrize("name", ["CAT", "Cats", " cat"])
-def test_categories_in_another_spelling_are_suggested(tmp_path, name):
-    path, folder = write(tmp_path, [image(1)], [], [{"id": 1, "name": name}])
-    with pytest.raises(InputError, match=f"class 'cat' .*; did you mean '{name}'"):
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("CAT", ", which has 'cat': write both alike, or --unlisted_classes=drop"),
+        ("Cats", "; add it, or --unlisted_classes=drop; did you mean 'cat'?"),
+    ],
+)
+def test_categories_in_another_spelling_are_suggested(tmp_path, name, advice):
+    boxes = [annotation(1, 1, 1, [1, 1, 5, 5])]
+    path, folder = write(tmp_path, [image(1)], boxes, [{"id": 1, "name": name}])
+    with pytest.raises(InputError) as error:
         read(path, folder)
+    assert str(error.value).endswith(f"category 1 ({name!r}, 1 annotation): not in classes{advice}")
+
+
+def test_names_are_read_without_spaces_around_them_and_may_be_numbers(tmp_path):
+    categories = [{"id": 1, "name": " cat"}, {"id": 2, "name": 7}]
+    boxes = [annotation(i, 1, i, [i, 1, 5, 5]) for i in (1, 2)]
+    path, folder = write(tmp_path, [image(1)], boxes, categories)
+    found, problems = read_coco(path, folder, ("background", "7", "cat"))
+    assert found.labels.tolist() == [1, 0] and not problems.errors
+    assert [str(problem) for problem in problems.repairs] == [
+        "category entry 0: spaces around the name left out",
+        "category entry 1: number taken as a name",
+    ]
 
 
 def test_numbers_written_as_text_are_read(tmp_path):
