@@ -15,7 +15,7 @@ from src.data.annotations import Annotations
 from src.data.signs.sign import Sign
 from src.runtime.files import write_atomically
 
-VERSION = 4  # of the readers and of this format: raise it when either changes
+VERSION = 5  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
 UNREADABLE = (OSError, ValueError)  # ValueError: a null byte in the name
 # what reading a damaged entry raises, a flipped bit included
@@ -29,7 +29,15 @@ NOT_JSON = {
     "repair_lines": tuple,
     "turned": tuple,
     "signs": lambda signs: tuple(
-        Sign(**{**sign, "image_ids": tuple(sign["image_ids"])}) for sign in signs
+        Sign(
+            **{
+                **sign,
+                "image_ids": tuple(sign["image_ids"]),
+                "boxes": tuple(map(tuple, sign["boxes"])),
+                "groups": tuple(map(tuple, sign["groups"])),
+            }
+        )
+        for sign in signs
     ),
 }
 

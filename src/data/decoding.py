@@ -53,7 +53,9 @@ def check_images(
             if isinstance(found, tuple):
                 levels[index], sizes[index], thumbnails[index] = found
             else:
-                problems.error(annotations.where(index), str(found), found.cause)
+                image_id = int(annotations.image_ids[index])
+                where = annotations.where(index)
+                problems.error(where, str(found), found.cause, image_id=image_id)
     return annotations, Decoded(levels, sizes, thumbnails)
 
 

@@ -33,6 +33,8 @@ class Problem:
     where: str
     what: str
     cause: str = ""  # of an image that cannot be used: what it has in common with others
+    image_id: int | None = None  # of its image, for a picture
+    box: tuple[float, ...] | None = None  # x1, y1, x2, y2 in the image's pixels, as in the file
 
     def __str__(self) -> str:
         return printable(f"{self.where}: {self.what}")
@@ -49,6 +51,7 @@ class Problems:
     unlisted: list[str] = field(default_factory=list)  # names of objects that are not in `classes`
     warnings: list[Sign] = field(default_factory=list)
     signs: list[Sign] = field(default_factory=list)  # all that were judged and not accepted
+    image_id: int | None = None  # that is read now: of what is found in a block of `at`
 
     def judge(self, signs: Iterable[Sign], accept: Sequence[str]) -> None:
         """Adds signs as errors where they are certain, else as warnings; none that are accepted."""
@@ -61,23 +64,42 @@ class Problems:
             else:
                 self.warnings.append(sign)
 
-    def error(self, where: str, what: str, cause: str = "") -> None:
-        self.errors.append(Problem(where, what, cause))
+    def error(self, where: str, what: str, cause: str = "", *, image_id: int | None = None) -> None:
+        """Adds an error; `image_id` is that of the block of `at` by default."""
+        self.errors.append(Problem(where, what, cause, self._image(image_id)))
 
     def first_error(self, where: str, what: str) -> None:
         """Adds an error in front, the cause of others."""
         self.errors.insert(0, Problem(where, what))
 
-    def repair(self, where: str, what: str) -> None:
-        self.repairs.append(Problem(where, what))
+    def repair(
+        self,
+        where: str,
+        what: str,
+        *,
+        image_id: int | None = None,
+        box: tuple[float, ...] | None = None,
+    ) -> None:
+        """Adds a repair; `image_id` is that of the block of `at` by default."""
+        image_id = self._image(image_id)
+        self.repairs.append(Problem(where, what, image_id=image_id, box=box))
+
+    def _image(self, image_id: int | None) -> int | None:
+        return self.image_id if image_id is None else image_id
 
     @contextmanager
-    def at(self, where: str) -> Iterator[None]:
-        """Turns an InputError of the block into an error at `where`."""
+    def at(self, where: str, image_id: int | None = None) -> Iterator[None]:
+        """Turns an InputError of the block into an error at `where`.
+
+        Errors and repairs of the block are of image `image_id`; by default of a block around it.
+        """
+        outer, self.image_id = self.image_id, self._image(image_id)
         try:
             yield
         except InputError as error:
             self.error(where, str(error), getattr(error, "cause", ""))
+        finally:
+            self.image_id = outer
 
     def raise_errors(self) -> None:
         """InputError with the first errors and their number, if there are any."""

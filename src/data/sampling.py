@@ -3,7 +3,9 @@
 import numpy as np
 
 from src.data.annotations import Annotations
+from src.runtime.text import listed
 
+SHOWN_CLASSES = 20  # in one line
 PARTS = 2**20  # factors are multiples of 1 / PARTS, so that their sum is exact in any order
 
 
@@ -42,6 +44,13 @@ def repeated(factors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(np.repeat(np.arange(len(factors)), counts) + copies * len(factors))
 
 
+def class_images(annotations: Annotations, threshold: float) -> np.ndarray:
+    """How many images of an epoch have an object of each class, on average: (K,)."""
+    image, label = annotations.class_pairs()
+    factors = repeat_factors(annotations, threshold)
+    return np.bincount(label, factors[image], minlength=len(annotations.category_ids))
+
+
 def images_per_epoch(annotations: Annotations, threshold: float) -> int:
     """Images of an epoch: all, and with a threshold the sum of their factors, rounded down."""
     if not threshold:
@@ -57,3 +66,16 @@ def describe_repeats(annotations: Annotations, threshold: float) -> str:
         f"repeat_threshold {threshold:g}: an epoch takes {images:,} images from {total:,}, those "
         f"of the rarest class {most:.1f} times each"
     )
+
+
+def describe_class_repeats(
+    annotations: Annotations, names: tuple[str, ...], threshold: float
+) -> str:
+    """The images of an epoch that have each class, without and with repeats, the rarest first."""
+    before, after = (class_images(annotations, value) for value in (0.0, threshold))
+    parts = [
+        f"{names[label]} {before[label]:,.0f} -> {after[label]:,.0f}"
+        for label in np.argsort(before, kind="stable")
+        if before[label]
+    ]
+    return f"images of an epoch by class, without and with repeats: {listed(parts, SHOWN_CLASSES)}"

@@ -25,13 +25,15 @@ def check_sizes(
         for row in rows.tolist():
             record = annotations[row]
             error = unusable(record.path, other_size(record, sizes[row]))
-            problems.error(annotations.where(row), str(error), error.cause)
+            where, image_id = annotations.where(row), record.image_id
+            problems.error(where, str(error), error.cause, image_id=image_id)
         return
     row = rows[0]
     which = f"all {len(rows):,}" if len(rows) == len(sizes) else f"{len(rows):,} of {len(sizes):,}"
     record = annotations[row]
     example = f"{record.path} {other_size(record, sizes[row], ask=False)}"
-    problems.error(f"{which} images", f"{cause} (first: {example})")
+    text = f"{cause} (first: {example})"
+    problems.error(f"{which} images", text, image_id=record.image_id)
 
 
 def common_cause(sizes: np.ndarray, annotated: np.ndarray) -> str:

@@ -18,9 +18,10 @@ from src.data.dataset import cheap_signs, find_source
 from src.data.decoding import Decoded, check_images
 from src.data.hold_out import describe
 from src.data.loader import training_samples
-from src.data.page.page import SplitFindings, write_page
+from src.data.page.findings import SplitFindings
+from src.data.page.page import write_page
 from src.data.problems import Problem, Problems, first_lines
-from src.data.sampling import images_per_epoch
+from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
 from src.data.signs.augmented import idle_strengths, lost_objects
 from src.data.signs.classes import class_signs
 from src.data.signs.contents import equal_images, leaked_images
@@ -80,6 +81,9 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     if summary is not None:
         print(annotations.summary().partition("\n")[0])
         print(f"{summary.table()}\n{summary.match_line()}")
+        if training and cfg.repeat_threshold:
+            print(describe_repeats(annotations, cfg.repeat_threshold))
+            print(describe_class_repeats(annotations, summary.names, cfg.repeat_threshold))
     return SplitFindings(role, problems, annotations, summary, decoded)
 
 

@@ -12,17 +12,12 @@ from src.data.augmentation.presets import Augmentation
 from src.data.dataset import build_annotations
 from src.data.images import read_image
 from src.data.loader import TrainSamples
-from src.data.page.page import MAX_LINES, SplitFindings, class_rows, write_page
-from src.data.page.pictures import (
-    MAX_BOXES,
-    MOST_BYTES,
-    Album,
-    as_seen,
-    encoded,
-    in_file,
-    matched_shapes,
-    reduced,
-)
+from src.data.page.album import EVIDENCE, MOST_BYTES, SAMPLE, Album, encoded, reduced
+from src.data.page.charts import class_rows
+from src.data.page.findings import SplitFindings
+from src.data.page.page import BUDGETS, MAX_LINES, write_page
+from src.data.page.pictures import MAX_BOXES, in_file
+from src.data.page.samples import as_seen, matched_shapes
 from src.data.problems import Problems
 from src.data.signs.sign import Sign
 from src.data.summary import build_summary
@@ -34,6 +29,14 @@ from tests.data.test_validate import run
 
 NAMES = ("椭圆形 <b>猫</b>", "Прямоугольник", "$x$ & 'y'", "{{ 7 * 7 }}")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# plates of a picture that overlap by more than a rounding
+OVERLAPS = """[...document.querySelectorAll("svg")].flatMap(svg => {
+  const all = [...svg.querySelectorAll(".plate")].map(plate => plate.getBoundingClientRect());
+  const shown = all.filter(box => box.width);
+  return shown.filter((a, i) => shown.slice(0, i).some(b =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 0.5 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 0.5));
+}).length"""
 
 
 @pytest.fixture
@@ -83,19 +86,23 @@ def test_accepted_signs_are_not_shown(own, tmp_path):
     assert "all of them" not in written(own, tmp_path, split)
 
 
-def test_page_is_small_whatever_is_in_it(own, tmp_path):
+def test_page_is_small_whatever_is_in_it(own, tmp_path, monkeypatch):
     splits = [findings(own, role) for role in ("training", "evaluation")]
     for split in splits:
         for number in range(5000):
-            split.problems.error(f"image {number}", "x" * 5000)
-        ids = tuple(split.annotations.image_ids.tolist())
-        signs = [Sign("tiny", f"sign {i}", "c", "a", image_ids=ids) for i in range(60)]
+            ids = tuple(split.annotations.image_ids.tolist())
+            kind = chr(ord("a") + number % 26) * 5000
+            split.problems.error(f"image {number}", kind, image_id=ids[number % 5])
+        signs = [Sign("tiny", f"sign {i}", "c", "a", image_ids=ids) for i in range(27)]
         split.problems.judge(signs, [])
     page = written(own, tmp_path, *splits)
-    assert len(page.encode()) < 2_000_000
+    assert len(page.encode()) < 4_000_000
     assert f"and {5000 - MAX_LINES} more" in page
-    assert "sign 59" in page
-    assert "More pictures are left out" in page
+    assert "sign 26" in page
+    for number in range(20):  # as a line and under a picture, in both splits
+        assert page.count(f"image {number}: {chr(97 + number)}") == 4
+    monkeypatch.setitem(BUDGETS, EVIDENCE, 20_000)
+    assert "More pictures are left out" in written(own, tmp_path, splits[1])
 
 
 def test_split_that_cannot_be_read_has_its_error_alone(own, tmp_path):
@@ -127,10 +134,10 @@ def test_samples_are_those_of_the_loader(own):
         seed=7,
     )
     for index in range(6):
-        picture = as_seen(Album(), samples, index, NAMES)
+        picture = as_seen(Album(SAMPLE, 1_000_000), samples, index, NAMES)
         _, expected = samples.sample(0, index, [])
-        assert (picture.height, picture.width) == tuple(own.image_size)
-        drawn = [s for s in picture.shapes if s.kind == "object"]
+        assert picture.view == (0, 0, *own.image_size[::-1])
+        drawn = [s for s in picture.shapes if s.kind in ("object", "missed")]
         boxes = np.array([[s.x, s.y, s.x + s.width, s.y + s.height] for s in drawn]).reshape(-1, 4)
         np.testing.assert_allclose(boxes, expected.boxes[~expected.crowd], atol=0.11)
         for shape, label in zip(drawn, expected.labels[~expected.crowd]):
@@ -147,14 +154,13 @@ def test_matched_missed_and_ignored_objects_by_hand():
     shapes, fitting = matched_shapes(sample, assigner, ("a", "b", "c"))
     assert fitting == 1
     assert [(s.kind, s.colour, s.text) for s in shapes] == [
-        ("anchor", "#1e6edc", "anchor, IoU 1.00"),
-        ("anchor", "#1e6edc", "anchor, IoU 0.67"),
-        ("anchor", "#eb5f00", "anchor, IoU 0.16"),
         ("object", "#1e6edc", "a: 2 anchors, best IoU 1.00"),
-        ("object", "#eb5f00", "b: 1 anchors, best IoU 0.16"),
+        ("missed", "#eb5f00", "b: 1 anchor, best IoU 0.16"),
         ("ignored", "#828282", "c (ignored)"),
+        ("anchor", "#1e6edc", "the best anchor, IoU 1.00"),
     ]
-    assert (shapes[1].x, shapes[1].y, shapes[1].width, shapes[1].height) == (2, 0, 10, 10)
+    assert shapes[3].box == (0, 0, 10, 10)
+    assert [s.name for s in shapes] == ["a", "b", "c", ""]
 
 
 def test_object_that_gets_no_anchor():
@@ -163,19 +169,20 @@ def test_object_that_gets_no_anchor():
     sample = Sample(np.zeros((64, 64, 3), np.uint8), boxes, np.zeros(2, int), np.zeros(2, bool))
     shapes, fitting = matched_shapes(sample, assigner, ("a",))
     assert fitting == 1
-    assert shapes[-1].text == "a: no anchor"
+    assert (shapes[1].text, shapes[1].kind) == ("a: no anchor", "missed")
 
 
 def test_pictures_are_small(own):
     noise = np.random.default_rng(0).integers(0, 255, (3000, 9000, 3), np.uint8)
-    small = reduced(noise)
-    assert small.shape[0] <= 260 and small.shape[0] * small.shape[1] < 150_000
-    assert reduced(np.zeros((20, 10, 3), np.uint8)).shape == (20, 10, 3)
+    assert reduced(noise, 300).shape == (100, 300, 3)
+    assert reduced(np.zeros((20, 10, 3), np.uint8), 300).shape == (20, 10, 3)
     smooth = read_image(next(Path(own.coco_root).glob("train2017/*.jpg")))
-    assert len(encoded(reduced(smooth))) <= MOST_BYTES
-    album = Album(left=10)
+    assert len(encoded(reduced(smooth, 472))) <= MOST_BYTES
+    album = Album(SAMPLE, 10)
     assert album.picture("a", smooth, []) is None
     assert album.refused == 1
+    picture = Album(SAMPLE, 10**6).picture("a", noise, [])
+    assert (picture.view, picture.width) == ((0, 0, 9000, 3000), 472)
 
 
 def test_few_boxes_of_many_are_drawn(own):
@@ -184,7 +191,7 @@ def test_few_boxes_of_many_are_drawn(own):
     object.__setattr__(record, "boxes", many)
     object.__setattr__(record, "labels", np.zeros(500, int))
     object.__setattr__(record, "crowd", np.zeros(500, bool))
-    assert len(in_file(Album(), record, NAMES).shapes) == MAX_BOXES
+    assert len(in_file(Album(SAMPLE, 10**6), record, NAMES).shapes) == MAX_BOXES
 
 
 def test_class_table_has_every_class(own):
@@ -196,6 +203,28 @@ def test_class_table_has_every_class(own):
     assert rows[0]["share"] == 100.0
     empty = build_summary(own, summary.annotations.take(np.array([], int)), build_anchors(own))
     assert class_rows(empty)[0]["cells"] == ["0", "0", "-", "-", "-", "0"]
+
+
+def test_page_and_text_show_what_repeats_do(own, tmp_path, capsys):
+    """Of 28 images with objects 3 have the rare class; sqrt(0.5 * 28 / 3) = 2.16 times 3 is 6."""
+    names = own.classes[1:]
+    path = Path(own.coco_root) / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    images = sorted({entry["image_id"] for entry in content["annotations"]})
+    ids = [category["id"] for category in content["categories"]]
+    for entry in content["annotations"]:
+        rare = entry["image_id"] in images[:3]
+        entry.update(category_id=ids[1] if rare else ids[0], iscrowd=0)
+    content["images"] = [image for image in content["images"] if image["id"] in images]
+    path.write_text(json.dumps(content))
+    assert len(images) == 29
+    assert run(own, tmp_path, "--repeat_threshold=0.5", "--eval_interval=0") == 0
+    out = capsys.readouterr().out
+    assert "repeat_threshold 0.5: an epoch takes 32 images from 29, those" in out
+    assert f"without and with repeats: {names[1]} 3 -> 7, {names[0]} 26 -> 26\n" in out
+    page = (tmp_path / "run" / "data" / "report.html").read_text()
+    assert "<td>3</td><td>7</td>" in page and "<td>26</td><td>26</td>" in page
+    assert "repeat_threshold 0.5: an epoch takes 32 images" in page
 
 
 @pytest.mark.browser
@@ -215,12 +244,18 @@ def test_page_in_a_browser(own, tmp_path):
         assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
         assert wrong == []
         assert page.evaluate("document.documentElement.scrollWidth") <= 1000
-        assert page.locator("#training .pairs svg").count() == 20
-        assert page.locator("#evaluation .pairs svg").count() == 8
-        shown = page.evaluate(
-            "[...document.querySelectorAll('.pairs svg')].map(s => s.clientWidth * s.clientHeight)"
+        assert page.locator("#training .pair svg").count() == 20
+        assert page.locator("#evaluation .pair svg").count() == 8
+        area = (
+            "[...document.querySelectorAll('.pair svg')].map(s => s.clientWidth * s.clientHeight)"
         )
-        assert min(shown) > 5000
+        assert min(page.evaluate(area)) > 60_000
+        page.set_viewport_size({"width": 390, "height": 800})  # two in a row of a phone
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert min(page.evaluate(area)) > 20_000
+        assert not page.evaluate(OVERLAPS)
+        page.set_viewport_size({"width": 1000, "height": 800})
+        assert not page.evaluate(OVERLAPS)
         first = page.locator("#training tbody tr")
         assert first.count() == 4
         page.click("#training th:nth-child(2)")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from src.data.dataset import build_annotations
-from src.data.page.pictures import sample_order
+from src.data.page.samples import sample_order
 from src.data.readers.txt_reader import read_txt
 from src.data.summary import build_summary, summarise
 from src.detection.anchors import AnchorGenerator, build_anchors

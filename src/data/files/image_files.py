@@ -45,6 +45,7 @@ class Missing:
     where: str
     name: str
     match: Match | None
+    image_id: int | None = None
 
     def __str__(self) -> str:
         return f"{self.where} ({self.name!r})"
@@ -63,18 +64,18 @@ class ImageFinder:
     missing: list[Missing] = field(default_factory=list)
     owner_of: dict[str, str] = field(default_factory=dict)  # by the file's name: whose it is
 
-    def find(self, where: str, name: str) -> str | None:
+    def find(self, where: str, name: str, image_id: int | None = None) -> str | None:
         """The name of the file on disk, relative to the folder; None where it is missing."""
         self.number += 1
         found, match = self.folder.resolve(name)
         if match and found in self.owner_of:
             found, match = None, Match(found, TAKEN, other=self.owner_of[found])
         if found is None:
-            self.missing.append(Missing(where, name, match))
+            self.missing.append(Missing(where, name, match, image_id))
             return None
         if match:
             what = f"file found under a name that differs in {match.describe()}"
-            self.problems.repair(f"{where} ({name!r})", what)
+            self.problems.repair(f"{where} ({name!r})", what, image_id=image_id)
         self.owner_of[found] = f"{where} ({name!r})"
         return found
 
@@ -89,10 +90,10 @@ class ImageFinder:
                 which = "all " if is_all else f"{len(items):,} of "
                 where = f"{which}{count(self.number, self.noun)}"
                 what = self.common_cause(items) if cause else self.no_trace(items)
-                self.problems.error(where, what)
+                self.problems.error(where, what, image_id=items[0].image_id)
             else:
                 for item in items:
-                    self.problems.error(item.where, self.cause(item))
+                    self.problems.error(item.where, self.cause(item), image_id=item.image_id)
 
     def cause(self, item: Missing) -> str:
         """What is said of one image alone."""
@@ -175,7 +176,10 @@ def find_images(
     names = [name.decode(*NAME_CODEC) for name in annotations.file_names]
     if all(map(finder.folder.holds, names)):
         return annotations, set()
-    found = [finder.find(annotations.where(index), name) for index, name in enumerate(names)]
+    found = [
+        finder.find(annotations.where(index), name, image_id)
+        for index, (name, image_id) in enumerate(zip(names, annotations.image_ids.tolist()))
+    ]
     finder.report()
     problems.errors.extend(own.errors)
     problems.repairs.extend(own.repairs)

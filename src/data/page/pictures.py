@@ -1,182 +1,151 @@
-"""Pictures of the page: images as JPEG, with boxes above them as SVG.
+"""Pictures of images as they are in their files, and of what is wrong with them."""
 
-Boxes and names are drawn by the browser, which has fonts for all languages.
-"""
+from collections.abc import Sequence
 
-from dataclasses import dataclass, field
-
-import cv2
 import numpy as np
 
-from src.data.annotations import Record
-from src.data.drawing import FOUND, IGNORED, MISSED, colour
-from src.data.loader import TrainSamples
-from src.data.summary import Summary
-from src.data.transforms import Sample
-from src.detection.assign import Assigner
-from src.detection.boxes import iou
+from src.data.annotations import Record, other_size
+from src.data.drawing import colour
+from src.data.images import read_image
+from src.data.page.album import Album, Picture
+from src.data.page.shapes import Shape, rectangle
 from src.runtime.errors import InputError
-from src.runtime.html import data_url
-from src.runtime.text import count
 
-HEIGHT = 260  # pixels of a picture
-MOST_PIXELS = 2 * HEIGHT**2  # of a wide one
-QUALITIES = (80, 60, 40)  # of JPEGs, the first that is small enough
-MOST_BYTES = 30_000  # of one
-BUDGET = 1_000_000  # bytes of all of a page, which base64 makes 4/3 times as many
-SHAPE_BYTES = 300  # of a shape with its text
-MAX_TEXT = 60  # characters of it
 MAX_BOXES = 100  # drawn in a picture
-SHOWN_ANCHORS = 4  # of an object, those that overlap it most
+WRONG = (215, 0, 0)  # colour of a box that is wrong
+AROUND = 0.5  # of the image's sides, the most that is shown around it
+LEAST_SHOWN = 0.02  # of what is shown, sides of a wrong box at its edge or without area
+UNSEEN_SIDE = 10.0  # pixels of the page; a box of less is shown enlarged too
+ENLARGED = 6.0  # sides of a box that its enlarged picture has
+LEAST_ENLARGED = 16.0  # pixels of the image that it has at least
+MOST_ENLARGED = 12.0  # pixels of the page for one of the image
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A rectangle: corner and sides in the picture's own pixels, RGB colour, and its text."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: str
-    text: str
-    kind: str  # "object", "ignored" or "anchor"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image of width x height pixels, shown smaller, with shapes in its pixels."""
-
-    name: str
-    url: str
-    width: int
-    height: int
-    shapes: list[Shape]
-    caption: str = ""
-
-
-@dataclass
-class Album:
-    """Encodes pictures until the page's bytes are used up."""
-
-    left: int = BUDGET
-    refused: int = field(default=0)
-
-    def picture(
-        self, name: str, image: np.ndarray, shapes: list[Shape], caption: str = ""
-    ) -> Picture | None:
-        """The image (H,W,3), reduced, with shapes in its pixels; None where no bytes are left."""
-        data = encoded(reduced(image))
-        size = len(data) + SHAPE_BYTES * len(shapes)
-        if size > self.left:
-            self.refused += 1
-            return None
-        self.left -= size
-        height, width = image.shape[:2]
-        return Picture(name, data_url(data, "jpeg"), width, height, shapes, caption)
-
-
-def reduced(image: np.ndarray) -> np.ndarray:
-    """The image (H,W,3) scaled down to a picture's size."""
-    height, width = image.shape[:2]
-    factor = min(1, HEIGHT / height, (MOST_PIXELS / (height * width)) ** 0.5)
-    sides = max(round(width * factor), 1), max(round(height * factor), 1)
-    return cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
-
-
-def encoded(image: np.ndarray) -> bytes:
-    """The image (H,W,3) as JPEG, of lower quality where it would be large."""
-    for quality in QUALITIES:
-        _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        if len(data) <= MOST_BYTES:
-            break
-    return data.tobytes()
-
-
-def in_file(album: Album, record: Record, names: tuple[str, ...]) -> Picture | None:
+def in_file(
+    album: Album, record: Record, names: tuple[str, ...], caption: str = ""
+) -> Picture | None:
     """The image as it is in its file with its boxes; None where it cannot be shown."""
     try:
-        image = record.read()
+        pixels = record.read()
     except InputError:  # reported elsewhere
         return None
+    return album.picture(record.path.name, pixels, object_shapes(record, names), caption)
+
+
+def as_evidence(
+    album: Album,
+    record: Record,
+    names: tuple[str, ...],
+    caption: str = "",
+    box: Sequence[float] | None = None,
+) -> list[Picture | None]:
+    """The image with its boxes and one that is wrong, and that enlarged where it is tiny.
+
+    What is around the image is shown where the wrong box reaches there. An image that cannot be
+    read is grey, with the reason in its caption.
+    """
+    pixels, why = None, ""
+    width, height = record.width, record.height
+    try:
+        pixels = read_image(record.path)
+        height, width = pixels.shape[:2]
+        if (width, height) != (record.width, record.height):
+            why = other_size(record, (width, height), ask=False)
+    except InputError as error:
+        why = str(error).removeprefix(f"{record.path}: ")
+        if not record.path.exists():
+            why = "no such file"
+    if why and why not in caption:
+        caption = f"{caption}: {why}" if caption else why
+    shapes = object_shapes(record, names)
+    view = (0.0, 0.0, float(width), float(height))
+    if box is not None and not is_among(box, record.boxes):
+        view = around(view, box)
+        shapes = [given_shape(box, view), *shapes]
+    name, placed = record.path.name, (0, 0, width, height)
+    found = [album.picture(name, pixels, shapes, caption, placed=placed, view=view)]
+    if pixels is not None and found[0] is not None:
+        scale = found[0].width / view[2]
+        if tiny := first_tiny(record.boxes if box is None else np.array([box]), scale):
+            found.append(enlarged(album, record, pixels, shapes, tiny))
+    return found
+
+
+def is_among(box: Sequence[float], boxes: np.ndarray) -> bool:
+    """Whether a box is one of boxes (B,4), which are rounded to float32."""
+    return bool(np.isclose(boxes, np.asarray(box), atol=0.01).all(axis=1).any())
+
+
+def first_tiny(boxes: np.ndarray, scale: float) -> tuple[float, ...]:
+    """The first of boxes (B,4), if all are too small to be seen at a scale; else ()."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) * scale
+    return tuple(boxes[0].tolist()) if len(boxes) and (sides < UNSEEN_SIDE).all() else ()
+
+
+def around(view: tuple[float, ...], box: Sequence[float]) -> tuple[float, float, float, float]:
+    """What is shown of an image so that a box is seen: x, y, width, height; AROUND it at most."""
+    sides = np.array(view[2:])
+    numbers = np.clip(np.array(box, float).reshape(2, 2), -AROUND * sides, (1 + AROUND) * sides)
+    low, high = np.minimum(numbers.min(axis=0), 0), np.maximum(numbers.max(axis=0), sides)
+    return (*low.tolist(), *(high - low).tolist())
+
+
+def given_shape(box: Sequence[float], view: tuple[float, ...]) -> Shape:
+    """The shape of a box that is wrong, as far as it is in view."""
+    corners, first = np.reshape(box, (2, 2)), np.array(view[:2])
+    last = first + view[2:]
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    name = "in the file" if (high > first).all() and (low < last).all() else "further out"
+    least = LEAST_SHOWN * np.array(view[2:])
+    low, high = np.clip(low, first, last - least), np.clip(high, first + least, last)
+    numbers = ", ".join(f"{value:.6g}" for value in box)
+    text = f"in the file: corners {numbers}"
+    return rectangle((*low, *high), WRONG, text, "given", name)
+
+
+def enlarged(
+    album: Album,
+    record: Record,
+    pixels: np.ndarray,
+    shapes: Sequence[Shape],
+    box: Sequence[float],
+) -> Picture | None:
+    """The surroundings of a box, enlarged; None where it is outside of the image."""
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = box
+    side = max(ENLARGED * max(x2 - x1, y2 - y1), LEAST_ENLARGED)
+    low = np.array([x1 + x2 - side, y1 + y2 - side]) / 2
+    left, top = np.clip(low, 0, [width - 1, height - 1]).astype(int).tolist()
+    right, bottom = (int(v) for v in np.clip(np.ceil(low + side), 1, [width, height]))
+    if right <= left or bottom <= top:
+        return None
+    placed = (left, top, right - left, bottom - top)
+    near = [s for s in shapes if s.x < right and s.y < bottom and s.box[2] > left]
+    near = [s for s in near if s.box[3] > top]
+    part = pixels[top:bottom, left:right]
+    name = f"{record.path.name}, enlarged"
+    return album.picture(name, part, near, "enlarged", placed=placed, largest=MOST_ENLARGED)
+
+
+def object_shapes(record: Record, names: tuple[str, ...]) -> list[Shape]:
+    """The image's boxes in the colours of their classes."""
     shapes = [
-        object_shape(box, css(colour(label)), names[label], crowd=crowd)
+        object_shape(box, colour(int(label)), names[label], crowd=crowd)
         for box, label, crowd in zip(record.boxes, record.labels, record.crowd)
     ]
-    return album.picture(record.path.name, image, shapes[:MAX_BOXES])
-
-
-def as_seen(
-    album: Album, samples: TrainSamples, index: int, names: tuple[str, ...]
-) -> Picture | None:
-    """An image as the loader gives it, with its objects and the anchors that learn them."""
-    try:
-        record, sample = samples.sample(0, index, [])
-    except InputError:
-        return None
-    shapes, fitting = matched_shapes(sample, samples.assigner, names)
-    objects = int((~sample.crowd).sum())
-    caption = "no object"
-    if objects:
-        caption = f"{fitting} of {count(objects, 'object')} {'has' if fitting == 1 else 'have'} "
-        caption += "a fitting anchor"
-    return album.picture(record.path.name, sample.image, shapes, caption)
-
-
-def matched_shapes(
-    sample: Sample, assigner: Assigner, names: tuple[str, ...]
-) -> tuple[list[Shape], int]:
-    """Shapes of objects and their anchors, anchors first; and how many objects fit one well.
-
-    An object fits if an anchor learns it and, where the assigner has a fixed IoU, with that IoU.
-    """
-    assigned = assigner(sample.boxes, sample.crowd)
-    objects, anchors, fitting = [], [], 0
-    least = assigner.positive_iou or 0.0
-    for row, (box, label, crowd) in enumerate(zip(sample.boxes, sample.labels, sample.crowd)):
-        if crowd:
-            objects.append(object_shape(box, css(IGNORED), names[label], crowd=True))
-            continue
-        own = assigner.anchors[assigned == row]
-        overlaps = iou(box[None], own)[0]  # (M,)
-        order = np.argsort(-overlaps, kind="stable")[:SHOWN_ANCHORS]
-        best = overlaps.max(initial=0.0)
-        fits = len(own) > 0 and best >= least
-        fitting += fits
-        how = f"{len(own)} anchors, best IoU {best:.2f}" if len(own) else "no anchor"
-        paint = css(FOUND if fits else MISSED)
-        objects.append(object_shape(box, paint, names[label], more=how))
-        anchors += [rectangle(own[i], paint, f"anchor, IoU {overlaps[i]:.2f}") for i in order]
-    return [*anchors[:MAX_BOXES], *objects[:MAX_BOXES]], fitting
+    return shapes[:MAX_BOXES]
 
 
 def object_shape(
-    box: np.ndarray, paint: str, name: str, *, crowd: bool = False, more: str = ""
+    box: np.ndarray,
+    rgb: tuple[int, int, int],
+    name: str,
+    *,
+    crowd: bool = False,
+    more: str = "",
+    kind: str = "object",
 ) -> Shape:
     """The shape of an object's box."""
     text = f"{name} (ignored)" if crowd else name
-    return rectangle(
-        box, paint, f"{text}: {more}" if more else text, "ignored" if crowd else "object"
-    )
-
-
-def rectangle(box: np.ndarray, paint: str, text: str, kind: str = "anchor") -> Shape:
-    """The shape of a box (4,)."""
-    x1, y1, x2, y2 = (round(float(value), 1) for value in box)
-    return Shape(x1, y1, round(x2 - x1, 1), round(y2 - y1, 1), paint, text[:MAX_TEXT], kind)
-
-
-def css(rgb: tuple[int, int, int]) -> str:
-    """A colour as CSS writes it."""
-    return "#{:02x}{:02x}{:02x}".format(*rgb)
-
-
-def sample_order(summary: Summary) -> list[int]:
-    """All images in a fixed random order, every second one chosen by the rarest class in it."""
-    order = np.random.default_rng(0).permutation(len(summary.annotations))
-    owners = summary.annotations.owners()[~summary.annotations.crowd]
-    rarity = np.full(len(order), np.inf)
-    np.minimum.at(rarity, owners, summary.object_counts[summary.labels])
-    rare = order[np.argsort(rarity[order], kind="stable")]
-    mixed = np.stack([order, rare], axis=1).ravel().tolist()
-    return list(dict.fromkeys(mixed))
+    kind = "ignored" if crowd else kind
+    return rectangle(box, rgb, f"{text}: {more}" if more else text, kind, name)

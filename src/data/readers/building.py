@@ -50,7 +50,7 @@ def make_annotations(
     others of Annotations.
     """
     sizes = np.asarray(sizes, np.int32).reshape(-1, 2)
-    boxes, keep = repair_boxes(raw, sizes, problems)
+    boxes, keep = repair_boxes(raw, sizes, image_ids, problems)
     order = np.flatnonzero(keep)
     order = order[np.argsort(raw.owners[order], kind="stable")]
     counts = np.bincount(raw.owners[order], minlength=len(sizes))
@@ -95,12 +95,13 @@ def signs_of(raw: RawBoxes, annotations: Annotations) -> tuple[Sign, ...]:
 
 
 def repair_boxes(
-    raw: RawBoxes, sizes: np.ndarray, problems: Problems
+    raw: RawBoxes, sizes: np.ndarray, image_ids: Sequence[int], problems: Problems
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (B,4) clipped to their images of sizes (I,2), and which (B,) of them to keep."""
+    """Boxes (B,4) clipped to their I images of sizes (I,2), and which (B,) of them to keep."""
     finite = np.isfinite(raw.boxes).all(axis=1)
     for index in np.flatnonzero(~finite):
-        problems.error(raw.where(index), f"box {raw.boxes[index].tolist()} is not finite")
+        text = f"box {raw.boxes[index].tolist()} is not finite"
+        problems.error(raw.where(index), text, image_id=image_ids[raw.owners[index]])
     limits = np.tile(sizes[raw.owners], 2).astype(np.float64)
     clipped = np.clip(np.nan_to_num(raw.boxes), 0, limits)
     visible = ((clipped[:, 2:] - clipped[:, :2]) >= MIN_SIDE).all(axis=1)
@@ -113,7 +114,9 @@ def repair_boxes(
         ("box clipped to the image", changed),
     ):
         for index in np.flatnonzero(found):
-            problems.repair(raw.where(index), what)
+            box = tuple(raw.boxes[index].tolist())
+            image_id = image_ids[raw.owners[index]]
+            problems.repair(raw.where(index), what, image_id=image_id, box=box)
     return clipped, keep & ~repeated
 
 
@@ -141,8 +144,10 @@ class Builder:
     first_pixel: int = 0  # what the format counts pixels from
     layout: str = CORNERS  # what the format has of a box, as of GivenBoxes
     in_shares: bool = False  # whether its numbers are shares of the image's sides
-    # where the boxes are of each class that is not in `classes`
-    unlisted: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    # where the boxes are of each class that is not in `classes`, with the image's id
+    unlisted: defaultdict[str, list[tuple[str, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     line_of: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -186,13 +191,16 @@ class Builder:
         if name in self.classes[1:]:
             self.add_box(where, box, self.classes.index(name, 1) - 1, crowd)
         else:
-            self.unlisted[name].append(where)
+            self.unlisted[name].append((where, self.ids[-1]))
 
     def build(self, image_dir: Path, **attributes) -> Annotations:
         """The split, as `make_annotations` makes it."""
         for name, places in sorted(self.unlisted.items()):
-            where = f"class {name!r} ({count(len(places), 'object')}, first: {places[0]})"
-            note_unlisted(name, where, self.classes, self.problems, drop=self.drop_unlisted)
+            first, image_id = places[0]
+            where = f"class {name!r} ({count(len(places), 'object')}, first: {first})"
+            note_unlisted(
+                name, where, self.classes, self.problems, image_id, drop=self.drop_unlisted
+            )
         table = np.array(self.rows, np.float64).reshape(-1, 7)
         raw = RawBoxes(
             owners=table[:, 0].astype(np.int64),
@@ -218,16 +226,26 @@ class Builder:
 
 
 def note_unlisted(
-    name: str, where: str, classes: tuple[str, ...], problems: Problems, *, drop: bool
+    name: str,
+    where: str,
+    classes: tuple[str, ...],
+    problems: Problems,
+    image_id: int | None = None,
+    *,
+    drop: bool,
 ) -> None:
-    """An error, or a repair, for the boxes `where` of a class that is not in `classes`."""
+    """An error, or a repair, for the boxes `where` of a class that is not in `classes`.
+
+    `image_id` is that of the first of them.
+    """
     problems.unlisted.append(name)
     if is_background(name):
-        problems.repair(where, "background dropped: it is what no box marks")
+        problems.repair(where, "background dropped: it is what no box marks", image_id=image_id)
     elif drop:
-        problems.repair(where, "class that is not in classes dropped")
+        problems.repair(where, "class that is not in classes dropped", image_id=image_id)
     else:
-        problems.error(where, f"not in classes{way_on(name, classes[1:])}")
+        text = f"not in classes{way_on(name, classes[1:])}"
+        problems.error(where, text, image_id=image_id)
 
 
 def way_on(name: str, classes: Sequence[str]) -> str:

@@ -143,7 +143,8 @@ def of_classes(
             problems.error(f"category {category_id}", f"{found}, but the file does not define it")
         else:
             where = f"category {category_id} ({name!r}, {found})"
-            note_unlisted(name, where, classes, problems, drop=drop_unlisted)
+            first = next(entry for entry in entries if entry.category_id == category_id)
+            note_unlisted(name, where, classes, problems, first.image_id, drop=drop_unlisted)
     return [entry for entry in entries if entry.category_id in listed]
 
 

@@ -100,7 +100,7 @@ def usable_images(
     usable: dict[int, ImageEntry] = {}
     for position, entry in enumerate(entries):
         if not entry.is_usable():
-            with problems.at(f"image entry {position}"):
+            with problems.at(f"image entry {position}", as_id(entry.id)):
                 note(problems, f"image entry {position}", entry.mend())
                 if entry.lacks_size():
                     read_missing_size(entry, finder)
@@ -108,7 +108,8 @@ def usable_images(
                 continue
         if entry.id in usable:
             twice = f"{usable[entry.id].file_name!r} and {entry.file_name!r}"
-            problems.error(f"image {entry.id}", f"the id is used twice ({twice})")
+            text = f"the id is used twice ({twice})"
+            problems.error(f"image {entry.id}", text, image_id=entry.id)
         else:
             usable[entry.id] = entry
     finder.report()
@@ -118,7 +119,7 @@ def usable_images(
 def read_missing_size(entry: ImageEntry, finder: ImageFinder) -> None:
     """Sets width and height from the image, if it is there; InputError if it cannot be read."""
     where = f"image {entry.id}, which has no width and height"
-    file = finder.find(where, entry.file_name)
+    file = finder.find(where, entry.file_name, entry.id)
     if file is not None:
         entry.width, entry.height = read_size(finder.folder.path / file)
         entry.file_name = file
@@ -137,7 +138,7 @@ def usable_boxes(path: Path, content: Content, problems: Problems) -> list[BoxEn
             if not entry.bbox and outlines is None:
                 outlines = load_outlines(path)
             outline = None if entry.bbox else outlines[position].segmentation
-            with problems.at(where):
+            with problems.at(where, as_id(entry.image_id)):
                 note(problems, where, entry.mend(outline))
             if not entry.is_usable():
                 continue
@@ -164,6 +165,11 @@ def note_strays(
         return
     for entry in strays:
         problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
+
+
+def as_id(value: object) -> int | None:
+    """An image's id as a file has it; None where it cannot be one."""
+    return value if is_id(value) else None
 
 
 def load_outlines(path: Path) -> list[Outline]:

@@ -64,9 +64,9 @@ def read_txt(
     numbers: Counter[int] = Counter()
     for number, text in image_lines(path):
         line = f"line {number}"
-        with problems.at(line):
+        with problems.at(line, number):
             name, fields = split_path(finder.folder, text)
-            if found := finder.find(line, name):
+            if found := finder.find(line, name, number):
                 if " " in name and text[0] not in QUOTES:
                     problems.repair(line, "path with spaces read without quotes")
                 builder.note_line(found, number)

@@ -93,13 +93,13 @@ def read_voc(
         problems.repair("list", repair)
     for number, name in names:
         line = f"line {number}"
-        with problems.at(line):
+        with problems.at(line, number):
             builder.note_line(name, number)
             wanted = image_file(images, name)
-            file = files.find(line, wanted)
+            file = files.find(line, wanted, number)
             if os.path.splitext(name)[1].lower() in SUFFIXES and not wanted.startswith(f"{name}."):
                 problems.repair(f"{line} ({name!r})", "suffix in the list left out")
-            xml = annotations.find(line, annotation_name(file)) if file else None
+            xml = annotations.find(line, annotation_name(file), number) if file else None
             if xml:
                 root = parse_annotation(annotations.folder.path / xml, problems)
                 builder.add_image(file, number, image_size(root) or read_size(image_dir / file))

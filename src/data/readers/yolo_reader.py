@@ -50,8 +50,8 @@ def read_yolo(
     unknown = defaultdict(list)
     labelled = 0
     for number, (where, name) in enumerate(split_files(data, image_dir, split), 1):
-        with problems.at(where):
-            if not (found := finder.find(where, name)):
+        with problems.at(where, number):
+            if not (found := finder.find(where, name, number)):
                 continue
             size, turn = read_header(image_dir / found)
             builder.add_image(found, number, size)
@@ -85,18 +85,18 @@ def add_boxes(
     labels: Path,
     size: tuple[int, int],
     turn: int,
-    unknown: defaultdict[int, list[str]],
+    unknown: defaultdict[int, list[tuple[str, int]]],
 ) -> None:
     """Adds the boxes in a file to the image of (width, height) pixels that was added last.
 
-    `unknown` gets the places of those whose class has no name.
+    `unknown` gets the places of those whose class has no name, with the image's id.
     """
     for number, text in numbered_lines(labels):
         where = f"{os.path.relpath(labels, data.base)}, line {number}"
         with builder.problems.at(where):
             index, shares = parse_line(text)
             if index not in data.names:
-                unknown[index].append(where)
+                unknown[index].append((where, builder.ids[-1]))
                 continue
             x1, y1, x2, y2 = as_stored(shares, turn)
             width, height = size
@@ -114,8 +114,10 @@ def note_unknown(unknown: dict[int, list[str]], data: DataSet, problems: Problem
     if list(unknown) == [last] and list(data.names) == list(range(last)):
         from_one = f"; where boxes count classes from 1, write names as '1: {data.names[0]}' etc."
     for index, places in sorted(unknown.items()):
-        where = f"class {index} ({count(len(places), 'object')}, first: {places[0]})"
-        problems.error(where, have + (shifted if is_shifted and index == 0 else from_one))
+        first, image_id = places[0]
+        where = f"class {index} ({count(len(places), 'object')}, first: {first})"
+        text = have + (shifted if is_shifted and index == 0 else from_one)
+        problems.error(where, text, image_id=image_id)
 
 
 def parse_line(text: str) -> tuple[int, tuple[float, ...]]:

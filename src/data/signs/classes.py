@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.signs.sign import Sign
+from src.data.signs.sign import MAX_IMAGES, Sign, first_ids
 from src.runtime.text import listed
 
 EXPECTED = 5.0  # objects to evaluate on, by the training split; none is chance once in 150 then
@@ -44,6 +44,7 @@ def absent_class(
             found=f"{listed(shown)} of the {len(names)} classes: no object to evaluate on",
             cause="AP says nothing about them; probably another split's images, or not annotated",
             advice="annotate them there, or divide the images anew with --val_share",
+            image_ids=first_ids(images_of(training, absent[0])),
         ),
     )
 
@@ -54,13 +55,17 @@ def swapped_classes(
     """Two classes, one larger, or flatter, than the other, and the reverse in the other split."""
     splits = [features(split, len(names)) for split in (training, evaluation)]
     many = [k for k in range(len(names)) if all(len(s[k]) >= LEAST_OBJECTS for s in splits)]
-    swapped = []
+    swapped, groups = [], []
     for first, second in combinations(many, 2):
         trained, evaluated = (larger(split[first], split[second]) for split in splits)
         reversed_ = (trained > APART) & (evaluated < 1 - APART)
         reversed_ |= (trained < 1 - APART) & (evaluated > APART)
         if reversed_.any():
             swapped.append(f"{names[first]!r} and {names[second]!r}")
+            groups += [
+                tuple(int(images_of(split, label)[0]) for split in (training, evaluation))
+                for label in (first, second)
+            ]
     if not swapped:
         return ()
     return (
@@ -70,8 +75,16 @@ def swapped_classes(
             cause="Probably the splits number their classes differently",
             advice="use the same ids and names in both, and compare samples on the page that "
             "src.data.validate writes",
+            groups=tuple(groups[:MAX_IMAGES]),
+            across=True,
         ),
     )
+
+
+def images_of(split: Annotations, label: int) -> np.ndarray:
+    """The ids of the images that have an object of a class, in order."""
+    image, labels = split.class_pairs()
+    return split.image_ids[image[labels == label]]
 
 
 def features(split: Annotations, classes: int) -> list[np.ndarray]:

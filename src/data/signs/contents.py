@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 
 from src.data.annotations import Annotations
-from src.data.signs.sign import Sign, first_ids
-from src.data.signs.split import boxes_differ, file_paths, leaked, spelled
+from src.data.signs.sign import Sign
+from src.data.signs.split import boxes_differ, file_paths, first_groups, leaked, spelled
 from src.runtime.text import count, listed
 
 
@@ -28,7 +28,7 @@ def equal_images(annotations: Annotations) -> tuple[Sign, ...]:
             cause="Copies, links, or frames of a video that stood still",
             advice="keep one of each; what is annotated in one copy alone is background in the "
             "others",
-            image_ids=first_ids(annotations.image_ids[[row for rows in groups for row in rows]]),
+            groups=first_groups(annotations, groups),
         ),
     )
 
@@ -49,8 +49,7 @@ def leaked_images(
             image_id = int(training.image_ids[trained[0]])
             shared += [(row - len(training), image_id) for row in rows if row >= len(training)]
     found = {row: int(training.image_ids[trained]) for row, trained in alike} | dict(shared)
-    names = [(evaluation.file_name(row), image_id) for row, image_id in sorted(found.items())]
-    return leaked(names, len(evaluation))
+    return leaked(sorted(found.items()), evaluation)
 
 
 def equal_files(paths: list[str]) -> list[list[int]]:

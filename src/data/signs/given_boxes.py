@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from src.data.signs.sign import MAX_IMAGES
+
 SLACK = 1.0  # pixels that a box may be outside: VOC's first pixel, rounding
 SIDES, CORNERS = "x, y, width and height", "two corners, x1, y1, x2, y2"
 CENTRES = "centre, width and height"
@@ -49,6 +51,16 @@ class GivenBoxes:
         """A box as a sign shows it."""
         numbers = ", ".join(f"{value:.6g}" for value in self.as_given()[index])
         return f"{self.where(index)}: {numbers}"
+
+    def pictures(self, which: np.ndarray) -> dict[str, tuple]:
+        """The images of a Sign of the boxes `which` (B,) bool, each with its first such box."""
+        rows = np.flatnonzero(which)
+        ids, firsts = np.unique(self.image_ids[rows], return_index=True)
+        boxes = self.corners[rows[firsts[:MAX_IMAGES]]]
+        return {
+            "image_ids": tuple(ids[:MAX_IMAGES].tolist()),
+            "boxes": tuple(map(tuple, boxes.tolist())),
+        }
 
     def take(self, rows: np.ndarray) -> "GivenBoxes":
         """The boxes `rows` alone."""

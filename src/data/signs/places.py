@@ -17,7 +17,7 @@ from src.data.signs.given_boxes import (
     has_many,
     in_corner,
 )
-from src.data.signs.sign import Sign, first_ids
+from src.data.signs.sign import Sign
 
 MANY_OUTSIDE = 0.2  # of the boxes, for an error
 LEAST_OFFSET = 5  # boxes at one side of their images, for a warning
@@ -45,7 +45,7 @@ def outside(boxes: GivenBoxes) -> Sign | None:
         advice="scale the boxes with the images, and check some on the page that "
         "src.data.validate writes",
         certain=bool(out.mean() >= MANY_OUTSIDE and out.sum() >= LEAST_OUT),
-        image_ids=first_ids(boxes.image_ids[out]),
+        **boxes.pictures(out),
     )
 
 
@@ -63,7 +63,7 @@ def neighbours(boxes: GivenBoxes) -> Sign | None:
             advice="write each box for its own image, and check some on the page that "
             "src.data.validate writes",
             certain=bool(has_many(boxes) and out.sum() >= SURE_OUT),
-            image_ids=first_ids(boxes.image_ids[out]),
+            **boxes.pictures(out),
         )
     return None
 
@@ -90,7 +90,7 @@ def offset(boxes: GivenBoxes) -> Sign | None:
         cause="Probably all are moved, as where images were cropped, or had a margin, when they "
         "were annotated",
         advice="move them back, and check some on the page that src.data.validate writes",
-        image_ids=first_ids(boxes.image_ids[out]),
+        **boxes.pictures(out),
     )
 
 
@@ -109,7 +109,7 @@ def upper_left(boxes: GivenBoxes) -> Sign | None:
         cause="Probably the boxes are for smaller images, or in other units",
         advice="scale the boxes to the images, and check some on the page that "
         "src.data.validate writes",
-        image_ids=first_ids(boxes.image_ids),
+        **boxes.pictures(np.ones(len(boxes.corners), bool)),
     )
 
 
@@ -124,5 +124,5 @@ def whole_image(boxes: GivenBoxes) -> Sign | None:
         found=f"{counted(whole)} as large as the image ({boxes.example(int(whole.argmax()))})",
         cause="Probably labels of whole images, without boxes",
         advice="a detector learns nothing from them; annotate the objects",
-        image_ids=first_ids(boxes.image_ids[whole]),
+        **boxes.pictures(whole),
     )

@@ -17,7 +17,7 @@ from src.data.signs.given_boxes import (
     from_sides,
     has_many,
 )
-from src.data.signs.sign import Sign, first_ids
+from src.data.signs.sign import Sign
 
 MANY = 0.3  # of the boxes, which are out, for an error
 LEAST_FEW = 4  # boxes that are out, for a warning where they are less than FEW
@@ -54,7 +54,7 @@ def other_reading(boxes: GivenBoxes) -> Sign | None:
         cause=f"The file probably has {names[0]}",
         advice=f"write {boxes.layout}",
         certain=bool(certain or (all_of_many and out.sum() >= SURE_OUT)),
-        image_ids=first_ids(boxes.image_ids[out]),
+        **boxes.pictures(out),
     )
 
 
@@ -97,5 +97,5 @@ def mixed(boxes: GivenBoxes) -> Sign | None:
         "of the others do not fit",
         cause=f"Probably a part of the records has {found}, as where files of two tools are joined",
         advice=f"write {boxes.layout} in all of them; boxes that fit both ways may be wrong too",
-        image_ids=first_ids(boxes.image_ids[out]),
+        **boxes.pictures(out),
     )

@@ -29,6 +29,10 @@ class Sign:
     advice: str
     certain: bool = False  # nearly; then it is an error unless it is accepted
     image_ids: tuple[int, ...] = ()  # the first images that have it, if it is not of all
+    boxes: tuple[tuple[float, ...], ...] = ()  # of each of them the box x1, y1, x2, y2 that has it
+    # images that are the same, or to be compared; `across` the splits the last is of the other
+    groups: tuple[tuple[int, ...], ...] = ()
+    across: bool = False
 
     def text(self) -> str:
         """All but the name; the flag that overrules where it is certain."""

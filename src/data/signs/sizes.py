@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.data.signs.sign import Sign
+from src.data.signs.sign import MAX_IMAGES, Sign
 from src.data.summary import UNKNOWN, Summary
 from src.runtime.text import count
 
@@ -28,6 +28,7 @@ def size_signs(summary: Summary) -> tuple[Sign, ...]:
                 cause="Probably boxes in other units, or images far larger than image_size",
                 advice="check some on the page that src.data.validate writes; cut large images "
                 "into tiles, or raise image_size",
+                **pictures(summary, tiny),
             ),
         )
     if len(unmatched) < LEAST_OBJECTS or unmatched.mean() < NEARLY_ALL:
@@ -39,5 +40,18 @@ def size_signs(summary: Summary) -> tuple[Sign, ...]:
             cause=f"Their median side is {np.median(sides):.2g} pixels of the network's input, the "
             f"anchors' are {summary.anchor_sides[0]:.0f} to {summary.anchor_sides[-1]:.0f}",
             advice="set another anchor_size, more aspect_ratios or a larger image_size",
+            **pictures(summary, summary.unmatched),
         ),
     )
+
+
+def pictures(summary: Summary, which: np.ndarray) -> dict[str, tuple]:
+    """The images of a Sign of the objects `which` (O,) bool, each with its first such object."""
+    annotations = summary.annotations
+    rows = np.flatnonzero(~annotations.crowd)[which]
+    owners, firsts = np.unique(annotations.owners()[rows], return_index=True)
+    boxes = annotations.boxes[rows[firsts[:MAX_IMAGES]]]
+    return {
+        "image_ids": tuple(annotations.image_ids[owners[:MAX_IMAGES]].tolist()),
+        "boxes": tuple(map(tuple, boxes.tolist())),
+    }

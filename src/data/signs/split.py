@@ -6,7 +6,7 @@ from collections import defaultdict
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.signs.sign import Sign, first_ids
+from src.data.signs.sign import MAX_IMAGES, Sign, first_ids
 from src.runtime.text import count, listed
 
 EQUAL_IMAGES = 4  # images with equal boxes that are no longer chance
@@ -67,7 +67,7 @@ def same_file(annotations: Annotations) -> tuple[Sign, ...]:
             cause="Objects of one entry are background in the other, if they are not in both",
             advice="join the entries",
             certain=any(boxes_differ(annotations, rows) for rows in groups),
-            image_ids=first_ids(annotations.image_ids[[row for rows in groups for row in rows]]),
+            groups=first_groups(annotations, groups),
         ),
     )
 
@@ -77,6 +77,12 @@ def spelled(annotations: Annotations, rows: list[int]) -> str:
     return " = ".join(
         f"{annotations.file_name(row)} ({annotations.where(row)})" for row in rows[:3]
     )
+
+
+def first_groups(annotations: Annotations, groups: list[list[int]]) -> tuple[tuple[int, ...], ...]:
+    """Ids of the images of groups (rows), those with different boxes first."""
+    order = sorted(groups, key=lambda rows: not boxes_differ(annotations, rows))
+    return tuple(tuple(annotations.image_ids[rows].tolist()) for rows in order[:MAX_IMAGES])
 
 
 def boxes_differ(annotations: Annotations, rows: list[int]) -> bool:
@@ -103,6 +109,7 @@ def equal_boxes(annotations: Annotations) -> tuple[Sign, ...]:
             found=f"all {len(counts):,} images have the same boxes (first: {numbers})",
             cause="Probably an export repeated one image's boxes",
             advice="check some on the page that src.data.validate writes",
+            image_ids=first_ids(annotations.image_ids),
         ),
     )
 
@@ -156,6 +163,7 @@ def no_objects(annotations: Annotations) -> tuple[Sign, ...]:
             cause="Probably a split without published annotations, or another one's",
             advice="AP is not defined on it; use another split, or train with --eval_interval=0",
             certain=True,
+            image_ids=first_ids(annotations.image_ids),
         ),
     )
 
@@ -163,15 +171,16 @@ def no_objects(annotations: Annotations) -> tuple[Sign, ...]:
 def leak(training: Annotations, evaluation: Annotations) -> tuple[Sign, ...]:
     """Files that are in both splits."""
     ids = dict(zip(file_paths(training), training.image_ids.tolist()))
-    shared = [path for path in file_paths(evaluation) if path in ids]
-    return leaked([(path, ids[path]) for path in shared], len(evaluation))
+    shared = [(row, ids[path]) for row, path in enumerate(file_paths(evaluation)) if path in ids]
+    return leaked(shared, evaluation)
 
 
-def leaked(shared: list[tuple[str, int]], images: int) -> tuple[Sign, ...]:
-    """The sign of (name, id in training) of images that are in both splits."""
+def leaked(shared: list[tuple[int, int]], evaluation: Annotations) -> tuple[Sign, ...]:
+    """The sign of images (row of evaluation, id in training) that are in both splits."""
     if not shared:
         return ()
-    names = [name for name, _ in shared]
+    names = [evaluation.file_name(row) for row, _ in shared]
+    images = len(evaluation)
     number = "all" if len(shared) == images else f"{len(shared):,} of"
     return (
         Sign(
@@ -180,7 +189,10 @@ def leaked(shared: list[tuple[str, int]], images: int) -> tuple[Sign, ...]:
             f"({listed(names)})",
             cause="AP says nothing about new images where the network has learnt these",
             advice="take them out of one of the splits",
-            image_ids=first_ids(np.array([image_id for _, image_id in shared])),
+            groups=tuple(
+                (image_id, int(evaluation.image_ids[row])) for row, image_id in shared[:MAX_IMAGES]
+            ),
+            across=True,
         ),
     )
 

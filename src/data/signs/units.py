@@ -18,7 +18,7 @@ from src.data.signs.given_boxes import (
     has_many,
     in_corner,
 )
-from src.data.signs.sign import Sign, first_ids
+from src.data.signs.sign import Sign
 
 SHARE_LIMIT = 1.001  # shares as written, with rounding
 PERCENT_LIMIT, THOUSAND = 100.5, 1000
@@ -55,7 +55,7 @@ def shares(boxes: GivenBoxes) -> Sign | None:
         cause=f"Probably shares of the image's sides{order}",
         advice=f"expected are {boxes.layout} in pixels; multiply by the image's width and height",
         certain=bool(share >= NEARLY_ALL),
-        image_ids=first_ids(boxes.image_ids[inside]),
+        **boxes.pictures(inside),
     )
 
 
@@ -79,7 +79,7 @@ def signed_shares(boxes: GivenBoxes) -> Sign | None:
         advice=f"expected are {boxes.layout} in pixels; multiply by half the width and height, and "
         "add these to x and y",
         certain=True,
-        image_ids=first_ids(boxes.image_ids[inside]),
+        **boxes.pictures(inside),
     )
 
 
@@ -106,7 +106,7 @@ def percent(boxes: GivenBoxes) -> Sign | None:
         cause="Probably percent of the image's sides",
         advice="expected are pixels; multiply by the image's width and height, divide by 100",
         certain=bool(certain),
-        image_ids=first_ids(boxes.image_ids),
+        **boxes.pictures(np.ones(len(boxes.corners), bool)),
     )
 
 
@@ -132,5 +132,5 @@ def thousandths(boxes: GivenBoxes) -> Sign | None:
         advice=f"expected are {boxes.layout} in pixels; multiply by the image's width and height, "
         "divide by 1000",
         certain=True,
-        image_ids=first_ids(boxes.image_ids[out]),
+        **boxes.pictures(out),
     )

@@ -1,0 +1,135 @@
+"""Pictures of everything suspicious: of each sign, and of each kind of error and repair."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from src.data.page.album import Album, Picture
+from src.data.page.findings import SplitFindings
+from src.data.page.pictures import as_evidence
+from src.data.page.samples import SamplesOf, as_seen
+from src.data.problems import Problem
+from src.data.signs.sign import Sign
+from src.runtime.text import count
+
+MAX_GROUPS = 4  # of pictures that a sign has
+GROUP = 3  # pictures of a group
+MAX_KINDS = 20  # of errors, and of repairs, that have pictures
+OF_KIND = 2  # pictures of a kind
+MAX_CAPTION = 240  # characters
+GREY_SIZE = (320, 200)  # of a picture without image and size
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+PARTICULAR = re.compile(r"[\d/\\]")  # in words of one problem: numbers and paths
+COMPARED = 200  # characters that tell kinds apart
+SEEN = "lost_objects"  # the sign that shows in what the loader makes of images alone
+
+Draw = Callable[[Album], list[Picture | None]]  # pictures that belong together
+
+
+@dataclass
+class Evidence:
+    """Pictures of a sign or of a kind of problem, in groups that belong together."""
+
+    title: str  # of a kind: how many there are
+    wanted: Sequence[Sequence[Draw]]
+    groups: list[list[Picture]] = field(default_factory=list)
+
+    def draw(self, number: int, album: Album) -> None:
+        """Draws group `number`, if there is one and as far as it can be drawn."""
+        if number < len(self.wanted):
+            drawn = [picture for draw in self.wanted[number] for picture in draw(album)]
+            if found := [picture for picture in drawn if picture is not None]:
+                self.groups.append(found)
+
+
+def draw_all(parts: Sequence[Evidence], album: Album) -> None:
+    """Draws the first group of each part, then the second of each: so that each has one."""
+    for number in range(MAX_GROUPS):
+        for part in parts:
+            part.draw(number, album)
+
+
+def of_sign(
+    sign: Sign, split: SplitFindings, other: SplitFindings | None, samples: SamplesOf
+) -> Evidence:
+    """The pictures of a sign of a split; `other` is the split that it may be compared with."""
+    if sign.groups:
+        last = other if sign.across else split
+        groups = [
+            [
+                partial(draw_image, where, image_id, with_role=sign.across)
+                for where, image_id in zip([split] * (len(ids) - 1) + [last], ids)
+                if where is not None
+            ]
+            for ids in (
+                ids[: GROUP - 1] + ids[GROUP - 1 :][-1:] for ids in sign.groups[:MAX_GROUPS]
+            )
+        ]
+        return Evidence("", groups)
+    boxes = sign.boxes or (None,) * len(sign.image_ids)
+    singles = [
+        [partial(draw_image, split, image_id, box=box)]
+        for image_id, box in zip(sign.image_ids[:MAX_GROUPS], boxes)
+    ]
+    if sign.name == SEEN:
+        for draws, image_id in zip(singles, sign.image_ids):
+            draws.append(partial(draw_seen, split, image_id, samples))
+    return Evidence("", singles)
+
+
+def of_problems(problems: Sequence[Problem], split: SplitFindings) -> list[Evidence]:
+    """The pictures of the kinds of problems that name an image, the first kinds of many."""
+    kinds = defaultdict(list)
+    for problem in problems:
+        if problem.image_id is not None:
+            kinds[kind_of(problem)].append(problem)
+    return [
+        Evidence(
+            f"{count(len(found), 'record')} of this kind" if len(found) > 1 else "",
+            [[partial(draw_problem, split, problem)] for problem in found[:OF_KIND]],
+        )
+        for found in list(kinds.values())[:MAX_KINDS]
+    ]
+
+
+def kind_of(problem: Problem) -> str:
+    """A problem's text without what is particular to it."""
+    words = QUOTED.sub("#", (problem.cause or problem.what)[:COMPARED]).split()
+    return " ".join("#" if PARTICULAR.search(word) else word for word in words)
+
+
+def draw_problem(split: SplitFindings, problem: Problem, album: Album) -> list[Picture | None]:
+    """The image of a problem, with its text."""
+    return draw_image(split, problem.image_id, album, box=problem.box, caption=str(problem))
+
+
+def draw_image(
+    split: SplitFindings,
+    image_id: int,
+    album: Album,
+    *,
+    box: tuple[float, ...] | None = None,
+    caption: str = "",
+    with_role: bool = False,
+) -> list[Picture | None]:
+    """An image by its id; grey where the split has none. `with_role` names its split."""
+    row = split.rows.get(image_id)
+    if row is None:
+        if not caption:
+            return []
+        view = (0, 0, *GREY_SIZE)
+        return [album.picture("", None, [], caption[:MAX_CAPTION], placed=view)]
+    record = split.annotations[row]
+    if not caption:
+        caption = f"{split.role}: " * with_role + split.annotations.file_name(row)
+    return as_evidence(album, record, split.names, caption[:MAX_CAPTION], box)
+
+
+def draw_seen(
+    split: SplitFindings, image_id: int, samples: SamplesOf, album: Album
+) -> list[Picture | None]:
+    """An image as the loader gives it."""
+    row = split.rows.get(image_id)
+    return [] if row is None else [as_seen(album, samples(split), row, split.names)]
