@@ -136,13 +136,13 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
     """Loss and AP during the training run.
 
     Args:
-        losses: (step, loss) of each logged update.
+        losses: (step, mean loss since the step before) of each line of the log.
         evaluations: (step, AP, AP50) of each evaluation.
     """
     figure, (left, right) = new_figure(3, 2)
     if losses:
         left.plot(*zip(*losses), color=BLUE, lw=1)
-    left.set(title="loss", xlabel="update")
+    left.set(title="mean loss", xlabel="update")
     if evaluations:
         steps, ap, ap50 = zip(*evaluations)
         right.plot(steps, ap, "o-", color=BLUE, ms=3, label="AP")
@@ -154,13 +154,14 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
     for axes in (left, right):
         axes.set_xlim(left=0)
     right.set_ylim(0, 1)
-    rows = [(step, "loss", loss) for step, loss in losses]
+    rows = [(step, "mean loss", loss) for step, loss in losses]
     for step, ap, ap50 in evaluations:
         rows += [(step, "AP", ap), (step, "AP50", ap50)]
     return Chart(
         "training",
         "The training run",
-        "From metrics.jsonl of the checkpoint's run.",
+        "From metrics.jsonl of the checkpoint's run. The loss is the mean since the point before, "
+        "as in log.txt.",
         figure,
         ("update", "what", "value"),
         rows,

@@ -134,8 +134,8 @@ def read_run(folder: Path) -> tuple[list[tuple], ...]:
             record = json.loads(line)
         except ValueError:  # the last line of an interrupted run
             continue
-        if record.get("kind") == "step" and record.get("loss") is not None:
-            losses.append((record["step"], record["loss"]))
+        if record.get("kind") == "step" and record.get("mean_loss") is not None:
+            losses.append((record["step"], record["mean_loss"]))
         elif record.get("kind") == "evaluation":
             values = [math.nan if record[n] is None else record[n] for n in ("AP", "AP50")]
             evaluations.append((record["step"], *values))
