@@ -16,7 +16,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     launch = find_launch()
     cfg = parse_args(__doc__, argv, beneath=training_layer, quiet=not launch.is_main)
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
-    data, lock = check_input(cfg, launch, folder)
+    data, callbacks, lock = check_input(cfg, launch, folder)
     cfg = data.cfg
 
     # importing MindSpore takes seconds, so all input is checked before
@@ -30,7 +30,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     with RunLog(folder, ranks.rank) as log:
         for line in data.notes:
             log.line(line)
-        trainer = prepare(cfg, data.splits, log, ranks, interruption)
+        trainer = prepare(cfg, data.splits, log, ranks, interruption, callbacks)
         ranks.on_main(lambda: data.write(folder))
         if cfg.profile:
             log.line(profile(trainer))
@@ -46,7 +46,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple:
     """Checks launch, files and data sets, quick checks first; locks the folder of the run.
 
     Returns:
-        The run's data with its configuration; the open lock file.
+        The run's data with its configuration; the callbacks; the open lock file.
     """
     from src.data.dataset import find_source
     from src.data.loader import steps_per_epoch
@@ -54,6 +54,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple:
     from src.data.short_side import check_training_resize
     from src.runtime.cards import check_cards
     from src.runtime.files import check_file, make_output_folder
+    from src.training.callbacks.loading import load_callbacks
     from src.training.run_folder import lock_folder
 
     check_launch(launch, cfg)
@@ -71,6 +72,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple:
     for training in roles:
         find_source(cfg, training=training)
     check_cards(cfg.device_target)
+    callbacks = load_callbacks(cfg.callbacks, is_main=launch.is_main)
     lock = None
     if launch.is_main:
         make_output_folder(str(folder))
@@ -83,7 +85,7 @@ def check_input(cfg, launch: Launch, folder: Path) -> tuple:
         ranks=launch.size,
         repeat_threshold=cfg.repeat_threshold,
     )
-    return data, lock
+    return data, callbacks, lock
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ def running_trainer(
     from src.data.dataset import build_annotations
     from src.data.synthetic import CLASSES, write_dataset
     from src.distributed.join import build_device
+    from src.training.callbacks.loading import Named
+    from src.training.callbacks.tensorboard import TensorBoard
     from src.training.run_log import RunLog
     from src.training.setup import build_trainer
 
@@ -52,14 +54,17 @@ def running_trainer(
     build_device(cfg)
     log = RunLog(folder)
     log.open()
-    log.start_board(0)
-    trainer = build_trainer(cfg, build_annotations(cfg, training=True), log=log)
+    annotations = build_annotations(cfg, training=True)
+    written = [Named("tensorboard", TensorBoard())]
+    trainer = build_trainer(cfg, annotations, log=log, callbacks=written)
+    trainer.tell(trainer.start())
     trainer.progress.start(0)
     try:
         yield trainer
     finally:
         trainer.progress.close()
         trainer.loader.close()
+        trainer.tell(trainer.end("finished", ""))
         log.close()
         scratch.cleanup()
 

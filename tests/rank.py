@@ -13,6 +13,17 @@ import numpy as np
 sys.path.insert(0, os.getcwd())
 
 SHAPES = [(3, 5), (4,)] * 60  # more than are joined at once
+UPDATES = 50
+
+
+class Enough:
+    """A callback of each rank; that of rank 2 ends the run after UPDATES updates."""
+
+    all_ranks = True
+
+    def step(self, step):
+        is_asking = os.environ["OMPI_COMM_WORLD_RANK"] == "2" and step.step == UPDATES
+        return f"{step.step} are enough" if is_asking else None
 
 
 def exchange(ranks) -> dict:
@@ -50,12 +61,16 @@ def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     from src.data.dataset import build_annotations
     from src.distributed.ranks import Ranks
     from src.evaluation.detect import detect_with
+    from src.training.callbacks.loading import load_callbacks
+    from src.training.compiling import compile_graphs
     from src.training.run_log import RunLog
-    from src.training.setup import build_trainer, compile_graphs
+    from src.training.setup import build_trainer
 
     log = RunLog(folder, ranks.rank)
     log.open()
-    trainer = build_trainer(cfg, build_annotations(cfg, training=True), log=log, ranks=ranks)
+    callbacks = load_callbacks(cfg.callbacks, is_main=ranks.is_main)
+    annotations = build_annotations(cfg, training=True)
+    trainer = build_trainer(cfg, annotations, log=log, ranks=ranks, callbacks=callbacks)
     trainer.train_step.sync()
     compile_graphs(cfg, trainer)
     trainer.run()

@@ -19,7 +19,7 @@ USED = {
     "src/data/workers.py": {"_resource_tracker", "_fd", "_pid"},
     "src/evaluation/coco_metric.py": {"_gts"},
     "src/runtime/plugins/plugin.py": {"mindspore._c_expression"},
-    "src/training/board.py": {"_py_recordio_writer", "_writer"},
+    "src/training/callbacks/tensorboard.py": {"_py_recordio_writer", "_writer"},
 }
 DOCUMENTED = {"_exit"}  # of os
 
@@ -92,7 +92,7 @@ def test_mindspore_has_the_operator_that_splits_a_flat_buffer():
 
 
 def test_event_file_can_be_flushed_without_waiting_for_the_disk(tmp_path: Path):
-    """board.Board.flush: EventsWriter.flush also calls fsync."""
+    """tensorboard.TensorBoard: EventsWriter.flush also calls fsync."""
     writer = EventsWriter(str(tmp_path / "events"))
     writer._py_recordio_writer._writer.flush()
     (file,) = tmp_path.iterdir()

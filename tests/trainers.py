@@ -1,11 +1,13 @@
 """Trainers for tests; those of the same graphs share them, as a short run is mostly compilation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from src.config.configuration import Config
 from src.config.keys import keys_of_scope
 from src.data.dataset import build_annotations
+from src.training.callbacks.loading import Named
 from src.training.resume import find_run, restore_run, rewind_folder
 from src.training.run_log import RunLog
 from src.training.setup import build_trainer
@@ -14,13 +16,21 @@ from src.training.trainer import Trainer
 compiled: dict[str, Trainer] = {}  # the first trainer of each kind of graphs
 
 
-def make_trainer(cfg: Config, *, val: bool = False, resume: bool = False, own: bool = False):
+def make_trainer(
+    cfg: Config,
+    *,
+    val: bool = False,
+    resume: bool = False,
+    own: bool = False,
+    callbacks: Sequence[Named] = (),
+):
     """A trainer as train.py makes it, with its log open.
 
     Args:
         val: evaluates on the split of the configuration.
         resume: continues the run in `output_path`.
         own: compiles its graphs itself.
+        callbacks: that it tells.
     """
     folder = Path(cfg.output_path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +38,9 @@ def make_trainer(cfg: Config, *, val: bool = False, resume: bool = False, own: b
     if val:
         splits.append(build_annotations(cfg, training=False))
     saved = find_run(folder / "ckpt", cfg) if resume else None
-    trainer = build_trainer(cfg, *splits, log=RunLog(folder), is_new=saved is None)
+    trainer = build_trainer(
+        cfg, *splits, log=RunLog(folder), is_new=saved is None, callbacks=callbacks
+    )
     if not own:
         trainer = with_shared_graphs(cfg, trainer)
     if saved:

@@ -13,6 +13,7 @@ from src.runtime.plugins.software import installed
 from src.runtime.text import count
 from src.runtime.version import __version__
 
+SESSIONS = "run.json"  # of a run's folder
 PACKAGES = ("mindspore", "numpy", "opencv-python-headless", "pycocotools")
 
 

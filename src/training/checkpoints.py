@@ -11,10 +11,9 @@ from mindspore import nn
 
 from src.distributed.ranks import Ranks
 from src.runtime.errors import RunError
-from src.weights.checkpoint_config import CONFIG
+from src.weights.checkpoint_config import CONFIG, STATE
 from src.weights.checkpoint_file import EMA_PREFIX, RUN_PREFIX, flush_to_disk, write_entries
 
-STATE = RUN_PREFIX + "state"
 Parameters = Mapping[str, ms.Parameter]
 
 
@@ -45,6 +44,10 @@ class Checkpoints:
     def best(self) -> Path:
         return self.folder / "best.ckpt"
 
+    def of_epoch(self, epoch: int) -> Path:
+        """The file that `keep_epoch` writes."""
+        return self.folder / f"epoch_{epoch:02d}.ckpt"
+
     def save(self, parameters: Parameters, state: dict, *, alone: bool = False) -> None:
         """Saves last.ckpt, from which the run can continue.
 
@@ -69,7 +72,7 @@ class Checkpoints:
 
         def work() -> None:
             if self.keep:
-                copy_by_link(self.last, self.folder / f"epoch_{epoch:02d}.ckpt")
+                copy_by_link(self.last, self.of_epoch(epoch))
             for _, path in numbered(self.folder)[self.keep :]:
                 path.unlink()
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from src.evaluation.report.pictures import draw_images
 from src.models.ssd import SSD
 from src.prediction.inference import build_model
 from src.runtime.errors import InputError, NotFinite
+from src.training.callbacks.moments import Evaluation, Picture
 from src.training.run_log import RunLog
 
-BOARD_PICTURES = 4  # images with boxes in TensorBoard per evaluation
+SHOWN_PICTURES = 4  # images with boxes that callbacks such as TensorBoard get per evaluation
 
 
 class Evaluator:
@@ -104,8 +106,8 @@ class Evaluator:
 
     def __call__(
         self, epoch: int, step: int, check: Callable[[], None], *, is_regular: bool = True
-    ) -> bool:
-        """Evaluates; returns whether it is the best so far.
+    ) -> Evaluation:
+        """Evaluates.
 
         Args:
             epoch: from 1; step: updates made.
@@ -121,9 +123,21 @@ class Evaluator:
             check=check,
             model=self.model,
         )
+        self.ranks.idle()
+        metrics = self._measure(found, epoch, step, started) if self.ranks.is_main else None
+        overall = self.ranks.from_main(metrics.overall if metrics else {})
+        ap = overall.get("AP", math.nan)
+        return Evaluation(
+            epoch=epoch,
+            step=step,
+            metrics=overall,
+            by_class=metrics.by_class if metrics else {},
+            is_best=self._note(-1.0 if math.isnan(ap) else ap, epoch, step, is_regular),
+            pictures=partial(self._pictures, found.rows) if metrics else tuple,
+        )
 
-        ap = self.ranks.on_main(lambda: self._measure(found, epoch, step, started))
-        ap = -1.0 if math.isnan(ap) else ap  # no object to find
+    def _note(self, ap: float, epoch: int, step: int, is_regular: bool) -> bool:
+        """Counts an evaluation, -1 if it has no AP; returns whether it is the best so far."""
         self.evaluated_step = step
         better = self.best is None or ap > self.best["AP"]
         if better:
@@ -134,19 +148,20 @@ class Evaluator:
             self.stale += 1
         return better
 
-    def _measure(self, found: SplitDetections, epoch: int, step: int, started: float) -> float:
-        """AP of the detections, nan if there is none; logs the metrics."""
+    def _measure(
+        self, found: SplitDetections, epoch: int, step: int, started: float
+    ) -> Metrics | None:
+        """Metrics of the detections, None if there are none; logs them."""
         try:
             found.check()
         except (InputError, NotFinite) as error:
             self.log.line(f"epoch {epoch}: no AP: {error}")
-            return math.nan
+            return None
         if found.unreadable.messages:
             self.log.line(f"without detections: {found.unreadable}")
         metrics = evaluate(self.annotations, self.cfg.classes, found.rows)
         self._log_metrics(metrics, epoch, step, time.perf_counter() - started)
-        self._show(found.rows, metrics, step)
-        return metrics.overall["AP"]
+        return metrics
 
     def _log_metrics(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:
         self.log.line(
@@ -157,15 +172,11 @@ class Evaluator:
             "evaluation", epoch=epoch, step=step, seconds=round(seconds, 1), **metrics.overall
         )
 
-    def _show(self, rows: np.ndarray, metrics: Metrics, step: int) -> None:
-        board = self.log.board
-        if board is None:
-            return
-        board.scalars(step, {f"val/{name}": value for name, value in metrics.overall.items()})
+    def _pictures(self, rows: np.ndarray) -> Iterator[Picture]:
+        """Draws a few images with their detections, the same images each time."""
         matches = match_split(self.annotations, rows)
-        order = np.random.default_rng(0).permutation(len(self.annotations))  # always the same
-        some = sorted(order[: min(self.cfg.pictures, BOARD_PICTURES)].tolist())
+        order = np.random.default_rng(0).permutation(len(self.annotations))
+        some = sorted(order[: min(self.cfg.pictures, SHOWN_PICTURES)].tolist())
         names, least = self.cfg.classes[1:], self.cfg.drawn_score
         for _, record, picture in draw_images(self.annotations, names, matches, some, least):
-            board.image(step, f"val/{record.image_id}", picture)
-        board.flush()
+            yield f"val/{record.image_id}", picture

@@ -7,6 +7,7 @@ from collections import defaultdict
 from tqdm import tqdm
 
 from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
+from src.training.callbacks.moments import Step
 from src.training.run_log import RunLog
 from src.training.step_report import StepReport
 
@@ -89,6 +90,7 @@ class Progress:
         self.session, self.epoch, self.interval = Pace(), Pace(), Pace()
         self.evaluation_seconds = Mean()
         self.interval_loss, self.epoch_loss = Mean(), Mean()
+        self.interval_terms: dict[str, Mean] = defaultdict(Mean)  # parts of the loss, by name
 
     def start(self, done: int) -> None:
         """Shows the bar, at `done` updates of earlier sessions."""
@@ -103,11 +105,17 @@ class Progress:
 
     def state(self) -> dict:
         """Sums of the current interval and epoch, for a checkpoint; `load` restores them."""
-        return {name: vars(getattr(self, name)) for name in ("interval_loss", "epoch_loss")}
+        return {
+            "interval_loss": vars(self.interval_loss),
+            "epoch_loss": vars(self.epoch_loss),
+            "interval_terms": {name: vars(mean) for name, mean in self.interval_terms.items()},
+        }
 
     def load(self, state: dict) -> None:
-        for name, values in state.items():
-            setattr(self, name, Mean(**values))
+        self.interval_loss = Mean(**state["interval_loss"])
+        self.epoch_loss = Mean(**state["epoch_loss"])
+        for name, values in state.get("interval_terms", {}).items():  # older runs have none
+            self.interval_terms[name] = Mean(**values)
 
     def update(
         self,
@@ -118,8 +126,8 @@ class Progress:
         report: StepReport,
         clock: Stopwatch,
         evaluations_left: int = 0,
-    ) -> None:
-        """Counts an update, logs it when due, and shows the progress.
+    ) -> Step | None:
+        """Counts an update, shows the progress, and logs when due: then it returns the line.
 
         Args:
             epoch: from 1; step: from 1, over the whole run.
@@ -129,7 +137,7 @@ class Progress:
         parts = clock.lap()
         with clock(HOOKS):
             self._count(parts, report)
-            self._show(epoch, step, lr, report, evaluations_left)
+            return self._show(epoch, step, lr, report, evaluations_left)
 
     def _count(self, parts: dict[str, float], report: StepReport) -> None:
         if self.is_first:
@@ -141,17 +149,21 @@ class Progress:
         if report.updated:
             self.interval_loss.add(report.loss)
             self.epoch_loss.add(report.loss)
+            for name, value in report.terms.items():
+                self.interval_terms[name].add(value)
 
     def _show(
         self, epoch: int, step: int, lr: float, report: StepReport, evaluations_left: int
-    ) -> None:
+    ) -> Step | None:
         left = self._seconds_left(step, evaluations_left)
         status = f"epoch {epoch}  loss {report.loss:.3f}{self._describe(self.session, left)}"
         self.bar.set_description_str(status, refresh=False)
         self.bar.update()
-        if step % self.log_interval == 0 or step == self.total_steps:
-            self._log(epoch, step, lr, report, left)
-            self.interval.restart()
+        if step % self.log_interval and step != self.total_steps:
+            return None
+        line = self._log(epoch, step, lr, report, left)
+        self.interval.restart()
+        return line
 
     def _describe(self, pace: Pace, seconds_left: float) -> str:
         """Speed and time left as text; "" if no update was timed yet."""
@@ -203,8 +215,9 @@ class Progress:
         steps = (self.total_steps - step) / speed if speed else 0.0
         return steps + (evaluations_left * one.total / one.count if one.count else 0.0)
 
-    def _log(self, epoch: int, step: int, lr: float, report: StepReport, left: float) -> None:
+    def _log(self, epoch: int, step: int, lr: float, report: StepReport, left: float) -> Step:
         mean = self.interval_loss.take()
+        terms = {name: term.take() for name, term in self.interval_terms.items()}
         shown = "-" if mean is None else f"{mean:.4f}"
         self.log.line(
             f"epoch {epoch}  step {step}/{self.total_steps}  loss {shown}  lr {lr:.4g}"
@@ -212,7 +225,6 @@ class Progress:
             console=not self.on_terminal,
         )
         measured = self._measured(self.interval)
-        numbers = report.numbers()
         self.log.record(
             "step",
             epoch=epoch,
@@ -220,18 +232,20 @@ class Progress:
             lr=lr,
             mean_loss=mean,
             **measured,
-            **numbers,
+            **report.numbers(),
             overflow=report.overflow,
         )
-        if self.log.board:
-            positives = numbers.pop("positives")
-            curves = {f"train/{name}": value for name, value in numbers.items()}
-            curves["train/lr"] = lr
-            curves["train/positives_per_image"] = positives / self.images_per_step
-            if self.interval.updates:
-                curves.update({f"time/{name}": value for name, value in measured.items()})
-            self.log.board.scalars(step, curves)
-            self.log.board.flush()
+        losses = {"loss": mean, **terms}
+        return Step(
+            epoch=epoch,
+            step=step,
+            lr=lr,
+            losses={name: value for name, value in losses.items() if value is not None},
+            gradient_norm=report.gradient_norm,
+            loss_scale=report.loss_scale,
+            positives_per_image=report.positives / self.images_per_step,
+            **measured,
+        )
 
 
 def clock(seconds: float) -> str:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from src.runtime.environment import add_session
+from src.runtime.environment import SESSIONS, add_session
 from src.runtime.errors import InputError
 from src.runtime.files import write_atomically
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RUN_FILES = (
     "ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json", "ranks",
-    "val_images.txt",
+    "val_images.txt", "trackers.json",
 )  # fmt: skip
 LOCK = ".lock"
 
@@ -92,4 +92,4 @@ def prepare_folder(log: RunLog, config: str, facts: dict, *, is_new: bool, keep:
         log.line(f"an earlier run in {folder} was moved to {aside}")
     log.open()
     write_atomically(folder / "config.yaml", config)
-    log.line(add_session(folder / "run.json", facts))
+    log.line(add_session(folder / SESSIONS, facts))

@@ -1,4 +1,4 @@
-"""The logs of a run: log.txt, metrics.jsonl and TensorBoard's files."""
+"""The logs of a run: log.txt and metrics.jsonl."""
 
 import json
 import sys
@@ -15,14 +15,13 @@ from src.runtime.errors import InputError, RunError
 from src.runtime.files import path_in_errors, to_json, write_atomically
 from src.runtime.signals import Interrupted
 from src.runtime.text import printable
-from src.training.board import Board
 
 # (epoch, updates); the epoch is first, since updates are renumbered if the number of ranks changes
 Position = tuple[int, float]
 
 
 class RunLog:
-    """Writes lines to log.txt and the console, and records to metrics.jsonl and TensorBoard.
+    """Writes lines to log.txt and the console, and records to metrics.jsonl.
 
     Until `open` it keeps the lines and writes nothing to the folder, which may still be another
     run's. A closed console does not end the run. Only the main rank does all this; lines of other
@@ -40,7 +39,6 @@ class RunLog:
         self.kept: list[str] = []
         self.text: TextIO | None = None
         self.metrics: TextIO | None = None
-        self.board: Board | None = None
         self.has_console = self.is_main
 
     def open(self) -> None:
@@ -74,11 +72,6 @@ class RunLog:
             return
         with path_in_errors(self.folder / "metrics.jsonl"):
             self.metrics.write(to_json({"kind": kind, **values}) + "\n")
-
-    def start_board(self, step: int) -> None:
-        """Opens TensorBoard's file of this session, which starts after `step` updates."""
-        if self.is_main:
-            self.board = Board(self.folder / "tensorboard", step=step)
 
     def rewind(self, limits: Mapping[str, Position], limit: Position) -> None:
         """Drops records of updates that a resumed run repeats.
@@ -115,7 +108,7 @@ class RunLog:
 
     def close(self) -> None:
         with ExitStack() as files:
-            for file in (self.board, self.metrics, self.text):
+            for file in (self.metrics, self.text):
                 if file is not None:
                     files.callback(file.close)
 

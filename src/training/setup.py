@@ -1,12 +1,8 @@
 """Builds a trainer from a configuration, ready to run."""
 
-import time
-from pathlib import Path
-
-import mindspore as ms
+from collections.abc import Sequence
 
 from src.config.configuration import Config
-from src.config.keys import keys_of_scope
 from src.data.annotations import Annotations
 from src.data.loader import build_loader
 from src.data.problems import Unreadable
@@ -21,13 +17,16 @@ from src.losses.detection_loss import build_loss
 from src.models.card_memory import memory_warning
 from src.models.ssd import SSD, build_ssd
 from src.runtime.environment import environment
-from src.runtime.graph_cache import GraphCache
 from src.runtime.signals import Interruption
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.text import count
 from src.training.advice import advice_on_settings
 from src.training.agreement import Agreement, check_alike
+from src.training.callbacks.calls import Calls
+from src.training.callbacks.loading import Named
+from src.training.callbacks.tensorboard import TensorBoard
 from src.training.checkpoints import Checkpoints
+from src.training.compiling import compile_graphs
 from src.training.ema import MovingAverages
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
@@ -45,17 +44,22 @@ from src.weights.starting_weights import build_network, fill_open_keys
 
 MINUTE = 60.0
 ASSIGNED_IMAGES = 2000  # sample of the training split whose anchors the log counts, in a second
-GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
 
 
 def prepare(
-    cfg: Config, splits: list[Annotations], log: RunLog, ranks: Ranks, interruption: Interruption
+    cfg: Config,
+    splits: list[Annotations],
+    log: RunLog,
+    ranks: Ranks,
+    interruption: Interruption,
+    callbacks: Sequence[Named] = (),
 ) -> Trainer:
     """Builds, restores and compiles the trainer; changes the run's folder only after all checks.
 
     Args:
         splits: to train on and, optionally, to evaluate on.
         log: not yet open.
+        callbacks: of this rank.
 
     Raises:
         InputError: unusable weights, checkpoint or data, or ranks that differ in them.
@@ -68,7 +72,13 @@ def prepare(
     cfg = fill_open_keys(cfg, saved and saved.config, log.line, ranks)
     describe_splits(cfg, splits, log)
     trainer = build_trainer(
-        cfg, *splits, log=log, is_new=saved is None, interruption=interruption, ranks=ranks
+        cfg,
+        *splits,
+        log=log,
+        is_new=saved is None,
+        interruption=interruption,
+        ranks=ranks,
+        callbacks=() if cfg.profile else with_tensorboard(callbacks, ranks),
     )
     if saved:
         restore_run(trainer, saved)
@@ -111,7 +121,6 @@ def open_folder(cfg: Config, trainer: Trainer, saved: SavedRun | None) -> None:
         log.open()
     if saved:
         rewind_folder(trainer, saved, set_aside=bool(cfg.resume_from))
-    log.start_board(trainer.step)
 
 
 def build_trainer(
@@ -123,6 +132,7 @@ def build_trainer(
     is_new: bool = True,
     interruption: Interruption | None = None,
     ranks: Ranks | None = None,
+    callbacks: Sequence[Named] = (),
 ) -> Trainer:
     """The configured trainer.
 
@@ -132,6 +142,7 @@ def build_trainer(
         is_new: whether it starts from the weights of the configuration, not a checkpoint's.
         interruption: when to stop early.
         ranks: that train together; by default this process alone.
+        callbacks: of this rank.
 
     Raises:
         InputError: fewer images than an update needs, or unusable weights.
@@ -163,7 +174,14 @@ def build_trainer(
         ranks=ranks,
         interruption=interruption,
         identity={"seed": cfg.seed, "data": annotations.fingerprint()},
+        calls=Calls(callbacks, log, ranks, is_shared=bool(cfg.callbacks)),
     )
+
+
+def with_tensorboard(callbacks: Sequence[Named], ranks: Ranks) -> list[Named]:
+    """The callbacks of this rank, after TensorBoard's on the main one."""
+    own = [Named("tensorboard", TensorBoard())] if ranks.is_main else []
+    return [*own, *callbacks]
 
 
 def build_checkpoints(cfg: Config, log: RunLog, ranks: Ranks) -> Checkpoints:
@@ -240,43 +258,3 @@ def describe(cfg: Config, trainer: Trainer) -> str:
     if cfg.auto_scale_lr:
         text += f" (lr {cfg.lr:g} is scaled from {cfg.lr_batch_size} images)"
     return text
-
-
-def compile_graphs(cfg: Config, trainer: Trainer) -> None:
-    """Compiles the run's graphs or loads them from GRAPHS.
-
-    If the ranks' graphs are equal, the main rank compiles them for all.
-    """
-    ranks = trainer.ranks
-    started = time.perf_counter()
-    if ranks.is_in_graphs or not cfg.compile_cache:
-        found = compile_here(cfg, trainer)
-    else:
-        found = ranks.on_main(lambda: compile_here(cfg, trainer))
-        if not ranks.is_main:
-            found = compile_here(cfg, trainer)
-    how = "compiled graphs loaded" if found else "compiled"
-    trainer.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
-
-
-def compile_here(cfg: Config, trainer: Trainer) -> bool:
-    """Compiles in this process; returns whether the graphs came from the cache."""
-    evaluator, ranks = trainer.evaluator, trainer.ranks
-    layout = trainer.loader.samples.layout(cfg.batch_size)
-
-    def work() -> None:
-        trainer.train_step.compile(layout, batches=cfg.accumulate)
-        if evaluator.is_on:
-            evaluator.compile()
-
-    if not cfg.compile_cache:
-        work()
-        return False
-    root = Path(cfg.output_path).absolute().parent / GRAPHS
-    if ranks.is_in_graphs:  # each rank has its own graphs
-        root = root / f"rank_{ranks.rank}"
-    keys = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
-    evaluated = evaluator.model.graph_key() if evaluator.is_on else None
-    # with sums on the host, the graphs do not depend on the number of ranks, if there are several
-    size = ranks.size if ranks.is_in_graphs else ranks.size > 1
-    return GraphCache(root, [ms.__version__, keys, layout, evaluated, size]).compile(work)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -15,6 +15,8 @@ from src.runtime.signals import Interrupted, Interruption
 from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
 from src.runtime.text import count
 from src.training.agreement import Agreement, check_same
+from src.training.callbacks.calls import Calls, followed
+from src.training.callbacks.moments import Checkpoint, End, Moment, Start
 from src.training.checkpoints import Checkpoints
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
@@ -69,8 +71,10 @@ class Trainer:
         agreement: messages between the ranks.
         guard: counts skipped updates.
         identity: seed and training data, by which a checkpoint's run is recognised.
+        calls: the callbacks.
         step: updates of the run so far, skipped ones included.
         ended_epochs: epochs after which the run was evaluated and saved, if due.
+        ended_early: why the run ends before its last update, in this session.
     """
 
     network: SSD
@@ -88,8 +92,10 @@ class Trainer:
     ranks: Ranks
     interruption: Interruption
     identity: dict
+    calls: Calls
     step: int = 0
     ended_epochs: int = 0
+    ended_early: str = ""
 
     def run(self) -> dict | None:
         """Trains to the end; returns the best evaluation ("AP", "epoch", "step"), if any.
@@ -99,7 +105,7 @@ class Trainer:
             RunError: updates or checkpoints fail.
         """
         self.progress.start(self.step)
-        with rescued(self):
+        with followed(self), rescued(self):
             self.end_epoch()  # a resumed run may have been stopped just before
             while self.step < self.plan.stop_at and self.may_continue():
                 with closing(self.updates()) as updates:
@@ -112,6 +118,8 @@ class Trainer:
                             raise Interrupted(self.agreement.signum)
                         if self.agreement.is_save_due:
                             self.save()
+                        if self.step >= self.plan.stop_at:  # a callback may have lowered it
+                            break
                 self.end_epoch()
         return self.evaluator.best if self.evaluator.is_on else None
 
@@ -145,7 +153,7 @@ class Trainer:
             if not report.updated:  # any rank's image may be the reason
                 ids = [image_id for own in self.ranks.gather(ids) for image_id in own]
             self.guard.check(report, ids, epoch=epoch, step=self.step)
-        self.progress.update(
+        line = self.progress.update(
             epoch=epoch,
             step=self.step,
             lr=lr,
@@ -153,6 +161,9 @@ class Trainer:
             clock=self.clock,
             evaluations_left=self.evaluator.left(epoch, self.plan.epoch_of(self.plan.stop_at)),
         )
+        if line:
+            with self.clock(HOOKS):
+                self.tell(line)
 
     def end_epoch(self) -> None:
         """Evaluates and saves if an epoch or the run has ended and this was not done yet."""
@@ -168,7 +179,9 @@ class Trainer:
             kept = plan.is_kept(epoch, self.step)
             if (due or kept) and self.save() and kept:
                 self.checkpoints.keep_epoch(epoch)
-        if self.step == plan.stop_at < plan.total_steps:  # by max_steps
+                if self.checkpoints.keep:
+                    self.tell(Checkpoint(self.checkpoints.of_epoch(epoch), epoch, self.step))
+        if self.step == self.plan.stop_at < plan.total_steps:  # by max_steps or a callback
             if self.evaluator.is_on and self.evaluator.evaluated_step < self.step:
                 self.evaluate(epoch + bool(rest), is_regular=False)
             self.save()
@@ -178,19 +191,36 @@ class Trainer:
         self.save()  # evaluation takes long, and may be interrupted
         network = self.evaluator.network.set_train(False)
         started = time.perf_counter()
-        if self.evaluator(epoch, self.step, self.interruption.check, is_regular=is_regular):
+        check = self.interruption.check
+        evaluation = self.evaluator(epoch, self.step, check, is_regular=is_regular)
+        if evaluation.is_best:
             position = {"epoch": epoch, "step": self.step}
             position["steps_per_epoch"] = self.plan.steps_per_epoch
             self.checkpoints.save_best(network, {**position, "best": self.evaluator.best})
         self.progress.evaluated(time.perf_counter() - started)
+        self.tell(evaluation)
+        if evaluation.is_best:
+            self.tell(Checkpoint(self.checkpoints.best, epoch, self.step))
 
     def may_continue(self) -> bool:
         """Whether the run has patience left; logs if not."""
         if self.evaluator.is_patient():
             return True
-        evaluations = count(self.evaluator.stale, "evaluation")
-        self.log.line(f"no better AP in {evaluations}: the run ends early")
+        self.ended_early = f"no better AP in {count(self.evaluator.stale, 'evaluation')}"
+        self.log.line(f"{self.ended_early}: the run ends early")
         return False
+
+    def tell(self, moment: Moment, *, alone: bool = False) -> None:
+        """Tells the callbacks; the run ends after this update if one wants it.
+
+        Args:
+            alone: whether other ranks may be gone; else all ranks call it.
+        """
+        reason = self.calls.tell(moment, alone=alone)
+        if reason and self.step < self.plan.stop_at:
+            self.ended_early = reason
+            self.plan = replace(self.plan, stop_at=self.step)
+            self.log.line(f"{reason}: the run ends early")
 
     def save(self, *, alone: bool = False) -> bool:
         """Saves the run, unless its last updates were bad; returns whether it did.
@@ -202,7 +232,26 @@ class Trainer:
             return False
         self.checkpoints.save(self.train_step.parameters(), self.state(), alone=alone)
         self.agreement.saved()
+        epoch = self.plan.epoch_of(self.step)
+        self.tell(Checkpoint(self.checkpoints.last, epoch, self.step), alone=alone)
         return True
+
+    def start(self) -> Start:
+        """What callbacks are told when the run starts or continues."""
+        cfg = self.evaluator.cfg
+        return Start(self.log.folder, cfg, step=self.step, total_steps=self.plan.total_steps)
+
+    def end(self, status: str, reason: str) -> End:
+        """What callbacks are told when the run ends."""
+        best = self.evaluator.best
+        return End(
+            status=status,
+            reason=reason,
+            step=self.step,
+            epoch=self.plan.epoch_of(self.step),
+            best=best,
+            best_path=self.checkpoints.best if best else None,
+        )
 
     def state(self) -> dict:
         """What a resumed run needs besides the parameters, serialisable as JSON."""
@@ -234,10 +283,11 @@ class Trainer:
         if bad := self.guard.bad_in_a_row:
             lines.append(f"the last {bad} updates were skipped, so nothing was saved after them")
         if plan.stop_at <= self.step < plan.total_steps:
-            lines.append(
-                f"stopped by max_steps after step {self.step} of {plan.total_steps}; "
-                "continue with --resume=True --max_steps=0"
-            )
+            by, again = self.ended_early, "--resume=True"
+            if not by:
+                by, again = "max_steps", "--resume=True --max_steps=0"
+            where = f"after step {self.step} of {plan.total_steps}"
+            lines.append(f"stopped by {by} {where}; continue with {again}")
         if best is None or not self.evaluator.is_on:
             lines.append(f"done, not evaluated: {self.checkpoints.last}")
         else:

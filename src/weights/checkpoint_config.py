@@ -4,6 +4,7 @@ A checkpoint is a protobuf message of entries (field 1), each a name (field 1) a
 2), whose content (field 3) is UTF-32 for text.
 """
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from src.config.open_keys import FOREIGN_SUFFIXES
 from src.data.files.strange_files import head_of, plain_text
 
 CONFIG = "run.config"  # entry with the configuration, as YAML
+STATE = "run.state"  # entry with the state of the run, as JSON
 NAME, TENSOR, CONTENT, BYTES = 1, 2, 3, 2  # numbers of fields, and their type
 ENTRY = 1 << 3 | BYTES
 HEAD_BYTES = 64  # of an entry, in which a name as short as CONFIG is
@@ -39,10 +41,20 @@ def recorded_config(path: str) -> dict[str, Any]:
     """
     try:
         with Path(path).open("rb") as file:
-            values = yaml.safe_load(find_text(file))
+            values = yaml.safe_load(find_text(file, CONFIG))
     except (OSError, ValueError, IndexError, KeyError, yaml.YAMLError):
         return {}
     return with_new_names(values, path) if isinstance(values, Mapping) else {}
+
+
+def recorded_position(path: str) -> tuple[int, int]:
+    """Epoch and update after which a checkpoint was written; (0, 0) where it does not say."""
+    try:
+        with Path(path).open("rb") as file:
+            state = json.loads(find_text(file, STATE))
+        return int(state["epoch"]), int(state["step"])
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        return 0, 0
 
 
 def is_checkpoint(head: bytes) -> bool:
@@ -65,9 +77,9 @@ def other_file(path: str) -> str:
     return f"; it is text that begins {start!r}" if text else ""
 
 
-def find_text(file: BinaryIO) -> str:
-    """The text of the entry CONFIG; empty without one. Other files may raise anything."""
-    at, name = 0, CONFIG.encode()
+def find_text(file: BinaryIO, entry: str) -> str:
+    """The text of an entry, e.g. CONFIG; empty without one. Other files may raise anything."""
+    at, name = 0, entry.encode()
     name = bytes([NAME << 3 | BYTES, len(name)]) + name
     while True:
         file.seek(at)

@@ -13,12 +13,12 @@ from src.training.run_log import RunLog
 from src.training.setup import build_trainer
 from tests.conftest import small_keys, write_recipe
 from tests.jobs import mpirun, run
+from tests.rank import UPDATES
 from tests.runs import assert_close, records
 
 pytestmark = pytest.mark.mpi
 
 RANKS = 3
-UPDATES = 50
 COMPARED_UPDATES = 5
 # as in the documentation, with a recipe of a few seconds
 COMMAND = """
@@ -38,7 +38,7 @@ def job(shapes, tmp_path_factory):
         "batch_size": 1,
         "ema_decay": 0.9,
         "epoch_size": 20,  # of eight updates
-        "max_steps": UPDATES,
+        "callbacks": ["tests/rank.py:Enough"],
         "eval_interval": 0,
         "num_workers": 0,
         "log_interval": 10,
@@ -105,6 +105,13 @@ def test_loss_is_that_of_the_job(job):
     ]
     assert len(shown[0]) == UPDATES // 10
     assert shown[0] == shown[1] == shown[2]
+
+
+def test_a_callback_of_one_rank_ends_the_run_on_all(job):
+    assert len(records(job, "step")) == UPDATES // 10  # of 160 updates
+    said = "callback tests/rank.py:Enough: 50 are enough: the run ends early"
+    for path in (job / "log.txt", job / "ranks" / "rank_1.txt", job / "ranks" / "rank_2.txt"):
+        assert path.read_text().count(said) == 1
 
 
 def test_detections_are_those_of_one_process(found):

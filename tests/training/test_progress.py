@@ -8,7 +8,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from src.runtime.stopwatch import COMPUTE, DATA, HOOKS, UPDATE, Stopwatch
-from src.training.board import Board
+from src.training.callbacks.moments import End, Evaluation, Start
+from src.training.callbacks.tensorboard import TensorBoard
 from src.training.progress import Progress, clock
 from src.training.run_log import RunLog
 from src.training.step_report import StepReport
@@ -65,7 +66,8 @@ def read_events(folder):
 def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, capsys):
     log = RunLog(tmp_path)
     log.open()
-    log.start_board(0)
+    board = TensorBoard()
+    board.start(Start(tmp_path, {}))
     progress = Progress(log, total_steps=10, images_per_step=6, log_interval=3)
     progress.start(0)
     progress.evaluated(7.0)
@@ -75,9 +77,12 @@ def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, ca
         timed(**{DATA: 0.5, COMPUTE: 1.0, UPDATE: 0.25, HOOKS: 0.25}),
     ]
     for step, watch in enumerate(watches, 1):
-        progress.update(
+        shown = progress.update(
             epoch=1, step=step, lr=0.1, report=report(4.0 - step), clock=watch, evaluations_left=2
         )
+        assert (shown is None) == (step < 3)
+    board.step(shown)
+    board.end(End("finished"))
     progress.close()
     log.close()
     # 2 timed updates of 6 images in 4 s, 1 s of it for data; 7 more at 2 s, 2 evaluations of 7 s
@@ -96,9 +101,9 @@ def test_speed_leaves_out_the_first_update_and_time_left_follows_it(tmp_path, ca
         e.summary.value[0] for e in read_events(tmp_path / "tensorboard") if e.HasField("summary")
     ]
     assert {v.tag: pytest.approx(v.simple_value) for v in values} == {
-        "train/loss": 1.0,
-        "train/class_loss": 0.25,
-        "train/box_loss": 0.75,
+        "train/loss": 2.0,  # the line's mean, not update 3's 1.0
+        "train/class_loss": 0.5,
+        "train/box_loss": 1.5,
         "train/gradient_norm": 5.0,
         "train/loss_scale": 1.0,
         "train/lr": 0.1,
@@ -118,7 +123,7 @@ def test_means_of_a_resumed_run_are_those_of_one_that_was_not(tmp_path):
             epoch=1, step=step, lr=0.1, report=report(loss, updated=step != 3), clock=timed()
         )
 
-    means = []
+    means, states = [], []
     for name, stop in (("whole", None), ("resumed", 4)):
         (tmp_path / name).mkdir()
         log = RunLog(tmp_path / name)
@@ -133,11 +138,15 @@ def test_means_of_a_resumed_run_are_those_of_one_that_was_not(tmp_path):
                 progress = Progress(log, total_steps=6, images_per_step=1, log_interval=6)
                 progress.start(step)
                 progress.load(state)
+            if step == 5:
+                states.append(json.loads(json.dumps(progress.state())))
         progress.end_epoch(1, 6, skipped=1)
         log.close()
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         means.append([json.loads(line)["mean_loss"] for line in lines])
     assert means[0] == means[1] == [sum((1 / 3, 2 / 3, 4 / 3, 5 / 3, 6 / 3)) / 5] * 2
+    assert states[0] == states[1]
+    assert states[0]["interval_terms"]["class_loss"] == {"total": 0.25 * 12 / 3, "count": 4}
 
 
 def test_records_are_valid_json(tmp_path):
@@ -201,7 +210,6 @@ def test_other_ranks_write_lines_to_a_file_of_their_own(tmp_path, capsys):
     log.open()
     log.line("late")
     log.record("step", epoch=1, step=1)
-    log.start_board(0)
     log.rewind({}, (0, 0))
     log.close()
     (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -245,10 +253,15 @@ def test_log_is_appended_to(tmp_path):
 
 
 def test_board_starts_after_the_steps_done_and_takes_pictures(tmp_path):
-    board = Board(tmp_path, step=41)
-    board.image(42, "val/7", np.full((20, 30, 3), 128, np.uint8))
-    board.close()
-    version, start, image = read_events(tmp_path)
+    board = TensorBoard()
+    board.start(Start(tmp_path, {}, step=41))
+    pictures = [("val/7", np.full((20, 30, 3), 128, np.uint8))]
+    metrics = {"AP": 0.5, "AP_small": float("nan")}
+    board.evaluation(Evaluation(2, 42, metrics, {}, True, lambda: pictures))
+    board.end(End("finished"))
+    version, start, curve, image = read_events(tmp_path / "tensorboard")
+    (value,) = curve.summary.value
+    assert (curve.step, value.tag, value.simple_value) == (42, "val/AP", 0.5)
     assert version.file_version == "brain.Event:2"
     assert (start.step, start.session_log.status) == (42, 1)  # START hides what comes after
     (value,) = image.summary.value

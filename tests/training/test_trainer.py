@@ -20,9 +20,9 @@ from src.runtime.errors import InputError, RunError
 from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted
 from src.training import evaluator
+from src.training.compiling import compile_graphs
 from src.training.profile import profile
 from src.training.resume import best_on_disk, find_run
-from src.training.setup import compile_graphs
 from src.weights.checkpoint_file import read_checkpoint
 from tests.conftest import small_keys
 from tests.trainers import make_trainer
