@@ -16,6 +16,7 @@ def main(argv=None) -> None:
     from src.prediction.recorded import naming_the_classes, naming_the_run
     from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
+    from src.training.callbacks.loading import load_callbacks
 
     launch = find_launch()
     cfg = parse_args(
@@ -23,6 +24,7 @@ def main(argv=None) -> None:
     )
     check_launch(launch, cfg)
     chosen_detector(cfg)
+    callbacks = load_callbacks(cfg.callbacks) if launch.is_main else []
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
     with naming_the_run(cfg):
         find_source(cfg, training=False)
@@ -40,6 +42,7 @@ def main(argv=None) -> None:
     from src.evaluation.detect import detect_with
     from src.evaluation.outputs import write_outputs
     from src.prediction.inference import describe_views, load_network
+    from src.training.callbacks.evaluated import tell_evaluation
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
@@ -51,7 +54,13 @@ def main(argv=None) -> None:
     if ranks.is_main:
         seconds = time.perf_counter() - started
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
-    ranks.on_main(lambda: write_outputs(cfg, title, annotations, found, folder))
+
+    def finish() -> None:
+        metrics, page = write_outputs(cfg, title, annotations, found, folder)
+        if callbacks:
+            tell_evaluation(callbacks, cfg, metrics, page, folder)
+
+    ranks.on_main(finish)
 
 
 def recorded_layer(given):

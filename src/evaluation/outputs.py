@@ -16,8 +16,10 @@ from src.runtime.files import to_json, write_atomically
 
 def write_outputs(
     cfg: Config, title: str, annotations: Annotations, found: SplitDetections, folder: Path
-) -> None:
+) -> tuple[Metrics, Path | None]:
     """Computes the metrics; prints them and writes them into the folder with the detections.
+
+    Returns the metrics, and the report's page if there is one.
 
     Args:
         annotations: the images that count.
@@ -35,7 +37,7 @@ def write_outputs(
     write_atomically(folder / "report" / "metrics.json", numbers)
     print(f"detections: {folder / 'detections.json'}")
     if not cfg.report:
-        return
+        return metrics, None
     page = write_report(
         folder / "report",
         title=title,
@@ -45,11 +47,17 @@ def write_outputs(
         metrics=metrics,
         drawn_score=cfg.drawn_score,
         pictures=cfg.pictures,
-        run_folder=Path(cfg.model or Path(cfg.checkpoint_path).parent).absolute().parent,
+        run_folder=run_folder(cfg),
     )
     if note := lacking_fonts(cfg.classes[1:]):
         print(f"note: {note}")
     print(f"report: {page}")
+    return metrics, page
+
+
+def run_folder(cfg: Config) -> Path:
+    """The folder of the run that the evaluated detector is of, if it lies in one."""
+    return Path(cfg.model or Path(cfg.checkpoint_path).parent).absolute().parent
 
 
 def numbers_of(cfg: Config, title: str, metrics: Metrics, images: int) -> dict:

@@ -1,0 +1,40 @@
+"""Tells callbacks of an evaluation by eval.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.config.configuration import Config
+from src.evaluation.coco_metric import Metrics
+from src.evaluation.outputs import run_folder
+from src.runtime.environment import SESSIONS
+from src.training.callbacks.calls import Calls
+from src.training.callbacks.loading import Named
+from src.training.callbacks.moments import End, Evaluation, Start
+from src.training.run_log import RunLog
+from src.weights.checkpoint_config import recorded_position
+
+
+def tell_evaluation(
+    callbacks: Sequence[Named], cfg: Config, metrics: Metrics, page: Path | None, folder: Path
+) -> None:
+    """Tells callbacks of a start, the evaluation, and an end, once all is written.
+
+    Args:
+        page: the report, if there is one.
+        folder: of the evaluation; in place of that of the detector's run, if it is of none.
+    """
+    run = run_folder(cfg)
+    epoch, step = recorded_position(cfg.checkpoint_path)
+    evaluation = Evaluation(
+        epoch=epoch,
+        step=step,
+        metrics=metrics.overall,
+        by_class=metrics.by_class,
+        is_best=False,
+        report=page,
+        prefix="eval",
+    )
+    start = Start(run if (run / SESSIONS).is_file() else folder, cfg, step=step, command="eval")
+    calls = Calls(callbacks, RunLog(folder))
+    for moment in (start, evaluation, End("finished", step=step, epoch=epoch)):
+        calls.tell(moment)
