@@ -23,7 +23,7 @@ def recipe(shapes, tmp_path_factory):
 def trained(recipe):
     """The folder of a run of train.py."""
     path, folder = recipe
-    process = run("train.py", f"--config_path={path}")
+    process = run("train.py", f"--config_path={path}", "--callbacks=[tests/told.py:Told]")
     assert process.returncode == 0, process.stderr
     return path, folder, process
 

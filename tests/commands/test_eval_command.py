@@ -12,7 +12,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_eval(trained, tmp_path):
-    process, report = evaluated(trained, tmp_path, "--score_threshold=0")
+    process, report = evaluated(
+        trained, tmp_path, "--score_threshold=0", "--callbacks=[tests/told.py:Told]"
+    )
     assert "10 images, protocol coco (scores above 0, 100 detections an image)" in process.stdout
     assert len(list((tmp_path / "report" / "pictures").glob("*.jpg"))) == 2
     page = (tmp_path / "report" / "report.html").read_text()
@@ -23,6 +25,11 @@ def test_eval(trained, tmp_path):
     stats = bare_coco_stats(truth, tmp_path / "detections.json")
     assert report["overall"]["AP"] == pytest.approx(stats[0], rel=1e-12)
     assert f"{stats[0]:.3f}" in process.stdout
+    assert [line for line in process.stdout.splitlines() if line.startswith("told ")] == [
+        f"told start of eval in {trained[1]} after 18",
+        f"told eval AP {stats[0]:.6f} at 18: {tmp_path}/report/report.html",
+        "told end: finished at 18",
+    ]
 
 
 def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):

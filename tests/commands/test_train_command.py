@@ -33,6 +33,10 @@ def test_train(trained):
     assert {p.name for p in folder.iterdir()} >= left
     written = parse_args("", [f"--config_path={folder / 'config.yaml'}"])
     assert written.image_size == (64, 64)
+    told = [line for line in lines if line.startswith("told ")]
+    assert told[0] == f"told start of train in {folder} after 0"
+    assert told[-2].startswith("told val AP 0.") and told[-2].endswith(" at 18: None")
+    assert told[-1] == "told end: finished at 18"
 
 
 @pytest.mark.parametrize("dataset", ["coco", "other", "voc"])

@@ -1,7 +1,5 @@
 """Callbacks: how they are found, what they are told, and what they cannot break."""
 
-import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +11,6 @@ from src.training.callbacks.calls import Calls, followed
 from src.training.callbacks.loading import Named, load_callbacks
 from src.training.callbacks.moments import End, Start, Step
 from src.training.run_log import RunLog
-from tests.trainers import make_trainer
 
 STEP = Step(1, 7, 0.1, {"loss": 2.0, "box_loss": float("nan")}, 3.0, 1.0, 4.0, None, 0.25)
 
@@ -176,44 +173,3 @@ def test_curves_have_the_finite_numbers():
         "train/positives_per_image": 4.0,
         "time/data_share": 0.25,
     }
-
-
-class StopsAt(Recorder):
-    """Asks to end the run after update 4, within the first epoch."""
-
-    def step(self, step):
-        self._note(step)
-        return "seen enough" if step.step == 4 else None
-
-
-@pytest.mark.slow
-def test_a_run_tells_its_moments_and_ends_when_asked(small):
-    recorder = StopsAt()
-    cfg = small.replace(eval_interval=1, log_interval=2)
-    trainer = make_trainer(cfg, val=True, callbacks=[Named("own", recorder)])
-    best = trainer.run()
-    assert names_of(recorder.told) == [
-        "Start", "Step", "Step", "Checkpoint", "Evaluation", "Checkpoint", "Checkpoint", "End",
-    ]  # fmt: skip
-    start, first, second, before, evaluation, of_best, last, end = recorder.told
-    assert (start.step, start.total_steps, start.config["seed"]) == (0, 12, cfg.seed)
-    assert (start.folder, first.step, second.step, second.epoch) == (trainer.log.folder, 2, 4, 1)
-    path = Path(cfg.output_path)
-    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["mean_loss"] for line in lines if line["kind"] == "step"] == [
-        first.losses["loss"], second.losses["loss"],
-    ]  # fmt: skip
-    assert sum(second.losses[n] for n in ("class_loss", "box_loss")) == pytest.approx(
-        second.losses["loss"]
-    )
-    assert evaluation.metrics["AP"] == best["AP"] and evaluation.is_best
-    assert len(list(evaluation.pictures())) == 2
-    assert [c.path.name for c in (before, of_best, last)] == ["last.ckpt", "best.ckpt", "last.ckpt"]
-    assert (end.status, end.reason, end.step) == ("finished", "callback own: seen enough", 4)
-    assert end.best_path.is_file()
-    (stopped,) = [line for line in trainer.outcome() if "stopped" in line]
-    assert stopped.endswith("seen enough after step 4 of 12; continue with --resume=True")
-    # it goes on from there
-    resumed = make_trainer(cfg, val=True, resume=True, callbacks=[Named("own", Recorder())])
-    resumed.run()
-    assert resumed.step == 12

@@ -20,6 +20,9 @@ from src.runtime.errors import InputError, RunError
 from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted
 from src.training import evaluator
+from src.training.callbacks.callback import Callback
+from src.training.callbacks.loading import Named
+from src.training.callbacks.moments import Step
 from src.training.compiling import compile_graphs
 from src.training.profile import profile
 from src.training.resume import best_on_disk, find_run
@@ -323,3 +326,45 @@ def test_going_back_to_an_epoch_without_the_last_checkpoint(small):
     assert [r["epoch"] for r in records(cfg, "evaluation")] == list(
         range(1, whole.ended_epochs + 1)
     )
+
+
+class StopsAtFour(Callback):
+    """Keeps what it is told, and ends the run after update 4, within the first epoch."""
+
+    def __init__(self):
+        self.told = []
+
+    def _note(self, moment):
+        self.told.append(moment)
+        return "seen enough" if isinstance(moment, Step) and moment.step == 4 else None
+
+    start = step = evaluation = checkpoint = end = _note
+
+
+def test_a_run_tells_its_moments_and_ends_when_asked(small):
+    recorder = StopsAtFour()
+    cfg = small.replace(eval_interval=1, log_interval=2)
+    trainer = make_trainer(cfg, val=True, callbacks=[Named("own", recorder)])
+    best = trainer.run()
+    assert [type(moment).__name__ for moment in recorder.told] == [
+        "Start", "Step", "Step", "Checkpoint", "Evaluation", "Checkpoint", "Checkpoint", "End",
+    ]  # fmt: skip
+    start, first, second, before, evaluation, of_best, last, end = recorder.told
+    assert (start.step, start.total_steps, start.config["seed"]) == (0, 12, cfg.seed)
+    assert (start.folder, first.step, second.step, second.epoch) == (trainer.log.folder, 2, 4, 1)
+    means = [first.losses["loss"], second.losses["loss"]]
+    assert [record["mean_loss"] for record in records(cfg, "step")] == means
+    assert sum(second.losses[n] for n in ("class_loss", "box_loss")) == pytest.approx(
+        second.losses["loss"]
+    )
+    assert evaluation.metrics["AP"] == best["AP"] and evaluation.is_best
+    assert len(list(evaluation.pictures())) == 2
+    assert [c.path.name for c in (before, of_best, last)] == ["last.ckpt", "best.ckpt", "last.ckpt"]
+    assert (end.status, end.reason, end.step) == ("finished", "callback own: seen enough", 4)
+    assert end.best_path.is_file()
+    (stopped,) = [line for line in trainer.outcome() if "stopped" in line]
+    assert stopped.endswith("seen enough after step 4 of 12; continue with --resume=True")
+    # it goes on from there
+    resumed = make_trainer(cfg, val=True, resume=True)
+    resumed.run()
+    assert resumed.step == 12
