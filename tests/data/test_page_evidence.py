@@ -170,6 +170,14 @@ def test_image_that_the_split_has_not_is_grey(own):
     assert (picture.url, picture.caption) == ("", "line 7: no such file a.jpg")
 
 
+def test_two_of_many_alike_are_shown_with_their_number(own):
+    split = split_of(own)
+    found = [Problem(f"line {n}", f"box {n} is wrong", image_id=n) for n in range(12)]
+    ((first, second),) = pictures(*of_problems(found, split))
+    assert first[0].caption == "line 0: box 0 is wrong (one of 12 of this kind)"
+    assert second[0].caption == "line 1: box 1 is wrong (one of 12 of this kind)"
+
+
 def test_kinds():
     kinds = [
         kind_of(Problem("a", what))

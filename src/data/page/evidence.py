@@ -12,7 +12,6 @@ from src.data.page.pictures import as_evidence
 from src.data.page.samples import SamplesOf, as_seen
 from src.data.problems import Problem
 from src.data.signs.sign import Sign
-from src.runtime.text import count
 
 MAX_GROUPS = 4  # of pictures that a sign has
 GROUP = 3  # pictures of a group
@@ -32,7 +31,6 @@ Draw = Callable[[Album], list[Picture | None]]  # pictures that belong together
 class Evidence:
     """Pictures of a sign or of a kind of problem, in groups that belong together."""
 
-    title: str  # of a kind: how many there are
     wanted: Sequence[Sequence[Draw]]
     groups: list[list[Picture]] = field(default_factory=list)
 
@@ -67,7 +65,7 @@ def of_sign(
                 ids[: GROUP - 1] + ids[GROUP - 1 :][-1:] for ids in sign.groups[:MAX_GROUPS]
             )
         ]
-        return Evidence("", groups)
+        return Evidence(groups)
     boxes = sign.boxes or (None,) * len(sign.image_ids)
     singles = [
         [partial(draw_image, split, image_id, box=box)]
@@ -76,7 +74,7 @@ def of_sign(
     if sign.name == SEEN:
         for draws, image_id in zip(singles, sign.image_ids):
             draws.append(partial(draw_seen, split, image_id, samples))
-    return Evidence("", singles)
+    return Evidence(singles)
 
 
 def of_problems(problems: Sequence[Problem], split: SplitFindings) -> list[Evidence]:
@@ -86,10 +84,7 @@ def of_problems(problems: Sequence[Problem], split: SplitFindings) -> list[Evide
         if problem.image_id is not None:
             kinds[kind_of(problem)].append(problem)
     return [
-        Evidence(
-            f"{count(len(found), 'record')} of this kind" if len(found) > 1 else "",
-            [[partial(draw_problem, split, problem)] for problem in found[:OF_KIND]],
-        )
+        Evidence([[partial(draw_problem, split, one, len(found))] for one in found[:OF_KIND]])
         for found in list(kinds.values())[:MAX_KINDS]
     ]
 
@@ -100,9 +95,14 @@ def kind_of(problem: Problem) -> str:
     return " ".join("#" if PARTICULAR.search(word) else word for word in words)
 
 
-def draw_problem(split: SplitFindings, problem: Problem, album: Album) -> list[Picture | None]:
-    """The image of a problem, with its text."""
-    return draw_image(split, problem.image_id, album, box=problem.box, caption=str(problem))
+def draw_problem(
+    split: SplitFindings, problem: Problem, alike: int, album: Album
+) -> list[Picture | None]:
+    """The image of a problem, with its text and how many are alike."""
+    caption = str(problem)[:MAX_CAPTION] + (
+        f" (one of {alike:,} of this kind)" if alike > 1 else ""
+    )
+    return draw_image(split, problem.image_id, album, box=problem.box, caption=caption)
 
 
 def draw_image(
@@ -120,11 +120,11 @@ def draw_image(
         if not caption:
             return []
         view = (0, 0, *GREY_SIZE)
-        return [album.picture("", None, [], caption[:MAX_CAPTION], placed=view)]
+        return [album.picture("", None, [], caption, placed=view)]
     record = split.annotations[row]
     if not caption:
         caption = f"{split.role}: " * with_role + split.annotations.file_name(row)
-    return as_evidence(album, record, split.names, caption[:MAX_CAPTION], box)
+    return as_evidence(album, record, split.names, caption, box)
 
 
 def draw_seen(
