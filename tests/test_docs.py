@@ -14,7 +14,7 @@ WIDTH = 120  # characters of a line of prose
 README_LINES = 120
 PAGES = sorted(
     path
-    for folder in (".", "ckpt", "docs", "docs/images")
+    for folder in (".", "ckpt", "docs", "docs/images", "examples/serve")
     for path in (REPOSITORY / folder).glob("*.md")
 )
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
