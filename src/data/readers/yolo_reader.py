@@ -1,11 +1,12 @@
 """Reads YOLO's folders: data.yaml, images, and a text file of boxes beside each image.
 
 A line of such a file is `class cx cy w h` in shares of the picture's sides, as viewers show it, or
-`class x1 y1 x2 y2 x3 y3 ...`, the outline of an object.
+`class x1 y1 x2 y2 x3 y3 ...`, the outline of an object. Where data.yaml has kpt_shape, key points
+follow the box, and are not used.
 """
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +19,19 @@ from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
 from src.data.signs.given_boxes import CENTRES
+from src.data.signs.key_points import has_key_points, key_points
 from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
 from src.runtime.text import count
 
 SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
 BOX_NUMBERS, LEAST_OUTLINE = 4, 6  # after the class; an outline has three points
+
+
+class PointsError(InputError):
+    """A line with key points, which data.yaml does not say."""
+
+    cause = "key points"
 
 
 def read_yolo(
@@ -47,7 +55,7 @@ def read_yolo(
     data = load_yaml(path)
     finder = search.finder(image_dir, problems)
     finder.source = next(lists(data, split), path)
-    unknown = defaultdict(list)
+    unknown, outlines = defaultdict(list), Counter()
     labelled = 0
     for number, (where, name) in enumerate(split_files(data, image_dir, split), 1):
         with problems.at(where, number):
@@ -58,7 +66,7 @@ def read_yolo(
             labels = label_file(image_dir / found)
             if os.path.isfile(labels):
                 labelled += 1
-                add_boxes(builder, data, labels, size, turn, unknown)
+                add_boxes(builder, data, labels, size, turn, unknown, outlines)
     note_unknown(unknown, data, problems)
     finder.report()
     if builder.names and not labelled:
@@ -67,7 +75,8 @@ def read_yolo(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
             f"expected {expected} and so on{nearest(expected)}"
         )
-    return builder.build(image_dir, id_kind="image", upright=True), problems
+    signs = key_points(outlines)
+    return builder.build(image_dir, id_kind="image", upright=True, signs=signs), problems
 
 
 def label_file(image: Path) -> Path:
@@ -86,15 +95,20 @@ def add_boxes(
     size: tuple[int, int],
     turn: int,
     unknown: defaultdict[int, list[tuple[str, int]]],
+    outlines: Counter[tuple[int, bool]],
 ) -> None:
     """Adds the boxes in a file to the image of (width, height) pixels that was added last.
 
-    `unknown` gets the places of those whose class has no name, with the image's id.
+    `unknown` gets the places of those whose class has no name, with the image's id; `outlines` what
+    `key_points` asks.
     """
     for number, text in numbered_lines(labels):
         where = f"{os.path.relpath(labels, data.base)}, line {number}"
         with builder.problems.at(where):
-            index, shares = parse_line(text)
+            index, shares = parse_line(text, data.point_numbers)
+            values = [float(word) for word in text.split()[1:]]
+            if len(values) > BOX_NUMBERS and not data.point_numbers:
+                outlines[len(values), has_key_points(values)] += 1
             if index not in data.names:
                 unknown[index].append((where, builder.ids[-1]))
                 continue
@@ -120,11 +134,22 @@ def note_unknown(unknown: dict[int, list[str]], data: DataSet, problems: Problem
         problems.error(where, text, image_id=image_id)
 
 
-def parse_line(text: str) -> tuple[int, tuple[float, ...]]:
-    """Class and corners x1, y1, x2, y2 in shares; InputError where the line is malformed."""
+def parse_line(text: str, point_numbers: int = 0) -> tuple[int, tuple[float, ...]]:
+    """Class and corners x1, y1, x2, y2 in shares; InputError where the line is malformed.
+
+    Args:
+        point_numbers: of the key points after a box, which are left out; no line is an outline.
+    """
+    if point_numbers:
+        text = without_points(text, point_numbers)
     try:
         label, *values = (float(word) for word in text.replace("_", "?").split())
         is_box, is_outline = len(values) == BOX_NUMBERS, len(values) >= LEAST_OUTLINE
+        if is_outline and has_points(values):
+            raise PointsError(
+                f"{text[:60]!r}: every third number is of a key point's visibility: add "
+                f"'kpt_shape: [{(len(values) - BOX_NUMBERS) // 3}, 3]' to data.yaml"
+            )
         if not label.is_integer() or not (is_box or (is_outline and len(values) % 2 == 0)):
             raise ValueError
     except ValueError:
@@ -138,6 +163,27 @@ def parse_line(text: str) -> tuple[int, tuple[float, ...]]:
         return int(label), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
     xs, ys = values[0::2], values[1::2]
     return int(label), (min(xs), min(ys), max(xs), max(ys))
+
+
+def without_points(text: str, point_numbers: int) -> str:
+    """A line without its key points; InputError where it has another number of them."""
+    words = text.split()
+    if len(words) not in (1 + BOX_NUMBERS, 1 + BOX_NUMBERS + point_numbers):
+        raise InputError(
+            f"{text[:60]!r}: {len(words)} numbers; expected class cx cy w h and {point_numbers} of "
+            "key points, by kpt_shape of data.yaml"
+        )
+    return " ".join(words[: 1 + BOX_NUMBERS])
+
+
+def has_points(values: list[float]) -> bool:
+    """Whether key points with visibility, 0 to 2, follow a box, where no outline has such numbers.
+
+    An outline has shares, hence no 2, and an even number of them.
+    """
+    seen = values[BOX_NUMBERS + 2 :: 3]
+    is_possible = (len(values) - BOX_NUMBERS) % 3 == 0 and set(seen) <= {0, 1, 2}
+    return is_possible and (2 in seen or len(values) % 2 == 1)
 
 
 def as_stored(box: tuple[float, ...], turn: int) -> tuple[float, ...]:

@@ -50,6 +50,7 @@ class DataSet:
     base: Path  # folder that the splits' paths are relative to
     splits: dict[str, tuple[str, ...]]  # folders of images, or text files that list them
     names: dict[int, str]  # of the classes
+    point_numbers: int = 0  # of the key points after each box
 
     def entries(self, split: str) -> list[Path]:
         """The folders and lists of a split; InputError where one is missing."""
@@ -133,7 +134,8 @@ def load_yaml(path: Path) -> DataSet:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected lines of 'key: value', as YOLO's data.yaml has")
     splits = {name: entries_of(path, name, content[name]) for name in SPLITS if content.get(name)}
-    return DataSet(path, base_of(path, content.get("path")), splits, names_of(path, content))
+    base, names = base_of(path, content.get("path")), names_of(path, content)
+    return DataSet(path, base, splits, names, point_numbers(path, content.get("kpt_shape")))
 
 
 def entries_of(path: Path, name: str, value: Any) -> tuple[str, ...]:
@@ -151,6 +153,21 @@ def base_of(path: Path, value: Any) -> Path:
         return own
     tried = (own / value, Path(value))
     return next((folder for folder in tried if os.path.isdir(folder)), own)
+
+
+def point_numbers(path: Path, shape: Any) -> int:
+    """How many numbers follow a box, by kpt_shape: key points, and numbers of each; 0 without."""
+    if shape is None:
+        return 0
+    try:
+        points, numbers = map(int, shape)
+        if points < 1 or numbers not in (2, 3):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{path}: kpt_shape is {shape!r}; expected [number of key points, 2 or 3]"
+        ) from None
+    return points * numbers
 
 
 def names_of(path: Path, content: dict) -> dict[int, str]:

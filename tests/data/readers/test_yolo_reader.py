@@ -65,6 +65,39 @@ def test_outlines_become_boxes(root):
 
 
 @pytest.mark.parametrize(
+    ("shape", "points"), [("[2, 2]", "0.4 0.4 0.6 0.6"), ("[1, 3]", "0.4 0.4 2")]
+)
+def test_key_points_are_left_out(root, shape, points):
+    with (root / "data.yaml").open("a") as file:
+        file.write(f"kpt_shape: {shape}\n")
+    write(root, "train/a", f"1 0.5 0.5 0.25 0.4 {points}\n0 0.1 0.2 0.1 0.2\n")
+    assert read(root)[0].boxes.tolist() == [[15, 6, 25, 14], [2, 2, 6, 6]]
+    write(root, "train/a", "1 0.5 0.5 0.25 0.4 0.4 0.4\n")
+    with pytest.raises(InputError, match="7 numbers; expected class cx cy w h and [34] of key poi"):
+        read(root)
+
+
+def test_key_points_that_data_yaml_does_not_say(root):
+    lines = [f"0 0.{n} 0.5 0.2 0.4 0.{n} 0.4 0.{n} 0.6\n" for n in range(10, 90, 2)]
+    write(root, "train/a", "".join(lines))
+    with pytest.raises(InputError, match=r"key_points: 40 lines .* add 'kpt_shape: \[2, 2\]'"):
+        read(root)
+    assert len(read(root, accept=["key_points"]).boxes) == 39  # one is there twice
+    for points in ("0.5 0.4 2 0.5 0.6 1", "0.5 0.4 1 0.5 0.6 1 0.5 0.5 0"):
+        write(root, "train/a", f"0 0.5 0.5 0.2 0.4 {points}\n" * 3)
+        shape = points.count(" ") // 3 + 1
+        with pytest.raises(InputError, match=rf"line 1 and 2 more: .* 'kpt_shape: \[{shape}, 3\]'"):
+            read(root)
+
+
+def test_outlines_are_not_taken_for_key_points(root):
+    corners = "0.{0} 0.2 0.{1} 0.2 0.{1} 0.5 0.{0} 0.5"
+    lines = [f"0 {corners.format(n, n + 9)}\n" for n in range(10, 90, 2)]
+    write(root, "train/a", "".join(lines))
+    assert "key_points" not in [sign.name for sign in read(root).signs]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "path: .\ntrain: images/train\nval: images/val\nnames: {0: owl, 1: jay}",
