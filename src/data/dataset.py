@@ -15,6 +15,8 @@ from src.data.files.image_files import Search, find_images
 from src.data.hold_out import held_out
 from src.data.problems import Problems
 from src.data.readers.formats import READERS
+from src.data.signs.classes import alike_classes
+from src.data.signs.empty import mostly_empty
 from src.data.signs.headers import SAMPLE, orientation_signs
 from src.data.signs.sign import FOLDERS, Sign, check_accept
 from src.data.signs.split import no_objects, unused_classes
@@ -135,7 +137,7 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
     if training and not cfg.keep_empty:
         annotations = without_empty(annotations)
     annotations, _ = find_images(annotations, problems, source.search())
-    signs = cheap_signs(annotations, cfg.classes, training=training, headers=SAMPLE)
+    signs = cheap_signs(cfg, annotations, training=training, headers=SAMPLE)
     problems.judge(signs, cfg.accept)
     problems.raise_errors()
     if lacks:
@@ -149,12 +151,11 @@ def cache_folder(cfg: Config) -> Path:
 
 
 def cheap_signs(
-    annotations: Annotations, classes: tuple[str, ...], *, training: bool, headers: int | None
+    cfg: Config, annotations: Annotations, *, training: bool, headers: int | None
 ) -> list[Sign]:
     """What is suspicious about a split, as far as no image need be decoded.
 
     Args:
-        classes: names, 'background' first.
         headers: images whose header is read; None reads all.
     """
     found = list(annotations.signs)
@@ -171,7 +172,13 @@ def cheap_signs(
             if sign in own or not (turned[0].certain and sign.name in TURN_EXPLAINS)
         ]
     found += turned
-    found += unused_classes(annotations, classes[1:]) if training else no_objects(annotations)
+    if not training:
+        return [*found, *no_objects(annotations)]
+    names = cfg.classes[1:]
+    found += [*unused_classes(annotations, names), *alike_classes(names)]
+    is_alone = cfg.val_share or not cfg.eval_interval
+    if is_alone and not any(sign.name in ("few_images", "empty_images") for sign in found):
+        found += mostly_empty(annotations)
     return found
 
 

@@ -23,9 +23,9 @@ from src.data.page.page import write_page
 from src.data.problems import Problem, Problems, first_lines
 from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
 from src.data.signs.augmented import idle_strengths, lost_objects
-from src.data.signs.classes import class_signs
+from src.data.signs.between import between_signs
 from src.data.signs.contents import equal_images, leaked_images
-from src.data.signs.pixels import pixel_range
+from src.data.signs.pixels import flat_images, pixel_range
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.similar import similar_images
 from src.data.signs.sizes import size_signs
@@ -91,8 +91,10 @@ def split_signs(
     cfg: Config, annotations: Annotations, decoded: Decoded, *, training: bool
 ) -> list[Sign]:
     """All that is suspicious about a split whose images have been decoded."""
-    found = cheap_signs(annotations, cfg.classes, training=training, headers=None)
-    return [*found, *pixel_range(annotations, decoded.levels), *equal_images(annotations)]
+    found = cheap_signs(cfg, annotations, training=training, headers=None)
+    flat = flat_images(annotations, decoded.levels)
+    sliver = () if flat else pixel_range(annotations, decoded.levels)
+    return [*found, *flat, *sliver, *equal_images(annotations)]
 
 
 def compare_splits(cfg: Config, *splits: SplitFindings) -> Problems:
@@ -101,7 +103,7 @@ def compare_splits(cfg: Config, *splits: SplitFindings) -> Problems:
     problems = Problems(evaluation.source)
     alike = similar_images(*(split.decoded for split in splits))
     problems.judge(leaked_images(training, evaluation, alike), cfg.accept)
-    problems.judge(class_signs(training, evaluation, cfg.classes[1:]), cfg.accept)
+    problems.judge(between_signs(cfg, training, evaluation), cfg.accept)
     if problems.warnings:
         print("--- training and evaluation")
         print("\n".join(f"warning: {sign}" for sign in problems.warnings))

@@ -7,7 +7,7 @@ from src.data.annotations import Annotations
 from src.data.loader import build_loader
 from src.data.problems import Unreadable
 from src.data.sampling import describe_repeats
-from src.data.signs.classes import class_signs
+from src.data.signs.between import between_signs
 from src.data.signs.sizes import size_signs
 from src.data.signs.split import leak
 from src.data.summary import build_summary
@@ -103,7 +103,7 @@ def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None
             log.line(describe_repeats(splits[0], cfg.repeat_threshold))
         between = ()
         if len(splits) > 1:
-            between = (*leak(*splits), *class_signs(*splits, cfg.classes[1:]))
+            between = (*leak(*splits), *between_signs(cfg, *splits))
         for sign in (*size_signs(summary), *between):
             if sign.name not in cfg.accept:
                 log.line(f"warning: {sign}")

@@ -11,12 +11,15 @@ from src.config.class_list import is_background
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
 from src.data.signs.boxes import box_signs, turned_images
+from src.data.signs.empty import unannotated_block
 from src.data.signs.given_boxes import CORNERS, GivenBoxes
+from src.data.signs.overlaps import overlap_signs
 from src.data.signs.sign import Sign
 from src.data.signs.split import equal_boxes, few_images, same_file
 from src.runtime.errors import InputError
 from src.runtime.text import count, spelling, suggestion
 
+OF_AREAS = ("areas", "box_areas")  # signs that follow from wrong boxes
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
 MAX_SIDE = 2**31  # pixels of an image; sizes are held in 32 bits
 
@@ -73,7 +76,8 @@ def make_annotations(
 def signs_of(raw: RawBoxes, annotations: Annotations) -> tuple[Sign, ...]:
     """What is suspicious about the boxes, before and after the repairs, and about the files.
 
-    A sign that the annotations have, of areas, is left out where boxes are wrong: it follows.
+    Signs that the annotations have, of areas and outlines, are left out where boxes are wrong: they
+    follow.
     """
     sizes, owners = annotations.sizes, raw.owners
     given = GivenBoxes(
@@ -88,10 +92,20 @@ def signs_of(raw: RawBoxes, annotations: Annotations) -> tuple[Sign, ...]:
         after=np.roll(sizes, -1, axis=0)[owners],
     )
     of_boxes = box_signs(given)
-    areas = () if of_boxes else annotations.signs
+    is_certain = any(sign.certain for sign in (*of_boxes, *annotations.signs))
+    follow = (*OF_AREAS, "outlines") if is_certain else OF_AREAS if of_boxes else ()
+    others = tuple(sign for sign in annotations.signs if sign.name not in follow)
     if few := few_images(annotations):  # boxes of other images may leave these
         of_boxes = tuple(sign for sign in of_boxes if sign.name != "outside")
-    return (*areas, *of_boxes, *equal_boxes(annotations), *few, *same_file(annotations))
+    return (
+        *others,
+        *of_boxes,
+        *equal_boxes(annotations),
+        *(() if is_certain else overlap_signs(annotations)),
+        *few,
+        *(() if few else unannotated_block(annotations)),
+        *same_file(annotations),
+    )
 
 
 def repair_boxes(

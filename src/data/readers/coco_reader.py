@@ -20,8 +20,9 @@ from src.data.readers.coco_entries import BoxEntry, ImageEntry, is_id
 from src.data.readers.coco_file import Content, Outline, Outlines, load_content, without_boxes
 from src.data.readers.coco_layout import find_coco
 from src.data.readers.reader import Reader
+from src.data.signs.areas import sound_areas
 from src.data.signs.given_boxes import SIDES
-from src.data.signs.split import sound_areas
+from src.data.signs.outlines import outline_signs
 from src.runtime.errors import InputError
 
 
@@ -62,7 +63,7 @@ def read_coco(
         category_ids=category_ids,
         id_kind="image",
         truth=truth,
-        signs=area_signs,
+        signs=(*area_signs, *outline_signs(path)),
     )
     return annotations, problems
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.data.signs.given_boxes import GivenBoxes, fits
-from src.data.signs.places import offset, outside, upper_left, whole_image
+from src.data.signs.places import offset, one_side, outside, upper_left, whole_image
 from src.data.signs.readings import mixed, other_reading
 from src.data.signs.sign import Sign
 from src.data.signs.units import percent, shares, thousandths
 
 SEARCHES = (
-    shares, percent, thousandths, offset, other_reading, mixed, outside, upper_left, whole_image,
+    shares, percent, thousandths, offset, other_reading, mixed, outside, one_side,
+    upper_left, whole_image,
 )  # fmt: skip
 BY_NUMBERS = ("box_format", "swapped_axes")
 

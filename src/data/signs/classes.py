@@ -1,5 +1,8 @@
-"""Signs of classes that differ between the splits."""
+"""Signs of classes that differ between the splits, or hardly by name."""
 
+import re
+import unicodedata
+from collections import defaultdict
 from itertools import combinations
 
 import numpy as np
@@ -9,6 +12,8 @@ from src.data.signs.sign import MAX_IMAGES, Sign, first_ids
 from src.runtime.text import listed
 
 EXPECTED = 5.0  # objects to evaluate on, by the training split; none is chance once in 150 then
+PARTED = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # what is between letters
+LEAST_LETTERS = 3  # of a name that another has with an s at its end
 LEAST_OBJECTS = 10  # of a class in each split, to compare sizes
 APART = 0.95  # chance that an object of one class is larger than one of the other
 
@@ -21,6 +26,39 @@ def class_signs(
         *absent_class(training, evaluation, names),
         *swapped_classes(training, evaluation, names),
     )
+
+
+def alike_classes(names: tuple[str, ...]) -> tuple[Sign, ...]:
+    """Classes that are probably one, whose names differ in nothing that is said."""
+    spellings = defaultdict(list)
+    for name in names:
+        spellings[spelled(name)].append(name)
+    groups = [
+        *(group for group in spellings.values() if len(group) > 1),
+        *(
+            [spellings[one][0], spellings[f"{one}s"][0]]
+            for one in list(spellings)
+            if len(one) >= LEAST_LETTERS and f"{one}s" in spellings
+        ),
+    ]
+    if not groups:
+        return ()
+    alike = [" = ".join(map(repr, group)) for group in groups]
+    return (
+        Sign(
+            "alike_classes",
+            found=f"{listed(alike)} are different classes, of {len(names)}",
+            cause="Probably one class, which was written in several ways",
+            advice="write one name in the annotations: of objects that look the same the network "
+            "learns to prefer neither",
+        ),
+    )
+
+
+def spelled(name: str) -> str:
+    """A name without case, its characters' form and what parts words; one letter as it is."""
+    plain = unicodedata.normalize("NFKC", name).strip()
+    return PARTED.sub("", plain).casefold() if len(plain) > 1 else plain
 
 
 def absent_class(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from src.data.signs.sign import MAX_IMAGES
+from src.data.signs.sign import first_boxes
 
 SLACK = 1.0  # pixels that a box may be outside: VOC's first pixel, rounding
 SIDES, CORNERS = "x, y, width and height", "two corners, x1, y1, x2, y2"
@@ -54,13 +54,7 @@ class GivenBoxes:
 
     def pictures(self, which: np.ndarray) -> dict[str, tuple]:
         """The images of a Sign of the boxes `which` (B,) bool, each with its first such box."""
-        rows = np.flatnonzero(which)
-        ids, firsts = np.unique(self.image_ids[rows], return_index=True)
-        boxes = self.corners[rows[firsts[:MAX_IMAGES]]]
-        return {
-            "image_ids": tuple(ids[:MAX_IMAGES].tolist()),
-            "boxes": tuple(map(tuple, boxes.tolist())),
-        }
+        return first_boxes(self.image_ids[which], self.corners[which])
 
     def take(self, rows: np.ndarray) -> "GivenBoxes":
         """The boxes `rows` alone."""

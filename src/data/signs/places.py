@@ -24,6 +24,8 @@ LEAST_OFFSET = 5  # boxes at one side of their images, for a warning
 FULL = 0.99  # of an image's sides, for a box of all of it
 UNLIKELY = -5.0  # logarithm of the chance that boxes, which may be anywhere, are in a corner
 CORNER = 0.75  # of width and height, which nearly no split keeps to
+MANY_BEYOND = 8  # boxes that leave their images at one side, and hardly any at the other
+BEYOND = 0.05  # of a box's side that is outside, beside what rounding brings
 LEANING = 0.5  # margin at the left or above, as a share of the other; more is nearly centred
 
 
@@ -36,6 +38,9 @@ def outside(boxes: GivenBoxes) -> Sign | None:
         return None
     if (sign := neighbours(boxes)) is not None:
         return sign
+    empty = (boxes.corners[:, 2:] <= boxes.corners[:, :2]).any(axis=1)
+    if (empty & in_image).sum() >= NEARLY_ALL * out.sum():
+        return without_area(boxes, empty)
     return Sign(
         "outside",
         found=f"{counted(out)} without area or have their centre outside of the image "
@@ -46,6 +51,18 @@ def outside(boxes: GivenBoxes) -> Sign | None:
         "src.data.validate writes",
         certain=bool(out.mean() >= MANY_OUTSIDE and out.sum() >= LEAST_OUT),
         **boxes.pictures(out),
+    )
+
+
+def without_area(boxes: GivenBoxes, empty: np.ndarray) -> Sign:
+    """The sign of boxes (B,) bool without area, which are inside their images."""
+    return Sign(
+        "outside",
+        found=f"{counted(empty)} without area ({boxes.example(int(empty.argmax()))})",
+        cause=f"Probably points or placeholders, or numbers in another order than {boxes.layout}",
+        advice=f"write {boxes.layout}; leave out what is no object",
+        certain=bool(empty.mean() >= MANY_OUTSIDE and empty.sum() >= LEAST_OUT),
+        **boxes.pictures(empty),
     )
 
 
@@ -90,6 +107,28 @@ def offset(boxes: GivenBoxes) -> Sign | None:
         cause="Probably all are moved, as where images were cropped, or had a margin, when they "
         "were annotated",
         advice="move them back, and check some on the page that src.data.validate writes",
+        **boxes.pictures(out),
+    )
+
+
+def one_side(boxes: GivenBoxes) -> Sign | None:
+    """Boxes that leave their images at the left and above, or at the right and below, alone."""
+    sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
+    least = np.maximum(SLACK, BEYOND * sides)  # (B,2) pixels
+    low = (-boxes.corners[:, :2] > least).any(axis=1)
+    high = (boxes.corners[:, 2:] - boxes.limits > least).any(axis=1)
+    where, out, others = "at the left or above", low, high
+    if high.sum() > low.sum():
+        where, out, others = "at the right or below", high, low
+    if out.sum() < MANY_BEYOND or out.mean() < FEW or others.sum() > FEW * out.sum():
+        return None
+    return Sign(
+        "one_side",
+        found=f"{counted(out)} partly outside of the image {where}, and {int(others.sum()):,} at "
+        f"the other sides ({boxes.example(int(out.argmax()))})",
+        cause="Probably x and y are of another point of the box than expected, or boxes are too "
+        "large, as of a larger image: cut-off objects leave images at all sides",
+        advice=f"expected are {boxes.layout}; check some on the page that src.data.validate writes",
         **boxes.pictures(out),
     )
 

@@ -49,6 +49,15 @@ def first_ids(image_ids: np.ndarray) -> tuple[int, ...]:
     return tuple(np.unique(image_ids)[:MAX_IMAGES].tolist())
 
 
+def first_boxes(image_ids: np.ndarray, boxes: np.ndarray) -> dict[str, tuple]:
+    """The images of a Sign, of (N,) ids, each with the first of its boxes (N,4)."""
+    ids, firsts = np.unique(image_ids, return_index=True)
+    return {
+        "image_ids": tuple(ids[:MAX_IMAGES].tolist()),
+        "boxes": tuple(map(tuple, boxes[firsts[:MAX_IMAGES]].tolist())),
+    }
+
+
 def check_accept(accept: Sequence[str]) -> None:
     """InputError where a name is not that of a sign."""
     for name in accept:

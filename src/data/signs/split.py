@@ -12,40 +12,6 @@ from src.runtime.text import count, listed
 EQUAL_IMAGES = 4  # images with equal boxes that are no longer chance
 MAX_FEW, FEW_SHARE = 3, 0.1  # images that have all objects, in number and of the split's
 CROWDED = 10  # objects on each of them
-AREA_SLACK = 1.1  # an outline's area may exceed its box a little, drawn by rounded corners
-TINY_AREA, LARGE_BOX = 1.0, 100.0  # square pixels: no outline is so small in such a box
-
-
-def sound_areas(
-    objects: np.ndarray, image_areas: np.ndarray, labelled: list
-) -> tuple[np.ndarray, tuple[Sign, ...]]:
-    """Areas (T,) of objects (T,) OBJECT, of the box where the file's cannot be; and the sign of it.
-
-    Args:
-        image_areas: (T,) square pixels of each object's image.
-        labelled: (T,) the objects' ids in the file.
-    """
-    areas = objects["area"]
-    sides = objects["box"][:, 2:]
-    with np.errstate(over="ignore"):  # a box of 1e308 pixels, which is clipped elsewhere
-        boxes = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0)
-    too_large = (areas > AREA_SLACK * boxes + 1) | (areas > AREA_SLACK * image_areas)
-    too_small = (areas <= 0) | ((areas <= TINY_AREA) & (boxes >= LARGE_BOX))
-    wrong = (boxes > 0) & (too_large | too_small | ~np.isfinite(areas))
-    if not wrong.any():
-        return areas, ()
-    index = int(wrong.argmax())
-    example = f"annotation {labelled[index]}: area {areas[index]:.6g}, box {boxes[index]:.6g}"
-    sign = Sign(
-        "areas",
-        found=f"{int(wrong.sum()):,} of {count(len(areas), 'object')} have an area larger than "
-        f"their box or image, or (nearly) 0 ({example})",
-        cause="AP by size would count them in the wrong size",
-        advice="they count with the area of their box; pycocotools, which takes the file's, "
-        "gives other numbers",
-        image_ids=first_ids(objects["image_id"][wrong]),
-    )
-    return np.where(wrong, boxes, areas), (sign,)
 
 
 def same_file(annotations: Annotations) -> tuple[Sign, ...]:

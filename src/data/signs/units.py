@@ -20,6 +20,7 @@ from src.data.signs.given_boxes import (
 )
 from src.data.signs.sign import Sign
 
+PART = 0.1  # of the boxes, for an error: an object is hardly as small as a pixel
 SHARE_LIMIT = 1.001  # shares as written, with rounding
 PERCENT_LIMIT, THOUSAND = 100.5, 1000
 FILLED = 0.8  # of the range of percent, which some boxes of a split reach at the right and below
@@ -35,7 +36,7 @@ def shares(boxes: GivenBoxes) -> Sign | None:
     if boxes.in_shares:
         return None
     given = boxes.as_given()
-    inside = ((given >= 0) & (given <= SHARE_LIMIT)).all(axis=1)
+    inside = ((given >= 0) & (given <= SHARE_LIMIT)).all(axis=1) & given.any(axis=1)
     share = inside.mean()
     if share < NEARLY_ALL and (sign := signed_shares(boxes)) is not None:
         return sign
@@ -54,7 +55,7 @@ def shares(boxes: GivenBoxes) -> Sign | None:
         found=f"{counted(inside)} within 0 and 1 ({boxes.example(int(inside.argmax()))})",
         cause=f"Probably shares of the image's sides{order}",
         advice=f"expected are {boxes.layout} in pixels; multiply by the image's width and height",
-        certain=bool(share >= NEARLY_ALL),
+        certain=bool(share >= (NEARLY_ALL if inside.sum() < LEAST_OUT else PART)),
         **boxes.pictures(inside),
     )
 

@@ -1,8 +1,9 @@
 """Signs of classes that differ between the splits, and of objects on few images."""
 
 import numpy as np
+import pytest
 
-from src.data.signs.classes import class_signs
+from src.data.signs.classes import alike_classes, class_signs
 from src.data.signs.split import few_images
 from tests.datasets import make_split
 
@@ -65,3 +66,28 @@ def test_all_objects_on_one_image():
     assert few_images(make_split([[((1, 1, 9, 9), 0)], *[[]] * 19], classes=1)) == ()
     assert few_images(make_split([[((1, 1, 9, 9), 0)] * 20], classes=1)) == ()
     assert few_images(make_split([[]] * 20, classes=1)) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (("Cat", "cat", "dog"), "'Cat' = 'cat' are different classes, of 3"),
+        (("cat ", "cat"), "'cat ' = 'cat' are"),
+        (("hot_dog", "hot dog", "hotdog"), "'hot_dog' = 'hot dog' = 'hotdog' are"),
+        (("caf\u00e9", "cafe\u0301"), "'caf\u00e9' = 'cafe\u0301' are"),
+        (
+            ("dogs", "dog", "Hen", "hen"),
+            "'Hen' = 'hen', 'dog' = 'dogs' are different classes, of 4",
+        ),
+    ],
+)
+def test_names_that_hardly_differ(given, found):
+    (sign,) = alike_classes(given)
+    assert (sign.name, sign.certain) == ("alike_classes", False)
+    assert sign.found.startswith(found)
+
+
+def test_names_of_classes_that_differ():
+    letters = ("A", "a", "B", "b")
+    numbers = ("2.5", "25", "-1", "1", "5 0", "50")
+    assert alike_classes((*letters, *numbers, "person", "people", "gla", "glass")) == ()

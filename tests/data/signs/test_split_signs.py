@@ -12,12 +12,10 @@ from PIL import Image
 
 from src.config.configuration import make_config
 from src.data.dataset import build_annotations, find_source
-from src.data.signs.split import sound_areas
 from src.data.synthetic import write_dataset
 from src.data.validate import main
 from src.distributed.command import exit_with_status
 from src.runtime.errors import InputError
-from tests.datasets import make_split
 
 WIDTH, HEIGHT = 60, 40
 BOXES = ([5, 4, 20, 18], [22, 10, 48, 36], [30, 2, 58, 12], [3, 20, 19, 39])  # x1 y1 x2 y2
@@ -263,24 +261,6 @@ def test_the_last_line_counts_warnings_beside_errors(tmp_path, capsys):
     status, _, err = validate(keys, tmp_path, capsys)
     assert status == 2
     assert err.splitlines()[-1] == "not fit for training: 1 error, 1 warning: equal_images"
-
-
-def test_areas_that_cannot_be_are_of_the_box():
-    split = make_split(
-        [[((10, 10, 30, 20), 0), ((0, 0, 50, 50), 0), ((5, 5, 25, 25), 0)]], classes=1
-    )
-    objects = split.objects()
-    sound = objects.copy()
-    sound["area"] = [150, 2500, 1]
-    areas, signs = sound_areas(sound[:2], np.full(2, 1e4), [1, 2])
-    assert areas.tolist() == [150, 2500]
-    assert signs == ()
-    objects["area"] = [2000, 0, 0.5]  # larger than the box, none, a share
-    areas, (sign,) = sound_areas(objects, np.full(3, 1e4), [1, 2, 3])
-    assert areas.tolist() == [200, 2500, 400]
-    assert (sign.name, sign.certain) == ("areas", False)
-    assert sign.found.startswith("3 of 3 objects have an area")
-    assert "annotation 1: area 2000, box 200" in sign.found
 
 
 def test_areas_count_in_evaluation_and_are_told(tmp_path):
