@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from src.data.readers.coco_entries import box_around
+from src.data.readers.coco_entries import box_around, is_id
 from src.data.signs.overlaps import paired_iou
 from src.data.signs.sign import Sign, first_boxes
 from src.runtime.errors import InputError
@@ -57,7 +57,7 @@ def corners_of(entry: Entry) -> tuple[list[float], list[float]] | None:
     """Corners x1, y1, x2, y2 of the box and of its outline; None where one is missing or bad."""
     try:
         outline = msgspec.json.decode(entry.segmentation)
-        if not outline or type(entry.bbox) is not list or type(entry.image_id) is not int:
+        if not outline or type(entry.bbox) is not list or not is_id(entry.image_id):
             return None
         both = [list(map(float, sides)) for sides in (entry.bbox, box_around(outline))]
     except (InputError, LookupError, TypeError, ValueError, msgspec.DecodeError):
