@@ -1,6 +1,7 @@
 """The command line: every key is a flag, `--key=value` or `--key value`."""
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from src.config.configuration import Config, Layer, checked_values, make_config, read_recipe
 from src.config.keys import load_keys, note_new_names, unknown_hint
 from src.runtime.errors import InputError
+from src.runtime.files import user_path
 
 WHERE = "command line"  # as errors call it
 SHOWN_DEFAULT = 60  # characters in --help
@@ -35,6 +37,7 @@ def parse_args(
         raise InputError(f"{WHERE}: unknown argument {rest[0]!r}{unknown_hint(name)}")
     flags = vars(arguments)
     path = flags.pop("config_path")
+    path = path and os.path.expanduser(path)
     recipe = {} if path is None else read_recipe(path)
     if not quiet:
         note_new_names(flags, dashes="--")
@@ -77,7 +80,7 @@ def parse_with_report(
     """`parse_args` for a command with a file of its own to write, `--report FILE`; None without."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = raise_input_error
-    parser.add_argument("--report", type=Path)
+    parser.add_argument("--report", type=user_path)
     own, rest = parser.parse_known_args(argv)
     return parse_args(description, rest, prog=prog, quiet=quiet), own.report
 

@@ -1,11 +1,12 @@
 """The keys of the configuration, as config/default.yaml describes them.
 
 An entry there ends with a comment "type range; scope | meaning", with "; was OLD" after the scope
-where the key had another name. Types are bool, int, float, str, `one of a, b` and `list of TYPE`;
-a range is `low..high`, `>= low` or `> low`.
+where the key had another name. Types are bool, int, float, str, path, `one of a, b` and
+`list of TYPE`; a range is `low..high`, `>= low` or `> low`.
 """
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ from src.runtime.text import is_name, suggestion
 DEFAULT_PATH = REPOSITORY / "config" / "default.yaml"
 # an impossible date raises ValueError, a list as a key TypeError, deep nesting RecursionError
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
-KINDS = {"bool": bool, "int": int, "float": float, "str": str}
+KINDS = {"bool": bool, "int": int, "float": float, "str": str, "path": str}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SPEC = re.compile(
     rf"((?:list of )*)({'|'.join(KINDS)})(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$"
@@ -51,8 +52,8 @@ class Key:
     type: Any  # with constraints, for msgspec; lists are tuples
 
     def parse(self, text: str) -> Any:
-        """The value of a flag: a str or a choice as it is, anything else as YAML."""
-        if self.spec.startswith(("str", "one of")):
+        """The value of a flag: a str, a path or a choice as it is, anything else as YAML."""
+        if self.spec.startswith(("str", "path", "one of")):
             return text
         try:
             return yaml.safe_load(text)
@@ -60,7 +61,10 @@ class Key:
             return text  # of the wrong type, which `check` reports
 
     def check(self, value: Any, where: str) -> Any:
-        """The value in the key's type, lists as tuples; InputError says `where` it came from."""
+        """The value in the key's type, lists as tuples, `~` as the home folder.
+
+        InputError says `where` it came from.
+        """
         # YAML reads a choice of true as a bool, and 1e-3 as a string
         is_choice = self.spec.startswith("one of")
         is_bool = is_choice and str(value).lower() in ("true", "false")
@@ -74,7 +78,7 @@ class Key:
         if isinstance(converted, str) and not is_name(converted):
             what = "a null byte, or characters that names of files cannot hold here"
             raise InputError(f"{where}: {self.name} is {value!r}, which has {what}")
-        return converted
+        return os.path.expanduser(converted) if self.spec == "path" else converted
 
 
 @functools.cache

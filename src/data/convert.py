@@ -14,7 +14,7 @@ from src.data.conversion.job import Job
 from src.data.images import read_size
 from src.distributed.command import run_command
 from src.runtime.errors import InputError
-from src.runtime.files import make_output_folder, to_json, write_atomically
+from src.runtime.files import make_output_folder, to_json, user_path, write_atomically
 from src.runtime.near_path import nearest
 from src.runtime.text import count
 
@@ -81,7 +81,9 @@ def parse(argv) -> argparse.Namespace:
     parser.add_argument(
         "--from", dest="tool", type=tool, choices=TOOLS, required=True, help="kind of INPUT"
     )
-    parser.add_argument("--images", type=Path, help="folder of the images; default: beside INPUT")
+    parser.add_argument(
+        "--images", type=user_path, help="folder of the images; default: beside INPUT"
+    )
     parser.add_argument("--label", default="", help="via: attribute that holds the class")
     parser.add_argument("input", type=Path, metavar="INPUT")
     parser.add_argument("output", type=Path, metavar="OUTPUT.json")

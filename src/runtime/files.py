@@ -61,6 +61,11 @@ def make_output_folder(path: str, key: str = "output_path") -> Path:
     return folder
 
 
+def user_path(text: str) -> Path:
+    """The path of a flag; bash leaves the `~` of `--key=~/file` as it is."""
+    return Path(os.path.expanduser(text))
+
+
 def check_output_file(path: Path | str, key: str) -> None:
     """InputError where no file can be written to the path; creates its folder if missing."""
     if str(path) in ("", ".") or os.path.isdir(path):

@@ -283,3 +283,15 @@ def test_texts_that_no_file_and_no_class_can_be_called(key, value, found):
     with pytest.raises(InputError) as error:
         make_config([({key: value}, "recipe")])
     assert found in str(error.value)
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "recipe.yaml").write_text("coco_root: ~/coco\nclasses: [~cat]\n")
+    flags = ["--config_path=~/recipe.yaml", "--output_path=~/out", "--input=rtsp://a/~b"]
+    cfg = parse_args("", [*flags, "--train_split=~x"])
+    assert (cfg.coco_root, cfg.output_path) == (f"{tmp_path}/coco", f"{tmp_path}/out")
+    assert (cfg.input, cfg.train_split, cfg.classes[1]) == ("rtsp://a/~b", "~x", "~cat")
+    paths = {name for name, key in load_keys().items() if key.spec == "path"}
+    words = ("_root", "_path", "_json", "_images", "_image", "_dir", "resume_from", "file_name")
+    assert {name for name in load_keys() if name.endswith(words)} <= paths
