@@ -32,7 +32,7 @@ class Problem:
 
     where: str
     what: str
-    cause: str = ""  # of an image that cannot be used: what it has in common with others
+    cause: str = ""  # what it has in common with others, which are then reported with it
     image_id: int | None = None  # of its image, for a picture
     box: tuple[float, ...] | None = None  # x1, y1, x2, y2 in the image's pixels, as in the file
 
@@ -76,13 +76,14 @@ class Problems:
         self,
         where: str,
         what: str,
+        cause: str = "",
         *,
         image_id: int | None = None,
         box: tuple[float, ...] | None = None,
     ) -> None:
         """Adds a repair; `image_id` is that of the block of `at` by default."""
         image_id = self._image(image_id)
-        self.repairs.append(Problem(where, what, image_id=image_id, box=box))
+        self.repairs.append(Problem(where, what, cause, image_id, box))
 
     def _image(self, image_id: int | None) -> int | None:
         return self.image_id if image_id is None else image_id
@@ -157,7 +158,7 @@ class Unreadable:
 def first_lines(problems: Sequence) -> list[str]:
     """The first SHOWN_PROBLEMS as lines, and one that counts the rest.
 
-    Images that cannot be used for one cause are one line, if they are MIN_ALIKE or more.
+    Those with one cause are one line, if they are MIN_ALIKE or more.
     """
     groups = alike(problems)
     rest = sum(map(len, groups[SHOWN_PROBLEMS:]))

@@ -10,6 +10,7 @@ import numpy as np
 from src.config.class_list import is_background
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
+from src.data.readers.malformed import MalformedRecord
 from src.data.signs.boxes import box_signs, turned_images
 from src.data.signs.empty import unannotated_block
 from src.data.signs.given_boxes import CORNERS, GivenBoxes
@@ -169,10 +170,11 @@ class Builder:
     rows: list[tuple] = field(default_factory=list)  # image, x1, y1, x2, y2, label, crowd
     places: list[str] = field(default_factory=list)
 
-    def note_line(self, name: str, number: int) -> None:
+    def note_line(self, name: str, number: int, advice: str) -> None:
         """InputError where an earlier line has the image too."""
         if name in self.line_of:
-            raise InputError(f"{name} is on line {self.line_of[name]} already")
+            found = f"{name} is on line {self.line_of[name]} already"
+            raise MalformedRecord(found, advice)
         self.line_of[name] = number
 
     def add_image(self, name: str, image_id: int, size: tuple[int, int]) -> None:

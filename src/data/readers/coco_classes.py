@@ -151,4 +151,4 @@ def of_classes(
 def note(problems: Problems, where: str, done: set[str]) -> None:
     """Adds what was done to an entry as repairs."""
     for what in sorted(done):
-        problems.repair(where, what)
+        problems.repair(where, what, cause=what)

@@ -9,12 +9,19 @@ from pycocotools import mask
 
 from src.data.annotations import NAME_CODEC
 from src.data.readers.building import MAX_SIDE
+from src.data.readers.malformed import MalformedRecord
 from src.runtime.errors import InputError
 
 MAX_ID = 2**63  # ids are held in 64 bits
 SHOWN = 60  # letters of a value
 WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*")
 AS_TEXT, FROM_OUTLINE = "number written as text", "box taken from the outline"
+TEXT_IDS = {  # what to do where ids are text
+    "id": "; number the images, and write an image's number as image_id of its annotations",
+    "image_id": "; write the number of the image",
+    "category_id": "; write the id of the category, not its name",
+}
+OTHER_NAMES = ("filename", "path", "name")  # of file_name in files of other tools
 NUMBER_AS_NAME, SPACES = "number taken as a name", "spaces around the name left out"
 NO_CROWD = "iscrowd without a value taken as 0"
 BBOX = "4 numbers: x, y, width, height"
@@ -28,6 +35,9 @@ class ImageEntry(msgspec.Struct, gc=False):
     file_name: Any = None
     width: Any = None
     height: Any = None
+    filename: Any = None
+    path: Any = None
+    name: Any = None
 
     def is_usable(self) -> bool:
         return (
@@ -48,6 +58,8 @@ class ImageEntry(msgspec.Struct, gc=False):
         """
         done: set[str] = set()
         self.id = whole("id", self.id, done)
+        if self.file_name is None:
+            self.take_other_name(done)
         if not is_file_name(self.file_name):
             raise wrong("file_name", self.file_name, "the name of a file")
         if not self.lacks_size():
@@ -57,6 +69,14 @@ class ImageEntry(msgspec.Struct, gc=False):
                     raise wrong(field, getattr(self, field), f"a number of 1 to {MAX_SIDE - 1:,}")
                 setattr(self, field, side)
         return done
+
+    def take_other_name(self, done: set[str]) -> None:
+        """Sets file_name, which is missing, from what other tools call it."""
+        for field in OTHER_NAMES:
+            if is_file_name(getattr(self, field)):
+                self.file_name = getattr(self, field)
+                done.add(f"{field} read as file_name")
+                return
 
 
 class BoxEntry(msgspec.Struct, gc=False):
@@ -154,10 +174,11 @@ def is_file_name(value: Any) -> bool:
     return True
 
 
-def wrong(field: str, value: Any, expected: str) -> InputError:
+def wrong(field: str, value: Any, expected: str) -> MalformedRecord:
     """Says that a field is not what was expected."""
     found = "missing" if value is None else shown(value)
-    return InputError(f"{field} is {found}; expected {expected}")
+    way = TEXT_IDS.get(field, "") if isinstance(value, str) else ""
+    return MalformedRecord(f"{field} is {found}", f"; expected {expected}{way}")
 
 
 def shown(value: Any) -> str:
@@ -175,7 +196,7 @@ def whole(field: str, value: Any, done: set[str]) -> int:
     if type(value) is str and WHOLE.fullmatch(value):
         done.add(AS_TEXT)
         return int(value)
-    raise wrong(field, value, WHOLE_NUMBER)
+    raise wrong(field, value, WHOLE_NUMBER if type(value) in (int, float) else "a whole number")
 
 
 def number(field: str, value: Any, done: set[str]) -> float:

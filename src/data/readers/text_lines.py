@@ -18,6 +18,9 @@ HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$
 JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
 FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."
 # a box with other signs than commas: x;y;x;y;class
+CLASS_IN_FRONT = re.compile(r"\s[^\s,]*[^\s,\d.+-][^\s,]*(?:,[+-]?[\d.]+){4}(?=\s|$)")
+# a box right behind a path
+JOINED = re.compile(r"[^\s;|]+([;|])[+-]?[\d.]+(?:,[^\s,;|]+){3,}")
 OTHER_BOX = re.compile(r"\s[+-]?[\d.]+([;:|/])(?:[+-]?[\d.]+\1){3}[^\s;:|/]+(\s|$)")
 
 
@@ -68,8 +71,10 @@ def other_format(lines: list[str]) -> str:
         return (
             f"has the boxes of one image, as YOLO writes them ({shown}); --dataset=yolo reads those"
         )
-    if any(map(BOX.search, lines)):
+    if any(map(BOX.search, lines)) or any(map(CLASS_IN_FRONT.search, lines)):
         return ""
+    if joined := next(filter(None, map(JOINED.match, lines)), None):
+        return f"has {joined[1]!r} behind a path ({shown}); expected spaces, and {FORMAT}"
     if box := next(filter(None, map(OTHER_BOX.search, lines)), None):
         return (
             f"has {box[0].strip()!r} for a box; expected commas instead of {box[1]!r} within a "

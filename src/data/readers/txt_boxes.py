@@ -8,6 +8,7 @@ from pathlib import Path
 from src.config.class_list import is_background
 from src.data.problems import MIN_ALIKE
 from src.data.readers.building import Builder
+from src.data.readers.malformed import MalformedRecord, text_box
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError
 
@@ -17,6 +18,8 @@ BOX = "xmin,ymin,xmax,ymax,class"
 WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 NUMBERED = re.compile(r"([0-9]{1,9})(?:\s*[:,;=.]\s*|\s+)(.+)")  # a class in a list, as "0: cat"
 CLASS_FILE = "classes.txt"  # beside the text file: a name a line
+MUCH_MORE = 5  # times as many values as a class's number has
+SHOWN = 5  # values
 MAX_NUMBER = 10_000  # of a class without a name; a larger one is a slip
 
 
@@ -32,12 +35,11 @@ def add_boxes(builder: Builder, line: str, fields: list[str], numbers: Counter[i
     """
     for item in fields:
         if item.startswith(",") or item.endswith(","):
-            raise InputError(f"{item!r}: expected no spaces within a box: {BOX}")
+            raise MalformedRecord(repr(item), f": expected no spaces within a box: {BOX}")
     for before, item in zip(fields, fields[1:]):
         if "," not in item:
-            raise InputError(
-                f"{before + ' ' + item!r}: a box whose class has spaces in its name goes in quotes"
-            )
+            what = ": a box whose class has spaces in its name goes in quotes"
+            raise MalformedRecord(repr(f"{before} {item}"), what)
     for position, item in enumerate(fields, 1):
         where = f"{line}, box {position}"
         with builder.problems.at(where):
@@ -58,8 +60,7 @@ def parse_box(item: str) -> tuple[tuple[float, ...], str]:
     except ValueError:
         box = ()
     if len(box) != 4 or not name or (is_number(name) and not WHOLE.fullmatch(name)):
-        expected = f"{BOX}: four numbers, and a class's name or whole number"
-        raise InputError(f"{item!r}: expected {expected}")
+        raise text_box(item, BOX)
     return box, name
 
 
@@ -77,8 +78,22 @@ def label_of(item: str, index: int, classes: tuple[str, ...]) -> int:
     if not 1 <= index < len(classes):
         background = " (0 is the background, the first class is 1)" if index == 0 else ""
         have = f"classes has 1 to {len(classes) - 1}"
-        raise InputError(f"{item!r}: class {index}{background}; {have}")
+        raise MalformedRecord(f"{item!r}: class {index}{background}", f"; {have}")
     return index - 1
+
+
+def class_in_front(boxes: list[tuple[tuple[float, ...], str]]) -> str:
+    """What is said where boxes probably begin with the number of their class; else ""."""
+    firsts = {box[0] for box, _ in boxes}
+    lasts = {name for _, name in boxes if WHOLE.fullmatch(name)}
+    is_class = all(value.is_integer() and 0 <= value <= MAX_NUMBER for value in firsts)
+    if not is_class or len(firsts) * MUCH_MORE > len(lasts) or not boxes:
+        return ""
+    few = ", ".join(f"{value:g}" for value in sorted(firsts)[:SHOWN])
+    return (
+        f"its {len(boxes):,} boxes begin with few numbers ({few}) and end with many, so the class "
+        f"is probably in front; expected it last: {BOX}"
+    )
 
 
 def counted_from_zero(numbers: Counter[int], classes: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ from src.data.readers.split_names import needed
 from src.data.readers.text_lines import image_lines
 from src.data.readers.txt_boxes import (
     add_boxes,
+    class_in_front,
     counted_from_zero,
     name_classes,
     parse_box,
@@ -31,6 +32,7 @@ from src.runtime.near_path import no_folder
 LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
 UNQUOTED = re.compile(r"""([^"',]*[^"',\s])(?:\s+([^\s,]+(?:,[^\s,]*){3,}.*))?$""")
 QUOTES = ("'", '"')
+ONE_LINE = "; expected one line for each image, with all its boxes"
 
 
 def find_txt(cfg: Config, *, training: bool) -> tuple[Path, Path]:
@@ -69,7 +71,7 @@ def read_txt(
             if found := finder.find(line, name, number):
                 if " " in name and text[0] not in QUOTES:
                     problems.repair(line, "path with spaces read without quotes")
-                builder.note_line(found, number)
+                builder.note_line(found, number, ONE_LINE)
                 builder.add_image(found, number, read_size(image_dir / found))
                 add_boxes(builder, line, fields, numbers)
     finder.report()
@@ -108,11 +110,15 @@ def split_line(text: str) -> tuple[str, list[str]]:
 
 def txt_class_names(path: Path, image_dir: Path) -> tuple[list[str], str]:
     """Names of its classes, as `name_classes`; malformed lines are skipped."""
-    folder, lines_of = Folder(image_dir, by_end=True), {}
+    folder, lines_of, boxes = Folder(image_dir, by_end=True), {}, []
     for line, text in image_lines(path):
         with suppress(InputError):
-            for _, name in [parse_box(item) for item in split_path(folder, text)[1]]:
+            found = [parse_box(item) for item in split_path(folder, text)[1]]
+            boxes += found
+            for _, name in found:
                 lines_of.setdefault(name, line)
+    if cause := class_in_front(boxes):
+        raise InputError(f"{path}: {cause}")
     return name_classes(path, lines_of)
 
 

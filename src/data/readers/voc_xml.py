@@ -7,6 +7,7 @@ from src.data.conversion.recognise import TOOL_OF_ROOT, converting
 from src.data.files.strange_files import head_of, strange_file
 from src.data.problems import Problems
 from src.data.readers.building import MAX_SIDE, Builder
+from src.data.readers.malformed import MalformedRecord
 from src.runtime.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -52,7 +53,7 @@ def add_objects(builder: Builder, root: ElementTree.Element, file: str) -> None:
         with builder.problems.at(where):
             box, name = parse_box(item), (item.findtext("name") or "").strip()
             if not name:
-                raise InputError("has no <name>; expected that of its class")
+                raise MalformedRecord("", "has no <name>; expected that of its class")
             builder.add_named(where, box, name, is_difficult(item, where, builder.problems))
 
 
@@ -61,16 +62,18 @@ def parse_box(item: ElementTree.Element) -> tuple[float, ...]:
     box = item.find("bndbox")
     if box is None:
         others = ", ".join(f"<{child.tag}>" for child in item) or "nothing"
-        raise InputError(f"has no <bndbox>; it has {others}")
+        raise MalformedRecord("", f"has no <bndbox>; it has {others}")
     corners = []
     for key in CORNERS:
         text = box.findtext(key)
         if text is None:
-            raise InputError(f"<bndbox> has no <{key}>; expected {', '.join(CORNERS)}")
+            what = f"<bndbox> has no <{key}>; expected {', '.join(CORNERS)}"
+            raise MalformedRecord("", what)
         try:
             corners.append(float(text.replace("_", "?")))  # Python would take 1_0 for 10
         except ValueError as error:
-            raise InputError(f"<{key}> is {text.strip()[:60]!r}; expected a number") from error
+            found = f"<{key}> is {text.strip()[:60]!r}"
+            raise MalformedRecord(found, "; expected a number") from error
     x1, y1, x2, y2 = corners
     return x1 - FIRST_PIXEL, y1 - FIRST_PIXEL, x2, y2
 

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from src.data.annotations import Annotations
+from src.data.files.folder import Folder
 from src.data.files.image_files import SEARCH, Search
 from src.data.images import AS_STORED, read_header
 from src.data.problems import Problems
 from src.data.readers.building import Builder
+from src.data.readers.malformed import not_shares, yolo_line
 from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
@@ -71,9 +73,13 @@ def read_yolo(
     finder.report()
     if builder.names and not labelled:
         expected = label_file(image_dir / builder.names[0])
+        match = Folder(data.base).nearest(os.path.relpath(expected, data.base))
+        there = nearest(expected)
+        if match:
+            there = f"; there is {data.base / match.name}: move them into labels, beside images"
         raise InputError(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
-            f"expected {expected} and so on{nearest(expected)}"
+            f"expected {expected} and so on{there}"
         )
     signs = key_points(outlines)
     return builder.build(image_dir, id_kind="image", upright=True, signs=signs), problems
@@ -153,11 +159,9 @@ def parse_line(text: str, point_numbers: int = 0) -> tuple[int, tuple[float, ...
         if not label.is_integer() or not (is_box or (is_outline and len(values) % 2 == 0)):
             raise ValueError
     except ValueError:
-        expected = "class cx cy w h, or class x1 y1 x2 y2 x3 y3 ..."
-        raise InputError(f"{text[:60]!r}: expected {expected}, numbers apart by spaces") from None
-    wrong = [value for value in values if not -SLACK <= value <= 1 + SLACK]
-    if wrong:
-        raise InputError(f"{text[:60]!r}: {wrong[0]:g}; expected shares of the sides, 0 to 1")
+        raise yolo_line(text) from None
+    if not all(-SLACK <= value <= 1 + SLACK for value in values):
+        raise not_shares(text, values)
     if is_box:
         cx, cy, w, h = values
         return int(label), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)

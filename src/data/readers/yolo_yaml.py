@@ -67,7 +67,8 @@ class DataSet:
                 f"{entry.split('*')[0].rstrip('/') or '.'}"
             )
         if found is None:
-            raise InputError(f"{self.path}: {entry!r}: no such folder or list{nearest(tried[0])}")
+            near = nearest(tried[0], base=self.path.parent)
+            raise InputError(f"{self.path}: {entry!r}: no such folder or list{near}")
         return found
 
 

@@ -139,7 +139,7 @@ def test_images_that_are_missing_or_listed_twice(root):
     (root / "JPEGImages" / "b.jpg").unlink()
     _, problems = read(root)
     assert [e.where for e in problems.errors] == ["line 2", "line 3"]
-    assert problems.errors[0].what == "a is on line 1 already"
+    assert problems.errors[0].what == "a is on line 1 already; leave one of them out"
     assert problems.errors[1].what.endswith("JPEGImages/b.jpg")
 
 

@@ -163,8 +163,11 @@ def test_where_the_boxes_of_an_image_are(tmp_path):
     ("line", "message"),
     [
         ("0 0.5 0.5 0.2", "expected class cx cy w h, or class x1 y1"),
-        ("0 0.5 0.5 0.2 0.2 0.9", "expected class cx cy w h"),  # with a score
-        ("owl 0.5 0.5 0.2 0.2", "expected class cx cy w h"),
+        (
+            "0 0.5 0.5 0.2 0.2 0.9",
+            "a number too many, probably a confidence; leave",
+        ),  # with a score
+        ("owl 0.5 0.5 0.2 0.2", "has a class by name; expected its number"),
         ("0.5 0.5 0.5 0.2 0.2", "expected class cx cy w h"),
         ("0 0.5 0.5 0.2 nan", "nan; expected shares of the sides, 0 to 1"),
         ("0 320 240 20 20", "320; expected shares of the sides, 0 to 1"),
