@@ -33,22 +33,24 @@ SETS = {
     "tiles": (141, drawn_tiles.write_tiles, drawn_tiles.CLASSES),
 }
 ANY_SIDE_UP = {"vertical_flip_probability": 0.5, "rotate_probability": 0.75}
-# keys of each setting over the recipe's
+LITTLE = {"augmentation": "jitter", "jitter_scale": [0.8, 1.25]}
+MOSAIC = {"mosaic_probability": 0.5}
+# keys of each setting over the recipe's; without a mosaic unless it names one
 SETTINGS = {
-    "none": {"augmentation": "none"},
-    "flip": {"augmentation": "flip"},
-    "turns": {"augmentation": "flip", **ANY_SIDE_UP},
-    "jitter_little": {"augmentation": "jitter", "jitter_scale": [0.8, 1.25]},
-    "jitter_little_turns": {
-        "augmentation": "jitter",
-        "jitter_scale": [0.8, 1.25],
-        **ANY_SIDE_UP,
-    },
-    "jitter": {"augmentation": "jitter", "jitter_scale": [0.5, 2.0]},
-    "crops_little": {"augmentation": "ssd", "crop_scale": [0.7, 1.0]},
-    "ssd": {"augmentation": "ssd"},
-    "ssd_expand": {"augmentation": "ssd_expand"},
-    "mosaic": {"augmentation": "flip", "mosaic_probability": 0.5},
+    name: {"mosaic_probability": 0.0, **keys}
+    for name, keys in {
+        "none": {"augmentation": "none"},
+        "flip": {"augmentation": "flip"},
+        "turns": {"augmentation": "flip", **ANY_SIDE_UP},
+        "jitter_little": LITTLE,
+        "jitter_little_turns": {**LITTLE, **ANY_SIDE_UP},
+        "jitter_little_mosaic": {**LITTLE, **MOSAIC},
+        "jitter": {"augmentation": "jitter", "jitter_scale": [0.5, 2.0]},
+        "crops_little": {"augmentation": "ssd", "crop_scale": [0.7, 1.0]},
+        "ssd": {"augmentation": "ssd"},
+        "ssd_expand": {"augmentation": "ssd_expand"},
+        "mosaic": {"augmentation": "flip", **MOSAIC},
+    }.items()
 }
 
 

@@ -10,6 +10,7 @@ from src.training.advice import (
     advice_on_outcome,
     advice_on_settings,
     explain_unlearnt,
+    warn_of_few_images,
     warn_of_settings,
 )
 from src.training.schedule import Schedule, build_schedule
@@ -66,6 +67,17 @@ def test_a_run_that_is_never_evaluated():
     assert line.endswith("with images to evaluate on set --eval_interval=1 or more")
     (line,) = warnings(eval_interval=0, val_share=0.2)
     assert "val_share 0.2 holds out are not used: --eval_interval=1 evaluates on them" in line
+
+
+def test_few_images_that_come_often_and_alike():
+    often = {"images": 96, "epochs": 167, "augmentation": "flip", "mosaic_probability": 0.0}
+    (line,) = warn_of_few_images(**often)
+    assert line.startswith("96 images are shown 167 times each, and augmentation flip hardly")
+    assert line.endswith("--augmentation=jitter --jitter_scale=[0.8,1.25] --mosaic_probability=0.5")
+    for change in (
+        {"images": 500}, {"epochs": 49}, {"augmentation": "ssd"}, {"mosaic_probability": 0.5}
+    ):  # fmt: skip
+        assert list(warn_of_few_images(**{**often, **change})) == []
 
 
 def test_strengths_of_steps_that_are_not_taken():
