@@ -125,6 +125,7 @@ def test_swanlab(library, tmp_path):
     fake.login.assert_called_once_with()
     keys = fake.init.call_args.kwargs
     assert (keys["mode"], keys["id"], keys["resume"]) == ("online", None, "allow")
+    fake.Settings.assert_called_once_with(terminal={"proxy_type": "none"})
     assert run.log.mock_calls == [call(CURVES, step=7), call({"val/AP": 0.5}, step=7)]
     run.finish.assert_called_once_with("aborted", error="SIGTERM")
     tell(library, tmp_path, *session(tmp_path))

@@ -35,6 +35,8 @@ class SwanLab(Tracker):
             resume="allow",
             log_dir=str(start.folder / "swanlab"),
             config=parameters(start.config),
+            # log.txt has the lines, and sys.stderr may be an object that cannot be captured
+            settings=self.library.Settings(terminal={"proxy_type": "none"}),
         )
         return self.run.id
 
