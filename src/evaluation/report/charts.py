@@ -147,7 +147,7 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
         steps, ap, ap50 = zip(*evaluations)
         right.plot(steps, ap, "o-", color=BLUE, ms=3, label="AP")
         right.plot(steps, ap50, "o-", color=LIGHT, ms=3, label="AP50")
-        right.legend(loc="lower left")
+        right.legend()
     else:
         right.text(0.5, 0.5, "not evaluated", ha="center", transform=right.transAxes)
     right.set(title="AP", xlabel="update")
