@@ -1,5 +1,6 @@
 """The configuration: the defaults with a recipe file and flags over them, checked and read-only."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from src.config.class_list import with_background
 from src.config.consistency import as_lists, check_consistency
 from src.config.keys import DEFAULT_PATH, YAML_ERRORS, load_keys, unknown_hint, with_new_names
 from src.runtime.errors import InputError
+from src.runtime.near_path import no_file
 
 Layer = tuple[Mapping[str, Any], str]  # values, and where they are from
 
@@ -100,8 +102,10 @@ def read_recipe(path: str) -> dict[str, Any]:
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeyLoader)
     except OSError as error:
-        what = f"cannot be read: {error.strerror}; check --config_path"
-        raise InputError(f"{path}: {what}") from error
+        what = f"{path}: cannot be read: {error.strerror}"
+        if not os.path.isfile(path):
+            what = no_file(path, ".yaml")
+        raise InputError(f"{what}; check --config_path") from error
     except YAML_ERRORS as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict | None):

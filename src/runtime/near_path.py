@@ -62,7 +62,7 @@ def nearest(path: str | Path, suffix: str = "", base: str | Path = "") -> str:
     names = names_in(folder)
     if name and (close := nearest_name(name, names)):
         return f"; there is {folder / close}"
-    files = [other for other in names if suffix and other.endswith(suffix)]
+    files = [name for name in names if suffix and name.endswith(suffix) and name[0] != "."]
     more = ", ..." if len(files) > SHOWN else ""
     return f"; there is {', '.join(files[:SHOWN])}{more}" if files else ""
 

@@ -232,8 +232,11 @@ def test_bad_recipes_name_the_file(tmp_path, text, message):
 
 
 def test_missing_recipe_names_the_path():
-    with pytest.raises(InputError, match="nowhere.yaml: cannot be read"):
+    with pytest.raises(InputError, match="nowhere.yaml: no such file; check --config_path"):
         parse_args("", ["--config_path=nowhere.yaml"])
+    near = "no such file; there is config/ssd_resnet50_fpn_voc.yaml; check --config_path"
+    with pytest.raises(InputError, match=near):
+        parse_args("", ["--config_path=config/ssd_resnet50_fpn_vocs.yaml"])
 
 
 def test_read_only():

@@ -10,7 +10,7 @@ import msgspec
 from src.data.conversion.recognise import COCO, TITLES, converting, tool_of_json, tool_of_xml
 from src.data.files.strange_files import HEAD, plain_text, strange_file
 from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry, shown
-from src.data.readers.text_lines import LOOKED_AT, other_format
+from src.data.readers.text_lines import BOX, LOOKED_AT, other_format
 from src.runtime.errors import InputError
 
 BEGINNING = 40  # letters of a file that is not json
@@ -102,6 +102,8 @@ def not_json(data: bytes, error: Exception) -> str:
         return f"it is XML, {TITLES[tool]}; {converting(tool)}"
     if "as CSV" in other_format(lines[:LOOKED_AT][: max(len(lines) - 1, 1)]):
         return f"it is CSV, which begins {text[:BEGINNING]!r}; {converting('csv')}"
+    if any(map(BOX.search, lines[:LOOKED_AT])):
+        return "it is a text file of boxes; --dataset=other reads it, with --anno_path, --image_dir"
     if len(lines) > 1 and all(is_object(line) for line in lines[:2]):
         return "it is JSON Lines, an object on each line; expected one object with all lists"
     if not text or text.startswith("{"):

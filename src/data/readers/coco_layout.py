@@ -1,18 +1,25 @@
 """Where a split in COCO's format is: COCO's folders, Roboflow's, or any file and folder."""
 
 import os
+import re
 from pathlib import Path
 
 from src.config.configuration import Config
 from src.data.conversion.recognise import COCO, TITLES, tool_of
+from src.data.readers.layouts import (
+    ROBOFLOW,
+    format_of,
+    other_layout,
+    other_splits,
+    roboflow_splits,
+)
 from src.data.readers.split_names import needed, split_names
-from src.data.readers.yolo_yaml import NAMES as YAML_NAMES
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
 from src.runtime.near_path import names_in, nearest, no_folder
 
 SHOWN = 5  # files of a folder
-ROBOFLOW = "_annotations.coco.json"  # in the folder of a split's images
+SPLIT_OF = re.compile(r"instances?_(.+)\.json")  # from the name of its annotation file
 
 
 def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
@@ -28,8 +35,9 @@ def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
         if found := roboflow_paths(cfg.coco_root, split):
             return found
         if any(map(os.path.isfile, annotation_files(cfg.coco_root, split))):
-            return coco_paths(cfg.coco_root, split)
-    return coco_paths(cfg.coco_root, cfg[f"{role}_split"])  # says what is missing
+            return coco_paths(cfg.coco_root, split, training=training)
+    # says what is missing
+    return coco_paths(cfg.coco_root, cfg[f"{role}_split"], training=training)
 
 
 def given_paths(cfg: Config, role: str) -> tuple[Path, Path]:
@@ -61,20 +69,24 @@ def json_files(folder: Path) -> list[Path]:
     return [folder / name for name in names_in(folder) if name.lower().endswith(".json")]
 
 
-def other_layout(root: Path) -> str:
-    """What a folder holds that is not in COCO's layout, and the keys for it; "" if not known."""
-    if yaml := next((name for name in YAML_NAMES if os.path.isfile(root / name)), None):
-        return f"{yaml} there is YOLO's: set --dataset=yolo --yolo_root={root}"
-    if os.path.isdir(root / "Annotations") and os.path.isdir(root / "JPEGImages"):
-        return f"the folders there are Pascal VOC's: set --dataset=voc --voc_root={root}"
+def layout_hint(root: Path, split: str, *, training: bool) -> str:
+    """What to do where a folder has no annotations of a split in COCO's layout."""
     if os.path.isfile(root / ROBOFLOW):
         return f"{root} is one split of Roboflow's: set --coco_root={root.absolute().parent}"
-    if splits := [name for name in names_in(root) if os.path.isfile(root / name / ROBOFLOW)]:
-        return f"there are Roboflow's splits {', '.join(splits)}; check the split's name"
+    if format_of(root) == "coco":
+        return other_splits(splits_in(root), training=training)
+    if other := other_layout(root, "coco"):
+        return other
     if found := json_files(root):
         files = ", ".join(path.name for path in found[:SHOWN])
         return f"there is {files}: give file and images with --train_json, --train_images (and val)"
-    return ""
+    return f"check coco_root ({root}) and the split's name ({split})"
+
+
+def splits_in(root: Path) -> list[str]:
+    """Names of the splits in COCO's layout, or Roboflow's."""
+    names = map(SPLIT_OF.fullmatch, names_in(root / "annotations"))
+    return [name[1] for name in names if name] or roboflow_splits(root)
 
 
 def roboflow_paths(root: str, split: str) -> tuple[Path, Path] | None:
@@ -89,7 +101,7 @@ def annotation_files(root: str, split: str) -> list[Path]:
     return [Path(root) / "annotations" / name for name in names]
 
 
-def coco_paths(root: str, split: str) -> tuple[Path, Path]:
+def coco_paths(root: str, split: str, *, training: bool = True) -> tuple[Path, Path]:
     """Annotation file and image folder of a split in COCO's layout; InputError if one is missing.
 
     `instance_<split>.json`, which some copies of the data have, is found too.
@@ -105,10 +117,8 @@ def coco_paths(root: str, split: str) -> tuple[Path, Path]:
     paths = annotation_files(root, split)
     found = next(filter(os.path.isfile, paths), None)
     if found is None:
-        if other := other_layout(Path(root)):
-            raise InputError(f"{paths[0]}: no such file; {other}")
-        hint = f"check coco_root ({root}) and the split's name ({split})"
-        raise InputError(f"{paths[0]}: no such file{nearest(paths[0], '.json')}; {hint}")
+        hint = layout_hint(Path(root), split, training=training)
+        raise InputError(f"{paths[0]}: no such file; {hint}")
     if not os.path.isdir(image_dir):
         expected = f"expected the images of {split} there"
         raise InputError(f"{no_folder(image_dir)}; {expected}")

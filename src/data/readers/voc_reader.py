@@ -10,6 +10,7 @@ from src.data.files.image_files import SEARCH, ImageFinder, Search
 from src.data.images import SUFFIXES, read_size
 from src.data.problems import Problems
 from src.data.readers.building import Builder
+from src.data.readers.layouts import VOC_FOLDERS, other_layout, other_splits
 from src.data.readers.reader import Files, Reader
 from src.data.readers.split_names import split_names
 from src.data.readers.text_lines import numbered_lines
@@ -18,8 +19,6 @@ from src.data.signs.file_names import other_names
 from src.runtime.errors import InputError
 from src.runtime.near_path import names_in, nearest
 
-FOLDERS = ("Annotations", "JPEGImages")
-SHOWN = 5  # folders that a message names
 PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficult
 
 
@@ -27,7 +26,7 @@ def find_voc(cfg: Config, *, training: bool) -> tuple[Path, Path]:
     """`voc_paths` of the configured split."""
     names = split_names(cfg, training=training)
     known = (name for name in names if os.path.isfile(split_file(cfg.voc_root, name)))
-    return voc_paths(cfg.voc_root, next(known, names[0]))
+    return voc_paths(cfg.voc_root, next(known, names[0]), training=training)
 
 
 def split_file(root: str, split: str) -> Path:
@@ -35,10 +34,10 @@ def split_file(root: str, split: str) -> Path:
     return Path(root) / "ImageSets" / "Main" / f"{split}.txt"
 
 
-def voc_paths(root: str, split: str) -> tuple[Path, Path]:
+def voc_paths(root: str, split: str, *, training: bool = True) -> tuple[Path, Path]:
     """The split's list of images and the folder of images; InputError if one is missing."""
     folder = Path(root)
-    for needed in (folder, *(folder / name for name in FOLDERS)):
+    for needed in (folder, *(folder / name for name in VOC_FOLDERS)):
         if not os.path.isdir(needed):
             if other := near_root(folder):
                 raise InputError(f"{needed}: no such folder; {other}")
@@ -53,19 +52,17 @@ def voc_paths(root: str, split: str) -> tuple[Path, Path]:
                 f"line each, or convert all: 'python3 -m src.data.convert --from=voc {xml} "
                 "OUTPUT.json'"
             )
-        hint = f"check voc_root ({root}) and the split's name ({split})"
-        raise InputError(f"{names}: no such file{nearest(names, '.txt')}; {hint}")
+        splits = [Path(name).stem for name in names_in(names.parent) if "_" not in name]
+        hint = other_splits(splits, training=training)
+        raise InputError(f"{names}: no such file; {hint}")
     return names, folder / "JPEGImages"
 
 
 def near_root(folder: Path) -> str:
-    """What to do where VOC's folders are around or below the one that is given; else ""."""
-    children = [folder / name for name in names_in(folder)]
-    places = [folder.absolute().parent, *children]
-    if found := [p for p in places if all(os.path.isdir(p / name) for name in FOLDERS)]:
-        where = " and ".join(map(str, found[:SHOWN]))
-        return f"VOC's folders are in {where}: set --voc_root={found[0]}"
-    if any(path.suffix.lower() == ".xml" for path in children):
+    """What to do where a folder has other things than VOC's folders; "" if not known."""
+    if other := other_layout(folder, "voc"):
+        return other
+    if any(name.lower().endswith(".xml") for name in names_in(folder)):
         command = f"python3 -m src.data.convert --from=voc {folder} OUTPUT.json"
         return f"there are xml files in {folder}, which '{command}' converts"
     return ""

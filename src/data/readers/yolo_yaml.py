@@ -11,13 +11,12 @@ import yaml
 from src.config.configuration import Config
 from src.config.keys import YAML_ERRORS
 from src.data.images import SUFFIXES
-from src.data.problems import WITHOUT_EVALUATION
+from src.data.readers.layouts import YAML_NAMES, other_layout, other_splits
 from src.data.readers.split_names import split_names
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
 
-NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 SPLITS = ("train", "val", "valid", "validation", "test")
 SHOWN = 200  # letters of the names in a message
 ROBOFLOW = "../"  # in front of paths from data.yaml's own folder
@@ -78,9 +77,8 @@ def find_yolo(cfg: Config, *, training: bool) -> tuple[Path, Path, str]:
     names = split_names(cfg, training=training)
     split = next((name for name in names if name in data.splits), None)
     if split is None:
-        have = ", ".join(data.splits) or "no split"
-        rest = "" if training else f"; name another with --val_split, {WITHOUT_EVALUATION}"
-        raise InputError(f"{data.path}: has no {names[min(1, len(names) - 1)]!r}, but {have}{rest}")
+        way = other_splits(list(data.splits), training=training)
+        raise InputError(f"{data.path}: has no {names[min(1, len(names) - 1)]!r}; {way}")
     data.entries(split)
     return data.path, data.base, split
 
@@ -95,20 +93,22 @@ def yaml_file(root: str) -> Path:
         )
     folder = Path(root)
     others = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
-    found = [folder / name for name in NAMES if os.path.isfile(folder / name)] or others
+    found = [folder / name for name in YAML_NAMES if os.path.isfile(folder / name)] or others
     if not found or (len(others) > 1 and found == others):
         have = f"; there are {', '.join(path.name for path in others)}" if others else ""
         way = "name it with --yolo_root" if others else to_write(folder)
-        raise InputError(f"{folder / NAMES[0]}: no such file{have}; {way}")
+        raise InputError(f"{folder / YAML_NAMES[0]}: no such file{have}; {way}")
     return found[0]
 
 
 def to_write(folder: Path) -> str:
     """What to do where a folder has no yaml file: use one around it, or write these lines."""
     absolute = Path(os.path.abspath(folder))
-    around = (parent / name for parent in absolute.parents[:2] for name in NAMES)
+    around = (parent / name for parent in absolute.parents[:2] for name in YAML_NAMES)
     if (found := next(filter(os.path.isfile, around), None)) is not None:
         return f"there is {found}: set --yolo_root={found.parent}"
+    if other := other_layout(folder, "yolo"):
+        return other
     lines = []
     for split in SPLITS:
         entries = (place.format(split) for place in PLACES)

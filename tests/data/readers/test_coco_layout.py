@@ -2,7 +2,8 @@ import pytest
 
 from src.config.configuration import make_config
 from src.data.readers.coco_file import load_content
-from src.data.readers.coco_layout import find_coco
+from src.data.readers.coco_layout import coco_paths, find_coco
+from src.data.readers.layouts import other_layout
 from src.runtime.errors import InputError
 
 
@@ -83,12 +84,12 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["data.yaml"], "data.yaml there is YOLO's: set --dataset=yolo --yolo_root={root}$"),
+        (["data.yaml"], "{root} has YOLO's layout: set --dataset=yolo --yolo_root={root}$"),
         (["Annotations/a.xml", "JPEGImages/a.jpg"], "set --dataset=voc --voc_root={root}$"),
         (["_annotations.coco.json"], "one split of Roboflow's: set --coco_root={root.parent}$"),
         (
             ["train/_annotations.coco.json", "valid/_annotations.coco.json"],
-            "Roboflow's splits train, valid; check",
+            "there is train, valid: name one with --train_split",
         ),
         (["a.json", "b.json"], "there is a.json, b.json: give file and images with --train_json"),
     ],
@@ -113,3 +114,18 @@ def test_other_files_in_place_of_json(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=f"a.json: not a json file: .*{message}"):
         load_content(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("inside", ["annotations", "val", "."])
+def test_a_folder_inside_or_around_the_root(tmp_path, inside):
+    root = tmp_path / "x" / "set"
+    for name in ("annotations/instances_val.json", "val/a.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    given = root.parent if inside == "." else root / inside
+    for dataset, flag in (("coco", ""), ("yolo", "--dataset=coco ")):
+        hint = other_layout(given, dataset)
+        assert hint == f"{root} has COCO's layout: set {flag}--coco_root={root}"
+    assert other_layout(root, "coco") == ""
+    with pytest.raises(InputError, match="there is val: name one with --val_split, or hold out"):
+        coco_paths(str(root), "val2017", training=False)

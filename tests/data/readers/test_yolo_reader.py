@@ -127,7 +127,9 @@ def test_several_folders_of_one_split(root):
 def test_another_split(root):
     (root / "data.yaml").write_text("train: images/train\ntest: images/val\nnames: [owl, jay]")
     assert len(read(root, training=False, val_split="test")) == 1
-    with pytest.raises(InputError, match="has no 'val', but train, test; name another with --val_"):
+    with pytest.raises(
+        InputError, match="has no 'val'; there is train, test: name one with --val_"
+    ):
         read(root, training=False)
 
 
@@ -217,7 +219,7 @@ def test_a_class_number_with_a_point_and_a_share_beyond_by_rounding():
         ("train: {a: b}\nnames: [owl]", "train is {'a': 'b'}; expected a path, or a list of"),
         ("train: images/train/*.png\nnames: [owl]", "a pattern; expected .*, images/train"),
         ("train: images/tarin\nnames: [owl]", "'images/tarin': no such folder or list"),
-        ("val: images/val\nnames: [owl]", "data.yaml: has no 'train', but val"),
+        ("val: images/val\nnames: [owl]", "data.yaml: has no 'train'; there is val"),
     ],
 )
 def test_what_is_wrong_with_data_yaml(root, text, message):
