@@ -52,7 +52,7 @@ class Detector:
             raise ModelError(f"{path}: no such file; export.py --file_format=ONNX writes one")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # threads that wait actively took half of the CPU time, from decoding and from neighbours
+        # threads that wait actively take CPU time from decoding and from neighbours
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(
