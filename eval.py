@@ -41,7 +41,8 @@ def main(argv=None) -> None:
     from src.distributed.join import build_device
     from src.evaluation.detect import detect_with
     from src.evaluation.outputs import write_outputs
-    from src.prediction.inference import describe_views, load_network
+    from src.prediction.inference import describe_views
+    from src.prediction.network_model import load_network
     from src.training.callbacks.evaluated import tell_evaluation
 
     ranks = build_device(cfg, launch)

@@ -30,7 +30,7 @@ def main(argv=None) -> None:
     from src.detection.anchors import build_anchors
     from src.distributed.join import build_device
     from src.models.folding import fold_norms
-    from src.prediction.inference import load_network
+    from src.prediction.network_model import load_network
     from src.runtime.device import use_full_float32
 
     build_device(cfg)

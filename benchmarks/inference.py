@@ -49,7 +49,7 @@ def prepare(folder: Path, image_size: int, batch: int, flags: Sequence[str]) -> 
     from src.deploy.formats import describe
     from src.detection.anchors import build_anchors
     from src.models.folding import fold_norms
-    from src.prediction.inference import load_network
+    from src.prediction.network_model import load_network
     from src.training.checkpoints import write_checkpoint
 
     keys = {"image_size": [image_size, image_size], "export_batch": batch}
@@ -81,7 +81,8 @@ def build_network(folder: Path, threads: int):
     from src.config.configuration import make_config
     from src.detection.postprocess import build_postprocessor
     from src.prediction.detector import detector_config
-    from src.prediction.inference import build_inference, load_network
+    from src.prediction.inference import build_inference
+    from src.prediction.network_model import load_network
     from src.runtime.device import set_up_device
 
     images = np.load(folder / "images.npy")

@@ -111,7 +111,7 @@ def time_evaluation(cfg, network) -> dict[str, float]:
     import numpy as np
 
     from src.detection.anchors import build_anchors
-    from src.prediction.inference import CandidateModel, NetworkModel
+    from src.prediction.network_model import CandidateModel, NetworkModel
 
     network.set_train(False)
     images = np.zeros((cfg.batch_size, *cfg.image_size, 3), np.uint8)

@@ -33,7 +33,7 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     from src.detection.anchors import build_anchors
     from src.detection.postprocess import build_postprocessor
     from src.models.ssd import build_ssd
-    from src.prediction.inference import build_model
+    from src.prediction.network_model import build_model
     from src.training.setup import build_step
 
     generator = build_anchors(cfg)

@@ -16,7 +16,8 @@ from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
 from src.models.ssd import SSD
 from src.prediction.exported_model import build_exported
-from src.prediction.inference import Inference, Model, Seen, build_inference, find_short_side
+from src.prediction.inference import Inference, Seen, build_inference, find_short_side
+from src.prediction.network_model import Model
 from src.runtime.errors import NotFinite
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.threads import Follower

@@ -17,14 +17,8 @@ from src.data.transforms import fit_image
 from src.deploy.formats import check_detector, format_of, read_description
 from src.detection.postprocess import Detections, build_postprocessor
 from src.prediction.exported_model import build_exported
-from src.prediction.inference import (
-    Inference,
-    Log,
-    Seen,
-    build_inference,
-    find_short_side,
-    load_network,
-)
+from src.prediction.inference import Inference, Seen, build_inference, find_short_side
+from src.prediction.network_model import Log, load_network
 from src.prediction.recorded import detector_layer
 from src.runtime.device import set_up_device
 from src.runtime.errors import InputError

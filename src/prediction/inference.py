@@ -1,143 +1,19 @@
 """From images to detections: views of an image, models, and merging of their outputs."""
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import mindspore as ms
 import numpy as np
-from mindspore import nn
 
 from src.config.consistency import SIZE_MULTIPLE
-from src.config.open_keys import settled
 from src.data.short_side import ShortSide, build_short_side
-from src.deploy.exported import pad_batch
-from src.detection.anchors import AnchorGenerator, build_anchors, level_counts
 from src.detection.postprocess import Detections, Postprocessor
-from src.models.candidates import Candidates, CheckedCandidates
-from src.models.ssd import SSD, build_ssd
-from src.runtime.errors import InputError
-from src.weights.checkpoint_file import check_run, read_checkpoint, run_config
-from src.weights.loading import load_detector, refuse_backbone
+from src.models.ssd import SSD
+from src.prediction.network_model import Log, Model, Outputs, Size, build_model
 
-Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
-Size = tuple[int, int]  # height and width
-Log = Callable[[str], None]  # takes a line
 MOST_CANVASES = 2  # whose graphs are kept with `canvas_step`; one of ResNet-50 at 800 px takes 3 GB
-TOLD_SIZES = 3  # of those that are compiled; an image of another size makes a pause of seconds
-
-
-class Model(Protocol):
-    """Makes predictions for images: the network, or an exported file."""
-
-    def forward(self, images: np.ndarray) -> Outputs:
-        """Raw outputs for images (n,H,W,3), RGB in 0..255, n at most the batch size.
-
-        They are uint8; the network takes float32 too.
-        """
-
-    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        """Candidates among the outputs (A,...) for one image, in pixels of the input `size`."""
-
-
-class NetworkModel(Model):
-    """The network: deltas (n,A,4) and logits (n,A,K).
-
-    Args:
-        network: in inference mode.
-        anchors: for any input size.
-        batch_size: of the graphs; smaller batches are padded.
-    """
-
-    most_sizes = 0  # input sizes whose graphs are kept at a time; 0 for all
-    log: Log | None = None  # told of the first sizes that are compiled, where few are kept
-
-    def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int):
-        self.network = network
-        self.boxes = functools.cache(anchors.boxes)  # (A,4) by input size
-        self.batch_size = batch_size
-        self.sizes: set[Size] = set()  # those whose graphs are kept
-        self.told: set[Size] = set()  # those that `log` was told of
-
-    def graph_key(self) -> tuple:
-        """What its graphs depend on, besides the network."""
-        return "all outputs", self.batch_size
-
-    def cell(self, size: Size) -> nn.Cell:
-        """The cell for images of this height and width."""
-        return self.network
-
-    def compile(self, size: Size) -> None:
-        """Compiles what images of this height and width need."""
-        self.cell(size).compile(ms.Tensor(np.zeros((self.batch_size, *size, 3), np.uint8)))
-
-    def forward(self, images: np.ndarray) -> Outputs:
-        size = images.shape[1:3]
-        if self.most_sizes and size not in self.sizes:
-            self.make_room(size)
-        # shares the images' memory where no padding is needed
-        batch = ms.Tensor.from_numpy(pad_batch(images, self.batch_size))
-        outputs = tuple(output.asnumpy()[: len(images)] for output in self.cell(size)(batch))
-        # outputs may lie in memory that is recycled
-        return tuple(output.copy() for output in outputs) if self.most_sizes else outputs
-
-    def make_room(self, size: Size) -> None:
-        """Drops all graphs where that of `size` would be one too many."""
-        if len(self.sizes) >= self.most_sizes:
-            ms.ms_memory_recycle()  # they are compiled again when needed
-            self.sizes.clear()
-        self.sizes.add(size)
-        if self.log is None or size in self.told or len(self.told) == TOLD_SIZES:
-            return
-        self.told.add(size)
-        line = f"compiling for an input of {size[0]} x {size[1]}, which takes seconds"
-        if len(self.told) == TOLD_SIZES:
-            line += (
-                f", as does each size that follows; graphs of {self.most_sizes} are kept. "
-                "--canvas_step=0 needs two in all, with other results: docs/models.md"
-            )
-        self.log(line)
-
-    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        anchors = self.boxes(size)
-        return postprocess.decoded(*outputs, anchors, level_counts(size, len(anchors)))
-
-
-class CandidateModel(NetworkModel):
-    """The network and selection of its `count` (P) best: boxes (n,P,4), scores (n,P), labels.
-
-    With `by_level`, P is the sum of the `count` best of each level. For GPU and Ascend: 1,000
-    candidates are 24 kB per image, deltas and logits 17 MB at 640 px and 80 classes. Among equal
-    scores it may select others than NetworkModel.
-    """
-
-    def __init__(
-        self,
-        network: nn.Cell,
-        anchors: AnchorGenerator,
-        batch_size: int,
-        count: int,
-        by_level: bool = False,
-    ):
-        super().__init__(network, anchors, batch_size)
-        self.count, self.by_level = count, by_level
-        self.cells: dict[Size, CheckedCandidates] = {}  # by input size
-
-    def graph_key(self) -> tuple:
-        return "candidates", self.batch_size, self.count, self.by_level
-
-    def cell(self, size: Size) -> CheckedCandidates:
-        if size not in self.cells:
-            anchors = self.boxes(size)
-            levels = level_counts(size, len(anchors)) if self.by_level else ()
-            choice = Candidates(self.network, anchors, size, self.count, levels)
-            self.cells[size] = CheckedCandidates(choice).set_train(False)
-        return self.cells[size]
-
-    def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
-        return postprocess.chosen(*outputs)
 
 
 @dataclass(frozen=True)
@@ -253,28 +129,6 @@ def describe_views(cfg) -> str:
 def find_short_side(cfg, network: SSD | None) -> ShortSide | None:
     """Resizing to a short side, if configured, for a network or else for an exported file."""
     return build_short_side(cfg, None if network is None else network.mean.asnumpy().ravel())
-
-
-def load_network(cfg) -> SSD:
-    """The configured network with the weights of `checkpoint_path`, ready for inference."""
-    saved = run_config(cfg.checkpoint_path)
-    cfg = settled(cfg, saved)
-    if not cfg.classes:
-        refuse_backbone(read_checkpoint(cfg.checkpoint_path), cfg.checkpoint_path)
-        raise InputError(f"{cfg.checkpoint_path}: records no classes; name them with --classes")
-    check_run(cfg.checkpoint_path, saved, cfg)
-    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
-    load_detector(network, cfg.checkpoint_path)
-    return network.set_train(False)
-
-
-def build_model(cfg, network: SSD, *, batch_size: int, postprocess: Postprocessor) -> NetworkModel:
-    """The network as a model; on GPU and Ascend it selects candidates there, unless all enter."""
-    anchors, count = build_anchors(cfg), postprocess.per_level or postprocess.candidates
-    if cfg.device_target == "CPU" or not count:
-        return NetworkModel(network, anchors, batch_size)
-    by_level = postprocess.per_level > 0
-    return CandidateModel(network, anchors, batch_size, count, by_level)
 
 
 def build_inference(

@@ -17,7 +17,7 @@ from src.evaluation.matching import match_split
 from src.evaluation.protocol import build_protocol
 from src.evaluation.report.pictures import draw_images
 from src.models.ssd import SSD
-from src.prediction.inference import build_model
+from src.prediction.network_model import build_model
 from src.runtime.errors import InputError, NotFinite
 from src.training.callbacks.moments import Evaluation, Picture
 from src.training.run_log import RunLog

@@ -14,7 +14,8 @@ from src.detection.postprocess import Postprocessor
 from src.evaluation.coco_metric import METRICS, evaluate, ground_truth
 from src.evaluation.detect import detect_split
 from src.evaluation.results import BOX, CATEGORY, IMAGE, no_rows, write_results
-from src.prediction.inference import Inference, Model
+from src.prediction.inference import Inference
+from src.prediction.network_model import Model
 from src.runtime.errors import InputError, NotFinite
 from tests.datasets import object_xml
 from tests.references import bare_coco_stats, slow_encode

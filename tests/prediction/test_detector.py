@@ -20,7 +20,7 @@ from src.evaluation.coco_metric import evaluate
 from src.evaluation.detect import detect_with
 from src.models.ssd import build_ssd
 from src.prediction.detector import Detector, detector_config
-from src.prediction.inference import load_network
+from src.prediction.network_model import load_network
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
 from src.weights.checkpoint_file import run_config

@@ -12,17 +12,8 @@ from src.detection.anchors import build_anchors
 from src.detection.postprocess import Detections, Postprocessor, build_postprocessor
 from src.evaluation.detect import detect_split
 from src.models.ssd import build_ssd
-from src.prediction.inference import (
-    CandidateModel,
-    Inference,
-    Model,
-    NetworkModel,
-    Seen,
-    build_inference,
-    build_model,
-    describe_views,
-    input_sizes,
-)
+from src.prediction.inference import Inference, Seen, build_inference, describe_views, input_sizes
+from src.prediction.network_model import CandidateModel, Model, NetworkModel, build_model
 from src.runtime.errors import NotFinite
 from tests.networks import excite
 

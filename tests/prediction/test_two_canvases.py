@@ -17,7 +17,8 @@ from src.detection.postprocess import build_postprocessor
 from src.evaluation.detect import detect_with
 from src.models.ssd import build_ssd
 from src.prediction.detector import Detector
-from src.prediction.inference import describe_views, load_network
+from src.prediction.inference import describe_views
+from src.prediction.network_model import load_network
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
 from tests.conftest import DEMO_RECIPE, small_keys

@@ -15,7 +15,7 @@ from src.data.dataset import build_annotations
 from src.data.synthetic import write_dataset
 from src.evaluation.coco_metric import evaluate
 from src.evaluation.detect import detect_with
-from src.prediction.inference import load_network
+from src.prediction.network_model import load_network
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted

@@ -7,7 +7,7 @@ import pytest
 from src.config.configuration import make_config
 from src.models.resnet import resnet
 from src.models.ssd import SSD, initialize
-from src.prediction.inference import load_network
+from src.prediction.network_model import load_network
 from src.runtime.errors import InputError
 from src.weights.checkpoint_file import write_detector
 from src.weights.loading import load_backbone, load_detector, load_for_finetuning
