@@ -4,8 +4,9 @@ import errno
 import json
 import math
 import os
+from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 class JsonList:
     """Writes a JSON list, one entry per line, to a temporary file; moved to `path` at the end.
 
+    Entries that come in another order than that of their places are put in order at the end.
+
     Args:
         keep: whether an exception, a full disk too, leaves a file of the entries so far, if any;
             else it leaves none.
@@ -145,22 +148,25 @@ class JsonList:
         self.beside = part_of(self.path)
         self.keep = keep
         self.count = 0
+        self.places, self.ends = array("q"), array("q")  # of each entry, and where its text ends
         self.is_written = False  # to `path`
 
     def __enter__(self) -> "JsonList":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with path_in_errors(self.path):
             # without a buffer, which after a failed write would be written again
-            self.file = self.beside.open("wb", buffering=0 if self.keep else -1)
+            self.file = self.beside.open("w+b", buffering=0 if self.keep else -1)
             self._write("[")
             self.end = self.file.tell()  # of the last whole entry
         return self
 
-    def append(self, entry: Any) -> None:
-        """Writes one more entry."""
+    def append(self, entry: Any, place: int = 0) -> None:
+        """Writes one more entry; at the end it is behind all of lower places."""
         with path_in_errors(self.path):
             self.end += self._write((",\n" if self.count else "\n") + to_json(entry))
         self.count += 1
+        self.places.append(place)
+        self.ends.append(self.end)
 
     def _write(self, text: str) -> int:
         rest = memoryview(text.encode())
@@ -176,11 +182,30 @@ class JsonList:
                     self.file.seek(self.end)
                     self.file.truncate()
                 self._write("\n]\n")
+                self._put_in_order()
             if kind is None or (self.keep and self.count):
                 os.replace(self.beside, self.path)
                 self.is_written = True
         finally:
             self.beside.unlink(missing_ok=True)
+
+    def _put_in_order(self) -> None:
+        """Replaces the temporary file by one in the order of places, if that can be written."""
+        order = sorted(range(self.count), key=self.places.__getitem__)
+        if order == list(range(self.count)):
+            return
+        ordered = part_of(self.beside)
+        with suppress(OSError):
+            with ordered.open("wb") as file:
+                for number, index in enumerate(order):
+                    start = self.ends[index - 1] + len(",\n") if index else len("[\n")
+                    self.file.seek(start)
+                    file.write(b",\n" if number else b"[\n")
+                    file.write(self.file.read(self.ends[index] - start))
+                file.write(b"\n]\n")
+            os.replace(ordered, self.beside)
+        with suppress(OSError):
+            ordered.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -44,6 +44,25 @@ def test_entries_one_a_line(tmp_path, keep):
     assert json.loads((tmp_path / "b.json").read_text()) == []
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_entries_in_the_order_of_their_places(tmp_path, keep):
+    with JsonList(tmp_path / "a.json", keep=keep) as results:
+        for entry, place in [("c", 7), ({"b": "\u00e9\n"}, 2), ("d", 7), ("a", 0), ("e", 7)]:
+            results.append(entry, place)
+    assert (tmp_path / "a.json").read_text() == (
+        '[\n"a",\n{"b": "\\u00e9\\n"},\n"c",\n"d",\n"e"\n]\n'
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_entries_that_cannot_be_put_in_order_stay_as_they_came(tmp_path):
+    with JsonList(tmp_path / "a.json", keep=True) as results:
+        results.append("b", 1)
+        results.append("a", 0)
+        (tmp_path / "..a.json.part.part").mkdir()  # in the way of the second file
+    assert json.loads((tmp_path / "a.json").read_text()) == ["b", "a"]
+
+
 @pytest.mark.parametrize(("keep", "left"), [(False, []), (True, ["a.json"])])
 def test_after_an_exception(tmp_path, keep, left):
     with pytest.raises(KeyError), JsonList(tmp_path / "a.json", keep=keep) as results:
