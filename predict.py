@@ -36,7 +36,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from src.prediction.job import predict_all
 
     build_device(cfg)
-    if not inputs.videos:
+    if stream or not inputs.videos:
         most = 1 if stream else len(inputs.images)  # a stream's frames are not waited for
         cfg = cfg.replace(eval_batch_size=min(cfg.eval_batch_size, most))
     detector = build_detector(cfg, partial(tqdm.write, file=sys.stderr))  # beside the bar
@@ -73,8 +73,8 @@ def detector_layer(found, given):
 
     if not given.get("input"):
         raise InputError(
-            "--input is needed: an image, a video, a folder, a pattern, a camera's number or an "
-            "address"
+            "--input is needed: an image, a video, a folder, a pattern, a camera's number, an "
+            "address or a list [a.jpg, b.mp4] of these"
         )
     output = Path(str(given.get("output", load_keys()["output"].default)))
     found.append(find_inputs(str(given["input"]), output))

@@ -1,10 +1,13 @@
 """Servers of videos on this machine."""
 
+import base64
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -48,3 +51,51 @@ def served(handler) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers each path with what `answers` holds: status, type, "" for none, and content.
+
+    What is called "/private" is for the user "me" with the password "secret" alone.
+    """
+
+    answers: ClassVar[dict[str, tuple[int, str, bytes]]] = {}
+
+    def do_GET(self):
+        status, kind, content = self.answers.get(self.path, (404, "text/html", b"<html>none"))
+        login = base64.b64encode(b"me:secret").decode()
+        if self.path == "/private" and self.headers["Authorization"] != f"Basic {login}":
+            status, content = 401, b""
+        self.send_response(status)
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+        if kind:
+            self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def answering(reply: bytes | None) -> Iterator[int]:
+    """The port of a server that answers whatever it is sent with these bytes; None for nothing."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                clients.append(client)
+                if reply is not None and client.recv(4096):
+                    client.sendall(reply)
+                    client.close()
+
+    clients: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    for client in clients:
+        client.close()

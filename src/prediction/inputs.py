@@ -1,4 +1,4 @@
-"""Finds what to predict on: an address, a file, or what is read of a folder or a pattern."""
+"""Finds what to predict on: addresses, files, or what is read of a folder or a pattern."""
 
 import glob
 import os
@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 from src.data.files.file_kinds import (
     APPLE_DOUBLE,
@@ -19,8 +21,10 @@ from src.data.files.file_kinds import (
     kind_of,
 )
 from src.data.images import SUFFIXES
+from src.prediction.addresses import address_kind
+from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError
-from src.runtime.text import count, listed
+from src.runtime.text import INDENTED, count, is_utf8, listed
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv",
     ".ts", ".m2ts", ".mts", ".3gp", ".ogv", ".h264", ".264", ".h265", ".hevc", ".mjpeg", ".mjpg",
@@ -40,33 +44,44 @@ UNLISTED = "a folder that cannot be listed"
 class Inputs:
     """What to predict on, and what is passed over, by reason."""
 
-    images: list[Path] = field(default_factory=list)
-    videos: list[Path] = field(default_factory=list)
-    stream: str = ""  # number of a camera or address; without files
+    images: list[Path | str] = field(default_factory=list)  # files, and addresses of pictures
+    videos: list[Path | str] = field(default_factory=list)  # files, addresses, numbers of cameras
+    failed: dict[str, str] = field(default_factory=dict)  # of a list, why, by address
     passed_over: dict[str, list[str]] = field(default_factory=dict)
     root: str = ""  # the folder's path with "/", which messages leave out
 
     @property
-    def count(self) -> int:
-        return len(self.images) + len(self.videos) + bool(self.stream)
+    def all(self) -> list[Path | str]:
+        return [*self.images, *self.videos]
+
+    @property
+    def stream(self) -> str:
+        """The camera or address of a video where that is the only input; else ""."""
+        (only, *others) = self.all or [""]
+        return only if isinstance(only, str) and self.videos and not others else ""
+
+    def shown(self, name: str | Path) -> str:
+        """An input's name in messages, in a folder relative to that."""
+        return str(name).removeprefix(self.root)
 
     def pass_over(self, reason: str, path: str | Path) -> None:
         """Notes that a path is not read."""
         self.passed_over.setdefault(reason, []).append(str(path))
 
     def lines(self) -> list[str]:
-        """What is passed over, a line for each reason."""
-        return [f"passed over {text}" for text in self.reasons()]
+        """What is passed over, a line for each reason, and the addresses that failed."""
+        failed = [f"skipped: {name}: {reason}" for name, reason in self.failed.items()]
+        return [f"passed over {text}" for text in self.reasons()] + failed
 
     def reasons(self) -> Iterator[str]:
         """ "4 paths: hidden, or left by a system (._a.jpg, .b, c/.d and 1 more)"."""
         for reason, paths in self.passed_over.items():
-            names = [path.removeprefix(self.root) for path in paths]
-            yield f"{count(len(paths), 'path')}: {reason} ({listed(names)})"
+            names = listed(list(map(self.shown, paths)))
+            yield f"{count(len(paths), 'path')}: {reason} ({names})"
 
 
 def find_inputs(text: str, output: Path) -> Inputs:
-    """What a camera's number, an address, a file, a folder or a glob pattern stands for.
+    """What a camera's number, an address, a file, a folder, a pattern or a list of them stands for.
 
     A folder is read with all below it. What a file is goes by its content; one of another content
     whose name ends like an image's or a video's is taken at its word, and fails when it is read.
@@ -78,19 +93,79 @@ def find_inputs(text: str, output: Path) -> Inputs:
         InputError: nothing was found.
     """
     inputs = Inputs()
+    if (names := list_of(text)) and not os.path.exists(text):
+        return find_all(names, output)
     if os.path.isdir(text):
         inputs.root = os.path.join(Path(text), "")
         sort(walk(Path(text), output.resolve(), inputs), inputs)
     elif os.path.exists(text):
         return find_file(Path(text))
     elif CAMERA.fullmatch(text) or ADDRESS.match(text):
-        return Inputs(stream=text)
+        return at_address(text)
     else:
         found = sorted(Path(name) for name in expanded(text))
         sort(without(output.resolve(), found, inputs), inputs)
-    if not inputs.count:
+    if not inputs.all:
         raise InputError(nothing_found(text, output, inputs))
     return inputs
+
+
+def list_of(text: str) -> list[str]:
+    """The entries of a list "[a.jpg, b.mp4]"; none where it is none."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return []
+    try:
+        return [str(entry) for entry in yaml.safe_load(text) if isinstance(entry, (str, int))]
+    except yaml.YAMLError:
+        return []
+
+
+def find_all(names: list[str], output: Path) -> Inputs:
+    """Several inputs as one; those at addresses fail alone, unless all do.
+
+    Raises:
+        InputError: of the first that is a file or pattern and is not there; or all failed.
+    """
+    parts = []
+    for name in names:
+        try:
+            parts.append(find_inputs(name, output))
+        except InputError as error:
+            if not ADDRESS.match(name):
+                raise
+            shown = shown_address(name)
+            parts.append(Inputs(failed={shown: str(error).removeprefix(f"{shown}: ")}))
+    inputs = joined(parts)
+    if not inputs.all:
+        reasons = (f"{name}: {reason}" for name, reason in inputs.failed.items())
+        raise InputError(f"no input can be read{INDENTED}" + INDENTED.join(reasons))
+    return inputs
+
+
+def joined(parts: list[Inputs]) -> Inputs:
+    """Several inputs as one, each once."""
+    passed_over: dict[str, list[str]] = {}
+    for part in parts:
+        for reason, paths in part.passed_over.items():
+            passed_over.setdefault(reason, []).extend(paths)
+    images = dict.fromkeys(one for part in parts for one in part.images)
+    videos = dict.fromkeys(one for part in parts for one in part.videos)
+    failed = {name: reason for part in parts for name, reason in part.failed.items()}
+    return Inputs(list(images), list(videos), failed, passed_over)
+
+
+def at_address(text: str) -> Inputs:
+    """The picture or video at an address, or a camera.
+
+    Raises:
+        InputError: an address at which nothing answers, or nothing is that could be read.
+    """
+    if CAMERA.fullmatch(text):
+        return Inputs(videos=[text])
+    if not is_utf8(text):
+        raise InputError(f"{shown_address(text)}: not UTF-8; check --input")
+    is_image = address_kind(text) == IMAGE
+    return Inputs(images=[text]) if is_image else Inputs(videos=[text])
 
 
 def find_file(path: Path) -> Inputs:
@@ -100,7 +175,7 @@ def find_file(path: Path) -> Inputs:
         InputError: its format is not read.
     """
     if stat.S_ISCHR(path.stat().st_mode):
-        return Inputs(stream=str(path))  # /dev/video0
+        return Inputs(videos=[str(path)])  # /dev/video0
     what, name = content(path)
     if what == UNREAD:
         raise InputError(f"{path}: {not_read(name)}")

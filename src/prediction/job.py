@@ -12,7 +12,8 @@ from src.prediction.detector import Detector
 from src.prediction.problems import FILE, Problems
 from src.prediction.run import Callback, Recorder, naming_what_is_kept, predict
 from src.prediction.sinks import VideoFile, write_picture
-from src.prediction.sources import Frame, Video, read_images
+from src.prediction.sources import Frame, Video, read_images, reason_alone
+from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import JsonList
 from src.runtime.signals import Interruption
@@ -48,19 +49,18 @@ def predict_all(
     interruption.deferred = True  # finished predictions are kept
     results = JsonList(folder / "predictions.json", keep=True)
     with naming_what_is_kept(results), results:
-        recorder = Recorder(results, detector.names, min_score)
+        recorder = Recorder(results, detector.names, min_score, inputs.images)
         run = partial(predict_with_progress, detector, problems, interruption)
         if inputs.images:
             images = detector.grouped(inputs.images)
-            run(
-                read_images(images), recorder.callback(partial(write_picture, targets)), len(images)
-            )
-        for source in inputs.videos or inputs.stream and [inputs.stream]:
+            use = recorder.callback(partial(write_picture, targets))
+            run(read_images(images), use, len(images))
+        for source in inputs.videos:
             if interruption.signum is None:
-                predict_video(run, recorder, problems, source, targets[source], stream)
-        interruption.deferred = False
+                predict_video(run, recorder, problems, source, targets, stream)
         if problems.failed and not results.count:
             raise RunError(problems.summary())
+    interruption.deferred = False
     print(recorder.summary(time.perf_counter() - started, compiled=compiled))
     is_written = problems.write(folder)
     print(f"pictures, predictions.json{f', {FILE}' * is_written}: {folder}")
@@ -71,21 +71,24 @@ def predict_video(
     recorder: Recorder,
     problems: Problems,
     source: Path | str,
-    target: Path,
+    targets: Mapping[str | Path, Path],
     stream: Video | None,
 ) -> None:
     """Predicts on a video, or on the open stream."""
+    name = source if isinstance(source, Path) else shown_address(source)
+    shown = problems.inputs.shown(name)
     try:
         video = stream or Video(source)
     except InputError as error:
-        print(f"skipped: {error}", file=sys.stderr)
-        problems.fail(source, str(error))
+        reason = reason_alone(error, name)
+        print(f"skipped: {shown}: {reason}", file=sys.stderr)
+        problems.fail(name, reason)
         return
-    with VideoFile(target, video.rate, live=video.live) as movie:
+    with VideoFile(targets[name], video.rate, live=video.live) as movie:
         run(video, recorder.callback(movie.write), video.frames, live=video.live)
     if movie.error:
-        print(f"not written: {movie.error}", file=sys.stderr)
-        problems.fail(video.name, movie.error)
+        print(f"failed: {shown}: {movie.error}", file=sys.stderr)
+        problems.fail(name, movie.error)
 
 
 def predict_with_progress(
@@ -108,7 +111,8 @@ def predict_with_progress(
     with bar:
         for frame in predict(detector, frames, callback, live=live):
             if frame.error:
-                bar.write(f"{frame.fault}: {frame.error}", file=sys.stderr)
+                shown = problems.inputs.shown(frame.path)
+                bar.write(f"{frame.fault}: {shown}: {frame.error}", file=sys.stderr)
                 problems.fail(frame.path, frame.error)
             else:
                 bar.update()

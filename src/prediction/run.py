@@ -1,10 +1,11 @@
 """Predicts on many frames; reading, inference, drawing and writing overlap."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from src.detection.postprocess import Detections
 from src.prediction.detector import Detector, Pending
 from src.prediction.sinks import draw, json_entry
 from src.prediction.sources import Frame
+from src.prediction.unreachable import shown_address
 from src.runtime.errors import NotFinite, NotWritten
 from src.runtime.files import JsonList
 from src.runtime.text import count
@@ -61,9 +63,9 @@ def postprocess_batch(
             try:
                 callback(frame, detector.postprocess(next(waiting), frame.image))
             except NotFinite as error:
-                frame = replace(frame, error=f"{frame.path}: the network's outputs: {error}")
+                frame = replace(frame, error=f"the network's outputs: {error}")
             except NotWritten as error:
-                frame = replace(frame, error=f"{frame.path}: {error}")
+                frame = replace(frame, error=str(error))
         done.append(frame)
     return done
 
@@ -76,31 +78,59 @@ def naming_what_is_kept(results: JsonList) -> Iterator[None]:
     except OSError as error:
         if not results.is_written:
             raise
-        kept = f"{results.path} has the predictions of {count(results.count, 'image')} so far"
+        entries = count(results.count, "picture or frame", "pictures and frames")
+        kept = f"{results.path} has the predictions of {entries} so far"
         raise OSError(error.errno, f"{error.strerror}; {kept}", error.filename) from error
 
 
 @dataclass
 class Recorder:
-    """Draws, writes and counts detections in frames."""
+    """Draws, writes and counts detections in frames.
 
-    results: JsonList  # gets an entry per frame
-    names: tuple[str, ...]  # of the classes, by label
-    min_score: float  # detections of a lower score are neither drawn nor counted
+    Attributes:
+        results: gets an entry per frame.
+        names: of the classes, by label.
+        min_score: detections of a lower score are neither drawn nor counted.
+        images: in the order that their entries are to have, whatever that of the frames is; videos
+            come behind them.
+    """
+
+    results: JsonList
+    names: tuple[str, ...]
+    min_score: float
+    images: Sequence[Path | str] = ()
     objects: Counter[str] = field(default_factory=Counter)  # by class name
     below: int = 0  # detections of a lower score
+    frames: int = 0  # of videos
+    videos: set[Path | str] = field(default_factory=set)
+
+    def __post_init__(self):
+        names = (one if isinstance(one, Path) else shown_address(one) for one in self.images)
+        self.places = {name: place for place, name in enumerate(names)}
 
     def callback(self, write: Write) -> Callback:
         """The callback for `predict`; `write` gets each picture, after its detections are kept."""
 
         def record(frame: Frame, found: Detections) -> None:
-            self.results.append(json_entry(frame, found, self.names))
+            place = self.places.get(frame.path, len(self.places))
+            self.results.append(json_entry(frame, found, self.names), place)
+            if frame.seconds is not None:
+                self.frames += 1
+                self.videos.add(frame.path)
             labels = found.labels[found.scores >= self.min_score]
             self.objects.update(self.names[label] for label in labels)
             self.below += len(found.labels) - len(labels)
             write(frame, draw(frame.image, found, self.names, self.min_score))
 
         return record
+
+    def counts(self) -> str:
+        """ "73 pictures and 2 videos (240 frames)"."""
+        pictures = self.results.count - self.frames
+        counts = [count(pictures, "picture")] if pictures or not self.frames else []
+        if self.frames:
+            counts.append(f"{count(len(self.videos), 'video')} ({count(self.frames, 'frame')})")
+        return " and ".join(counts)
 
     def summary(self, seconds: float, *, compiled: bool = True) -> str:
         """Counts and speed, for the user; `compiled`: whether the time includes a compilation."""
@@ -110,7 +140,7 @@ class Recorder:
         if not found and self.below:
             lower = f"; a lower --drawn_score shows {self.below:,} more, of predictions.json"
         return (
-            f"{count(images, 'image')} in {seconds:.1f} s, {images / seconds:.2f} a second"
+            f"{self.counts()} in {seconds:.1f} s, {images / seconds:.2f} a second"
             + ", the first one's compilation included" * compiled
             + f"\n{count(found, 'object')} with a score of at least {self.min_score:g}"
             + (f": {counts}" if counts else lower)

@@ -68,26 +68,31 @@ def write_picture(targets: Mapping[str | Path, Path], frame: Frame, picture: np.
         OSError: the disk is full.
     """
     target = targets[frame.path]
-    with not_written(target):
+    own_name = target.name == os.path.basename(frame.path)
+    with not_written(target.parent if own_name else target):
         done, data = cv2.imencode(target.suffix, picture[..., ::-1])
         if not done:
             height, width = picture.shape[:2]
             kind = target.suffix[1:].lower()
-            raise NotWritten(f"{target}: {width} x {height} pixels cannot be written as {kind}")
+            raise NotWritten(f"{width} x {height} pixels cannot be written as {kind}")
         write_atomically(target, data.tobytes())
 
 
 @contextmanager
-def not_written(target: Path) -> Iterator[None]:
-    """Turns what goes wrong with one file into NotWritten; a full disk concerns all."""
+def not_written(place: Path) -> Iterator[None]:
+    """Turns what goes wrong with one file into NotWritten; a full disk concerns all.
+
+    Args:
+        place: the file, or its folder where it is called like the input.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             raise
-        raise NotWritten(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise NotWritten(f"cannot be written to {place}: {error.strerror or error}") from error
     except (cv2.error, ValueError) as error:
-        raise NotWritten(f"{target}: cannot be written: {error}") from error
+        raise NotWritten(f"cannot be written to {place}: {error}") from error
 
 
 class VideoFile:
@@ -145,7 +150,7 @@ class VideoFile:
             self.writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, self.rate, self.size)
         if not self.writer.isOpened():
             raise NotWritten(
-                f"{self.target}: cannot be written as a video of {width} x {height} pixels at "
+                f"{self.target} cannot be written as a video of {width} x {height} pixels at "
                 f"{self.rate:g} frames a second, or not in this folder"
             )
 

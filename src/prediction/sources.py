@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,24 +13,26 @@ import numpy as np
 
 from src.data.files.file_kinds import unread_format
 from src.data.images import read_image
+from src.prediction.addresses import read_picture, why_no_video
 from src.prediction.inputs import ADDRESS
+from src.prediction.unreachable import OPEN_TIMEOUT, shown_address
 from src.runtime.errors import InputError
+from src.runtime.text import is_utf8
 
 FRAMES_EXPECTED = 0.95  # of the frame count in the header, which may be a little too high
 FALLBACK_RATE = 25.0  # frames per second, where the header has none
-OPEN_TIMEOUT, READ_TIMEOUT = 5_000, 10_000  # milliseconds without anything from an address
+READ_TIMEOUT = 10.0  # seconds without anything from an address
 NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
-SECRETS = re.compile(r"(?<=://)[^/?#]*@")  # user and password in an address
 
 
 @dataclass(frozen=True)
 class Frame:
     """An image (H,W,3) uint8 RGB, or why there is none."""
 
-    path: Path | str  # of the image or the video; an address
+    path: Path | str  # of the image or the video; an address without password
     image: np.ndarray
     number: int = 0  # of the frame in a video
-    error: str = ""  # why it cannot be read, or its picture not be written
+    error: str = ""  # why it cannot be read, or its picture not be written, without path
     seconds: float | None = None  # since the video's first frame; None for an image
 
     @property
@@ -42,14 +43,21 @@ class Frame:
         return "partly read" if self.number else "skipped"
 
 
-def read_images(paths: Sequence[Path]) -> Iterator[Frame]:
-    """A frame per image."""
+def read_images(images: Sequence[Path | str]) -> Iterator[Frame]:
+    """A frame per image, a file or at an address."""
     quieten_opencv()
-    for path in paths:
+    for source in images:
+        name = source if isinstance(source, Path) else shown_address(source)
         try:
-            yield Frame(path, read_image(path))
+            image = read_image(source) if isinstance(source, Path) else read_picture(source)
+            yield Frame(name, image)
         except InputError as error:
-            yield Frame(path, NO_IMAGE, error=str(error))
+            yield Frame(name, NO_IMAGE, error=reason_alone(error, name))
+
+
+def reason_alone(error: Exception, name: Path | str) -> str:
+    """An error's message without the input's name before it."""
+    return str(error).removeprefix(f"{name}: ")
 
 
 class Video:
@@ -93,9 +101,9 @@ class Video:
                 yield Frame(self.name, image, number, seconds=seconds)
                 number += 1
             if number < max(FRAMES_EXPECTED * self.frames, 1):
-                message = f"{self.name}: only {number:,} of {self.frames:,} frames can be read"
+                message = f"only {number:,} of {self.frames:,} frames can be read"
                 if not self.frames:
-                    message = f"{self.name}: no frame can be read"
+                    message = "no frame can be read"
                 yield Frame(self.name, NO_IMAGE, number, message)
         finally:
             self.capture.release()
@@ -133,15 +141,6 @@ def opencv_name(path: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def is_utf8(name: str) -> bool:
-    """Whether UTF-8 can hold a name, as it cannot some bytes of file names."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def open_stream(address: str) -> cv2.VideoCapture:
     """A camera by its number or device, or an address.
 
@@ -151,21 +150,17 @@ def open_stream(address: str) -> cv2.VideoCapture:
     if not is_utf8(address):
         raise InputError(f"{shown_address(address)}: not UTF-8; check --input")
     if ADDRESS.match(address):
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT]
-        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT]
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(1000 * OPEN_TIMEOUT)]
+        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(1000 * READ_TIMEOUT)]
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, timeouts)
-        advice = f"no video there within {OPEN_TIMEOUT // 1000} s; check address, network and login"
     else:
         capture = cv2.VideoCapture(int(address) if address.isdecimal() else address)
-        advice = "no such camera, or another program has it; `ls /dev/video*` shows what there is"
-    if not capture.isOpened():
-        raise InputError(f"{shown_address(address)}: {advice}")
-    return capture
-
-
-def shown_address(address: str) -> str:
-    """The address without user and password; a camera's number with a word."""
-    return f"camera {address}" if address.isdecimal() else SECRETS.sub("", address)
+    if capture.isOpened():
+        return capture
+    reason = "no such camera, or another program has it; `ls /dev/video*` shows what there is"
+    if ADDRESS.match(address):
+        reason = why_no_video(address)
+    raise InputError(f"{shown_address(address)}: {reason}")
 
 
 def usable_rate(rate: float) -> float:

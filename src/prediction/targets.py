@@ -8,7 +8,7 @@ from pathlib import Path
 
 from src.data.images import SUFFIXES
 from src.prediction.inputs import Inputs
-from src.prediction.sources import shown_address
+from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError
 
 STREAM_NAME = 80  # characters of an address in a file name
@@ -17,7 +17,8 @@ STREAM_NAME = 80  # characters of an address in a file name
 def plan_targets(folder: Path, text: str, inputs: Inputs) -> dict[str | Path, Path]:
     """Path of each annotated copy below `folder`, with the subfolders of the inputs.
 
-    An input whose copy would have the name of another's gets a number.
+    Keys are paths of inputs, and addresses as they are shown. An input whose copy would have the
+    name of another's gets a number.
 
     Args:
         text: the user's --input; if it is a folder, subfolders are relative to it.
@@ -25,19 +26,18 @@ def plan_targets(folder: Path, text: str, inputs: Inputs) -> dict[str | Path, Pa
     Raises:
         InputError: a copy would overwrite an input.
     """
-    if inputs.stream:
-        return {inputs.stream: folder / f"{stream_name(inputs.stream)}.mp4"}
-    paths = [*inputs.images, *inputs.videos]
-    own = [path.absolute() for path in paths]
+    files = [source for source in inputs.all if isinstance(source, Path)]
     base = Path(text).absolute()
-    if not base.is_dir():
-        base = Path(os.path.commonpath([path.parent for path in own]))
-    suffixes = [*[SUFFIXES] * len(inputs.images), *[(".mp4",)] * len(inputs.videos)]
-    wanted = {
-        path: with_suffix(folder / full.relative_to(base), allowed)
-        for path, full, allowed in zip(paths, own, suffixes)
-    }
-    sources = {path.resolve() for path in paths}
+    if files and not os.path.isdir(text):
+        base = Path(os.path.commonpath([path.absolute().parent for path in files]))
+    pictures, wanted = set(inputs.images), {}
+    for source in inputs.all:
+        if isinstance(source, Path):
+            name, key = source.absolute().relative_to(base), source
+        else:
+            name, key = Path(stream_name(source)), shown_address(source)
+        wanted[key] = with_suffix(folder / name, SUFFIXES if source in pictures else (".mp4",))
+    sources = {path.resolve() for path in files}
     for target in wanted.values():
         if target.resolve() in sources:
             raise InputError(f"{target}: is an input; set --output to another folder")
@@ -49,7 +49,7 @@ def with_suffix(path: Path, allowed: tuple[str, ...]) -> Path:
     return path if path.suffix.lower() in allowed else path.with_name(path.name + allowed[0])
 
 
-def distinct(wanted: Mapping[Path, Path]) -> dict[str | Path, Path]:
+def distinct(wanted: Mapping[str | Path, Path]) -> dict[str | Path, Path]:
     """The targets, all different and none a folder of another: "a-2.jpg" where "a.jpg" is taken.
 
     Those that are called like their input keep their name.
@@ -58,11 +58,11 @@ def distinct(wanted: Mapping[Path, Path]) -> dict[str | Path, Path]:
     others = folders | set(wanted.values())
     targets: dict[str | Path, Path] = {}
     taken = set(folders)
-    for path in sorted(wanted, key=lambda path: path.name != wanted[path].name):
-        target = wanted[path]
+    for name in sorted(wanted, key=lambda name: os.path.basename(name) != wanted[name].name):
+        target = wanted[name]
         if target in taken:
             target = numbered(target, taken | others)
-        targets[path] = target
+        targets[name] = target
         taken.add(target)
     return targets
 

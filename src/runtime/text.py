@@ -46,6 +46,15 @@ def is_name(text: str) -> bool:
         return False
 
 
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold a text, as it cannot some bytes of file names."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(text: str, *, lines: bool = False) -> str:
     """The text with control characters escaped; with `lines` line breaks and tabs stay.
 

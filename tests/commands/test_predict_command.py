@@ -43,13 +43,18 @@ def test_predict(trained, pile, tmp_path):
         "--drawn_score=0",
     )
     assert process.returncode == 1, process.stderr
-    names = ", ".join(f"{pile / name}" for name in ("empty.jpg", "none.png", "none.mp4"))
-    assert process.stderr.endswith(f"error: 3 of 8 inputs failed: {names}\n")
+    reasons = {
+        "empty.jpg": "is empty (0 bytes)",
+        "none.png": "is text, not an image; it begins 'no image'",
+        "none.mp4": "not a readable video; damaged or truncated?",
+    }
+    lines = "".join(f"  {name}: {reason}\n" for name, reason in reasons.items())
+    assert process.stderr.endswith(f"error: 3 of 8 inputs failed\n{lines}")
     assert "objects with a score of at least 0: " in process.stdout
-    for name in ("empty.jpg", "none.png", "none.mp4"):
-        assert f"skipped: {pile / name}: " in process.stderr
+    for name, reason in reasons.items():
+        assert f"skipped: {name}: {reason}\n" in process.stderr
     assert "Traceback" not in process.stderr
-    assert process.stdout.startswith("9 images in ")
+    assert process.stdout.startswith("4 pictures and 1 video (5 frames) in ")
     assert " a second" in process.stdout
     entries = json.loads((tmp_path / "new" / "predictions.json").read_text())
     images = sorted(path for path in pile.rglob("*.jpg") if path.stat().st_size)
@@ -89,7 +94,7 @@ def test_predict_stops_when_asked_and_keeps_what_is_done(trained, pile, tmp_path
     assert "SIGTERM: saving and exiting" in errors
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert 0 < len(entries) < 2000
-    assert out.startswith(f"{len(entries):,} images in ")
+    assert out.startswith(f"{len(entries):,} pictures in ")
     assert len(list((tmp_path / "out").glob("*.jpg"))) == len(entries)
 
 
@@ -132,8 +137,8 @@ def test_predict_on_an_address_where_nothing_is(trained, tmp_path):
     process = run("predict.py", *flags, "--input=rtsp://me:secret@127.0.0.1:9/live")
     assert process.returncode == 2
     assert process.stderr == (
-        "error: rtsp://127.0.0.1:9/live: no video there within 5 s; check address, network and "
-        "login\n"
+        "error: rtsp://127.0.0.1:9/live: nothing listens at port 9 of 127.0.0.1 (connection "
+        "refused); check the port, and whether the server runs\n"
     )
 
 
@@ -143,7 +148,9 @@ def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_p
     process = run("predict.py", *flags, f"--output={tmp_path}")
     assert process.returncode == 1
     assert process.stderr.endswith(
-        f"error: 2 of 2 inputs failed: {pile / 'none.png'}, {pile / 'none.mp4'}\n"
+        f"error: 2 of 2 inputs failed\n"
+        f"  {pile / 'none.png'}: is text, not an image; it begins 'no image'\n"
+        f"  {pile / 'none.mp4'}: not a readable video; damaged or truncated?\n"
     )
     assert process.stdout == ""
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.data.files.file_kinds import IMAGE, VIDEO
 from src.prediction.inputs import find_inputs
 from src.runtime.errors import InputError
 from tests.datasets import write_video
@@ -132,9 +133,34 @@ def test_links_and_what_is_no_file(folder):
 
 
 @pytest.mark.parametrize("text", ["0", "12", "rtsp://cam/live", "HTTPS://x.org/a.mp4", "udp://:1"])
-def test_cameras_and_addresses(tmp_path, text):
+def test_cameras_and_addresses(tmp_path, text, monkeypatch):
+    monkeypatch.setattr("src.prediction.inputs.address_kind", lambda address: VIDEO)
     inputs = find_inputs(text, tmp_path)
-    assert (inputs.stream, inputs.count) == (text, 1)
+    assert (inputs.stream, inputs.all) == (text, [text])
+
+
+def test_a_list_of_inputs(folder, monkeypatch):
+    def kind(address):
+        if "gone" in address:
+            raise InputError("http://h/gone: nothing of this name is there")
+        return IMAGE if address.endswith("picture") else VIDEO
+
+    monkeypatch.setattr("src.prediction.inputs.address_kind", kind)
+    addresses = "http://me:secret@h/gone, http://h/picture, rtsp://h/live, 0"
+    inputs = find_inputs(f"[{folder}/a.png, {addresses}, {folder}]", folder / "out")
+    assert [str(image) for image in inputs.images] == [
+        f"{folder}/a.png", "http://h/picture", f"{folder}/B.JPG", f"{folder}/sub/c.png",
+    ]  # fmt: skip
+    assert inputs.videos == ["rtsp://h/live", "0", folder / "clip.avi"]
+    assert (inputs.stream, inputs.failed) == (
+        "",
+        {"http://h/gone": "nothing of this name is there"},
+    )
+    assert inputs.lines()[-1] == "skipped: http://h/gone: nothing of this name is there"
+    with pytest.raises(InputError, match="no input can be read\n  http://h/gone: nothing of this"):
+        find_inputs("['http://h/gone']", folder / "out")
+    with pytest.raises(InputError, match=r"none\.jpg: no such file, folder or match"):
+        find_inputs("[none.jpg, http://h/picture]", folder / "out")
 
 
 def test_a_folder_called_0_is_no_camera(folder, monkeypatch):

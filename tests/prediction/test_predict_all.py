@@ -20,6 +20,9 @@ from src.prediction.sources import Frame, Video
 from src.prediction.targets import plan_targets
 from src.runtime.errors import RunError
 from tests.datasets import write_video
+from tests.streams import Answers, served
+
+PICTURE = cv2.imencode(".png", np.full((20, 30, 3), 90, np.uint8))[1].tobytes()
 
 
 def run_all(detector, problems, targets, folder, interruption, stream=None):
@@ -88,18 +91,21 @@ def test_what_is_found_and_what_failed(pile, tmp_path, capsys):
     assert left(tmp_path / "out") == [
         "1.avi.mp4", "2.avi.mp4", "a.png", "b/c.png", "predictions.json", "problems.json",
     ]  # fmt: skip
-    assert problems.summary() == f"1 of 5 inputs failed: {pile}/bad.png"
+    assert problems.summary() == (
+        "1 of 5 inputs failed\n  bad.png: is text, not an image; it begins 'no image'"
+    )
     assert json.loads((tmp_path / "out" / "problems.json").read_text()) == [
         {
             "file": f"{pile}/bad.png",
             "kind": "failed",
-            "reason": f"{pile}/bad.png: is text, not an image; it begins 'no image'",
+            "reason": "is text, not an image; it begins 'no image'",
         },
         {"file": f"{pile}/._a.png", "kind": "passed over", "reason": "hidden, or left by a system"},
     ]
     captured = capsys.readouterr()
     assert f"pictures, predictions.json, problems.json: {tmp_path}/out\n" in captured.out
-    assert f"skipped: {pile}/bad.png: is text, not an image" in captured.err
+    assert captured.err == "skipped: bad.png: is text, not an image; it begins 'no image'\n"
+    assert captured.out.startswith("2 pictures and 2 videos (8 frames) in ")
     # without problems there is no such file
     (pile / "bad.png").unlink()
     (pile / "._a.png").unlink()
@@ -107,7 +113,7 @@ def test_what_is_found_and_what_failed(pile, tmp_path, capsys):
     assert "problems.json" not in left(tmp_path / "out")
 
 
-def test_outputs_that_cannot_be_written_fail_alone(pile, tmp_path):
+def test_outputs_that_cannot_be_written_fail_alone(pile, tmp_path, capsys):
     output = tmp_path / "out"
     output.mkdir()
     (output / "b").write_text("in the way of a folder")
@@ -116,9 +122,16 @@ def test_outputs_that_cannot_be_written_fail_alone(pile, tmp_path):
     # all that was read is in predictions.json
     assert entries(output) == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
     assert left(output) == ["2.avi.mp4", "a.png", "b", "predictions.json", "problems.json"]
-    assert list(problems.failed) == [f"{pile}/b/c.png", f"{pile}/bad.png", f"{pile}/1.avi"]
-    assert f"{output}/b/c.png: cannot be written: " in problems.failed[f"{pile}/b/c.png"]
-    assert f"{output}/1.avi.mp4: cannot be written: " in problems.failed[f"{pile}/1.avi"]
+    assert problems.failed == {
+        f"{pile}/b/c.png": f"cannot be written to {output}/b: File exists",
+        f"{pile}/bad.png": "is text, not an image; it begins 'no image'",
+        f"{pile}/1.avi": f"cannot be written to {output}/1.avi.mp4: Is a directory",
+    }
+    assert capsys.readouterr().err == (
+        f"failed: b/c.png: cannot be written to {output}/b: File exists\n"
+        "skipped: bad.png: is text, not an image; it begins 'no image'\n"
+        f"failed: 1.avi: cannot be written to {output}/1.avi.mp4: Is a directory\n"
+    )
 
 
 def test_names_that_are_no_utf_8(tmp_path):
@@ -131,6 +144,39 @@ def test_names_that_are_no_utf_8(tmp_path):
     assert not predicted(tmp_path / "in", output).failed
     assert entries(output) == {"caf\udce9.png": 1, "caf\udce9.avi": 4}
     assert left(output) == ["caf\udce9.avi.mp4", "caf\udce9.png", "predictions.json"]
+
+
+class Turned(Finder):
+    """Takes the images in reverse."""
+
+    batch_size = 1
+
+    def grouped(self, paths):
+        return list(paths)[::-1]
+
+
+def test_predictions_are_in_the_order_of_the_inputs(pile, tmp_path):
+    """Also where images of one input size are taken together, and where the run is stopped."""
+    cv2.imwrite(str(pile / "d.png"), np.full((20, 30, 3), 90, np.uint8))
+    predicted(pile, tmp_path / "out", Turned())
+    written = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    names = [os.path.relpath(entry["file"], pile) for entry in written]
+    assert names == ["a.png", "b/c.png", "d.png", *["1.avi"] * 4, *["2.avi"] * 4]
+    assert [entry["frame"] for entry in written[3:]] == [0, 1, 2, 3, 0, 1, 2, 3]
+
+    interruption = SimpleNamespace(signum=None, deferred=False)
+
+    class Stopped(Turned):
+        def postprocess(self, pending, image):
+            interruption.signum = signal.SIGINT
+            return super().postprocess(pending, image)
+
+    for number in range(20):
+        cv2.imwrite(str(pile / f"e{number:02}.png"), np.full((20, 30, 3), 90, np.uint8))
+    predicted(pile, tmp_path / "stopped", Stopped(), interruption)
+    done = list(entries(tmp_path / "stopped"))
+    assert 0 < len(done) < 20
+    assert done == [f"e{number:02}.png" for number in range(20)][-len(done) :]
 
 
 def test_an_odd_frame_rate_leaves_true_times(tmp_path):
@@ -148,12 +194,17 @@ def test_a_codec_that_is_missing_fails_videos_alone(pile, tmp_path, monkeypatch)
     problems = predicted(pile, tmp_path / "out")
     assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
     assert problems.summary() == (
-        f"3 of 5 inputs failed: {pile}/bad.png, {pile}/1.avi, {pile}/2.avi"
+        "3 of 5 inputs failed\n  bad.png: is text, not an image; it begins 'no image'\n"
+        + "\n".join(
+            f"  {name}: {tmp_path}/out/{name}.mp4 cannot be written as a video of 64 x 48 pixels "
+            "at 8 frames a second, or not in this folder"
+            for name in ("1.avi", "2.avi")
+        )
     )
 
 
 def test_nothing_that_can_be_read(pile, tmp_path):
-    with pytest.raises(RunError, match=r"^1 of 1 input failed: .*bad\.png$"):
+    with pytest.raises(RunError, match=r"^1 of 1 input failed\n  .*/bad\.png: is text"):
         predicted(pile / "bad.png", tmp_path / "out")
     assert left(tmp_path / "out") == []
 
@@ -164,7 +215,8 @@ def test_a_full_disk_ends_the_run_and_keeps_predictions(pile, tmp_path, monkeypa
 
     monkeypatch.setattr("src.prediction.sinks.write_atomically", full)
     out = tmp_path / "out"
-    kept = f"No space left on device; {out}/predictions.json has the predictions of 1 image so far"
+    kept = f"{out}/predictions.json has the predictions of 1 picture or frame so far"
+    kept = f"No space left on device; {kept}"
     with pytest.raises(OSError, match=f"^.Errno 28. {kept}: '{out}/a.png'$"):
         predicted(pile, out)
     assert entries(out) == {"a.png": 1}
@@ -183,6 +235,32 @@ def test_an_error_of_the_detector_keeps_predictions(pile, tmp_path):
     with pytest.raises(MemoryError):
         predicted(pile, tmp_path / "out", Breaks())
     assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1}
+
+
+class Files(Answers):
+    answers = {  # noqa: RUF012
+        "/one.jpg": (200, "image/jpeg", PICTURE),
+        "/two": (200, "image/png", PICTURE),
+        "/cut": (200, "image/png", PICTURE[:60]),
+    }
+
+
+def test_a_list_of_addresses(pile, tmp_path, capsys):
+    with served(Files) as address:
+        names = ("one.jpg", "gone.jpg", "two", "cut")
+        text = "[" + ", ".join(f"{address}/{name}" for name in names) + f", {pile}/1.avi]"
+        problems = predicted(text, tmp_path / "out")
+    place = address.removeprefix("http://").replace(":", "_")
+    assert left(tmp_path / "out") == [
+        "1.avi.mp4", f"{place}_one.jpg", f"{place}_two.jpg", "predictions.json", "problems.json",
+    ]  # fmt: skip
+    assert entries(tmp_path / "out") == {"one.jpg": 1, "two": 1, "1.avi": 4}
+    assert problems.summary() == (
+        f"2 of 5 inputs failed\n  {address}/gone.jpg: nothing of this name is there; check what "
+        "follows the host's name (HTTP 404 Not Found)\n"
+        f"  {address}/cut: not an image that can be decoded; damaged, or cut off?"
+    )
+    assert capsys.readouterr().out.startswith("2 pictures and 1 video (4 frames) in ")
 
 
 class Camera:
@@ -217,7 +295,7 @@ def test_a_stream_that_is_stopped_leaves_a_whole_video(tmp_path):
                 interruption.signum = signal.SIGINT
             return super().forward(images)
 
-    inputs = Inputs(stream="0")
+    inputs = Inputs(videos=["0"])
     targets = plan_targets(tmp_path, "0", inputs)
     run_all(Slow(), Problems(inputs), targets, tmp_path, interruption, camera)
     assert left(tmp_path) == ["camera0.mp4", "predictions.json"]

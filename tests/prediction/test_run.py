@@ -39,7 +39,7 @@ def frames(*counts):
     for number, count in enumerate(counts):
         path = Path(f"{number}.png")
         if count is None:
-            yield Frame(path, BLACK, error=f"{path}: damaged")
+            yield Frame(path, BLACK, error="damaged")
         else:
             yield Frame(path, np.full_like(BLACK, count))
 
@@ -53,8 +53,8 @@ def test_every_frame_in_order_with_its_own_detections():
     assert [frame.path.stem for frame in done] == [str(n) for n in range(11)]
     assert used == [(str(n), c) for n, c in enumerate(counts) if c not in (None, 99)]
     assert {f.path.stem: f.error for f in done if f.error} == {
-        **{str(n): f"{n}.png: damaged" for n in (1, 5, 6, 7)},
-        "8": "8.png: the network's outputs: nan among the scores",
+        **dict.fromkeys("1567", "damaged"),
+        "8": "the network's outputs: nan among the scores",
     }
     assert detector.batches == [2, 2, 1, 2]
 
@@ -85,10 +85,10 @@ def test_recorder(tmp_path):
     # scores 0.9, 0.55 and 0.2
     assert recorder.objects == {"cat": 1, "dog": 1}
     assert recorder.summary(4.0) == (
-        "2 images in 4.0 s, 0.50 a second, the first one's compilation included\n"
+        "2 pictures in 4.0 s, 0.50 a second, the first one's compilation included\n"
         "2 objects with a score of at least 0.5: 1 cat, 1 dog"
     )
-    assert recorder.summary(4.0, compiled=False).startswith("2 images in 4.0 s, 0.50 a second\n")
+    assert recorder.summary(4.0, compiled=False).startswith("2 pictures in 4.0 s, 0.50 a second\n")
     recorder.objects.clear()
     assert recorder.below == 1
     assert recorder.summary(4.0).endswith(

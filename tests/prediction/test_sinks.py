@@ -55,10 +55,10 @@ def test_pictures(tmp_path):
     write_picture({path: target}, Frame(path, picture), picture)
     assert cv2.imread(str(target))[0, 0].tolist() == [200, 20, 10]
     wide = np.zeros((1, 70_000, 3), np.uint8)  # more than a JPEG can be
-    with pytest.raises(NotWritten, match=r"b\.jpg: 70000 x 1 pixels cannot be written as jpg"):
+    with pytest.raises(NotWritten, match=r"^70000 x 1 pixels cannot be written as jpg"):
         write_picture({path: tmp_path / "b.jpg"}, Frame(path, wide), wide)
     assert not (tmp_path / "b.jpg").exists()
-    with pytest.raises(NotWritten, match=r"a\.png/b\.jpg: cannot be written: "):
+    with pytest.raises(NotWritten, match=r"^cannot be written to .*/new/a\.png/b\.jpg: "):
         write_picture({path: target / "b.jpg"}, Frame(path, picture), picture)  # no folder
 
 
@@ -155,7 +155,7 @@ def test_a_video_that_cannot_be_written_says_why(tmp_path, monkeypatch):
     with VideoFile(tmp_path / "file" / "clip.mp4", 25) as movie:
         for number in range(3):
             movie.write(Frame(tmp_path / "clip.avi", picture, number), picture)
-    assert movie.error.startswith(f"{tmp_path}/file/clip.mp4: cannot be written: ")
+    assert movie.error.startswith(f"cannot be written to {tmp_path}/file/clip.mp4: ")
     monkeypatch.setattr("src.prediction.sinks.CODEC", "none")
     with VideoFile(tmp_path / "clip.mp4", 25) as movie:
         movie.write(Frame(tmp_path / "clip.avi", picture), picture)

@@ -4,6 +4,7 @@ import pytest
 
 from src.prediction.inputs import Inputs
 from src.prediction.targets import plan_targets
+from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError
 
 
@@ -60,9 +61,24 @@ def test_names_that_two_inputs_would_have(tmp_path):
         ("0", "camera0.mp4"),
         ("/dev/video2", "dev_video2.mp4"),
         ("rtsp://me:secret@cam.local:554/live/1?token=x", "cam.local_554_live_1.mp4"),
-        ("http://h/../../x.mp4", "h_.._.._x.mp4.mp4"),
+        ("http://h/../../x.mp4", "h_.._.._x.mp4"),
+        ("http://h/live.stream", "h_live.stream.mp4"),
         ("udp://@:1", "1.mp4"),
     ],
 )
 def test_names_of_streams(tmp_path, text, name):
-    assert plan_targets(tmp_path, text, Inputs(stream=text)) == {text: tmp_path / name}
+    inputs = Inputs(videos=[text])
+    assert plan_targets(tmp_path, text, inputs) == {shown_address(text): tmp_path / name}
+
+
+def test_names_of_pictures_at_addresses(tmp_path):
+    addresses = ["http://me:secret@h/a.jpg", "http://h/snap?cam=1", "http://h/snap?cam=2"]
+    inputs = Inputs([*addresses, tmp_path / "in" / "b.png"], ["http://h/a.jpg?video"])
+    targets = plan_targets(tmp_path / "out", "[several]", inputs)
+    assert {str(name): target.name for name, target in targets.items()} == {
+        "http://h/a.jpg": "h_a.jpg",
+        "http://h/snap?cam=1": "h_snap.jpg",
+        "http://h/snap?cam=2": "h_snap-2.jpg",
+        f"{tmp_path}/in/b.png": "b.png",
+        "http://h/a.jpg?video": "h_a.jpg.mp4",
+    }

@@ -1,0 +1,129 @@
+"""Addresses in a network: whether there is a picture or a video, and the pictures' pixels."""
+
+import http.client
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote, unquote, urlsplit
+
+import numpy as np
+
+from src.data.files.file_kinds import HEAD, IMAGE, OTHER, UNREAD, VIDEO, sniff
+from src.data.files.strange_files import plain_text, strange_file
+from src.data.images import read_image
+from src.prediction.unreachable import (
+    OPEN_TIMEOUT,
+    RTSP,
+    explained,
+    rtsp_answer,
+    shown_address,
+    try_to_connect,
+    unchecked_tls,
+)
+from src.runtime.errors import InputError
+from src.runtime.version import __version__
+
+HTTP = ("http", "https")
+AGENT = f"predict.py/{__version__}"  # some servers refuse Python's own name
+MOST_BYTES = 2**29  # of a picture
+CHUNK = 2**20  # bytes
+SAFE = "%/:=&?~+!$,;'@()*[]"  # what an address may have beside letters, digits and _.-
+GIVE_FILE = "give the address of the picture, video or stream itself"
+
+
+def address_kind(address: str) -> str:
+    """IMAGE for a picture at an address, else VIDEO, which FFmpeg has to open.
+
+    Content decides: what the server calls it, and its first bytes.
+
+    Raises:
+        InputError: no server answers, or it has nothing there; or the format is not read.
+    """
+    scheme = urlsplit(address).scheme.lower()
+    if scheme not in HTTP:
+        try_to_connect(address)
+        return VIDEO
+    words, head = first_bytes(address)
+    kind = sniff(head)
+    if words.startswith(("video/", "multipart/")):
+        return VIDEO
+    if kind.what == UNREAD:
+        hint = "which is not read; convert to JPEG, PNG or MP4"
+        raise InputError(f"{shown_address(address)}: {kind.name}, {hint}")
+    is_image = kind.what == IMAGE or (kind.what == OTHER and words.startswith("image/"))
+    return IMAGE if is_image else VIDEO
+
+
+def read_picture(address: str) -> np.ndarray:
+    """The picture (H,W,3) uint8 RGB at an address; InputError where there is none."""
+    shown = shown_address(address)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "picture"
+        with explained(address), closing(ask(address)) as answer:
+            size = save(answer, path)
+            expected = int(answer.headers.get("Content-Length") or size)
+        if size < expected:
+            raise InputError(f"{shown}: ends after {size:,} of {expected:,} bytes; try again")
+        try:
+            return read_image(path)
+        except InputError as error:
+            raise InputError(f"{shown}: {str(error).removeprefix(f'{path}: ')}") from None
+
+
+def save(answer: http.client.HTTPResponse, path: Path) -> int:
+    """Writes an answer to a file; returns its size, at most MOST_BYTES and a bit."""
+    size = 0
+    with path.open("wb") as file:
+        while size < MOST_BYTES and (chunk := answer.read(CHUNK)):
+            size += file.write(chunk)
+    return size
+
+
+def first_bytes(address: str) -> tuple[str, bytes]:
+    """The server's type of what is at an address, "" for none, and how it begins.
+
+    Nothing is read of what is called a video: a camera may serve one watcher at a time.
+    """
+    with explained(address), closing(ask(address)) as answer:
+        words = answer.headers.get_content_type() if answer.headers["Content-Type"] else ""
+        head = b""
+        while not words.startswith(("video/", "multipart/")) and len(head) < HEAD:
+            if not (more := answer.read1(HEAD - len(head))):
+                break
+            head += more
+    return words, head
+
+
+def ask(address: str) -> http.client.HTTPResponse:
+    """The server's answer; OSError, HTTPException or ValueError where there is none."""
+    parts = urlsplit(address)
+    login, _, place = parts.netloc.rpartition("@")
+    url = quote(parts._replace(netloc=place, fragment="").geturl(), safe=SAFE)
+    known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    if login:
+        user, _, password = login.partition(":")
+        known.add_password(None, url, unquote(user), unquote(password))
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPBasicAuthHandler(known),
+        urllib.request.HTTPDigestAuthHandler(known),
+        urllib.request.HTTPSHandler(context=unchecked_tls()),
+    )
+    request = urllib.request.Request(url, headers={"User-Agent": AGENT})
+    return opener.open(request, timeout=OPEN_TIMEOUT)
+
+
+def why_no_video(address: str) -> str:
+    """What is at an address that FFmpeg cannot open; InputError where it is not reached."""
+    scheme = urlsplit(address).scheme.lower()
+    if scheme in HTTP:
+        words, head = first_bytes(address)
+        what = strange_file(head) or words or "of no type that the server tells"
+        if begin := plain_text(head)[:40]:
+            what += f", which begins {begin!r}"
+        return f"the server answers, but this is no picture or video: it is {what}; {GIVE_FILE}"
+    if scheme in RTSP:
+        rtsp_answer(address)
+        return "the server answers, but sends no video that can be read; look at it with another "
+        "player"
+    return f"no video there within {OPEN_TIMEOUT:g} s; check address, network and login"
