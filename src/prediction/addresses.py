@@ -124,6 +124,5 @@ def why_no_video(address: str) -> str:
         return f"the server answers, but this is no picture or video: it is {what}; {GIVE_FILE}"
     if scheme in RTSP:
         rtsp_answer(address)
-        return "the server answers, but sends no video that can be read; look at it with another "
-        "player"
+        return "the server answers, but sends no video that can be read; try it in a player"
     return f"no video there within {OPEN_TIMEOUT:g} s; check address, network and login"

@@ -4,10 +4,11 @@ import http.client
 import re
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from src.runtime.errors import InputError
 
@@ -127,12 +128,14 @@ def unchecked_tls() -> ssl.SSLContext:
 def rtsp_answer(address: str) -> None:
     """InputError with what an RTSP server says to an address, unless it has something there."""
     plain = shown_address(address)
-    ask = f"DESCRIBE {plain} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
+    ask = f"DESCRIBE {plain} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n"
+    if login := urlsplit(address).netloc.rpartition("@")[0]:
+        ask += f"Authorization: Basic {b64encode(unquote(login).encode()).decode()}\r\n"
     with explained(address), connect(address) as plain_socket:
         server = plain_socket
         if urlsplit(address).scheme.lower() == "rtsps":
             server = unchecked_tls().wrap_socket(plain_socket)
-        server.sendall(ask.encode())
+        server.sendall(f"{ask}\r\n".encode())
         with server.makefile("rb") as lines:
             line = lines.readline(1000)
     found = STATUS_LINE.match(line)
