@@ -13,7 +13,7 @@ def main(argv=None) -> None:
     from src.data.dataset import build_annotations, find_source
     from src.deploy.formats import chosen_detector
     from src.evaluation.protocol import build_protocol, unusual_settings
-    from src.prediction.recorded import naming_the_classes, naming_the_run
+    from src.prediction.recorded import device_line, naming_the_classes, naming_the_run
     from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
     from src.training.callbacks.loading import load_callbacks
@@ -47,7 +47,7 @@ def main(argv=None) -> None:
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
-        print(split.summary())
+        print(*filter(None, [device_line(cfg), split.summary()]), sep="\n")
         print(describe_views(cfg))
     network = None if cfg.model else load_network(cfg)
     started = time.perf_counter()

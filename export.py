@@ -11,16 +11,13 @@ def main(argv=None) -> None:
     from src.config.command_line import parse_args
     from src.deploy.export_request import comparison_images, target_path
     from src.deploy.formats import describe
-    from src.prediction.recorded import evaluation_layer, naming_the_run
+    from src.prediction.recorded import device_line, export_layer, naming_the_run
     from src.runtime.files import check_file
 
     if find_launch().size > 1:
         raise InputError("export.py runs as one process; start it without mpirun or msrun")
 
-    def recorded(given):
-        return evaluation_layer(str(given.get("checkpoint_path") or ""), given)
-
-    cfg = parse_args(__doc__, argv, beneath=recorded, over_recipe=["classes"])
+    cfg = parse_args(__doc__, argv, beneath=export_layer, over_recipe=["classes"])
     check_file(cfg, "checkpoint_path", needed=True)
     path = target_path(cfg)
     with naming_the_run(cfg):
@@ -33,6 +30,8 @@ def main(argv=None) -> None:
     from src.prediction.network_model import load_network
     from src.runtime.device import use_full_float32
 
+    if line := device_line(cfg, exporting=True):
+        print(line)
     build_device(cfg)
     use_full_float32(cfg.device_target)  # as elsewhere
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))

@@ -14,6 +14,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
     from src.deploy.formats import format_of
     from src.prediction.problems import Problems
+    from src.prediction.recorded import device_line
     from src.prediction.sources import Video
     from src.prediction.targets import plan_targets
     from src.runtime.files import make_output_folder
@@ -40,7 +41,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
         most = 1 if stream else len(inputs.images)  # a stream's frames are not waited for
         cfg = cfg.replace(eval_batch_size=min(cfg.eval_batch_size, most))
     detector = build_detector(cfg, partial(tqdm.write, file=sys.stderr))  # beside the bar
-    for line in inputs.lines():
+    for line in filter(None, [device_line(cfg), *inputs.lines()]):
         print(line)
     problems = Problems(inputs)
     predict_all(
@@ -68,7 +69,7 @@ def detector_layer(found, given):
         InputError: input or detector is missing or invalid; before MindSpore is imported.
     """
     from src.config.keys import load_keys
-    from src.deploy.formats import chosen_detector
+    from src.deploy.formats import chosen_detector, format_of
     from src.prediction.inputs import find_inputs
 
     if not given.get("input"):
@@ -81,8 +82,10 @@ def detector_layer(found, given):
     path = chosen_detector(given)
 
     from src.prediction.detector import detector_config
+    from src.prediction.recorded import device_keys
 
-    return detector_config(path), path
+    own = {} if format_of(path) else device_keys(path, given)
+    return detector_config(path) | own, path
 
 
 if __name__ == "__main__":

@@ -71,6 +71,26 @@ def device_keys(path: str, given: Mapping[str, Any]) -> dict[str, str]:
     return {"device_target": target} if has_card(target) else {}
 
 
+def export_layer(given: Mapping[str, Any]) -> Layer:
+    """`evaluation_layer`, with the run's device where the file can be made on no other."""
+    keys, path = evaluation_layer(str(given.get("checkpoint_path") or ""), given)
+    return keys | (device_keys(path, given) if given.get("file_format") == "AIR" else {}), path
+
+
+def device_line(cfg: Config, *, exporting: bool = False) -> str:
+    """Which device is in use, if it or that of the checkpoint's run is a card; else ""."""
+    recorded = recorded_config(cfg.checkpoint_path) if cfg.checkpoint_path else {}
+    target = str(recorded.get("device_target", cfg.device_target))
+    if cfg.device_target == target:
+        return "" if target == "CPU" else f"on {target}, as the run of {cfg.checkpoint_path}"
+    reason = f"; the run of {cfg.checkpoint_path} used {target}"
+    if exporting:
+        reason += ", and a file does not depend on it"
+    elif not has_card(target) and target != "CPU":
+        reason += ", which this machine does not have"
+    return f"on {cfg.device_target}{reason}"
+
+
 def evaluation_folder(path: str, given: Mapping[str, Any]) -> dict[str, str]:
     """The output folder of an evaluation of RUN/ckpt/NAME.ckpt, RUN/eval/NAME, if none is `given`.
 

@@ -13,8 +13,10 @@ from src.prediction import recorded
 from src.prediction.recorded import (
     detector_layer,
     device_keys,
+    device_line,
     evaluation_folder,
     evaluation_layer,
+    export_layer,
     finetuning_layer,
     naming_the_classes,
     naming_the_run,
@@ -58,6 +60,36 @@ def test_device_of_the_run_where_the_machine_has_one(write, monkeypatch):
     assert device_keys(path, {"device_target": "CPU"}) == {}
     assert device_keys(write("b.ckpt", "device_target: Ascend"), {}) == {}
     assert device_keys(write("c.ckpt", "lr: 1"), {}) == device_keys("", {}) == {}
+
+
+def test_a_file_is_exported_on_cpu_unless_only_a_card_can_make_it(write, monkeypatch):
+    monkeypatch.setattr(recorded, "has_card", lambda target: target == "Ascend")
+    given = {"checkpoint_path": write("a.ckpt", f"{DATA}device_target: Ascend\n")}
+    for file_format, device in (("MINDIR", "CPU"), ("ONNX", "CPU"), ("AIR", "Ascend")):
+        own = {**given, "file_format": file_format}
+        cfg = make_config([export_layer(own), (own, "")])
+        assert (cfg.device_target, cfg.voc_root) == (device, "data/mine")
+
+
+def test_the_log_says_which_device_is_used(write, monkeypatch):
+    monkeypatch.setattr(recorded, "has_card", lambda target: target == "GPU")
+    gpu, cpu = write("a.ckpt", "device_target: GPU"), write("b.ckpt", "device_target: CPU")
+    ascend = write("c.ckpt", "device_target: Ascend")
+
+    def line(path, device, **how):
+        cfg = make_config([({"checkpoint_path": path, "device_target": device}, "")])
+        return device_line(cfg, **how)
+
+    assert line(cpu, "CPU") == line("", "CPU") == line(write("d.ckpt", "lr: 1"), "GPU") == ""
+    assert line(gpu, "GPU") == f"on GPU, as the run of {gpu}"
+    assert line(gpu, "CPU") == f"on CPU; the run of {gpu} used GPU"
+    assert line(cpu, "GPU") == f"on GPU; the run of {cpu} used CPU"
+    assert line(ascend, "CPU") == (
+        f"on CPU; the run of {ascend} used Ascend, which this machine does not have"
+    )
+    assert line(gpu, "CPU", exporting=True) == (
+        f"on CPU; the run of {gpu} used GPU, and a file does not depend on it"
+    )
 
 
 def test_a_detector_needs_no_other_keys(write):
