@@ -1,6 +1,7 @@
 """Addresses in a network: whether there is a picture or a video, and the pictures' pixels."""
 
 import http.client
+import re
 import urllib.request
 from contextlib import closing
 from pathlib import Path
@@ -118,7 +119,8 @@ def why_no_video(address: str) -> str:
     scheme = urlsplit(address).scheme.lower()
     if scheme in HTTP:
         words, head = first_bytes(address)
-        what = strange_file(head) or words or "of no type that the server tells"
+        strange = re.split("[,;]", strange_file(head))[0]  # without what to do with a file
+        what = strange or words or "of no type that the server tells"
         if begin := plain_text(head)[:40]:
             what += f", which begins {begin!r}"
         return f"the server answers, but this is no picture or video: it is {what}; {GIVE_FILE}"
