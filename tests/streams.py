@@ -2,11 +2,13 @@
 
 import base64
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import ClassVar
 
 import cv2
@@ -40,12 +42,55 @@ class Camera(BaseHTTPRequestHandler):
         pass
 
 
+class RtspCamera(StreamRequestHandler):
+    """Sends a video (MPEG-TS) over RTSP, in RTP packets between the answers (RFC 2326, 2250)."""
+
+    video = b""  # the server's
+    SDP = "v=0\r\ns=live\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+    TRACK = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n"
+    PACKET = 7 * 188  # bytes
+
+    def handle(self):
+        while line := self.rfile.readline().decode():
+            method, head = line.split()[0], {}
+            while entry := self.rfile.readline().decode().strip():
+                name, _, head[name.lower()] = entry.partition(": ")
+            status, more, body = "200 OK", "", ""
+            if method == "DESCRIBE":
+                more, body = "Content-Type: application/sdp\r\n", self.SDP
+            if method == "SETUP":  # in datagrams first, which are refused
+                is_tcp = "TCP" in head["transport"]
+                status, more = (status, self.TRACK) if is_tcp else ("461 Unsupported", "")
+            more += f"CSeq: {head['cseq']}\r\nContent-Length: {len(body)}\r\n"
+            self.wfile.write(f"RTSP/1.0 {status}\r\n{more}\r\n{body}".encode())
+            if method == "PLAY":
+                with suppress(OSError):  # who watched has left
+                    self.play()
+
+    def play(self):
+        for number, start in enumerate(range(0, len(self.video), self.PACKET)):
+            rtp = struct.pack(">BBHII", 0x80, 33, number, number * 9000, 1)
+            rtp += self.video[start : start + self.PACKET]
+            self.wfile.write(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
+
+
+@contextmanager
+def rtsp_served(video: bytes) -> Iterator[str]:
+    """The address of an RTSP server of this video."""
+    handler = type("Handler", (RtspCamera,), {"video": video})
+    with ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"rtsp://127.0.0.1:{server.server_address[1]}/live"
+        server.shutdown()
+
+
 @contextmanager
 def served(handler) -> Iterator[str]:
     """The address of a server with this handler."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:

@@ -3,12 +3,15 @@
 from functools import partial
 from itertools import islice
 
+import cv2
+import numpy as np
 import pytest
 
+from src.prediction.inputs import find_inputs
 from src.prediction.sources import Video
 from src.runtime.errors import InputError
 from tests.datasets import write_video
-from tests.streams import Camera, Quiet, served
+from tests.streams import Camera, Quiet, rtsp_served, served
 
 
 def test_a_file_at_an_address(tmp_path):
@@ -32,6 +35,26 @@ def test_a_camera_that_never_ends():
     assert frames[0].seconds == 0
     assert all(one.seconds < other.seconds < 30 for one, other in zip(frames, frames[1:]))
     assert frames[4].image.shape == (48, 64, 3)
+
+
+def test_an_rtsp_camera(tmp_path):
+    path = tmp_path / "live.ts"
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48)
+    )
+    for number in range(40):
+        writer.write(np.full((48, 64, 3), 6 * number, np.uint8))
+    writer.release()
+    with rtsp_served(path.read_bytes()) as address:
+        inputs = find_inputs(address.replace("rtsp://", "rtsp://me:secret@"), tmp_path)
+        video = Video(inputs.stream)
+        frames = list(islice(video, 5))
+        video.capture.release()
+    assert (video.name, video.live, video.rate) == (address, True, 10.0)
+    assert [frame.number for frame in frames] == list(range(5))
+    for frame in frames:
+        assert frame.image.shape == (48, 64, 3)
+        assert abs(int(frame.image[20, 20, 1]) - 6 * frame.number) < 10
 
 
 def test_a_camera_that_is_not_there():
