@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import md5
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import ClassVar
@@ -101,24 +102,32 @@ def served(handler) -> Iterator[str]:
 class Answers(BaseHTTPRequestHandler):
     """Answers each path with what `answers` holds: status, type, "" for none, and content.
 
-    What is called "/private" is for the user "me" with the password "secret" alone.
+    What is called "/private" is for the user "me" with the password "secret" alone, "/digest" for
+    who answers the question that hides the password.
     """
 
+    LOGIN = "me:camera:secret"
     answers: ClassVar[dict[str, tuple[int, str, bytes]]] = {}
 
     def do_GET(self):
         status, kind, content = self.answers.get(self.path, (404, "text/html", b"<html>none"))
         login = base64.b64encode(b"me:secret").decode()
         if self.path == "/private" and self.headers["Authorization"] != f"Basic {login}":
-            status, content = 401, b""
+            status, content, way = 401, b"", 'Basic realm="camera"'
+        if self.path == "/digest" and self.digest() not in (self.headers["Authorization"] or ""):
+            status, content, way = 401, b"", 'Digest realm="camera", nonce="7"'
         self.send_response(status)
         if status == 401:
-            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("WWW-Authenticate", way)
         if kind:
             self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def digest(self) -> str:
+        own, asked = (md5(text.encode()).hexdigest() for text in (self.LOGIN, "GET:/digest"))
+        return md5(f"{own}:7:{asked}".encode()).hexdigest()  # RFC 2069
 
     def log_message(self, *arguments):
         pass

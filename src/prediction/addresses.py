@@ -2,8 +2,10 @@
 
 import http.client
 import re
+import urllib.error
 import urllib.request
 from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote, unquote, urlsplit
@@ -18,6 +20,7 @@ from src.prediction.unreachable import (
     RTSP,
     explained,
     rtsp_answer,
+    scheme_of,
     shown_address,
     try_to_connect,
     unchecked_tls,
@@ -28,7 +31,6 @@ from src.runtime.version import __version__
 HTTP = ("http", "https")
 AGENT = f"predict.py/{__version__}"  # some servers refuse Python's own name
 MOST_BYTES = 2**29  # of a picture
-CHUNK = 2**20  # bytes
 SAFE = "%/:=&?~+!$,;'@()*[]"  # what an address may have beside letters, digits and _.-
 GIVE_FILE = "give the address of the picture, video or stream itself"
 
@@ -41,8 +43,7 @@ def address_kind(address: str) -> str:
     Raises:
         InputError: no server answers, or it has nothing there; or the format is not read.
     """
-    scheme = urlsplit(address).scheme.lower()
-    if scheme not in HTTP:
+    if scheme_of(address) not in HTTP:
         try_to_connect(address)
         return VIDEO
     words, head = first_bytes(address)
@@ -59,26 +60,18 @@ def address_kind(address: str) -> str:
 def read_picture(address: str) -> np.ndarray:
     """The picture (H,W,3) uint8 RGB at an address; InputError where there is none."""
     shown = shown_address(address)
+    with explained(address), closing(ask(address)) as answer:
+        data = answer.read(MOST_BYTES)
+        expected = int(answer.headers.get("Content-Length") or len(data))
+    if len(data) < expected:
+        raise InputError(f"{shown}: ends after {len(data):,} of {expected:,} bytes; try again")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "picture"
-        with explained(address), closing(ask(address)) as answer:
-            size = save(answer, path)
-            expected = int(answer.headers.get("Content-Length") or size)
-        if size < expected:
-            raise InputError(f"{shown}: ends after {size:,} of {expected:,} bytes; try again")
+        path.write_bytes(data)
         try:
             return read_image(path)
         except InputError as error:
             raise InputError(f"{shown}: {str(error).removeprefix(f'{path}: ')}") from None
-
-
-def save(answer: http.client.HTTPResponse, path: Path) -> int:
-    """Writes an answer to a file; returns its size, at most MOST_BYTES and a bit."""
-    size = 0
-    with path.open("wb") as file:
-        while size < MOST_BYTES and (chunk := answer.read(CHUNK)):
-            size += file.write(chunk)
-    return size
 
 
 def first_bytes(address: str) -> tuple[str, bytes]:
@@ -101,30 +94,32 @@ def ask(address: str) -> http.client.HTTPResponse:
     parts = urlsplit(address)
     login, _, place = parts.netloc.rpartition("@")
     url = quote(parts._replace(netloc=place, fragment="").geturl(), safe=SAFE)
-    known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if login:
-        user, _, password = login.partition(":")
-        known.add_password(None, url, unquote(user), unquote(password))
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPBasicAuthHandler(known),
-        urllib.request.HTTPDigestAuthHandler(known),
-        urllib.request.HTTPSHandler(context=unchecked_tls()),
-    )
     request = urllib.request.Request(url, headers={"User-Agent": AGENT})
+    https = urllib.request.HTTPSHandler(context=unchecked_tls())
+    try:
+        return urllib.request.build_opener(https).open(request, timeout=OPEN_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.UNAUTHORIZED or not login:
+            raise
+        ways = " ".join(error.headers.get_all("WWW-Authenticate", [])).lower()
+    known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    user, _, password = login.partition(":")
+    known.add_password(None, url, unquote(user), unquote(password))
+    handlers = urllib.request.HTTPBasicAuthHandler, urllib.request.HTTPDigestAuthHandler
+    opener = urllib.request.build_opener(https, handlers["digest" in ways](known))
     return opener.open(request, timeout=OPEN_TIMEOUT)
 
 
 def why_no_video(address: str) -> str:
     """What is at an address that FFmpeg cannot open; InputError where it is not reached."""
-    scheme = urlsplit(address).scheme.lower()
-    if scheme in HTTP:
+    if scheme_of(address) in HTTP:
         words, head = first_bytes(address)
         strange = re.split("[,;]", strange_file(head))[0]  # without what to do with a file
         what = strange or words or "of no type that the server tells"
         if begin := plain_text(head)[:40]:
             what += f", which begins {begin!r}"
         return f"the server answers, but this is no picture or video: it is {what}; {GIVE_FILE}"
-    if scheme in RTSP:
+    if scheme_of(address) in RTSP:
         rtsp_answer(address)
         return "the server answers, but sends no video that can be read; try it in a player"
     return f"no video there within {OPEN_TIMEOUT:g} s; check address, network and login"

@@ -34,10 +34,15 @@ def shown_address(address: str) -> str:
     return f"camera {address}" if address.isdecimal() else SECRETS.sub("", address)
 
 
+def scheme_of(address: str) -> str:
+    """What is before "://" in an address."""
+    return address.partition("://")[0].lower()
+
+
 def place_of(address: str) -> tuple[str, int]:
     """Host and port of an address; ValueError for a port that is none."""
     parts = urlsplit(address)
-    return parts.hostname or "", parts.port or PORTS.get(parts.scheme.lower(), 0)
+    return parts.hostname or "", parts.port or PORTS.get(scheme_of(address), 0)
 
 
 @contextmanager
@@ -52,7 +57,8 @@ def explained(address: str) -> Iterator[None]:
 def explanation(error: Exception, address: str) -> str:
     """What an error with a server means, and what to do."""
     if isinstance(error, HTTPError):
-        return meaning(error.code, str(error.reason), "HTTP", address)
+        words = http.client.responses.get(error.code, error.reason)
+        return meaning(error.code, words, "HTTP", address)
     connected = not isinstance(error, URLError)
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
         error = error.reason
@@ -71,9 +77,8 @@ def explanation(error: Exception, address: str) -> str:
     if isinstance(error, ssl.SSLError):
         return f"no TLS at port {port} of {host} ({error.reason}); is it http:// or rtsp:// there?"
     if isinstance(error, (http.client.HTTPException, ConnectionError)):
-        what = (
-            "ends the connection" if isinstance(error, ConnectionError) else "does not speak HTTP"
-        )
+        is_cut = isinstance(error, (http.client.IncompleteRead, ConnectionError))
+        what = "ends the connection early" if is_cut else "does not speak HTTP"
         return f"port {port} of {host} {what}; check scheme and port"
     words = getattr(error, "strerror", None) or getattr(error, "reason", error)
     return f"cannot be reached: {words}; check address and network"
@@ -90,9 +95,8 @@ def silence(host: str, port: int, *, connected: bool) -> str:
 
 def meaning(code: int, words: str, protocol: str, address: str) -> str:
     """What a server's refusal means, and what to do."""
-    parts = urlsplit(address)
     text = SERVER_FAULT if code >= 500 else "the server refuses; check the address"
-    text = STATUS.get(code, text).format(scheme=parts.scheme, host=parts.hostname)
+    text = STATUS.get(code, text).format(scheme=scheme_of(address), host=place_of(address)[0])
     return f"{text} ({protocol} {code} {words})"
 
 
@@ -100,13 +104,8 @@ def try_to_connect(address: str) -> None:
     """InputError where no server listens at an address of RTSP, RTMP or TCP."""
     with explained(address):
         host, port = place_of(address)
-        parts = urlsplit(address)
-        if (
-            port
-            and host
-            and parts.scheme.lower() in (*PORTS, "tcp")
-            and "listen" not in parts.query
-        ):
+        listens = "listen" in urlsplit(address).query  # FFmpeg then waits for the other side
+        if host and port and scheme_of(address) in (*PORTS, "tcp") and not listens:
             connect(address).close()
 
 
@@ -133,7 +132,7 @@ def rtsp_answer(address: str) -> None:
         ask += f"Authorization: Basic {b64encode(unquote(login).encode()).decode()}\r\n"
     with explained(address), connect(address) as plain_socket:
         server = plain_socket
-        if urlsplit(address).scheme.lower() == "rtsps":
+        if scheme_of(address) == "rtsps":
             server = unchecked_tls().wrap_socket(plain_socket)
         server.sendall(f"{ask}\r\n".encode())
         with server.makefile("rb") as lines:

@@ -25,6 +25,7 @@ class Files(Answers):
         "/a%20b/caf%C3%A9": (200, "", PICTURES[".webp"]),
         "/clip.mp4": (200, "application/octet-stream", PICTURES[".jpg"]),
         "/private": (200, "image/jpeg", PICTURES[".jpg"]),
+        "/digest": (200, "image/jpeg", PICTURES[".jpg"]),
         "/movie.jpg": (200, "application/octet-stream", b"\0\0\0\x18ftypisom\0\0\0\0isom"),
         "/live.jpg": (200, "multipart/x-mixed-replace; boundary=x", b"--x\r\n"),
         "/list.m3u8": (200, "application/vnd.apple.mpegurl", b"#EXTM3U\n"),
@@ -68,16 +69,19 @@ def test_videos_by_their_content(server):
         assert address_kind(f"{server}/{path}") == VIDEO
 
 
-def test_a_picture_for_those_with_a_password(server):
-    address = server.replace("://", "://me:secret@") + "/private"
+@pytest.mark.parametrize("path", ["private", "digest"])
+def test_a_picture_for_those_with_a_password(server, path):
+    address = server.replace("://", "://me:secret@") + f"/{path}"
     assert address_kind(address) == IMAGE
     (frame,) = read_images([address])
-    assert (frame.path, frame.error) == (f"{server}/private", "")
-    with pytest.raises(InputError, match=r"/private: wants a user and password, or others; give "
+    assert (frame.path, frame.error) == (f"{server}/{path}", "")
+    with pytest.raises(InputError, match=rf"/{path}: wants a user and password, or others; give "
         r"them as in http://USER:PASSWORD@127\.0\.0\.1/\.\.\. \(HTTP 401 Unauthorized\)"
     ) as caught:  # fmt: skip
         address_kind(address.replace("secret", "wrong"))
     assert "wrong" not in str(caught.value)
+    with pytest.raises(InputError, match="wants a user and password, or others"):
+        address_kind(f"{server}/{path}")
 
 
 def test_pictures_that_fail_when_they_are_read(server):
@@ -119,6 +123,8 @@ def test_what_is_no_video(server):
         ("http://nowhere.invalid/a.jpg", r"the name nowhere\.invalid is not known here"),
         ("rtsp://nowhere.invalid/live", r"the name nowhere\.invalid is not known here"),
         ("http://127.0.0.1:port/a.jpg", "is no address: Port could not be cast"),
+        ("http://[::1/a.jpg", "is no address: Invalid IPv6 URL; check --input"),
+        ("rtsp://[::1/live", "is no address: Invalid IPv6 URL; check --input"),
         ("http:///a.jpg", "cannot be reached: no host given"),
         ("http://127.0.0.1/caf\udce9", "not UTF-8; check --input"),
     ],
