@@ -115,9 +115,10 @@ def list_of(text: str) -> list[str]:
     if not (text.startswith("[") and text.endswith("]")):
         return []
     try:
-        return [str(entry) for entry in yaml.safe_load(text) if isinstance(entry, (str, int))]
+        entries = yaml.safe_load(text)
     except yaml.YAMLError:
         return []
+    return [os.path.expanduser(str(one)) for one in entries if isinstance(one, (str, int))]
 
 
 def find_all(names: list[str], output: Path) -> Inputs:
