@@ -12,6 +12,7 @@ from pathlib import Path
 
 from src.data.conversion.job import Job
 from src.data.images import read_size
+from src.data.signs.classes import alike_classes
 from src.distributed.command import run_command
 from src.runtime.errors import InputError
 from src.runtime.files import make_output_folder, to_json, user_path, write_atomically
@@ -44,13 +45,15 @@ def main(argv=None) -> None:
         raise InputError(MISSING) from error
 
     tools = dict(zip(TOOLS, (labelme, cvat, via, voc, createml, openimages, table)))
-    job = Job(args.input, images, args.label, is_given=args.images is not None)
+    job = Job(args.input, images, args.label, args.class_name, is_given=args.images is not None)
     content = to_coco(job, tools[args.tool](job))
     if not args.output.parent.is_dir():
         job.notes.append(f"made the folder {args.output.parent}")
     make_output_folder(str(args.output.parent), "output")
     write_atomically(args.output, to_json(content) + "\n")
     print(report(args.output, content, "FOLDER" if job.are_missing else job.images))
+    names = tuple(category["name"] for category in content["categories"])
+    job.notes += [f"{sign.found}; {sign.advice}" for sign in alike_classes(names)]
     if job.left_out:
         kinds = ", ".join(f"{number:,} x {kind}" for kind, number in sorted(job.left_out.items()))
         print(f"left out, as they are no boxes: {kinds}")
@@ -85,6 +88,12 @@ def parse(argv) -> argparse.Namespace:
         "--images", type=user_path, help="folder of the images; default: beside INPUT"
     )
     parser.add_argument("--label", default="", help="via: attribute that holds the class")
+    parser.add_argument(
+        "--class",
+        dest="class_name",
+        default="",
+        help="csv, via: class of all boxes, where the annotations have none",
+    )
     parser.add_argument("input", type=Path, metavar="INPUT")
     parser.add_argument("output", type=Path, metavar="OUTPUT.json")
     return parser.parse_args(argv)
@@ -103,6 +112,7 @@ def to_coco(job: Job, annotations: Iterable) -> dict:
     if not found:
         raise InputError(f"{source}: no images in it")
     job.find_images(sorted(found))
+    own_names = job.own_names(sorted(found))
     labels = sorted({str(box.label).strip() for a in found.values() for box in a.boxes})
     ids = {label: number for number, label in enumerate(labels, 1)}
     content = {
@@ -112,7 +122,7 @@ def to_coco(job: Job, annotations: Iterable) -> dict:
     }
     for number, (name, annotation) in enumerate(sorted(found.items()), 1):
         width, height = size_of(annotation, job)
-        image = {"id": number, "file_name": name, "width": width, "height": height}
+        image = {"id": number, "file_name": own_names[name], "width": width, "height": height}
         content["images"].append(image)
         for box in annotation.boxes:
             entry = coco_entry(box, source, name)

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from src.data.conversion.recognise import COCO, TITLES, tool_of_json
 from src.data.files.folder import Folder
 from src.data.files.image_files import TRIED, outside
+from src.data.images import SUFFIXES
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
@@ -29,6 +30,7 @@ class Job:
     input: Path
     images: Path  # folder of the images
     label: str = ""  # via: attribute with the class
+    class_name: str = ""  # of all boxes, where the annotations have none
     is_given: bool = False  # whether the user named the folder of the images
     left_out: Counter[str] = field(default_factory=Counter)
     are_missing: bool = False  # whether no image is there
@@ -39,11 +41,39 @@ class Job:
 
     def path_of(self, name: str) -> Path:
         """Where an image is, or would be."""
-        return self.images / (self.folder.resolve(name)[0] or name)
+        return self.images / (self.found(name) or name)
+
+    def found(self, name: str) -> str | None:
+        """The file of a name, which may have other folders in front, or no suffix."""
+        file, match = self.folder.resolve(name)
+        if file is None and match and match.is_by_end:
+            return match.name
+        if file is None and not name.lower().endswith(SUFFIXES):
+            return self.folder.with_suffix(name, SUFFIXES)
+        return file
+
+    def own_names(self, names: list[str]) -> dict[str, str]:
+        """The names as they are written: of their files, where these are found by end or suffix.
+
+        A note says how many are not those of the annotations.
+        """
+        own = {}
+        for name in names:
+            is_near = self.folder.resolve(name)[0] is None
+            own[name] = (self.found(name) if is_near else None) or name
+        if len(set(own.values())) < len(own):
+            return {name: name for name in names}
+        changed = [name for name, file in own.items() if file != name]
+        if changed:
+            self.notes.append(
+                f"{count(len(changed), 'name')} of images taken as files that are there, such as "
+                f"{own[changed[0]]!r} for {changed[0]!r}"
+            )
+        return own
 
     def missing(self, names: list[str]) -> list[str]:
         """Those of the images that are not there."""
-        return [name for name in names if self.folder.resolve(name)[0] is None]
+        return [name for name in names if self.found(name) is None]
 
     def files(self, suffix: str) -> list[Path]:
         """The input, or the files of this suffix in the folder that it is."""

@@ -1,6 +1,8 @@
 """Annotation files of labelling tools, some of them read by globox, one image at a time."""
 
 import math
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from src.data.conversion.shapes import (
     around_points,
     around_turned,
 )
+from src.data.images import SUFFIXES
 from src.runtime.errors import InputError
+from src.runtime.text import count, listed
 
 FIRST_PIXEL = 1  # VOC counts pixels from 1
 # whose points are inside a box around them
@@ -27,7 +31,10 @@ LABELME_OUTLINES = ("rectangle", "oriented_rectangle", "polygon", "linestrip")
 def labelme(job: Job) -> Iterator[Annotation]:
     """LabelMe's files, one for each image; shapes with an area, by the boxes around them."""
     what = "LabelMe's annotations of an image"
-    for path in job.files(".json"):
+    paths = job.files(".json")
+    named: dict[Path, str] = {}
+    found = []
+    for path in paths:
         content = load_json(path, what, LABELME)
         with reading(str(path), what):
             boxes = []
@@ -38,8 +45,45 @@ def labelme(job: Job) -> Iterator[Annotation]:
                     job.left_out[shape["shape_type"]] += 1
             size = int(content["imageWidth"]), int(content["imageHeight"])
             name = str(content["imagePath"]).replace("\\", "/")
-        folder = path.parent.relative_to(job.input) if job.input.is_dir() else Path()
-        yield Annotation(str(folder / name), size, boxes)
+        named[path] = name
+        found.append((path, size, boxes))
+    files = labelme_images(job, named)
+    for path, size, boxes in found:
+        yield Annotation(files[path], size, boxes)
+
+
+def labelme_images(job: Job, named: dict[Path, str]) -> dict[Path, str]:
+    """The image of each json file, which names one: that, or the one that is called as the file.
+
+    Names are relative to the job's folder of images. The latter is taken where imagePath is not
+    there, or several files have the same. InputError where these are not there either.
+    """
+    folders = {
+        path: path.parent.relative_to(job.input) if job.input.is_dir() else Path() for path in named
+    }
+    files = {path: os.path.normpath(folders[path] / name) for path, name in named.items()}
+    used = Counter(files.values())
+    others = 0
+    for path, file in files.items():
+        base = os.path.basename(file)
+        candidates = [file, str(folders[path] / base), base]
+        if found := next((name for name in candidates if job.folder.holds(name)), None):
+            files[path] = found
+        if found and used[file] == 1:
+            continue
+        own = (str(folders[path] / path.stem), path.stem)
+        same = next((f for name in own if (f := job.folder.with_suffix(name, SUFFIXES))), None)
+        if same:
+            files[path], others = same, others + (same != found)
+        elif used[file] > 1:
+            twice = [str(other) for other in named if files[other] == files[path]]
+            raise InputError(f"{' and '.join(twice[:2])}: have the same imagePath, {file!r}")
+    if others:
+        job.notes.append(
+            f"imagePath of {count(others, 'file')} is not there, or another file's too: the image "
+            "called as the json file was taken"
+        )
+    return files
 
 
 def labelme_box(shape: dict) -> Corners | None:
@@ -113,18 +157,28 @@ def via(job: Job) -> Iterator[Annotation]:
     content = load_json(path, what, VIA)
     with reading(str(path), what):
         entries = list(content.get("_via_img_metadata", content).values())
-        label = class_attribute(path, entries, job.label)
+        label = "" if job.class_name else class_attribute(path, entries, job.label)
     for entry in entries:
         with reading(f"{path}: image {dict(entry).get('filename')!r}", what):
             boxes = []
             for region in regions_of(entry):
                 shape = region["shape_attributes"]
                 if box := via_box(shape):
-                    name = require(region["region_attributes"].get(label))
+                    name = job.class_name or chosen_class(region["region_attributes"].get(label))
                     boxes.append(BoundingBox.create(label=name, coords=box))
                 else:
                     job.left_out[shape["name"]] += 1
             yield Annotation(str(entry["filename"]), None, boxes)
+
+
+def chosen_class(value: Any) -> str:
+    """The class of a region: a name, or the only one that is ticked; ValueError where none is."""
+    if isinstance(value, dict):
+        ticked = [name for name, is_on in value.items() if is_on]
+        if len(ticked) != 1:
+            raise ValueError(f"classes {listed(ticked) or 'none'} are ticked; expected one")
+        value = ticked[0]
+    return require(value)
 
 
 def regions_of(entry: dict) -> list[dict]:
@@ -141,11 +195,15 @@ def class_attribute(path: Path, entries: list[dict], chosen: str) -> str:
     if chosen in names:
         return chosen
     if len(names) != 1 or chosen:
-        have = f"have {', '.join(sorted(names))}" if names else "have none"
+        have = f"have {', '.join(sorted(names))}"
         wrong = f", but no {chosen!r}" if chosen else ""
-        raise InputError(
-            f"{path}: the regions {have}{wrong}; name the attribute with the class by --label"
-        )
+        way = "name the attribute with the class by --label"
+        if not names:
+            have, way = (
+                "have no attributes",
+                "where all are of one class, name it with --class=NAME",
+            )
+        raise InputError(f"{path}: the regions {have}{wrong}; {way}")
     return names.pop()
 
 
