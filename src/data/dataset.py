@@ -20,6 +20,7 @@ from src.data.signs.empty import mostly_empty
 from src.data.signs.headers import SAMPLE, orientation_signs
 from src.data.signs.sign import FOLDERS, Sign, check_accept
 from src.data.signs.split import no_objects, unused_classes
+from src.data.size_check import FROM_SIZES, check_sizes, header_sizes, not_from_sizes
 from src.runtime.errors import InputError
 
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
@@ -138,6 +139,11 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
         annotations = without_empty(annotations)
     annotations, _ = find_images(annotations, problems, source.search())
     signs = cheap_signs(cfg, annotations, training=training, headers=SAMPLE)
+    if any(sign.certain and sign.name in FROM_SIZES for sign in signs):
+        sizes = header_sizes(annotations, SAMPLE)
+        if (others := not_from_sizes(signs, annotations, sizes)) != signs:
+            check_sizes(annotations, problems, sizes, turned=False)
+            signs = others
     problems.judge(signs, cfg.accept)
     problems.raise_errors()
     if lacks:

@@ -1,10 +1,20 @@
 """Images of other sizes than they are annotated for, reported by their common cause."""
 
+from contextlib import suppress
+
 import numpy as np
 
 from src.data.annotations import Annotations, other_size
-from src.data.images import unusable
+from src.data.images import read_size, unusable
 from src.data.problems import MIN_ALIKE, Problems
+from src.data.signs.sign import Sign
+from src.runtime.errors import InputError
+
+# signs that boxes have where the annotated sizes are wrong
+FROM_SIZES = (
+    "percent", "box_format", "swapped_axes", "outside", "offset", "one_side", "upper_left",
+)  # fmt: skip
+MOSTLY = 0.5  # of a sign's images, whose sizes explain it
 
 
 def check_sizes(
@@ -16,7 +26,7 @@ def check_sizes(
         sizes: (I,2) width and height of the pixels; 0 where an image was not decoded.
         turned: whether an error says already that annotations are of turned pictures.
     """
-    wrong = (sizes != annotations.sizes).any(axis=1) & (sizes > 0).all(axis=1)
+    wrong = wrong_sizes(annotations, sizes)
     if turned:
         wrong &= (sizes[:, ::-1] != annotations.sizes).any(axis=1)
     rows = np.flatnonzero(wrong)
@@ -36,6 +46,36 @@ def check_sizes(
     problems.error(f"{which} images", text, image_id=record.image_id)
 
 
+def wrong_sizes(annotations: Annotations, sizes: np.ndarray) -> np.ndarray:
+    """(I,) bool: whether an image has another size, of (I,2), than the annotated one."""
+    return (sizes != annotations.sizes).any(axis=1) & (sizes > 0).all(axis=1)
+
+
+def not_from_sizes(signs: list[Sign], annotations: Annotations, sizes: np.ndarray) -> list[Sign]:
+    """The signs without those that follow from wrong sizes (I,2) of most of their images.
+
+    Only where the sizes are wrong for one cause.
+    """
+    wrong, known = wrong_sizes(annotations, sizes), (sizes > 0).all(axis=1)
+    if wrong.sum() < MIN_ALIKE or not common_cause(sizes[wrong], annotations.sizes[wrong]):
+        return signs
+
+    def follows(sign: Sign) -> bool:
+        own = known & np.isin(annotations.image_ids, sign.image_ids)
+        return sign.name in FROM_SIZES and wrong[own if own.any() else known].mean() >= MOSTLY
+
+    return [sign for sign in signs if not follows(sign)]
+
+
+def header_sizes(annotations: Annotations, sample: int) -> np.ndarray:
+    """(I,2) width and height by the headers of images spread over the split; 0 for the others."""
+    sizes = np.zeros((len(annotations), 2), int)
+    for row in np.unique(np.linspace(0, len(annotations) - 1, sample).astype(int)).tolist():
+        with suppress(InputError):
+            sizes[row] = read_size(annotations[row].path)
+    return sizes
+
+
 def common_cause(sizes: np.ndarray, annotated: np.ndarray) -> str:
     """What explains all sizes (N,2) where others are annotated, and what to do; "" if nothing."""
     if (sizes[:, ::-1] == annotated).all():
@@ -53,6 +93,13 @@ def common_cause(sizes: np.ndarray, annotated: np.ndarray) -> str:
         return (
             f"are {width} x {height} pixels, whatever is annotated; probably they were resized to "
             "one size: use the original images, or scale each image's boxes, width and height"
+        )
+    if (annotated == annotated[0]).all():
+        width, height = annotated[0]
+        return (
+            f"are all annotated as {width} x {height} pixels and have other sizes; probably the "
+            "size of a network's input was written: use the images that were annotated, or write "
+            "each image's own width and height, and check that its boxes are for these"
         )
     return ""
 

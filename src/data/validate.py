@@ -29,7 +29,7 @@ from src.data.signs.pixels import flat_images, pixel_range
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.similar import similar_images
 from src.data.signs.sizes import size_signs
-from src.data.size_check import check_sizes
+from src.data.size_check import check_sizes, not_from_sizes
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.command import run_command
@@ -63,7 +63,8 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     annotations, decoded = check_images(
         annotations, problems, source.search(), workers=cfg.num_workers
     )
-    problems.judge(split_signs(cfg, annotations, decoded, training=training), cfg.accept)
+    signs = split_signs(cfg, annotations, decoded, training=training)
+    problems.judge(not_from_sizes(signs, annotations, decoded.sizes), cfg.accept)
     turned = any(problem.where == "turned" for problem in problems.errors)
     check_sizes(annotations, problems, decoded.sizes, turned=turned)
     if lacks and not problems.errors:
