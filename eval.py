@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint or exported file by COCO's metric; `eval.py --help` lists every key."""
+"""Evaluates a checkpoint or exported file by COCO's metric; `eval.py --help` lists its keys."""
 
 import time
 from pathlib import Path
@@ -20,7 +20,12 @@ def main(argv=None) -> None:
 
     launch = find_launch()
     cfg = parse_args(
-        __doc__, argv, beneath=recorded_layer, over_recipe=["classes"], quiet=not launch.is_main
+        __doc__,
+        argv,
+        program="eval",
+        beneath=recorded_layer,
+        over_recipe=["classes"],
+        quiet=not launch.is_main,
     )
     check_launch(launch, cfg)
     chosen_detector(cfg)

@@ -1,4 +1,4 @@
-"""Exports a checkpoint for deployment; `python3 export.py --help` lists every key."""
+"""Exports a checkpoint for deployment; `python3 export.py --help` lists its keys."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def main(argv=None) -> None:
     if find_launch().size > 1:
         raise InputError("export.py runs as one process; start it without mpirun or msrun")
 
-    cfg = parse_args(__doc__, argv, beneath=export_layer, over_recipe=["classes"])
+    cfg = parse_args(__doc__, argv, program="export", beneath=export_layer, over_recipe=["classes"])
     check_file(cfg, "checkpoint_path", needed=True)
     path = target_path(cfg)
     with naming_the_run(cfg):

@@ -1,4 +1,4 @@
-"""Finds objects in images and videos; `python3 predict.py --help` lists every key."""
+"""Finds objects in images and videos; `python3 predict.py --help` lists its keys."""
 
 import sys
 from functools import partial
@@ -23,7 +23,13 @@ def main(argv=None, *, interruption: Interruption) -> None:
     if launch.size > 1:
         raise InputError("predict.py runs as one process; start it without mpirun or msrun")
     found = []
-    cfg = parse_args(__doc__, argv, beneath=partial(detector_layer, found), over_recipe=["classes"])
+    cfg = parse_args(
+        __doc__,
+        argv,
+        program="predict",
+        beneath=partial(detector_layer, found),
+        over_recipe=["classes"],
+    )
     (inputs,) = found
     check_launch(launch, cfg)
     folder = make_output_folder(cfg.output, "output")

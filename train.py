@@ -1,4 +1,4 @@
-"""Trains SSD with a ResNet-FPN backbone; `python3 train.py --help` lists every key."""
+"""Trains SSD with a ResNet-FPN backbone; `python3 train.py --help` lists its keys."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,9 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from src.prediction.recorded import training_layer
 
     launch = find_launch()
-    cfg = parse_args(__doc__, argv, beneath=training_layer, quiet=not launch.is_main)
+    cfg = parse_args(
+        __doc__, argv, program="train", beneath=training_layer, quiet=not launch.is_main
+    )
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
     data, callbacks, lock = check_input(cfg, launch, folder)
     cfg = data.cfg

@@ -128,7 +128,14 @@ class TestPage:
             assert "__main__" in (runnable.read_text("utf-8") + runnable.name), name
 
     def test_flags_are_keys(self, page):
-        keys = {"config_path", "help", *yaml.safe_load(DEFAULT_PATH.read_text("utf-8"))}
+        keys = {
+            "config",
+            "config_path",
+            "help",
+            "all",
+            "no",
+            *yaml.safe_load(DEFAULT_PATH.read_text("utf-8")),
+        }
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         commands = COMMANDS.findall(text.replace("`", "\n"))
         flags = {flag for command in commands for flag in FLAGS.findall(command)}

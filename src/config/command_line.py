@@ -2,17 +2,22 @@
 
 import argparse
 import os
+import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from src.config.configuration import Config, Layer, checked_values, make_config, read_recipe
-from src.config.keys import load_keys, note_new_names, unknown_hint
+from src.config.keys import Key, load_keys, note_new_names, unknown_hint
 from src.runtime.errors import InputError
 from src.runtime.files import user_path
 
 WHERE = "command line"  # as errors call it
 SHOWN_DEFAULT = 60  # characters in --help
+SHORT_FORMS = """\
+A bool alone is true, as in --resume, and --no-resume is false. A list needs no brackets:
+--classes=cat,dog; a name with a comma does: --classes='["a, b",c]'."""
 
 
 def parse_args(
@@ -22,6 +27,7 @@ def parse_args(
     beneath: Callable[[Mapping[str, Any]], Layer] | None = None,
     over_recipe: Sequence[str] = (),
     prog: str | None = None,
+    program: str = "",
     quiet: bool = False,
 ) -> Config:
     """The configuration from the command line (sys.argv where none is given).
@@ -29,12 +35,15 @@ def parse_args(
     A flag overrides the recipe file that `--config_path` names, the recipe overrides the default.
     `beneath`, given what both set, returns a layer that overrides only the defaults, and with the
     keys `over_recipe` the recipe too. `prog` is the command in the usage, else the script's name;
-    `quiet` leaves out notes on former names of keys.
+    `program`, one of PROGRAMS, is the one whose keys --help lists, else all; `quiet` leaves out
+    notes on former names of keys.
     """
-    arguments, rest = flag_parser(description, prog).parse_known_args(argv)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if "--all" in argv and {"-h", "--help"} & set(argv):
+        program = ""
+    arguments, rest = flag_parser(description, prog, program).parse_known_args(argv)
     if rest:
-        name = rest[0].lstrip("-").partition("=")[0]
-        raise InputError(f"{WHERE}: unknown argument {rest[0]!r}{unknown_hint(name)}")
+        raise InputError(f"{WHERE}: unknown argument {rest[0]!r}{rest_hint(rest[0])}")
     flags = vars(arguments)
     path = flags.pop("config_path")
     path = path and os.path.expanduser(path)
@@ -49,40 +58,86 @@ def parse_args(
     return make_config([lowest, (recipe, path), (flags, WHERE)])
 
 
-def flag_parser(description: str, prog: str | None) -> argparse.ArgumentParser:
-    """A parser of --config_path and of all keys; old names of keys work, but are hidden."""
+class Wrapped(argparse.RawDescriptionHelpFormatter):
+    """Help with each line of a text wrapped by itself."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+
+
+def flag_parser(description: str, prog: str | None, program: str) -> argparse.ArgumentParser:
+    """A parser of --config and of all keys; old names of keys work, but are hidden.
+
+    Args:
+        program: one of PROGRAMS, whose keys --help lists; empty: all keys.
+    """
     parser = argparse.ArgumentParser(
         prog=prog,
-        usage="%(prog)s [--config_path=FILE] [--KEY=VALUE ...]",
+        usage="%(prog)s [--config=FILE] [--KEY=VALUE ...]",
         description=description,
+        epilog=SHORT_FORMS,
         allow_abbrev=False,
-        formatter_class=argparse.RawTextHelpFormatter,
+        add_help=False,
+        formatter_class=Wrapped,
     )
     parser.error = raise_input_error
-    parser.add_argument(
-        "--config_path", metavar="FILE", help="recipe file (YAML) that overrides the defaults"
+    own = parser.add_argument_group("the command line")
+    own.add_argument(
+        *("-h", "--help"), action="help", help="this list; with --all the keys of all programs"
     )
+    own.add_argument(
+        *("--config", "--config_path"),
+        dest="config_path",
+        metavar="FILE",
+        help="recipe file (YAML) that overrides the defaults",
+    )
+    groups = {}
     for key in load_keys().values():
-        default = repr(key.default)
-        if len(default) > SHOWN_DEFAULT:
-            default = f"{default[: SHOWN_DEFAULT - 4]} ..."
-        text = f"{key.meaning}\n{key.spec}; default {default}".replace("%", "%%")
-        options = {"metavar": "VALUE", "type": key.parse, "default": argparse.SUPPRESS}
-        parser.add_argument(f"--{key.name}", help=text, **options)
-        if key.was:
-            parser.add_argument(f"--{key.was}", help=argparse.SUPPRESS, **options)
+        if key.section not in groups:
+            groups[key.section] = parser.add_argument_group(key.section)
+        add_key(groups[key.section], key, is_listed=program in ("", *key.programs))
     return parser
 
 
+def add_key(group: argparse._ArgumentGroup, key: Key, *, is_listed: bool) -> None:
+    """Adds the flags of a key; --help shows the one of its name if it `is_listed`."""
+    default = repr(key.default)
+    if len(default) > SHOWN_DEFAULT:
+        default = f"{default[: SHOWN_DEFAULT - 4]} ..."
+    text = f"{key.meaning}\n{key.spec}; default {default}".replace("%", "%%")
+    options = {"metavar": "VALUE", "type": key.parse, "default": argparse.SUPPRESS}
+    if key.is_switch:
+        options |= {"nargs": "?", "const": True}
+    group.add_argument(f"--{key.name}", help=text if is_listed else argparse.SUPPRESS, **options)
+    if key.was:
+        group.add_argument(f"--{key.was}", help=argparse.SUPPRESS, **options)
+    if key.is_switch:
+        hidden = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS, "dest": key.name}
+        names = (f"--no-{key.name}", f"--no_{key.name}")
+        group.add_argument(*names, action="store_const", const=False, **hidden)
+
+
+def rest_hint(argument: str) -> str:
+    """What to add to the error on an argument that is not understood."""
+    if argument.startswith("-"):
+        return unknown_hint(argument.lstrip("-").partition("=")[0])
+    return "; a list is written without spaces, as in --classes=cat,dog, or in quotes"
+
+
 def parse_with_report(
-    description: str, argv: Sequence[str] | None = None, *, prog: str, quiet: bool = False
+    description: str,
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str,
+    program: str,
+    quiet: bool = False,
 ) -> tuple[Config, Path | None]:
     """`parse_args` for a command with a file of its own to write, `--report FILE`; None without."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = raise_input_error
     parser.add_argument("--report", type=user_path)
     own, rest = parser.parse_known_args(argv)
-    return parse_args(description, rest, prog=prog, quiet=quiet), own.report
+    return parse_args(description, rest, prog=prog, program=program, quiet=quiet), own.report
 
 
 def raise_input_error(message: str) -> None:

@@ -53,6 +53,8 @@ def make_config(layers: Sequence[Layer]) -> Config:
         values |= checked
         sources |= dict.fromkeys(checked, where)
     values["classes"] = with_background(values["classes"])
+    if len(values["image_size"]) == 1:
+        values["image_size"] *= 2  # of a square
     cfg = Config(values)
     try:
         check_consistency(cfg)

@@ -1,8 +1,9 @@
 """The keys of the configuration, as config/default.yaml describes them.
 
 An entry there ends with a comment "type range; scope | meaning", with "; was OLD" after the scope
-where the key had another name. Types are bool, int, float, str, path, `one of a, b` and
-`list of TYPE`; a range is `low..high`, `>= low` or `> low`.
+where the key had another name, and "; for train, eval" where the programs that --help lists it for
+are not those of its section, "# --- title (programs)". Types are bool, int, float, str, path,
+`one of a, b` and `list of TYPE`; a range is `low..high`, `>= low` or `> low`.
 """
 
 import functools
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
+from src.config.names_elsewhere import NAMES_ELSEWHERE
 from src.runtime.errors import InputError
 from src.runtime.files import REPOSITORY
 from src.runtime.text import is_name, suggestion
@@ -33,15 +35,21 @@ CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
 # a key, its value on one line or several, and the comment behind it
 ENTRY = re.compile(r"^(\w+):(?:(?!^\w+:).)*?  # ([^\n]+)", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(
-    r"(?P<spec>[^;|]+)(?:; (?P<scope>\w+))?(?:; was (?P<was>\w+))? \| (?P<meaning>.+)"
+    r"(?P<spec>[^;|]+)(?:; (?P<scope>\w+))?(?:; was (?P<was>\w+))?"
+    r"(?:; for (?P<programs>\w+(?:, \w+)*))? \| (?P<meaning>.+)"
 )
+SECTION = re.compile(r"^# --- (.+?)(?: \((\w+(?:, \w+)*)\))?$", re.MULTILINE)
+PROGRAMS = ("train", "eval", "export", "predict", "validate")
 LARGEST = {int: sys.maxsize, float: sys.float_info.max}  # infinity is refused
 SCOPES = ("graph", "run", "session", "batch")
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key: name, default, meaning, scope, former name, and what its `spec` allows."""
+    """One key: name, default, meaning, scope, former name, and what its `spec` allows.
+
+    `section` is its place in default.yaml, `programs` those whose --help lists it.
+    """
 
     name: str
     default: Any
@@ -49,16 +57,38 @@ class Key:
     spec: str
     scope: str
     was: str
+    section: str
+    programs: tuple[str, ...]
     type: Any  # with constraints, for msgspec; lists are tuples
 
+    @property
+    def is_switch(self) -> bool:
+        """Whether it can be true or false, so that the flag alone means true."""
+        return self.spec == "bool" or "true" in self.spec.removeprefix("one of ").split(", ")
+
+    @property
+    def items(self) -> str:
+        """What a list of plain values holds, such as "int >= 32"; else ""."""
+        _, is_list, items = self.spec.partition("list of ")
+        return "" if not is_list or items.startswith("list of ") else items
+
     def parse(self, text: str) -> Any:
-        """The value of a flag: a str, a path or a choice as it is, anything else as YAML."""
+        """The value of a flag: a str, a path or a choice as it is, anything else as YAML.
+
+        A list may lack its brackets: "640,640" or "cat, dog".
+        """
         if self.spec.startswith(("str", "path", "one of")):
             return text
         try:
-            return yaml.safe_load(text)
+            value = yaml.safe_load(text)
         except YAML_ERRORS:
-            return text  # of the wrong type, which `check` reports
+            value = text  # of the wrong type, which `check` reports
+        if not self.items or isinstance(value, list) or text.lstrip().startswith(("[", "{")):
+            return value
+        items = [item.strip() for item in text.split(",")] if text.strip() else []
+        if not self.items.startswith("str"):
+            items = [as_number(item) for item in items]
+        return items if all(item not in ("", None) for item in items) else text
 
     def check(self, value: Any, where: str) -> Any:
         """The value in the key's type, lists as tuples, `~` as the home folder.
@@ -69,28 +99,54 @@ class Key:
         is_choice = self.spec.startswith("one of")
         is_bool = is_choice and str(value).lower() in ("true", "false")
         plain, strict = str(value).lower() if is_bool else value, "float" not in self.spec
+        if self.items and isinstance(value, int | float) and not isinstance(value, bool):
+            plain = [value]
         try:
             converted = msgspec.convert(plain, self.type, strict=strict)
         except (msgspec.ValidationError, UnicodeEncodeError):  # it reads numbers as UTF-8
             near = suggestion(value, self.spec[len("one of ") :].split(", ")) if is_choice else ""
-            expected = f"expected {self.spec}{near}"
+            expected = f"expected {self.spec}{self.example()}{near}"
             raise InputError(f"{where}: {self.name} is {value!r}; {expected}") from None
         if isinstance(converted, str) and not is_name(converted):
             what = "a null byte, or characters that names of files cannot hold here"
             raise InputError(f"{where}: {self.name} is {value!r}, which has {what}")
         return os.path.expanduser(converted) if self.spec == "path" else converted
 
+    def example(self) -> str:
+        """How a list is written, for errors; "" for other keys."""
+        if not self.spec.startswith("list of "):
+            return ""
+        return f", such as {str(self.default or '[first,second]').replace(' ', '')}"
+
+
+def as_number(text: str) -> Any:
+    """The number as YAML reads it; None for another text."""
+    try:
+        float(text)
+        return yaml.safe_load(text)
+    except YAML_ERRORS:
+        return None
+
 
 @functools.cache
 def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
     """All keys by name, in the order of default.yaml; ValueError where one is not described."""
     text = path.read_text(encoding="utf-8")
-    values, comments = yaml.safe_load(text), dict(ENTRY.findall(text))
-    return {name: make_key(name, values[name], comments.get(name, "")) for name in values}
+    values, (start, *parts) = yaml.safe_load(text), SECTION.split(text)
+    described = {}
+    for title, programs, body in [("", "", start), *zip(*[iter(parts)] * 3, strict=True)]:
+        for name, comment in ENTRY.findall(body):
+            described[name] = comment, title, programs or ""
+    unknown = ("", "", "")
+    return {name: make_key(name, values[name], *described.get(name, unknown)) for name in values}
 
 
-def make_key(name: str, default: Any, comment: str) -> Key:
-    """The key that the comment in default.yaml describes; ValueError where it does not."""
+def make_key(name: str, default: Any, comment: str, section: str, of_section: str) -> Key:
+    """The key that the comment in default.yaml describes; ValueError where it does not.
+
+    Args:
+        of_section: the programs of its section; empty: all.
+    """
     described = COMMENT.fullmatch(comment)
     parts = described.groupdict(default="") if described else {"spec": "", "scope": ""}
     allowed = allowed_type(parts["spec"])
@@ -99,7 +155,13 @@ def make_key(name: str, default: Any, comment: str) -> Key:
     if parts["scope"] not in SCOPES:
         scope, scopes = parts["scope"], ", ".join(SCOPES)
         raise ValueError(f"default.yaml: {name} has the scope {scope!r}; expected one of {scopes}")
-    return Key(name=name, default=default, type=allowed, **parts)
+    programs = tuple((parts.pop("programs") or of_section or ", ".join(PROGRAMS)).split(", "))
+    if other := [program for program in programs if program not in PROGRAMS]:
+        known = ", ".join(PROGRAMS)
+        raise ValueError(f"default.yaml: {name} is for {other[0]!r}; expected some of {known}")
+    return Key(
+        name=name, default=default, type=allowed, section=section, **parts, programs=programs
+    )
 
 
 def allowed_type(spec: str) -> Any:
@@ -146,4 +208,7 @@ def note_new_names(names: Iterable[str], where: str = "", *, dashes: str = "") -
 
 def unknown_hint(name: object) -> str:
     """What to add to the error on an unknown key."""
-    return suggestion(name, load_keys()) or "; --help lists all keys"
+    plain = str(name).lower().replace("-", "_")
+    if here := NAMES_ELSEWHERE.get(plain):
+        return f"; did you mean {' or '.join(map(repr, here.split(', ')))}?"
+    return suggestion(name, load_keys()) or "; --help --all lists all keys"

@@ -135,7 +135,9 @@ def counted_warnings(warnings: list[Sign]) -> str:
 
 
 def main(argv=None) -> None:
-    cfg, report = parse_with_report(__doc__, argv, prog="python3 -m src.data.validate")
+    cfg, report = parse_with_report(
+        __doc__, argv, prog="python3 -m src.data.validate", program="validate"
+    )
     check_accept(cfg.accept)
     if report is not None:
         check_output_file(report, "report")
