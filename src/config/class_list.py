@@ -36,7 +36,7 @@ def class_contradictions(classes: Sequence[str], num_classes: int):
         yield f"classes: {BACKGROUND!r} is entry {place}; expected it first, or left out"
     elif len(set(classes)) < len(classes):
         twice = sorted({name for name in classes if classes.count(name) > 1})
-        yield f"classes: {', '.join(map(repr, twice))} appear more than once"
+        yield f"classes: more than one entry is {' or '.join(map(repr, twice))}"
     if num_classes not in (0, len(classes)):
         yield (
             f"num_classes is {num_classes} but classes has {len(classes)} entries, the "

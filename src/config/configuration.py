@@ -11,7 +11,14 @@ from easydict import EasyDict
 
 from src.config.class_list import with_background
 from src.config.consistency import as_lists, check_consistency
-from src.config.keys import DEFAULT_PATH, YAML_ERRORS, load_keys, unknown_hint, with_new_names
+from src.config.keys import (
+    DEFAULT_PATH,
+    YAML_ERRORS,
+    load_keys,
+    unknown_hint,
+    why_not_yaml,
+    with_new_names,
+)
 from src.runtime.errors import InputError
 from src.runtime.near_path import no_file
 
@@ -109,7 +116,7 @@ def read_recipe(path: str) -> dict[str, Any]:
             what = no_file(path, ".yaml")
         raise InputError(f"{what}; check --config_path") from error
     except YAML_ERRORS as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: {why_not_yaml(error)}") from error
     if not isinstance(content, dict | None):
         raise InputError(f"{path}: expected lines of 'key: value', found {type(content).__name__}")
     return content or {}

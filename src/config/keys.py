@@ -21,11 +21,13 @@ import yaml
 from src.config.names_elsewhere import NAMES_ELSEWHERE
 from src.runtime.errors import InputError
 from src.runtime.files import REPOSITORY
-from src.runtime.text import is_name, suggestion
+from src.runtime.text import is_name, shown, suggestion
 
 DEFAULT_PATH = REPOSITORY / "config" / "default.yaml"
 # an impossible date raises ValueError, a list as a key TypeError, deep nesting RecursionError
 YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
+YAML_PLACE = re.compile(r' in "<[^"]*>",?')  # what it calls a text that is no file
+PERCENT = 100
 KINDS = {"bool": bool, "int": int, "float": float, "str": str, "path": str}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SPEC = re.compile(
@@ -105,18 +107,19 @@ class Key:
             converted = msgspec.convert(plain, self.type, strict=strict)
         except (msgspec.ValidationError, UnicodeEncodeError):  # it reads numbers as UTF-8
             near = suggestion(value, self.spec[len("one of ") :].split(", ")) if is_choice else ""
-            expected = f"expected {self.spec}{self.example()}{near}"
-            raise InputError(f"{where}: {self.name} is {value!r}; {expected}") from None
+            expected = f"expected {self.spec}{self.example(value)}{near}"
+            raise InputError(f"{where}: {self.name} is {shown(value)}; {expected}") from None
         if isinstance(converted, str) and not is_name(converted):
             what = "a null byte, or characters that names of files cannot hold here"
-            raise InputError(f"{where}: {self.name} is {value!r}, which has {what}")
+            raise InputError(f"{where}: {self.name} is {shown(value)}, which has {what}")
         return os.path.expanduser(converted) if self.spec == "path" else converted
 
-    def example(self) -> str:
-        """How a list is written, for errors; "" for other keys."""
-        if not self.spec.startswith("list of "):
-            return ""
-        return f", such as {str(self.default or '[first,second]').replace(' ', '')}"
+    def example(self, value: Any) -> str:
+        """How a list is written, or a share that was given in percent, for errors; else ""."""
+        if self.spec.startswith("list of "):
+            return f", such as {str(self.default or '[first,second]').replace(' ', '')}"
+        is_share = self.spec.startswith("float 0..") and type(value) in (int, float)
+        return f"; {value:g} % is {value / PERCENT:g}" if is_share and 1 < value <= PERCENT else ""
 
 
 def as_number(text: str) -> Any:
@@ -126,6 +129,13 @@ def as_number(text: str) -> Any:
         return yaml.safe_load(text)
     except YAML_ERRORS:
         return None
+
+
+def why_not_yaml(error: Exception) -> str:
+    """What is wrong with a file, by one of YAML_ERRORS."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not text in UTF-8"
+    return f"not YAML: {YAML_PLACE.sub('', ' '.join(str(error).split()))}"
 
 
 @functools.cache

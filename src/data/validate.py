@@ -20,7 +20,7 @@ from src.data.hold_out import describe
 from src.data.loader import training_samples
 from src.data.page.findings import SplitFindings
 from src.data.page.page import write_page
-from src.data.problems import Problem, Problems, first_lines
+from src.data.problems import Problem, Problems, alike, first_lines
 from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
 from src.data.signs.augmented import idle_strengths, lost_objects
 from src.data.signs.between import between_signs
@@ -37,6 +37,8 @@ from src.runtime.console import say
 from src.runtime.errors import EXIT_BAD_INPUT, InputError
 from src.runtime.files import check_output_file, make_output_folder, to_json, write_atomically
 from src.runtime.text import count, printable_lines
+
+PARTS = ("training", "evaluation", "both")  # of a report
 
 
 def report(problems: Problems) -> Iterator[str]:
@@ -155,7 +157,8 @@ def main(argv=None) -> None:
         splits[0].problems.signs.extend(both.signs)  # their pictures are of the training split
         found.append(both)
     if report:
-        write_atomically(report, to_json([problems.to_dict() for problems in found]) + "\n")
+        named = [{"split": name, **one.to_dict()} for name, one in zip(PARTS, found)]
+        write_atomically(report, to_json(named) + "\n")
         print(f"all of them: {report}")
     end_with_page(cfg, splits, found)
 
@@ -165,8 +168,9 @@ def end_with_page(cfg: Config, splits: list[SplitFindings], found: list[Problems
     folder = make_output_folder(str(Path(cfg.output_path) / "data"))
     errors = sum(len(problems.errors) for problems in found)
     warnings = [sign for problems in found for sign in problems.warnings]
-    text, refusal = f"not fit for training: {count(errors, 'error')}", None
-    text += counted_warnings(warnings)
+    kinds = sum(len(alike(problems.errors)) for problems in found)
+    number = count(errors, "error") + (f" of {count(kinds, 'kind')}" if kinds < errors else "")
+    text, refusal = f"not fit for training: {number}{counted_warnings(warnings)}", None
     if not errors:
         try:
             text = verdict(cfg, splits[0].annotations, warnings)

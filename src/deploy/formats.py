@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from src.config.keys import load_keys, with_new_names
+from src.config.keys import YAML_ERRORS, load_keys, why_not_yaml, with_new_names
 from src.data.files.strange_files import head_of
 from src.runtime.errors import InputError
 from src.runtime.files import write_atomically
@@ -140,8 +140,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{source}: cannot be read: {error.strerror}; export.py writes it beside the file, "
             "with the names of the classes"
         ) from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    except YAML_ERRORS as error:
+        raise InputError(f"{source}: {why_not_yaml(error)}") from error
     if not isinstance(description, dict):
         raise InputError(f"{source}: expected lines of 'key: value'")
     return description

@@ -113,7 +113,8 @@ def naming_the_run(cfg: Config) -> Iterator[None]:
         own = [
             f"--{name}"
             for name in PLACES
-            if cfg[name] == config.get(name) != defaults[name].default and cfg[name] in str(error)
+            if cfg[name] == config.get(name) != defaults[name].default
+            if cfg[name] in str(error) and not os.path.exists(cfg[name])
         ]
         if not own:
             raise

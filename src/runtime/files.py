@@ -35,8 +35,6 @@ def check_file(cfg: Mapping[str, Any], key: str, *, needed: bool = False) -> Non
     if not path:
         raise InputError(f"--{key} is needed")
     if not os.path.isfile(path):  # unlike Path.is_file, never raises
-        if os.path.isdir(path):
-            raise InputError(f"{path}: is a folder; expected a file; check --{key}")
         hint = f"check --{key}{WHERE_FROM.get(key, '')}"
         raise InputError(f"{no_file(path, ENDS.get(key, ''))}; {hint}")
     if not os.access(path, os.R_OK):

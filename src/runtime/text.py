@@ -10,6 +10,7 @@ from difflib import get_close_matches
 CONTROLS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+SHOWN_LETTERS = 200  # of a value
 SHOWN_ITEMS = 3  # of a list, in a message
 LINES, INDENTED = "\n\t", "\n  "
 BYTES = range(0xDC80, 0xDD00)  # bytes of a file name that are not UTF-8, as Python reads them
@@ -24,6 +25,15 @@ def listed(items: Sequence, shown: int = SHOWN_ITEMS) -> str:
     """The first items, and how many more there are: "a, b and 7 more"."""
     text = ", ".join(map(str, items[:shown]))
     return text + (f" and {len(items) - shown:,} more" if len(items) > shown else "")
+
+
+def shown(value: object, letters: int = SHOWN_LETTERS) -> str:
+    """A value as a message shows it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return f"a {type(value).__name__} of many digits"
+    return text if len(text) <= letters else f"{text[:letters]} ..."
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:

@@ -202,6 +202,14 @@ def test_data_that_are_gone_are_named_with_the_way_on(write):
     assert "records" not in str(error.value)
 
 
+def test_of_data_that_are_there_only_what_is_missing_is_said(write, tmp_path):
+    path = write("a.ckpt", f"dataset: coco\ncoco_root: {tmp_path}\n")
+    cfg = make_config([evaluation_layer(path), ({"checkpoint_path": path}, "")])
+    with pytest.raises(InputError) as error, naming_the_run(cfg):
+        find_source(cfg, training=False)
+    assert str(tmp_path) in str(error.value) and "records" not in str(error.value)
+
+
 def test_further_classes_in_the_data(write, tmp_path):
     cfg = make_config([({"checkpoint_path": "a.ckpt", "classes": ["background", "cat"]}, "")])
     problems = Problems(tmp_path / "a.json")

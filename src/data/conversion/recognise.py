@@ -1,6 +1,7 @@
 """Says whose annotations a file has, by its content."""
 
 import json
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ COCO_LISTS = ("images", "annotations", "categories")
 def converting(tool: str = "TOOL") -> str:
     """Says which command converts such a file."""
     return f"'python3 -m src.data.convert --from={tool} INPUT OUTPUT.json' converts it"
+
+
+def with_input(message: str, path: Path) -> str:
+    """The message with the file in place of the INPUT of a command."""
+    return message.replace(" INPUT ", f" {shlex.quote(str(path))} ")
 
 
 def tool_of_json(value: Any) -> str:

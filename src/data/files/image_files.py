@@ -97,7 +97,10 @@ class ImageFinder:
 
     def cause(self, item: Missing) -> str:
         """What is said of one image alone."""
-        text = f"no such file {self.folder.path / item.name}"
+        path = self.folder.path / item.name
+        if os.path.isdir(path):
+            return f"{path} is a folder; expected an {self.noun}"
+        text = f"no such file {path}"
         if item.match is None:
             return text
         hint = f", which {BY_END} takes" if item.match.is_by_end else ""

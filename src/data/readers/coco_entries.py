@@ -1,6 +1,7 @@
 """Entries of COCO's annotation file, and those of other tools that can be read all the same."""
 
 import math
+import os
 import re
 from typing import Any
 
@@ -11,8 +12,10 @@ from src.data.annotations import NAME_CODEC
 from src.data.readers.building import MAX_SIDE
 from src.data.readers.malformed import MalformedRecord
 from src.runtime.errors import InputError
+from src.runtime.text import shown
 
 MAX_ID = 2**63  # ids are held in 64 bits
+NO_FILES = ("", ".", "..")  # as the last part of a path
 SHOWN = 60  # letters of a value
 WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*")
 AS_TEXT, FROM_OUTLINE = "number written as text", "box taken from the outline"
@@ -165,7 +168,7 @@ def is_side(value: Any) -> bool:
 
 def is_file_name(value: Any) -> bool:
     """Whether a file can be called so."""
-    if type(value) is not str or not value or "\0" in value:
+    if type(value) is not str or "\0" in value or os.path.basename(value) in NO_FILES:
         return False
     try:
         value.encode(*NAME_CODEC)
@@ -176,15 +179,9 @@ def is_file_name(value: Any) -> bool:
 
 def wrong(field: str, value: Any, expected: str) -> MalformedRecord:
     """Says that a field is not what was expected."""
-    found = "missing" if value is None else shown(value)
+    found = "missing" if value is None else shown(value, SHOWN)
     way = TEXT_IDS.get(field, "") if isinstance(value, str) else ""
     return MalformedRecord(f"{field} is {found}", f"; expected {expected}{way}")
-
-
-def shown(value: Any) -> str:
-    """The value as a message shows it."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def whole(field: str, value: Any, done: set[str]) -> int:

@@ -7,13 +7,24 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from src.data.conversion.recognise import COCO, TITLES, converting, tool_of_json, tool_of_xml
+from src.data.conversion.recognise import (
+    COCO,
+    TITLES,
+    converting,
+    tool_of_json,
+    tool_of_xml,
+    with_input,
+)
 from src.data.files.strange_files import HEAD, plain_text, strange_file
-from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry, shown
+from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry
 from src.data.readers.text_lines import BOX, LOOKED_AT, other_format
 from src.runtime.errors import InputError
+from src.runtime.text import shown
 
-BEGINNING = 40  # letters of a file that is not json
+BEGINNING, END = 40, 20  # letters of a file that is not json
+SHOWN = 60  # letters of a value
+EXPECTED = re.compile(r"Expected `(\w+)`")
+JSON_TYPES = {"array": "a list", "object": "an object"}
 PLACE = re.compile(r"at `\$([^`]*)`")
 STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
@@ -24,6 +35,13 @@ class Content(msgspec.Struct):
     images: list[ImageEntry]
     annotations: list[BoxEntry]
     categories: list[Category]
+
+
+class Head(msgspec.Struct):
+    """What tells COCO's annotations from another file; the lists' entries are not looked at."""
+
+    images: list
+    annotations: list
 
 
 class Outline(msgspec.Struct, gc=False):
@@ -53,12 +71,13 @@ def load_content(path: Path, kind: type[ContentType] = Content) -> ContentType:
         return decode(data, kind)
     except msgspec.ValidationError as error:
         raise InputError(
-            f"{path}: not COCO's instance annotations: {explain(data, error)}"
+            f"{path}: not COCO's instance annotations: {with_input(explain(data, error), path)}"
         ) from error
     except (ValueError, RecursionError) as error:
         if strange := strange_file(data[:HEAD]):
             raise InputError(f"{path}: is {strange}") from error
-        raise InputError(f"{path}: not a json file: {not_json(data, error)}") from error
+        what = with_input(not_json(data, error), path)
+        raise InputError(f"{path}: not a json file: {what}") from error
 
 
 def decode(data: bytes, kind: type[ContentType]) -> ContentType:
@@ -91,11 +110,18 @@ def place_of(error: msgspec.ValidationError, value: Any) -> str:
             value = value[name] if name else value[int(index)]
         except (LookupError, TypeError):
             return str(error)
-    return f"{error}: {shown(value)}"
+    kind = EXPECTED.match(str(error))
+    expected = JSON_TYPES.get(kind[1], kind[1]) if kind else str(error)
+    name = place[1].removeprefix(".") or "the file"
+    return f"{name} is {shown(value, SHOWN)}; expected {expected}"
 
 
 def not_json(data: bytes, error: Exception) -> str:
     """Why a file is no json, and how it begins."""
+    end = data.rstrip()[-END:]
+    if data.lstrip()[:1] in (b"{", b"[") and end[-1:] not in (b"}", b"]"):
+        tail = end.decode(errors="replace")
+        return f"it is cut off, as it ends with {tail!r}; copy or download it once more"
     text = plain_text(data[:HEAD])
     lines = text.splitlines()
     if text.startswith("<") and (tool := tool_of_xml(data)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from src.config.configuration import Config
 from src.data.conversion.recognise import COCO, TITLES, tool_of
+from src.data.readers.coco_file import Head, load_content
 from src.data.readers.layouts import (
     ROBOFLOW,
     format_of,
@@ -30,6 +31,7 @@ def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
     if cfg[f"{role}_images"]:
         raise InputError(f"--{role}_images is given without --{role}_json, the annotation file")
     if not training and cfg.train_json:
+        load_content(Path(cfg.train_json), Head)  # of another format, it needs no other split
         raise needed("val_json", training=False)
     for split in split_names(cfg, training=training):
         if found := roboflow_paths(cfg.coco_root, split):

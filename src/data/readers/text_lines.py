@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from src.data.conversion.recognise import converting
+from src.data.conversion.recognise import converting, with_input
 from src.data.files.strange_files import HEAD, strange_file
 from src.runtime.errors import InputError
 
@@ -50,7 +50,7 @@ def image_lines(path: Path) -> list[tuple[int, str]]:
     """
     lines = [line for line in numbered_lines(path) if not line[1].startswith("#")]
     if kind := other_format([text for _, text in lines[:LOOKED_AT]]):
-        raise InputError(f"{path}: {kind}")
+        raise InputError(f"{path}: {with_input(kind, path)}")
     return lines
 
 

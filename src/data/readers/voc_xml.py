@@ -1,10 +1,13 @@
 """Parses an annotation of Pascal VOC, and of tools that write nearly the same."""
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.parsers import expat
 
-from src.data.conversion.recognise import TOOL_OF_ROOT, converting
+from src.data.conversion.recognise import TOOL_OF_ROOT, converting, with_input
 from src.data.files.strange_files import head_of, strange_file
+from src.data.images import EMPTY
 from src.data.problems import Problems
 from src.data.readers.building import MAX_SIDE, Builder
 from src.data.readers.malformed import MalformedRecord
@@ -12,6 +15,15 @@ from src.runtime.errors import InputError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
+XML_ERRORS = {  # by the parser's number, in words
+    expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]: "it ends too early, as if cut off",
+    expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_TOKEN]: "it is cut off within a tag",
+    expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]: "something follows its "
+    "first element; expected one <annotation> around all",
+    expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]: "a character that XML cannot have, "
+    "or one like < that has to be written &lt;",
+    expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]: "an element that is not closed",
+}
 YES, NO = ("1", "true", "yes"), ("0", "false", "no")
 
 
@@ -23,7 +35,7 @@ def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # or its encoding is unknown
         kind = strange_file(head_of(path))
-        raise InputError(f"{path}: {f'is {kind}' if kind else f'not XML: {error}'}") from error
+        raise InputError(f"{path}: {f'is {kind}' if kind else not_xml(path, error)}") from error
     for element in root.iter():
         if isinstance(element.tag, str):
             element.tag = element.tag.rpartition("}")[2]  # without its namespace
@@ -31,9 +43,20 @@ def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:
         what = f"begins with <{root.tag}>, not with VOC's <annotation>"
         if root.find("object/bndbox") is None:
             tool = TOOL_OF_ROOT.get(root.tag, "TOOL")
-            raise InputError(f"{path}: {what}; {converting(tool)}")
+            raise InputError(f"{path}: {what}; {with_input(converting(tool), path)}")
         problems.repair(path.name, f"<{root.tag}> read as <annotation>")
     return root
+
+
+def not_xml(path: Path, error: Exception) -> str:
+    """Why a file is no XML, by the parser's error."""
+    if not os.path.getsize(path):
+        return EMPTY
+    what = XML_ERRORS.get(getattr(error, "code", 0))
+    if what is None:
+        return f"not XML: {error}"
+    line, column = error.position
+    return f"not XML: {what} (its line {line}, column {column})"
 
 
 def image_size(root: ElementTree.Element) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from src.config.configuration import Config
-from src.config.keys import YAML_ERRORS
+from src.config.keys import YAML_ERRORS, why_not_yaml
 from src.data.images import SUFFIXES
 from src.data.readers.layouts import YAML_NAMES, other_layout, other_splits
 from src.data.readers.split_names import split_names
@@ -131,7 +131,7 @@ def load_yaml(path: Path) -> DataSet:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except YAML_ERRORS as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: {why_not_yaml(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected lines of 'key: value', as YOLO's data.yaml has")
     splits = {name: entries_of(path, name, content[name]) for name in SPLITS if content.get(name)}

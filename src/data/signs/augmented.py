@@ -88,7 +88,7 @@ def idle_strengths(cfg) -> Iterator[Sign]:
                 "no_effect",
                 found=f"{name} is {list_of(cfg[name])}, which does nothing with augmentation "
                 f"{cfg.augmentation}",
-                cause=f"It is of {' and '.join(having)}",
+                cause=f"It belongs to augmentation {', '.join(having)}",
                 advice=f"set another augmentation, or leave {name} out",
             )
 

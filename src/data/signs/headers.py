@@ -12,8 +12,8 @@ from src.runtime.text import count, listed
 
 SAMPLE = 200  # headers that a run reads; 20 ms on a local disk
 ADVICE = (
-    "turn the pixels and delete the tag, `exiftran -ai *.jpg` or `mogrify -auto-orient`, or "
-    "annotate the stored pixels"
+    "turn the pixels and delete the tag, of JPEG files with 'exiftran -ai', of others with "
+    "'mogrify -auto-orient', or annotate the stored pixels"
 )
 
 
@@ -78,7 +78,7 @@ def turned_sign(annotations: Annotations, rows: list[int], oriented: int, read: 
     names = [annotations.file_name(row) for row in rows]
     return Sign(
         "turned",
-        found=f"{oriented:,} of {count(read, 'image')} have an EXIF orientation, and size or boxes "
+        found=f"EXIF orientations in {oriented:,} of {count(read, 'image')}, and size or boxes "
         f"of {len(rows):,} fit only the turned picture ({listed(names)})",
         cause="They were annotated as a viewer shows them, but pixels are used as stored",
         advice=ADVICE,
@@ -95,7 +95,7 @@ def orientation_sign(
     kinds = ", ".join(f"{number} x {turn}" for turn, number in sorted(orientations.items()))
     return Sign(
         "orientation",
-        found=f"{len(rows):,} of {count(read, 'image')} have an EXIF orientation ({kinds}; "
+        found=f"EXIF orientations in {len(rows):,} of {count(read, 'image')} ({kinds}; "
         f"{listed(names)}), and their boxes fit with and without it",
         cause="Viewers and many labelling tools turn them, but pixels are used as stored",
         advice="check them on the page that src.data.validate writes; where boxes are beside "

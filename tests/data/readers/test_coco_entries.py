@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.readers.coco_entries import ImageEntry
 from src.data.readers.coco_reader import read_coco
 from src.runtime.errors import InputError
 from tests.data.coco_files import CATEGORIES, CLASSES, annotation, image, read, write
@@ -166,8 +167,9 @@ OTHER_FILES = {
     b'{"type": "FeatureCollection"}': "GeoJSON",
     b'{"images": [], "categories": []}': "images but no annotations, as the lists of test images",
     b'{"annotations": [], "labels": []}': "no images and no categories; it has 'annotations', 'lab",
-    b'{"images": [null], "annotations": [], "categories": []}': "at `$.images[0]`: None",
-    b'{"images": {}, "annotations": [], "categories": []}': "at `$.images`: {}",
+    b'{"images": [null], "annotations": [], "categories": []}': "images[0] is None; expected an ob",
+    b'{"images": [{"id": 1, "file_na': "it is cut off, as it ends with",
+    b'{"images": {}, "annotations": [], "categories": []}': "images is {}; expected a list",
     b'{"id": 1}\n{"id": 2}\n': "JSON Lines, an object on each line",
     b"<html><body>": "is a web page (HTML), not the file",
     b"\x1f\x8b\x08": "is compressed with gzip; unpack it with gunzip",
@@ -191,3 +193,9 @@ def test_other_annotations_of_coco(tmp_path, field, what):
     path, folder = write(tmp_path, [image(1)], [own])
     with pytest.raises(InputError, match=f"its annotations are {what}; expected instances_"):
         read(path, folder)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/..", "a/"])
+def test_names_of_no_file(name):
+    with pytest.raises(InputError, match="file_name is .*; expected the name of a file"):
+        ImageEntry(id=1, file_name=name, width=4, height=4).mend()

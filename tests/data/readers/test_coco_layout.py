@@ -13,7 +13,7 @@ def find(training=True, **keys):
 
 def touch(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("{}")
+    path.write_text('{"images": [], "annotations": []}')
     return path
 
 
@@ -105,8 +105,11 @@ def test_other_layouts_are_named(tmp_path, files, message):
     ("text", "message"),
     [
         ("filename,class,xmin,ymin,xmax,ymax\na.png,owl,4,6,24,16\n", "it is CSV, .*--from=csv"),
-        ("<annotations><image/></annotations>", "it is XML, CVAT's; .*--from=cvat INPUT"),
-        ("<annotation/>", "it is XML, Pascal VOC's; .*--from=voc INPUT"),
+        (
+            "<annotations><image/></annotations>",
+            "it is XML, CVAT's; .*--from=cvat /.*a.json",
+        ),
+        ("<annotation/>", "it is XML, Pascal VOC's; .*--from=voc /.*/a.json OUTPUT"),
         ("hello", "Expecting value"),
     ],
 )

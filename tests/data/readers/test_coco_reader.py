@@ -91,7 +91,7 @@ def test_repairs_are_made_and_counted(tmp_path):
         ),
         ([image(1)], [annotation(8, 1, 5, "0 0 1 1")], "bbox is '0 0 1 1'; expected 4 numbers"),
         ([image(1)], [annotation(8, 1, 5, [0, 0, 1, float("nan")])], "is not finite"),
-        ([image(1)], [7], "Expected `object`, got `int` - at `$.annotations[0]`: 7"),
+        ([image(1)], [7], "annotations[0] is 7; expected an object"),
         ([image(1)], [annotation(8, [1], 5, [0, 0, 1, 1])], "image_id is [1]; expected a whole"),
         ([image(1)], [annotation(8, 1, {}, [0, 0, 1, 1])], "category_id is {}; expected a whole"),
         (

@@ -202,7 +202,7 @@ def test_boxes_of_turned_pictures(tmp_path, capsys, suffix):
     keys = write(tmp_path, names, upright, save=portrait)
     with pytest.raises(InputError) as caught:
         read(keys, tmp_path)
-    assert "1 error\n  turned: 4 of 4 images have an EXIF orientation" in str(caught.value)
+    assert "1 error\n  turned: EXIF orientations in 4 of 4 images" in str(caught.value)
     assert "swapped_axes" not in str(caught.value)
     # of the stored pixels there is evidence too: boxes that the upright picture could not hold
     keys = write(tmp_path / "stored", names, BOXES, save=portrait)
@@ -229,7 +229,7 @@ def test_annotated_size_of_the_turned_picture(tmp_path, capsys):
     path.write_text(json.dumps(content))
     keys = {"dataset": "coco", "coco_root": str(tmp_path)}
     classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
-    with pytest.raises(InputError, match="turned: 6 of 6 images have an EXIF orientation"):
+    with pytest.raises(InputError, match="turned: EXIF orientations in 6 of 6 images"):
         read(keys, tmp_path, classes=classes)
 
 
