@@ -12,6 +12,7 @@ from src.runtime.text import count
 
 WARN_SHARE = 0.05  # of objects without a fitting anchor; above it the log gives advice
 UNKNOWN = -1  # anchors of an object outside the sample
+POOR_IOU = 0.02  # an anchor of less than this is seven times as wide as its object, or as narrow
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,26 @@ class Summary:
     anchor_counts: np.ndarray | None = None
 
     @property
-    def unmatched(self) -> np.ndarray:
-        """(O,) bool: objects whose IoU with every anchor is below `positive_iou`, if there is one.
+    def known(self) -> np.ndarray:
+        """(O,) bool: objects whose anchors are counted."""
+        if self.anchor_counts is None:
+            return np.ones(len(self.sides), bool)
+        return self.anchor_counts != UNKNOWN
 
-        Else the objects that no anchor learns.
+    @property
+    def unmatched(self) -> np.ndarray:
+        """(O,) bool: objects whose IoU with every anchor is below `fitting_iou`.
+
+        Without a fixed `positive_iou` also those that no anchor learns, both among the known ones.
         """
-        if self.positive_iou is None:
-            return self.anchor_counts == 0
-        return self.best_ious < self.positive_iou
+        poor = self.best_ious < fitting_iou(self.positive_iou)
+        return (
+            poor if self.anchor_counts is None else (self.anchor_counts == 0) | (self.known & poor)
+        )
 
     def match_line(self) -> str:
         """How many objects are unmatched, with advice where they are many."""
-        known = np.ones(len(self.sides), bool)
-        if self.positive_iou is None:
-            known = self.anchor_counts != UNKNOWN
+        known = self.known
         unmatched, total = int(self.unmatched.sum()), int(known.sum())
         if total == 0:
             return "no objects"
@@ -54,13 +61,14 @@ class Summary:
         if self.positive_iou is None:
             mean = self.anchor_counts[known].mean()
             sample = "" if known.all() else f", in a sample of all {len(known):,}"
-            line += f"get no anchor; on average an object gets {mean:.1f}{sample}"
+            line += f"get no anchor of IoU {POOR_IOU:g} or more; on average an object gets "
+            line += f"{mean:.1f}{sample}"
         else:
             line += f"overlap no anchor by IoU {self.positive_iou:g}"
         if share > WARN_SHARE:
             side = np.median(self.sides[self.unmatched])
             line += (
-                f". Their median side is {side:.0f} pixels, the anchors' are "
+                f". Their median side is {short(side)} pixels, the anchors' are "
                 f"{self.anchor_sides[0]:.0f} to {self.anchor_sides[-1]:.0f}: consider another "
                 "anchor_size, more aspect_ratios or a larger image_size"
             )
@@ -79,12 +87,22 @@ class Summary:
             text = f"{'-':>8}  {'-':>8}  {'-':>8}"
             if own.any():
                 sides = self.sides[own]
-                text = f"{sides.min():>8.0f}  {np.median(sides):>8.0f}  {sides.max():>8.0f}"
+                text = "  ".join(f"{short(v):>8}" for v in np.quantile(sides, (0, 0.5, 1)))
             lines.append(
                 f"{self.names[label]:<{width}}  {self.object_counts[label]:>9,}  "
                 f"{self.image_counts[label]:>8,}  {text}  {self.unmatched[own].sum():>9,}"
             )
         return "\n".join(lines)
+
+
+def fitting_iou(positive_iou: float | None) -> float:
+    """The IoU from which an anchor fits an object: an assigner's fixed one, or POOR_IOU."""
+    return POOR_IOU if positive_iou is None else positive_iou
+
+
+def short(side: float) -> str:
+    """A side in pixels: whole from 10 on, else with two digits."""
+    return f"{side:.0f}" if side >= 10 else f"{side:.2g}"
 
 
 def summarise(

@@ -22,7 +22,7 @@ from src.data.page.findings import SplitFindings
 from src.data.page.page import write_page
 from src.data.problems import Problem, Problems, alike, first_lines
 from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
-from src.data.signs.augmented import idle_strengths, lost_objects
+from src.data.signs.augmented import augmented_signs, idle_strengths
 from src.data.signs.between import between_signs
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.pixels import flat_images, pixel_range
@@ -77,7 +77,7 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
         if not problems.errors:  # which tiny boxes may follow from
             problems.judge(size_signs(summary), cfg.accept)
             if training:
-                problems.judge(lost_objects(training_samples(cfg, annotations)), cfg.accept)
+                problems.judge(augmented_signs(training_samples(cfg, annotations)), cfg.accept)
     if training:
         problems.judge(idle_strengths(cfg), cfg.accept)
     print("\n".join(report(problems)))

@@ -13,7 +13,8 @@ from src.data.dataset import build_annotations
 from src.data.images import read_image
 from src.data.loader import TrainSamples
 from src.data.page.album import EVIDENCE, MOST_BYTES, SAMPLE, Album, encoded, reduced
-from src.data.page.charts import class_rows
+from src.data.page.charts import class_rows, draw_overlaps, draw_sizes
+from src.data.page.figures import new_figure
 from src.data.page.findings import SplitFindings
 from src.data.page.page import BUDGETS, MAX_LINES, write_page
 from src.data.page.pictures import MAX_BOXES, in_file
@@ -23,8 +24,8 @@ from src.data.signs.sign import Sign
 from src.data.summary import build_summary
 from src.data.synthetic import write_dataset
 from src.data.transforms import Sample
-from src.detection.anchors import build_anchors
-from src.detection.assign import MaxIoUAssigner
+from src.detection.anchors import AnchorGenerator, build_anchors
+from src.detection.assign import ATSSAssigner, MaxIoUAssigner
 from tests.data.test_validate import run
 
 NAMES = ("椭圆形 <b>猫</b>", "Прямоугольник", "$x$ & 'y'", "{{ 7 * 7 }}")
@@ -161,6 +162,30 @@ def test_matched_missed_and_ignored_objects_by_hand():
     ]
     assert shapes[3].box == (0, 0, 10, 10)
     assert [s.name for s in shapes] == ["a", "b", "c", ""]
+
+
+def test_object_whose_anchor_has_next_to_nothing_of_it():
+    anchors = AnchorGenerator(strides=(16,), sides=[[(16, 16)]])
+    assigner = ATSSAssigner(anchors, (64, 64), candidates=9)
+    # IoU 3 x 2 / 256 = 0.023 and 2 x 2 / 256 = 0.016
+    boxes = np.array([[7, 7, 10, 9], [39, 39, 41, 41]], np.float32)
+    sample = Sample(np.zeros((64, 64, 3), np.uint8), boxes, np.zeros(2, int), np.zeros(2, bool))
+    shapes, fitting = matched_shapes(sample, assigner, ("a",))
+    assert fitting == 1
+    assert [shape.kind for shape in shapes] == ["object", "missed", "anchor"]
+    assert shapes[1].text == "a: 1 anchor, best IoU 0.02"
+
+
+def test_charts_count_every_object(own):
+    summary = findings(own).summary
+    summary.sides[:3] = (0.01, 0.1, 4000)
+    _, (left, right) = new_figure(2, 2)
+    draw_sizes(left, summary)
+    draw_overlaps(right, summary)
+    for axes in (left, right):
+        heights = [bar.get_y() + bar.get_height() for bars in axes.containers for bar in bars]
+        # stacked: the second set of bars stands on the first
+        assert sum(heights[-len(axes.containers[-1]) :]) == len(summary.sides)
 
 
 def test_object_that_gets_no_anchor():

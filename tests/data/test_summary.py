@@ -68,15 +68,16 @@ def test_anchors_are_counted_where_no_fixed_iou_decides(split):
     counts = [assigner.anchor_counts(boxes, np.zeros(len(boxes), bool)) for boxes in learnt]
     assert summary.anchor_counts.tolist() == np.concatenate(counts).tolist()
     mean = summary.anchor_counts.mean()
-    line = f"0 of 5 objects (0.0%) get no anchor; on average an object gets {mean:.1f}"
-    assert summary.match_line() == line
+    line = "1 of 5 objects (20.0%) get no anchor of IoU 0.02 or more; on average an object gets "
+    assert summary.match_line().startswith(f"{line}{mean:.1f}. Their median side is 2 pixels, ")
+    assert summary.unmatched.tolist() == [False, False, True, False, False]  # 2 x 2 in 20 x 20
     sampled = summary_of(split, assigner=assigner, assigned_images=1).match_line()
-    assert sampled.startswith("0 of 3 objects (0.0%) get no anchor; on average an object gets ")
-    assert sampled.endswith(", in a sample of all 5")
+    assert sampled.startswith("1 of 3 objects (33.3%) get no anchor of IoU 0.02 or more; on ")
+    assert ", in a sample of all 5. " in sampled
 
 
 def test_objects_that_get_no_anchor_are_many(split):
-    small = AnchorGenerator(strides=(100, 100), sides=[[(4, 4)], [(4, 4)]])
+    small = AnchorGenerator(strides=(100, 100), sides=[[(20, 20)], [(20, 20)]])
     assigner = ATSSAssigner(small, (100, 100), candidates=9)
     summary = summarise(
         split, CLASSES[1:], small, image_size=(100, 100), keep_aspect=False, assigner=assigner
@@ -84,8 +85,8 @@ def test_objects_that_get_no_anchor_are_many(split):
     # each image has two anchors, both at (50, 50)
     assert summary.unmatched.tolist() == [True, True, True, True, False]
     assert summary.table().splitlines()[2].split()[-1] == "3"
-    assert summary.match_line().startswith("4 of 5 objects (80.0%) get no anchor; on average an ")
-    assert "the anchors' are 4 to 4: consider another anchor_size" in summary.match_line()
+    assert summary.match_line().startswith("4 of 5 objects (80.0%) get no anchor of IoU 0.02 or m")
+    assert "the anchors' are 20 to 20: consider another anchor_size" in summary.match_line()
 
 
 def test_table_lists_every_class(split):

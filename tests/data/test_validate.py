@@ -11,7 +11,7 @@ from src.data.dataset import build_annotations, find_source
 from src.data.decoding import check_images
 from src.data.loader import training_samples
 from src.data.problems import Problems
-from src.data.signs.augmented import lost_objects
+from src.data.signs.augmented import augmented_signs, describe_strengths
 from src.data.synthetic import write_dataset
 from src.data.validate import main, report
 from src.distributed.command import exit_with_status
@@ -77,12 +77,28 @@ def test_augmentation_that_loses_most_objects(own, tmp_path, capsys, flags, usua
     assert f"usual is {usual}" in out
 
 
+def test_augmentation_that_leaves_one_colour(own):
+    strong = {"crop_scale": [0.05, 0.1], "colour_strength": 0.9}
+    cfg = own.replace(augmentation="ssd", **strong)
+    annotations = build_annotations(cfg, training=True)
+    (sign,) = augmented_signs(training_samples(cfg, annotations))
+    assert sign.name == "blank_samples"
+    assert "usual is --crop_scale=[0.3, 1.0], --colour_strength=0.4" in sign.advice
+    assert describe_strengths(cfg) == ", crop_scale [0.05, 0.1], colour_strength 0.9"
+    assert describe_strengths(cfg.replace(augmentation="flip")) == ""
+    # a picture is not blank for having been so from the start
+    flat = np.full((40, 40, 3), 90, np.uint8)
+    for record in annotations:
+        cv2.imwrite(str(record.path), cv2.resize(flat, (record.width, record.height)))
+    assert augmented_signs(training_samples(cfg, annotations)) == ()
+
+
 @pytest.mark.parametrize("preset", ["none", "flip", "ssd", "ssd_expand", "jitter"])
 def test_presets_keep_enough_objects(own, preset):
     for mosaic in (0.0, 1.0):
         cfg = own.replace(augmentation=preset, mosaic_probability=mosaic)
         annotations = build_annotations(cfg, training=True)
-        assert lost_objects(training_samples(cfg, annotations)) == ()
+        assert augmented_signs(training_samples(cfg, annotations)) == ()
 
 
 def test_sound_data_set(own, tmp_path, capsys):

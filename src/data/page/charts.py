@@ -4,9 +4,10 @@ import numpy as np
 
 from src.data.page.figures import BLUE, GREY, RED, new_figure, png
 from src.data.sampling import class_images
-from src.data.summary import Summary
+from src.data.summary import POOR_IOU, Summary, short
 from src.runtime.html import data_url
 
+LEAST_SIDE = 0.1  # pixels; smaller ones are in the first bar
 MAX_CLASSES = 1000  # in the table, the most frequent
 BINS = 60
 
@@ -23,7 +24,7 @@ def class_rows(summary: Summary, threshold: float = 0.0) -> list[dict]:
         own = summary.labels == label
         sides, shown = summary.sides[own], ["-", "-", "-"]
         if len(sides):
-            shown = [f"{value:.0f}" for value in np.quantile(sides, (0, 0.5, 1))]
+            shown = [short(value) for value in np.quantile(sides, (0, 0.5, 1))]
         rows.append(
             {
                 "name": summary.names[label],
@@ -51,10 +52,11 @@ def chart(summary: Summary) -> str:
 def draw_sizes(axes, summary: Summary) -> None:
     """Histogram of the objects' sides, with the anchors' sides as lines."""
     if len(summary.sides):
-        low, high = max(summary.sides.min(), 0.5), summary.sides.max()
+        sides = np.maximum(summary.sides, LEAST_SIDE)
+        low, high = sides.min(), sides.max()
         edges = np.geomspace(low, max(high, low * 1.01), BINS)
-        parts = [summary.sides[~summary.unmatched], summary.sides[summary.unmatched]]
-        labels, colours = ["can be matched", "no anchor fits"], [BLUE, RED]
+        parts = [sides[~summary.unmatched], sides[summary.unmatched]]
+        labels, colours = ["an anchor fits", "no anchor fits"], [BLUE, RED]
         axes.hist(parts, edges, stacked=True, label=labels, color=colours)
     for number, side in enumerate(summary.anchor_sides):
         label = None if number else "sizes of anchors"
@@ -68,7 +70,9 @@ def draw_sizes(axes, summary: Summary) -> None:
 def draw_overlaps(axes, summary: Summary) -> None:
     """Histogram of the best IoU with an anchor."""
     axes.hist(summary.best_ious, np.linspace(0, 1, 51), color=BLUE)
-    if summary.positive_iou is not None:
-        axes.axvline(summary.positive_iou, color=RED, label="positive_iou")
-        axes.legend(fontsize=8)
+    least, label = summary.positive_iou, "positive_iou"
+    if least is None:
+        least, label = POOR_IOU, f"{POOR_IOU:g}, no anchor fits below"
+    axes.axvline(least, color=RED, label=label)
+    axes.legend(fontsize=8)
     axes.set(title="objects by their best anchor", xlabel="IoU")

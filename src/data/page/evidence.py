@@ -22,7 +22,7 @@ GREY_SIZE = (320, 200)  # of a picture without image and size
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 PARTICULAR = re.compile(r"[\d/\\]")  # in words of one problem: numbers and paths
 COMPARED = 200  # characters that tell kinds apart
-SEEN = "lost_objects"  # the sign that shows in what the loader makes of images alone
+SEEN = ("lost_objects", "blank_samples")  # signs that show in what the loader makes of images
 
 Draw = Callable[[Album], list[Picture | None]]  # pictures that belong together
 
@@ -71,7 +71,7 @@ def of_sign(
         [partial(draw_image, split, image_id, box=box)]
         for image_id, box in zip(sign.image_ids[:MAX_GROUPS], boxes)
     ]
-    if sign.name == SEEN:
+    if sign.name in SEEN:
         for draws, image_id in zip(singles, sign.image_ids):
             draws.append(partial(draw_seen, split, image_id, samples))
     return Evidence(singles)

@@ -15,6 +15,8 @@ from src.data.page.samples import SamplesOf, make_samples, sample_pairs
 from src.data.page.shapes import css
 from src.data.problems import Problem
 from src.data.sampling import describe_repeats
+from src.data.signs.augmented import describe_strengths
+from src.data.summary import fitting_iou
 from src.runtime.files import write_atomically
 from src.runtime.html import render
 from src.runtime.text import count
@@ -37,6 +39,7 @@ def write_page(cfg: Config, folder: Path, splits: Sequence[SplitFindings], *, ve
         verdict=verdict,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
         cfg=cfg,
+        strengths=describe_strengths(cfg),
         colours={"found": css(FOUND), "missed": css(MISSED), "ignored": css(IGNORED)},
         splits=[
             {
@@ -97,6 +100,7 @@ def parts(cfg: Config, split: SplitFindings) -> dict:
         "source": str(split.problems.source),
         "numbers": numbers(split),
         "repeats": "",
+        "least": 0.0 if summary is None else fitting_iou(summary.positive_iou),
     }
     if summary is None:
         return {**found, "chart": "", "match_line": "", "classes": [], "left_out": 0}

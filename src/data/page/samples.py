@@ -12,7 +12,7 @@ from src.data.page.album import Album, Picture
 from src.data.page.findings import SplitFindings
 from src.data.page.pictures import MAX_BOXES, in_file, object_shape
 from src.data.page.shapes import Shape, rectangle
-from src.data.summary import Summary
+from src.data.summary import Summary, fitting_iou
 from src.data.transforms import Sample
 from src.detection.assign import Assigner, build_assigner
 from src.detection.boxes import iou
@@ -70,8 +70,9 @@ def as_seen(
     objects = int((~sample.crowd).sum())
     caption = "no object"
     if objects:
+        least = fitting_iou(samples.assigner.positive_iou)
         caption = f"{fitting} of {count(objects, 'object')} {'has' if fitting == 1 else 'have'} "
-        caption += "a fitting anchor"
+        caption += f"an anchor of IoU {least:g} or more"
     return album.picture(record.path.name, sample.image, shapes, caption)
 
 
@@ -80,12 +81,12 @@ def matched_shapes(
 ) -> tuple[list[Shape], int]:
     """Shapes of objects and, after them, of the best anchor of each that has a fitting one.
 
-    An object fits if an anchor learns it and, where the assigner has a fixed IoU, with that IoU.
+    An object fits if an anchor of `fitting_iou` or more learns it.
     Returns also how many objects fit.
     """
     assigned = assigner(sample.boxes, sample.crowd)
     objects, anchors = [], []
-    least = assigner.positive_iou or 0.0
+    least = fitting_iou(assigner.positive_iou)
     for row, (box, label, crowd) in enumerate(zip(sample.boxes, sample.labels, sample.crowd)):
         if crowd:
             objects.append(object_shape(box, IGNORED, names[label], crowd=True))

@@ -3,23 +3,22 @@
 import numpy as np
 
 from src.data.signs.sign import MAX_IMAGES, Sign
-from src.data.summary import UNKNOWN, Summary
+from src.data.summary import Summary
 from src.runtime.text import count
 
 TINY = 2.0  # pixels of the input, a quarter of the finest level's stride
+TINY_SHARE = 0.5  # of the objects; the network learns little of such a set
 NEARLY_ALL = 0.9
 LEAST_OBJECTS = 4  # fewer may be unlike the anchors by chance
 
 
 def size_signs(summary: Summary) -> tuple[Sign, ...]:
-    """Nearly all objects are tiny, or overlap no anchor well enough."""
-    sides, unmatched = summary.sides, summary.unmatched
-    if summary.anchor_counts is not None:
-        unmatched = unmatched[summary.anchor_counts != UNKNOWN]
+    """Most objects are tiny, or nearly all overlap no anchor well enough."""
+    sides, unmatched = summary.sides, summary.unmatched[summary.known]
     if len(sides) == 0 or len(unmatched) == 0:
         return ()
     tiny = sides < TINY
-    if tiny.mean() >= NEARLY_ALL:
+    if tiny.mean() >= TINY_SHARE:
         return (
             Sign(
                 "tiny",
