@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import nn, ops
 
+from src.models.layers import statistics
 from src.weights.checkpoint_file import EMA_PREFIX
 
 follow = ops.MultitypeFuncGraph("follow")
@@ -23,17 +24,25 @@ class MovingAverages(nn.Cell):
     Args:
         network: the trained network.
         averaged: of the same architecture; gets the values of `network`, and names with EMA_PREFIX.
+
+    Attributes:
+        named: all parameters of `averaged` by name.
     """
 
     def __init__(self, network: nn.Cell, averaged: nn.Cell):
         super().__init__(auto_prefix=False)
-        self.values = ms.ParameterTuple(network.get_parameters())
-        self.averages = ms.ParameterTuple(averaged.get_parameters())
-        check_same(self.values, self.averages)
-        for value, average in zip(self.values, self.averages):
+        values, averages = list(network.get_parameters()), list(averaged.get_parameters())
+        check_same(values, averages)
+        for value, average in zip(values, averages):
             average.set_data(ms.Tensor(value.asnumpy().copy()))
             average.requires_grad = False
         averaged.update_parameters_name(EMA_PREFIX)
+        self.named = {average.name: average for average in averages}
+        # a frozen value is its own average; where the graph comes from MindSpore's cache, values
+        # that no graph writes would read as zeros here
+        changing = {id(p) for p in (*network.trainable_params(), *statistics(network))}
+        pairs = [pair for pair in zip(values, averages) if id(pair[0]) in changing]
+        self.values, self.averages = map(ms.ParameterTuple, zip(*pairs))
         self.map = ops.HyperMap()
 
     def construct(self, decay):

@@ -154,7 +154,7 @@ class TrainStep:
         """All parameters of an update, by their names in a checkpoint."""
         named = {p.name: p for p in self.network.get_parameters()}
         if self.averages is not None:
-            named.update({p.name: p for p in self.averages.averages})
+            named.update(self.averages.named)
         weights = {id(p) for p in named.values()}
         for parameter in self.update.optimizer.get_parameters():
             if id(parameter) not in weights:
