@@ -13,6 +13,7 @@ from src.runtime.signals import Interruption
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
     from src.deploy.formats import format_of
+    from src.prediction.near_input import check_arguments
     from src.prediction.problems import Problems
     from src.prediction.recorded import device_line
     from src.prediction.sources import Video
@@ -22,6 +23,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     launch = find_launch()
     if launch.size > 1:
         raise InputError("predict.py runs as one process; start it without mpirun or msrun")
+    check_arguments(sys.argv[1:] if argv is None else argv)
     found = []
     cfg = parse_args(
         __doc__,

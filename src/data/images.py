@@ -13,6 +13,7 @@ from src.data.files.file_kinds import HEAD as KIND_HEAD
 from src.data.files.file_kinds import sniff
 from src.data.files.strange_files import not_an_image
 from src.runtime.errors import InputError
+from src.runtime.special_files import refuse_special
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Pillow's names of what OpenCV reads too
@@ -60,6 +61,7 @@ def read_image(path: Path) -> np.ndarray:
     ignored, as COCO's boxes expect.
     """
     try:
+        refuse_special(path)
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise unusable(path, f"cannot be read: {error.strerror}") from error
@@ -96,6 +98,7 @@ def deep_pixels(data: np.ndarray) -> str:
 def greatest_deep_value(path: Path) -> int:
     """The greatest value in an image of 16 bits a channel; 0 for one of 8, and if unreadable."""
     try:
+        refuse_special(path)
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     except (OSError, ValueError, cv2.error):
         return 0
@@ -136,6 +139,7 @@ def read_header(path: Path) -> tuple[tuple[int, int], int]:
     """`read_size` and EXIF's orientation, 1 to 8, of which 1 is upright."""
     Image.MAX_IMAGE_PIXELS = None  # only the header is read, so no image is too large
     try:
+        refuse_special(path)
         with Image.open(path, formats=READ) as image:
             turn = orientation(image)
             # Pillow gives the size of a TIFF's upright picture

@@ -1,9 +1,7 @@
 """Finds what to predict on: addresses, files, or what is read of a folder or a pattern."""
 
-import glob
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +20,10 @@ from src.data.files.file_kinds import (
 )
 from src.data.images import SUFFIXES
 from src.prediction.addresses import address_kind
+from src.prediction.near_input import matching, near_input
 from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError
+from src.runtime.special_files import is_camera, real_path, special_kind
 from src.runtime.text import INDENTED, count, is_utf8, listed
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv",
@@ -97,14 +97,14 @@ def find_inputs(text: str, output: Path) -> Inputs:
         return find_all(names, output)
     if os.path.isdir(text):
         inputs.root = os.path.join(Path(text), "")
-        sort(walk(Path(text), output.resolve(), inputs), inputs)
+        sort(walk(Path(text), real_path(output), inputs), inputs)
     elif os.path.exists(text):
         return find_file(Path(text))
     elif CAMERA.fullmatch(text) or ADDRESS.match(text):
         return at_address(text)
     else:
-        found = sorted(Path(name) for name in expanded(text))
-        sort(without(output.resolve(), found, inputs), inputs)
+        found = [] if os.path.islink(text) else sorted(map(Path, matching(text)))
+        sort(without(real_path(output), found, inputs), inputs)
     if not inputs.all:
         raise InputError(nothing_found(text, output, inputs))
     return inputs
@@ -173,10 +173,12 @@ def find_file(path: Path) -> Inputs:
     """The file or device that the user names.
 
     Raises:
-        InputError: its format is not read.
+        InputError: its format is not read, or it is neither file nor camera.
     """
-    if stat.S_ISCHR(path.stat().st_mode):
-        return Inputs(videos=[str(path)])  # /dev/video0
+    if is_camera(path):
+        return Inputs(videos=[str(path)])
+    if kind := special_kind(path):
+        raise InputError(f"{path}: is {kind}, neither a file nor a camera; check --input")
     what, name = content(path)
     if what == UNREAD:
         raise InputError(f"{path}: {not_read(name)}")
@@ -189,7 +191,7 @@ def walk(folder: Path, output: Path, inputs: Inputs) -> Iterator[Path]:
     def unlisted(error: OSError) -> None:
         inputs.pass_over(f"{UNLISTED}: {error.strerror}", f"{error.filename}/")
 
-    if output in (top := folder.resolve(), *top.parents):
+    if output in (top := real_path(folder), *top.parents):
         inputs.pass_over(OUTPUT, f"{folder}/")
         return
     paths = []
@@ -197,7 +199,7 @@ def walk(folder: Path, output: Path, inputs: Inputs) -> Iterator[Path]:
         for name in sorted(folders):
             path = Path(parent, name)
             reason = HIDDEN if is_hidden(name) else LINKED if path.is_symlink() else ""
-            if not reason and path.resolve() == output:
+            if not reason and real_path(path) == output:
                 reason = OUTPUT
             if reason:
                 folders.remove(name)
@@ -210,18 +212,10 @@ def walk(folder: Path, output: Path, inputs: Inputs) -> Iterator[Path]:
             yield path
 
 
-def expanded(pattern: str) -> list[str]:
-    """What a pattern stands for; nothing for what the file system cannot hold."""
-    try:
-        return glob.glob(pattern, recursive=True)
-    except (OSError, ValueError):
-        return []
-
-
 def without(output: Path, paths: Iterable[Path], inputs: Inputs) -> Iterator[Path]:
     """The files that are not in `output`."""
     for path in paths:
-        if output in path.resolve().parents:
+        if output in real_path(path).parents:
             inputs.pass_over(OUTPUT, path)
         elif not path.is_dir():
             yield path
@@ -269,5 +263,10 @@ def nothing_found(text: str, output: Path, inputs: Inputs) -> str:
         return f"{text}: all of it is in {output}; set --output to another folder"
     if inputs.passed_over:
         return f"{text}: holds nothing that is read; passed over " + "; ".join(inputs.reasons())
-    what = "the folder is empty" if os.path.isdir(text) else "no such file, folder or match"
+    if os.path.isdir(text):
+        what = "the folder is empty"
+    elif near := near_input(text):
+        return f"{text}: no such file, folder or match{near}; check --input"
+    else:
+        what = "no such file, folder or match"
     return f"{text}: {what}; check --input: an image, a video, a folder of them or an address"

@@ -17,6 +17,7 @@ from src.prediction.addresses import read_picture, why_no_video
 from src.prediction.inputs import ADDRESS
 from src.prediction.unreachable import OPEN_TIMEOUT, shown_address
 from src.runtime.errors import InputError
+from src.runtime.special_files import refuse_special
 from src.runtime.text import is_utf8
 
 FRAMES_EXPECTED = 0.95  # of the frame count in the header, which may be a little too high
@@ -116,6 +117,7 @@ def open_file(path: Path) -> cv2.VideoCapture:
         InputError: it cannot be opened.
     """
     try:
+        refuse_special(path)
         with opencv_name(path) as opened:
             capture = cv2.VideoCapture(opened, cv2.CAP_FFMPEG)
     except OSError as error:

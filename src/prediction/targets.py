@@ -10,6 +10,7 @@ from src.data.images import SUFFIXES
 from src.prediction.inputs import Inputs
 from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError
+from src.runtime.special_files import real_path
 
 STREAM_NAME = 80  # characters of an address in a file name
 
@@ -37,9 +38,9 @@ def plan_targets(folder: Path, text: str, inputs: Inputs) -> dict[str | Path, Pa
         else:
             name, key = Path(stream_name(source)), shown_address(source)
         wanted[key] = with_suffix(folder / name, SUFFIXES if source in pictures else (".mp4",))
-    sources = {path.resolve() for path in files}
+    sources = {real_path(path) for path in files}
     for target in wanted.values():
-        if target.resolve() in sources:
+        if real_path(target) in sources:
             raise InputError(f"{target}: is an input; set --output to another folder")
     return distinct(wanted)
 

@@ -17,6 +17,7 @@ from src.config.keys import keys_of_scope, load_keys
 from src.config.open_keys import settled
 from src.distributed.ranks import Ranks
 from src.runtime.errors import InputError
+from src.runtime.special_files import real_path
 from src.training.checkpoints import CONFIG, STATE, numbered
 from src.training.run_folder import new_aside, newest_aside
 from src.training.run_log import Position, RunLog
@@ -130,10 +131,10 @@ def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
     if not cfg.resume_from and not last.exists() and not numbered(folder):
         return None
     path = Path(cfg.resume_from) if cfg.resume_from else last
-    if path.resolve().parent != folder.resolve():
+    if real_path(path).parent != real_path(folder):
         raise InputError(
             f"{path}: is in another folder; resume it there, with "
-            f"--output_path={path.resolve().parents[1]}"
+            f"--output_path={real_path(path).parents[1]}"
         )
     saved = None
     try:
@@ -152,7 +153,7 @@ def suggest_other(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
     numbers = [number for number, path in numbered(folder) if path.name == refused.name]
     older = [path for number, path in numbered(folder) if not numbers or number < numbers[0]]
     for path in [*older, folder / "last.ckpt"]:
-        if path.resolve() == refused.resolve():
+        if real_path(path) == real_path(refused):
             continue
         try:
             saved = read_run(path)

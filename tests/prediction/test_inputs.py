@@ -10,6 +10,7 @@ from PIL import Image
 
 from src.data.files.file_kinds import IMAGE, VIDEO
 from src.prediction.inputs import find_inputs
+from src.prediction.targets import plan_targets
 from src.runtime.errors import InputError
 from tests.datasets import write_video
 
@@ -130,6 +131,28 @@ def test_links_and_what_is_no_file(folder):
     assert inputs.passed_over["no regular file"] == [f"{folder}/pipe.jpg", f"{folder}/s"]
     linked = "a link to a folder; give it as --input"
     assert inputs.passed_over[linked] == [f"{folder}/linked/"]
+
+
+def test_a_link_that_leads_to_itself(folder):
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    inputs = find_inputs(str(folder), folder / "loop.jpg")  # as --output, too
+    assert names(inputs.images, folder) == ["B.JPG", "a.png", "loop.jpg", "sub/c.png"]
+    assert "loop.jpg" in names(find_inputs(f"{folder}/*.jpg", folder / "out").images, folder)
+    assert plan_targets(folder / "out", str(folder), inputs)[folder / "loop.jpg"] == (
+        folder / "out" / "loop.jpg"
+    )
+    with pytest.raises(InputError, match=r"loop.jpg is a link in a circle \(to loop.jpg\)"):
+        find_inputs(str(folder / "loop.jpg"), folder / "out")
+
+
+def test_only_a_camera_is_read_of_what_is_no_file(folder, monkeypatch):
+    os.mkfifo(folder / "pipe.jpg")
+    with pytest.raises(InputError, match="pipe.jpg: is a pipe, neither a file nor a camera"):
+        find_inputs(str(folder / "pipe.jpg"), folder / "out")
+    with pytest.raises(InputError, match="/dev/null: is a device, neither"):
+        find_inputs("/dev/null", folder / "out")
+    monkeypatch.setattr("src.runtime.special_files.CAMERA_MAJOR", 1)  # of /dev/null
+    assert find_inputs("/dev/null", folder / "out").stream == "/dev/null"
 
 
 @pytest.mark.parametrize("text", ["0", "12", "rtsp://cam/live", "HTTPS://x.org/a.mp4", "udp://:1"])

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from src.runtime.special_files import refuse_special
+
 IMAGE, VIDEO, UNREAD, OTHER = "image", "video", "unread", "other"
 HEAD = 512  # bytes that are looked at; the marks of a transport stream lie 188 or 192 apart
 
@@ -78,6 +80,7 @@ def kind_of(path: Path) -> Kind:
     Raises:
         OSError: it cannot be read.
     """
+    refuse_special(path)
     with open(path, "rb") as file:
         head = file.read(HEAD)
     kind = sniff(head)

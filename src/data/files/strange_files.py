@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from src.data.files.file_kinds import VIDEO, sniff, unread_format
+from src.runtime.special_files import refuse_special
 
 HEAD = 4096  # bytes that are looked at
 SHOWN = 40  # letters of a text
@@ -34,8 +35,10 @@ STRANGE = (
 
 def head_of(path: Path) -> bytes:
     """The first bytes of a file; none where it cannot be read."""
-    with suppress(OSError, ValueError), open(path, "rb") as file:
-        return file.read(HEAD)
+    with suppress(OSError, ValueError):
+        refuse_special(path)
+        with open(path, "rb") as file:
+            return file.read(HEAD)
     return b""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from src.data.conversion.recognise import converting, with_input
 from src.data.files.strange_files import HEAD, strange_file
 from src.runtime.errors import InputError
+from src.runtime.special_files import refuse_special
 
 LOOKED_AT = 50  # lines that tell the format
 LEAST_COLUMNS, LEAST_NUMBERS = 5, 4  # of a table with a box in each row
@@ -30,6 +31,7 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
     Bytes that are not UTF-8 are held as in file names.
     """
     try:
+        refuse_special(path)
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error

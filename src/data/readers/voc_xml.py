@@ -12,6 +12,7 @@ from src.data.problems import Problems
 from src.data.readers.building import MAX_SIDE, Builder
 from src.data.readers.malformed import MalformedRecord
 from src.runtime.errors import InputError
+from src.runtime.special_files import refuse_special
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
@@ -30,6 +31,7 @@ YES, NO = ("1", "true", "yes"), ("0", "false", "no")
 def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:
     """The file's <annotation>; InputError where it cannot be read or has something else."""
     try:
+        refuse_special(path)
         root = ElementTree.parse(path).getroot()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error

@@ -9,6 +9,7 @@ from contextlib import suppress
 from src.data.annotations import Annotations
 from src.data.signs.sign import Sign
 from src.data.signs.split import boxes_differ, file_paths, first_groups, leaked, spelled
+from src.runtime.special_files import refuse_special
 from src.runtime.text import count, listed
 
 
@@ -69,5 +70,6 @@ def grouped(rows: Iterable[int], key: Callable[[int], Hashable]) -> list[list[in
 
 def file_hash(path: str) -> bytes:
     """A hash of the content."""
+    refuse_special(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
