@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RUN_FILES = (
     "ckpt", "log.txt", "metrics.jsonl", "tensorboard", "config.yaml", "run.json", "ranks",
-    "val_images.txt", "trackers.json",
+    "val_images.txt", "trackers.json", "wandb", "swanlab",
 )  # fmt: skip
 LOCK = ".lock"
 
