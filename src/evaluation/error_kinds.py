@@ -10,7 +10,7 @@ import numpy as np
 
 from src.data.annotations import Annotations
 from src.evaluation.curves import mean, recall_and_precision, sampled_ap
-from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
+from src.evaluation.matching import MATCH_IOU, NOTHING, Matches, from_score
 
 BACKGROUND_IOU = 0.1  # up to this a detection is unrelated to an object
 CLASS, LOCALISATION, BOTH = "class", "localisation", "both"
@@ -28,24 +28,17 @@ KINDS = tuple(MEANINGS)
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of each kind, and their cost in AP50."""
+    """The errors of detections of all scores, and what each kind costs in AP50."""
 
     kind: np.ndarray  # (R,) index into KINDS, or NOTHING
     missed: np.ndarray  # (B,) bool, objects of the kind MISSED
-    counts: dict[str, int]
     cost: dict[str, float]
     ap50: float  # as measured
 
 
 def find_errors(annotations: Annotations, matches: Matches) -> Errors:
     """Sorts the false detections and the missed objects of a split into KINDS."""
-    kind = kinds_of(matches)
-    goals = fixable(matches, kind)
-    missed = ~matches.object_found & ~annotations.crowd
-    missed[goals[goals != NOTHING]] = False
-    counts = {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
-    counts[MISSED] = int(missed.sum())
-
+    kind, goals, missed = sort_errors(annotations, matches)
     classes = len(annotations.category_ids)
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=classes)
     correct, counted = matches.found != NOTHING, ~matches.ignored
@@ -66,7 +59,27 @@ def find_errors(annotations: Annotations, matches: Matches) -> Errors:
 
     # can be slightly negative, since precision is sampled at fixed recalls
     cost = {name: max(without(name) - ap50, 0.0) for name in KINDS}
-    return Errors(kind, missed, counts, cost, ap50)
+    return Errors(kind, missed, cost, ap50)
+
+
+def sort_errors(
+    annotations: Annotations, matches: Matches
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The kind of each detection (R,), the object that it would find (R,), and MISSED ones (B,)."""
+    kind = kinds_of(matches)
+    goals = fixable(matches, kind)
+    missed = ~matches.object_found & ~annotations.crowd
+    missed[goals[goals != NOTHING]] = False
+    return kind, goals, missed
+
+
+def count_errors(
+    annotations: Annotations, matches: Matches, min_score: float = 0.0
+) -> dict[str, int]:
+    """How many errors of each kind there are without the detections of scores below a least."""
+    kind, _, missed = sort_errors(annotations, from_score(matches, min_score))
+    counts = {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
+    return {**counts, MISSED: int(missed.sum())}
 
 
 def kinds_of(matches: Matches) -> np.ndarray:

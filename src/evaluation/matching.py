@@ -74,6 +74,18 @@ def match_split(annotations: Annotations, rows: np.ndarray) -> Matches:
     return matches
 
 
+def from_score(matches: Matches, min_score: float) -> Matches:
+    """The matches as they would be without the detections of lower scores."""
+    kept = matches.score >= min_score
+    columns = ("image", "label", "score", "corners", "found", "ignored")
+    nearest = ("own", "own_iou", "other", "other_iou")
+    found = matches.found[kept]
+    object_found = np.zeros_like(matches.object_found)
+    object_found[found[found != NOTHING]] = True  # the best detection finds an object
+    values = {name: getattr(matches, name)[kept] for name in (*columns, *nearest)}
+    return Matches(**values, object_found=object_found)
+
+
 def match_image(matches: Matches, mine: slice, annotations: Annotations, index: int) -> None:
     """Fills in the detections `mine` of image `index`."""
     boxes = np.arange(annotations.offsets[index], annotations.offsets[index + 1])

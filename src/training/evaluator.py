@@ -178,5 +178,5 @@ class Evaluator:
         order = np.random.default_rng(0).permutation(len(self.annotations))
         some = sorted(order[: min(self.cfg.pictures, SHOWN_PICTURES)].tolist())
         names, least = self.cfg.classes[1:], self.cfg.drawn_score
-        for _, record, picture in draw_images(self.annotations, names, matches, some, least):
-            yield f"val/{record.image_id}", picture
+        for drawn in draw_images(self.annotations, names, [matches], some, least):
+            yield f"val/{drawn.record.image_id}", drawn.joined()

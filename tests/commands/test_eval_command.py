@@ -16,7 +16,7 @@ def test_eval(trained, tmp_path):
         trained, tmp_path, "--score_threshold=0", "--callbacks=[tests/told.py:Told]"
     )
     assert "10 images, protocol coco (scores above 0, 100 detections an image)" in process.stdout
-    assert len(list((tmp_path / "report" / "pictures").glob("*.jpg"))) == 2
+    assert len(list((tmp_path / "report" / "pictures").glob("*.jpg"))) == 2 + 4
     page = (tmp_path / "report" / "report.html").read_text()
     assert "The training run" in page  # whose log lies beside the checkpoint
     # the printed AP is what bare pycocotools finds in the file

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.evaluation_data import generated_split
 from src.data.readers.coco_reader import read_coco
-from src.evaluation.error_kinds import KINDS, MEANINGS, find_errors
+from src.evaluation.error_kinds import KINDS, MEANINGS, count_errors, find_errors
 from src.evaluation.matching import NOTHING, match_split
 from tests.datasets import make_rows, make_split
 
@@ -17,23 +17,36 @@ def kinds(annotations, rows):
     return [KINDS[k] if k != NOTHING else "" for k in errors.kind], errors
 
 
+def counts(annotations, rows, min_score=0.0):
+    return count_errors(annotations, match_split(annotations, rows), min_score)
+
+
 def test_each_kind():
     annotations = make_split([[(OBJECT, 0), ((60, 60, 90, 90), 1)]], classes=2)
-    found, errors = kinds(
-        annotations,
-        make_rows(
-            (0, OBJECT, 0, 0.9),  # right
-            (0, (0, 0, 40, 38), 0, 0.8),  # again
-            (0, OBJECT, 1, 0.7),  # of another class
-            (0, (0, 0, 20, 20), 0, 0.6),  # IoU 0.25
-            (0, (0, 0, 20, 20), 1, 0.5),  # IoU 0.25, and of another class
-            (0, (50, 0, 60, 10), 0, 0.4),  # where nothing is
-        ),
+    rows = make_rows(
+        (0, OBJECT, 0, 0.9),  # right
+        (0, (0, 0, 40, 38), 0, 0.8),  # again
+        (0, OBJECT, 1, 0.7),  # of another class
+        (0, (0, 0, 20, 20), 0, 0.6),  # IoU 0.25
+        (0, (0, 0, 20, 20), 1, 0.5),  # IoU 0.25, and of another class
+        (0, (50, 0, 60, 10), 0, 0.4),  # where nothing is
     )
+    found, errors = kinds(annotations, rows)
     assert found == ["", "duplicate", "class", "localisation", "both", "background"]
-    assert errors.counts == dict.fromkeys(KINDS, 1)  # the second object is missed
+    assert counts(annotations, rows) == dict.fromkeys(KINDS, 1)  # the second object is missed
     assert errors.missed.tolist() == [False, True]
     assert set(MEANINGS) == set(KINDS)
+
+
+def test_counts_from_a_score_are_those_of_the_detections_from_it(tmp_path):
+    generated_split(tmp_path, 60, 30, classes=5)
+    names = ("background", *(f"class {k}" for k in range(5)))
+    annotations, _ = read_coco(tmp_path / "truth.json", tmp_path, names)
+    rows = np.load(tmp_path / "detections.npy")
+    for least in (0.2, 0.5, 0.9):
+        expected = counts(annotations, rows[rows[:, 5] >= least])
+        assert counts(annotations, rows, least) == expected
+        assert sum(expected.values()) > 50
 
 
 def test_cost_of_one_error_alone():
@@ -55,7 +68,7 @@ def test_a_wrong_class_costs_what_the_right_one_would_give():
     assert found == ["", "class", "class"]
     assert errors.ap50 == pytest.approx(0.5)
     assert errors.cost["class"] == pytest.approx(0.5)
-    assert errors.counts["missed"] == 0  # it would be found
+    assert counts(annotations, rows)["missed"] == 0  # it would be found
 
 
 def test_crowds_are_neither_found_nor_missed():
@@ -64,18 +77,20 @@ def test_crowds_are_neither_found_nor_missed():
     found, errors = kinds(annotations, rows)
     assert found == ["", ""]
     assert errors.ap50 == 1
-    assert sum(errors.counts.values()) == 0
+    assert sum(counts(annotations, rows).values()) == 0
 
 
 def test_nothing_detected():
-    _, errors = kinds(make_split([[(OBJECT, 0)], []], classes=1), make_rows())
-    assert errors.counts["missed"] == 1
+    annotations = make_split([[(OBJECT, 0)], []], classes=1)
+    _, errors = kinds(annotations, make_rows())
+    assert counts(annotations, make_rows())["missed"] == 1
     assert errors.ap50 == 0
 
 
 def test_no_object():
-    _, errors = kinds(make_split([[]], classes=1), make_rows((0, OBJECT, 0, 0.9)))
-    assert errors.counts["background"] == 1
+    annotations, rows = make_split([[]], classes=1), make_rows((0, OBJECT, 0, 0.9))
+    _, errors = kinds(annotations, rows)
+    assert counts(annotations, rows)["background"] == 1
     assert np.isnan(errors.ap50)
 
 
@@ -89,7 +104,7 @@ def test_equals_tidecv(tmp_path):
     _, errors = kinds(annotations, rows)
     # tidecv 1.0.1 on the same split and detections, crowds made objects
     assert errors.ap50 * 100 == pytest.approx(30.545616, abs=1e-6)
-    assert errors.counts == {
+    assert counts(annotations, rows) == {
         "class": 37, "localisation": 147, "both": 18,
         "duplicate": 58, "background": 2, "missed": 100,
     }  # fmt: skip

@@ -14,18 +14,18 @@ NAME_HEIGHT = 0.16  # inches per name beside it
 SHOWN_CONFUSIONS = 5
 
 
-def error_chart(errors: Errors) -> Chart:
-    """Cost and count of each kind of error."""
+def error_chart(errors: Errors, found: dict[str, int], min_score: float) -> Chart:
+    """Cost of each kind of error, and how many are `found` at scores from `min_score` up."""
     figure, (left, right) = new_figure(2.8, 2)
     places = np.arange(len(KINDS))
     costs = left.barh(places, [errors.cost[kind] for kind in KINDS], color=BLUE)
-    counts = right.barh(places, [errors.counts[kind] for kind in KINDS], color=GREY)
+    counts = right.barh(places, [found[kind] for kind in KINDS], color=GREY)
     left.bar_label(costs, fmt="%.3f", padding=3)
     right.bar_label(counts, fmt="{:,.0f}", padding=3)
     left.set_yticks(places, KINDS)
     right.set_yticks(places, ["" for _ in KINDS])
     left.set_title(f"cost in AP50, of {errors.ap50:.3f}")
-    right.set_title("count")
+    right.set_title(f"count at scores from {min_score:g}")
     for axes in (left, right):
         axes.set_ylim(len(KINDS) - 0.5, -0.5)
         axes.margins(x=0.2)
@@ -34,11 +34,11 @@ def error_chart(errors: Errors) -> Chart:
         "errors",
         "Kinds of error",
         "Rise of AP50 if all errors of a kind were fixed, after TIDE (Bolya et al., 2020). "
-        f"{meanings}. Detections of any score count. Costs do not add up, since one error can hide "
-        "another.",
+        f"{meanings}. Counted are those at scores from {min_score:g} up, as drawn below; costs are "
+        "of all scores, as AP is. Costs do not add up, since one error can hide another.",
         figure,
         ("kind", "cost in AP50", f"errors ({MISSED}: objects)"),
-        [(kind, errors.cost[kind], errors.counts[kind]) for kind in KINDS],
+        [(kind, errors.cost[kind], found[kind]) for kind in KINDS],
     )
 
 

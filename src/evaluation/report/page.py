@@ -12,12 +12,12 @@ import cv2
 import matplotlib
 import numpy as np
 
-from src.data.annotations import Annotations, Record
+from src.data.annotations import Annotations
 from src.data.fonts import families, lacking_fonts
 from src.data.page.figures import png
 from src.evaluation.coco_metric import Metrics
 from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
-from src.evaluation.error_kinds import find_errors
+from src.evaluation.error_kinds import count_errors, find_errors
 from src.evaluation.matching import Matches, match_split
 from src.evaluation.report.charts import Chart, class_chart, curve_chart, run_chart, size_chart
 from src.evaluation.report.diagnoses import (
@@ -26,7 +26,14 @@ from src.evaluation.report.diagnoses import (
     error_chart,
     threshold_chart,
 )
-from src.evaluation.report.pictures import ImageErrors, draw_images, images_with_errors
+from src.evaluation.report.pictures import (
+    ImageErrors,
+    Panels,
+    draw_images,
+    errors_by_image,
+    ordinary,
+    worst_first,
+)
 from src.evaluation.report.table import number
 from src.runtime.files import write_atomically
 from src.runtime.html import data_url, render
@@ -58,8 +65,8 @@ def write_report(
         names: of the classes, by label.
         annotations: the images that count.
         rows: (R,7) detections in COCO's array form.
-        drawn_score: lower scores are left out of pictures and the confusion matrix.
-        pictures: most images to draw, worst first.
+        drawn_score: lower scores are left out of pictures and of counts of errors.
+        pictures: most images to draw, worst first; 0 draws no ordinary ones either.
         run_folder: of the training run, whose log is shown if it exists.
     """
     matches = match_split(annotations, rows)
@@ -69,9 +76,13 @@ def write_report(
             charts.append(run_chart(*run))
         figures = {chart.name: write_chart(chart, folder) for chart in charts}
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
-    erroneous = images_with_errors(annotations, matches, drawn_score)
-    worst = {one.image: one for one in erroneous[:pictures]}
-    drawn = draw_images(annotations, names, matches, worst, drawn_score)
+    errors = errors_by_image(annotations, matches, drawn_score)
+    erroneous = worst_first(errors)
+    worst = erroneous[:pictures]
+    usual = ordinary(errors, [one.image for one in worst]) if pictures else []
+    shown = {one.image: one for one in (*worst, *usual)}
+    drawn = draw_images(annotations, names, [matches], shown, drawn_score)
+    figures_of = list(write_pictures(shown, drawn, folder / PICTURES))
     page = render(
         TEMPLATE,
         title=title,
@@ -83,7 +94,9 @@ def write_report(
         figures=figures,
         with_errors=len(erroneous),
         images=len(annotations),
-        worst=list(write_pictures(worst, drawn, folder / PICTURES)),
+        worst=[figure for figure in figures_of if figure["image"] in {w.image for w in worst}],
+        ordinary=[figure for figure in figures_of if figure["image"] in {u.image for u in usual}],
+        median=np.median([one.total for one in errors]) if errors else 0,
         min_score=drawn_score,
         number=number,
         note=lacking_fonts(names),
@@ -104,7 +117,11 @@ def make_charts(
     if len(matches.score):  # these would be empty without detections
         confusion = confusion_matrix(annotations, matches, drawn_score)
         charts = [
-            error_chart(find_errors(annotations, matches)),
+            error_chart(
+                find_errors(annotations, matches),
+                count_errors(annotations, matches, drawn_score),
+                drawn_score,
+            ),
             curve_chart(metrics),
             threshold_chart(trade_off(annotations, matches)),
             confusion_chart(confusion, names, drawn_score),
@@ -157,16 +174,24 @@ def write_chart(chart: Chart, folder: Path) -> str:
 
 def write_pictures(
     errors: Mapping[int, ImageErrors],
-    drawn: Iterable[tuple[int, Record, np.ndarray]],
+    drawn: Iterable[Panels],
     folder: Path,
 ) -> Iterator[dict]:
     """Writes drawn images as JPEG; yields the values of each for the page."""
-    for index, record, picture in drawn:
-        _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        write_atomically(folder / f"{record.image_id}.jpg", data.tobytes())
+    for one in drawn:
+        data = jpeg(one.joined())
+        write_atomically(folder / f"{one.record.image_id}.jpg", data)
         yield {
-            "name": str(record.path),
-            "false": errors[index].false,
-            "missed": errors[index].missed,
-            "picture": data_url(data.tobytes(), "jpeg"),
+            "image": one.image,
+            "name": str(one.record.path),
+            "false": errors[one.image].false,
+            "missed": errors[one.image].missed,
+            "left_out": one.left_out[0],
+            "picture": data_url(data, "jpeg"),
         }
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """The picture (H,W,3) as JPEG."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return data.tobytes()

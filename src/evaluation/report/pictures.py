@@ -1,17 +1,20 @@
-"""Draws ground truth and detections side by side."""
+"""Draws ground truth and detections side by side, and chooses the images to draw."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from src.data.annotations import Annotations, Record
 from src.data.drawing import FOUND, IGNORED, MISSED, Mark, draw_marks, fit_height
+from src.detection.boxes import iou
 from src.evaluation.matching import NOTHING, Matches
 from src.runtime.errors import InputError
 
 PICTURE_HEIGHT = 320  # of each drawn image, in pixels
 GAP = 4  # pixels between the two halves
+ORDINARY = 4  # images shown beside the worst
+SAME_OBJECT_IOU = 0.7  # from this on two boxes are drawn as one object; above usual neighbours'
 
 
 @dataclass(frozen=True)
@@ -22,19 +25,64 @@ class ImageErrors:
     false: int
     missed: int
 
+    @property
+    def total(self) -> int:
+        """All errors."""
+        return self.false + self.missed
 
-def images_with_errors(
+
+@dataclass(frozen=True)
+class Panels:
+    """Pictures (PICTURE_HEIGHT,W,3) uint8 RGB of an image: its objects, then detections.
+
+    Attributes:
+        left_out: of each picture of detections, boxes that are not drawn since a better one of
+            another class is in the same place.
+    """
+
+    image: int
+    record: Record
+    pictures: list[np.ndarray]
+    left_out: list[int]
+
+    def joined(self) -> np.ndarray:
+        """All side by side."""
+        gap = np.full((PICTURE_HEIGHT, GAP, 3), 255, np.uint8)
+        parts = [part for picture in self.pictures for part in (gap, picture)]
+        return np.hstack(parts[1:])
+
+
+def errors_by_image(
     annotations: Annotations, matches: Matches, min_score: float
 ) -> list[ImageErrors]:
-    """The images with a false or missed box at scores from `min_score` up, most errors first."""
+    """The errors of each image at scores from `min_score` up."""
     images = len(annotations)
     wrong = matches.is_wrong & (matches.score >= min_score)
     false = np.bincount(matches.image[wrong], minlength=images)
     unfound = ~found_objects(annotations, matches, min_score) & ~annotations.crowd
     missed = np.bincount(annotations.owners()[unfound], minlength=images)
-    order = np.argsort(-(false + missed), kind="stable")
-    worst = order[: np.count_nonzero(false + missed)].tolist()
-    return [ImageErrors(image, int(false[image]), int(missed[image])) for image in worst]
+    return [ImageErrors(*each) for each in zip(range(images), false.tolist(), missed.tolist())]
+
+
+def worst_first(errors: Sequence[ImageErrors]) -> list[ImageErrors]:
+    """The images with errors, most errors first."""
+    return sorted((one for one in errors if one.total), key=lambda one: -one.total)
+
+
+def ordinary(errors: Sequence[ImageErrors], besides: Iterable[int]) -> list[ImageErrors]:
+    """Up to ORDINARY images whose number of errors is nearest to the median of all.
+
+    Args:
+        besides: images that are shown already.
+    """
+    if not errors:
+        return []
+    median = np.median([one.total for one in errors])
+    shown = set(besides)
+    # a fixed random order among equals, since neighbours of a split are often alike
+    order = np.random.default_rng(0).permutation(len(errors)).tolist()
+    mixed = [errors[index] for index in order if errors[index].image not in shown]
+    return sorted(mixed, key=lambda one: abs(one.total - median))[:ORDINARY]
 
 
 def found_objects(annotations: Annotations, matches: Matches, min_score: float) -> np.ndarray:
@@ -47,42 +95,53 @@ def found_objects(annotations: Annotations, matches: Matches, min_score: float) 
 def draw_images(
     annotations: Annotations,
     names: tuple[str, ...],
-    matches: Matches,
+    matches: Sequence[Matches],
     images: Iterable[int],
     min_score: float,
-) -> Iterator[tuple[int, Record, np.ndarray]]:
-    """Draws images: ground truth left, detections from `min_score` up right.
+) -> Iterator[Panels]:
+    """Draws readable images: ground truth, and detections from `min_score` up of each detector.
 
-    Colours: FOUND for found objects and right detections, MISSED for missed and false ones, IGNORED
-    for those that do not count.
-
-    Yields:
-        Index, Record and picture (PICTURE_HEIGHT,W,3) uint8 RGB of each readable image.
+    Colours: FOUND for objects that the last detector found and right detections, MISSED for missed
+    and false ones, IGNORED for those that do not count.
     """
-    found = found_objects(annotations, matches, min_score)
-    starts = np.searchsorted(matches.image, np.arange(len(annotations) + 1))
+    found = found_objects(annotations, matches[-1], min_score)
     for index in images:
         record = annotations[index]
         try:
-            left = fit_height(record.read(), PICTURE_HEIGHT)
+            plain = fit_height(record.read(), PICTURE_HEIGHT)
         except InputError:  # already reported
             continue
-        right = left.copy()
-        scale = np.tile([left.shape[1] / record.width, PICTURE_HEIGHT / record.height], 2)
+        scale = np.tile([plain.shape[1] / record.width, PICTURE_HEIGHT / record.height], 2)
         own = slice(annotations.offsets[index], annotations.offsets[index + 1])
         objects = [
             Mark(box * scale, names[label], IGNORED if crowd else FOUND if hit else MISSED)
             for box, label, hit, crowd in zip(record.boxes, record.labels, found[own], record.crowd)
         ]
-        draw_marks(left, objects)
-        rows = [
-            row
-            for row in range(starts[index], starts[index + 1])
-            if matches.score[row] >= min_score
-        ]
-        draw_marks(right, [detection(matches, row, scale, names) for row in rows])
-        gap = np.full((PICTURE_HEIGHT, GAP, 3), 255, np.uint8)
-        yield index, record, np.hstack([left, gap, right])
+        marks, left_out = [objects], []
+        for each in matches:
+            rows = rows_of(each, index, min_score)
+            drawn = drawn_once(each.corners[rows], each.label[rows])
+            marks.append([detection(each, row, scale, names) for row in rows[drawn]])
+            left_out.append(int((~drawn).sum()))
+        pictures = [plain.copy() for _ in marks]
+        for picture, shown in zip(pictures, marks):
+            draw_marks(picture, shown)
+        yield Panels(index, record, pictures, left_out)
+
+
+def rows_of(matches: Matches, image: int, min_score: float) -> np.ndarray:
+    """The detections of an image from `min_score` up, best first."""
+    first, last = np.searchsorted(matches.image, [image, image + 1])
+    return first + np.flatnonzero(matches.score[first:last] >= min_score)
+
+
+def drawn_once(corners: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which of the boxes (R,4), best first, have no better one of another class in their place."""
+    same = (iou(corners, corners) >= SAME_OBJECT_IOU) & (labels[:, None] != labels)  # (R,R)
+    drawn = np.ones(len(labels), bool)
+    for row in range(len(labels)):
+        drawn[row] = not (same[row, :row] & drawn[:row]).any()
+    return drawn
 
 
 def detection(matches: Matches, row: int, scale: np.ndarray, names: tuple[str, ...]) -> Mark:

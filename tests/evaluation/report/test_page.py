@@ -96,9 +96,9 @@ def test_page_in_a_browser(report, browser, tmp_path):
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(alone.as_uri())
     assert [url for url in asked if not url.startswith("data:")] == [alone.as_uri()]
-    assert page.locator("section").count() == len(CHARTS) + 2
+    assert page.locator("section").count() == len(CHARTS) + 3
     images = page.evaluate("[...document.images].map(i => [i.naturalWidth, i.clientWidth])")
-    assert len(images) == len(CHARTS) + 3
+    assert len(images) == len(CHARTS) + 3 + 4
     assert all(own > 200 and shown > 200 for own, shown in images)
     assert page.evaluate("document.documentElement.scrollWidth") <= 1000
     numbers = page.locator(".numbers b").all_inner_texts()
@@ -149,7 +149,7 @@ def test_every_chart_is_a_picture_and_a_table(report):
     ]  # fmt: skip
     sizes = {row[0]: int(row[1]) for row in table(page.parent / "sizes.csv")[1:]}
     assert sizes["all"] == sizes["small"] + sizes["medium"] + sizes["large"]
-    assert len(list((page.parent / "pictures").glob("*.jpg"))) == 3
+    assert len(list((page.parent / "pictures").glob("*.jpg"))) == 3 + 4
 
 
 def test_mean_precision_over_recall_is_ap50(report):

@@ -9,7 +9,10 @@ from src.evaluation.report.pictures import (
     PICTURE_HEIGHT,
     ImageErrors,
     draw_images,
-    images_with_errors,
+    drawn_once,
+    errors_by_image,
+    ordinary,
+    worst_first,
 )
 from tests.datasets import make_rows, make_split
 
@@ -33,14 +36,29 @@ def test_worst_images_come_first_and_good_ones_not_at_all():
         (3, BOX, 0, 0.2),
     )
     matches = match_split(annotations, rows)
-    assert images_with_errors(annotations, matches, 0.3) == [
+    assert worst_first(errors_by_image(annotations, matches, 0.3)) == [
         ImageErrors(0, 1, 1),
         ImageErrors(1, 0, 1),
     ]
-    assert images_with_errors(annotations, matches, 0.1) == [
+    assert worst_first(errors_by_image(annotations, matches, 0.1)) == [
         ImageErrors(0, 1, 1),
         ImageErrors(3, 1, 0),
     ]
+
+
+def test_ordinary_images_are_those_of_the_median():
+    errors = [ImageErrors(i, n, 1) for i, n in enumerate([0, 9, 1, 2, 2, 30, 2, 1, 2, 4])]
+    # 1 + (0 1 1 2 2 2 2 4 9 30): the median is 3
+    assert {one.image for one in ordinary(errors, [5, 1])} == {3, 4, 6, 8}
+    assert [one.image for one in ordinary(errors, [5, 1, 3, 4, 6, 8, 9])] in ([2, 7, 0], [7, 2, 0])
+    assert ordinary(errors[:2], [0, 1]) == []
+
+
+def test_one_object_is_drawn_once_under_its_best_class():
+    # IoU with the first: 0.95, 0.95, 0.5; the last overlaps the one that is left out alone
+    corners = np.array([[0, 0, 40, 40], [0, 0, 40, 38], [0, 0, 40, 38], [0, 0, 40, 20]], float)
+    assert drawn_once(corners, np.array([0, 1, 0, 2])).tolist() == [True, False, True, True]
+    assert drawn_once(corners[:0], np.array([], int)).tolist() == []
 
 
 def has(half, colour):
@@ -63,8 +81,9 @@ def test_colours_of_right_and_wrong_boxes(small):
     ):
         matches = match_split(annotations, np.array(rows).reshape(-1, 7))
         names = small.classes[1:]
-        ((_, drawn, picture),) = draw_images(annotations, names, matches, [index], min_score=0.3)
-        assert drawn.image_id == record.image_id
+        (drawn,) = draw_images(annotations, names, [matches], [index], min_score=0.3)
+        picture = drawn.joined()
+        assert drawn.record.image_id == record.image_id
         assert picture.shape[0] == PICTURE_HEIGHT
         halves = np.split(picture[:, : picture.shape[1] // 2 * 2], 2, axis=1)
         assert [has(half, c) for half in halves for c in (FOUND, MISSED)] == expected
@@ -76,8 +95,10 @@ def test_low_scores_are_not_drawn(small):
     rows = np.array([[annotations.image_ids[0], 5, 5, 20, 30, 0.2, annotations.category_ids[0]]])
     matches = match_split(annotations, rows)
     names = small.classes[1:]
-    ((_, _, hidden),) = draw_images(annotations, names, matches, [0], min_score=0.3)
-    ((_, _, shown),) = draw_images(annotations, names, matches, [0], min_score=0.1)
+    hidden, shown = (
+        next(draw_images(annotations, names, [matches], [0], min_score=least)).joined()
+        for least in (0.3, 0.1)
+    )
     changed = (hidden != shown).any(axis=(0, 2))
     assert changed.any()
     assert not changed[: hidden.shape[1] // 2].any()
@@ -87,4 +108,4 @@ def test_unreadable_images_are_left_out(small, tmp_path):
     annotations = build_annotations(small, training=False)
     matches = match_split(annotations, np.zeros((0, 7)))
     elsewhere = replace(annotations, image_dir=tmp_path)
-    assert list(draw_images(elsewhere, small.classes[1:], matches, [0, 1], min_score=0.3)) == []
+    assert list(draw_images(elsewhere, small.classes[1:], [matches], [0, 1], min_score=0.3)) == []
