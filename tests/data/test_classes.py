@@ -177,6 +177,20 @@ def test_numbers_that_are_part_of_the_names_stay(text, resolve):
     assert resolve(**text("1", listed="50 km\n70 km\n"))[0] == ("background", "50 km", "70 km")
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "names:\n- owl\n- jay\n",
+        "- owl\n- jay\n",
+        '["owl","jay"]',
+        "'owl'\n'jay'\n",
+        "1 owl\n18 jay\n",
+    ],
+)
+def test_other_ways_to_list_classes(text, resolve, listed):
+    assert resolve(**text("owl", listed=listed))[0] == ("background", "owl", "jay")
+
+
 def test_a_name_without_quotes_gives_no_class(text, resolve):
     """Of "hot dog" the first word would be one."""
     assert resolve(**text("owl"))[0] == ("background", "owl")

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -153,7 +154,7 @@ def make_box(
 
 def with_suffix(folder: Path, name: str) -> str:
     """The file of an image whose name may lack its suffix."""
-    found = next((name + s for s in ("", *SUFFIXES) if (folder / (name + s)).is_file()), None)
+    found = next((name + s for s in ("", *SUFFIXES) if os.path.isfile(folder / (name + s))), None)
     if found is None:
         match = Folder(folder).nearest(name)
         near = f"; there is {match.name!r}" if match and match.how == SUFFIX else ""

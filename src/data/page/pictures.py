@@ -1,5 +1,6 @@
 """Pictures of images as they are in their files, and of what is wrong with them."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,7 +54,7 @@ def as_evidence(
             why = other_size(record, (width, height), ask=False)
     except InputError as error:
         why = str(error).removeprefix(f"{record.path}: ")
-        if not record.path.exists():
+        if not os.path.exists(record.path):  # unlike Path.exists, never raises
             why = "no such file"
     if why and why not in caption:
         caption = f"{caption}: {why}" if caption else why

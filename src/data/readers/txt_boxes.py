@@ -3,9 +3,13 @@
 import os
 import re
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+import yaml
+
 from src.config.class_list import is_background
+from src.config.keys import YAML_ERRORS
 from src.data.problems import MIN_ALIKE
 from src.data.readers.building import Builder
 from src.data.readers.malformed import MalformedRecord, text_box
@@ -17,6 +21,8 @@ FIELD = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
 BOX = "xmin,ymin,xmax,ymax,class"
 WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 NUMBERED = re.compile(r"([0-9]{1,9})(?:\s*[:,;=.]\s*|\s+)(.+)")  # a class in a list, as "0: cat"
+LIST = re.compile(r"\[|- |names *:")  # how one begins in YAML or JSON
+QUOTED = re.compile(r"""(["'])(.*)\1""")
 CLASS_FILE = "classes.txt"  # beside the text file: a name a line
 MUCH_MORE = 5  # times as many values as a class's number has
 SHOWN = 5  # values
@@ -118,7 +124,7 @@ def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
     """
     listed = path.with_name(CLASS_FILE)
     if os.path.isfile(listed):
-        return listed_classes(listed), f"the names in {listed}"
+        return listed_classes(listed, set(lines_of)), f"the names in {listed}"
     numbers = {int(name): line for name, line in lines_of.items() if WHOLE.fullmatch(name)}
     names = sorted(name for name in lines_of if not WHOLE.fullmatch(name))
     advice = f"name the classes with --classes, or a line each in {listed}"
@@ -143,16 +149,18 @@ def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
     return [f"class_{number}" for number in range(1, max(numbers) + 1)], origin
 
 
-def listed_classes(path: Path) -> list[str]:
+def listed_classes(path: Path, used: set[str]) -> list[str]:
     """The names in a file, one a line, without the background.
 
-    Numbers in front that count the lines are left out, and one line may have all names.
+    Numbers in front that count the lines are left out, or if the `used` classes of boxes are the
+    names without them. One line may have all names, and the file may be a list in YAML or JSON.
     """
-    lines = numbered_lines(path)
+    lines = unquoted(numbered_lines(path))
     pairs = [NUMBERED.fullmatch(text) for _, text in lines]
     if pairs and all(pairs):
         numbers = [int(pair[1]) for pair in pairs]
-        if numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] in (0, 1):
+        counts = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        if (counts and numbers[0] in (0, 1)) or 0 < len(used) == len(used & {p[2] for p in pairs}):
             lines = [(line, pair[2]) for (line, _), pair in zip(lines, pairs)]
     elif len(lines) == 1 and "," in lines[0][1]:
         lines = [(lines[0][0], name.strip().strip("\"'")) for name in lines[0][1].split(",")]
@@ -164,3 +172,16 @@ def listed_classes(path: Path) -> list[str]:
             raise InputError(f"{path}: line {line}: {name!r} is on line {line_of[name]} already")
         line_of[name] = line
     return list(line_of)
+
+
+def unquoted(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The lines without quotes around them; of a list in YAML or JSON its items."""
+    if lines and LIST.match(lines[0][1]):
+        with suppress(*YAML_ERRORS):
+            found = yaml.load("\n".join(text for _, text in lines), yaml.BaseLoader)
+            found = found.get("names") if isinstance(found, dict) else found
+            found = list(found.values()) if isinstance(found, dict) else found
+            if isinstance(found, list) and all(isinstance(name, str) for name in found):
+                return list(enumerate(found, 1))
+    quoted = [(line, QUOTED.fullmatch(text)) for line, text in lines]
+    return [(line, name[2]) for line, name in quoted] if all(n for _, n in quoted) else lines

@@ -50,7 +50,7 @@ def leaked_images(
             image_id = int(training.image_ids[trained[0]])
             shared += [(row - len(training), image_id) for row in rows if row >= len(training)]
     found = {row: int(training.image_ids[trained]) for row, trained in alike} | dict(shared)
-    return leaked(sorted(found.items()), evaluation)
+    return leaked(sorted(found.items()), training, evaluation)
 
 
 def equal_files(paths: list[str]) -> list[list[int]]:

@@ -113,7 +113,7 @@ def unused_classes(annotations: Annotations, names: tuple[str, ...]) -> tuple[Si
             "unused_class",
             found=f"{listed(unused, 10)} of the {len(names)} in classes {verb} no object",
             cause="The network cannot learn what it never sees",
-            advice="annotate them, or leave them out of classes",
+            advice="annotate such objects, or leave the names out of classes",
         ),
     )
 
@@ -138,14 +138,18 @@ def leak(training: Annotations, evaluation: Annotations) -> tuple[Sign, ...]:
     """Files that are in both splits."""
     ids = dict(zip(file_paths(training), training.image_ids.tolist()))
     shared = [(row, ids[path]) for row, path in enumerate(file_paths(evaluation)) if path in ids]
-    return leaked(shared, evaluation)
+    return leaked(shared, training, evaluation)
 
 
-def leaked(shared: list[tuple[int, int]], evaluation: Annotations) -> tuple[Sign, ...]:
+def leaked(
+    shared: list[tuple[int, int]], training: Annotations, evaluation: Annotations
+) -> tuple[Sign, ...]:
     """The sign of images (row of evaluation, id in training) that are in both splits."""
     if not shared:
         return ()
-    names = [evaluation.file_name(row) for row, _ in shared]
+    row_of = {image_id: row for row, image_id in enumerate(training.image_ids.tolist())}
+    pairs = [(evaluation.file_name(row), training.file_name(row_of[i])) for row, i in shared]
+    names = [own if own == other else f"{own} as {other}" for own, other in pairs]
     images = len(evaluation)
     number = "all" if len(shared) == images else f"{len(shared):,} of"
     return (

@@ -167,7 +167,10 @@ def test_images_of_both_splits(tmp_path, capsys):
     keys["val_anno_path"] = str(tmp_path / "val.txt")
     status, out, _ = validate(keys, tmp_path, capsys, eval_interval=1)
     assert status == 0
-    assert "leak: 1 of 2 images to evaluate on are in the training split too (copy.png)" in out
+    assert (
+        "leak: 1 of 2 images to evaluate on are in the training split too (copy.png as b.png)"
+        in out
+    )
     assert out.endswith("fit for training, 1 warning: leak\n")
     page = (tmp_path / "run" / "data" / "report.html").read_text()
     assert page.count("leak: 1 of 2 images") == 1
@@ -187,7 +190,8 @@ def test_pictures_of_both_splits_that_were_saved_anew(tmp_path, capsys):
     path.write_text(json.dumps(content))
     keys = {"dataset": "coco", "coco_root": str(tmp_path), "classes": []}
     _, out, _ = validate(keys, tmp_path, capsys, eval_interval=1)
-    assert "leak: 1 of 6 images to evaluate on are in the training split too (anew.jpg)" in out
+    pair = f"(anew.jpg as {source['file_name']})"
+    assert f"1 of 6 images to evaluate on are in the training split too {pair}" in out
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
