@@ -96,9 +96,10 @@ def lacking_fonts(names: Sequence[str]) -> str:
     if not wanted:
         return ""
     lacking = dict.fromkeys(name for own in wanted.values() for name in own)
+    packages = " ".join(sorted(wanted))
     return (
         f"no installed font has all letters of {listed(list(lacking))}: pictures and charts show "
-        f"code points; `apt install {' '.join(sorted(wanted))}` brings them"
+        f"code points; 'apt install {packages}' brings them"
     )
 
 

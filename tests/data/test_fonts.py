@@ -55,7 +55,7 @@ def test_letters_that_no_font_has_are_shown_by_their_code_points(no_fonts):
 def test_note_names_the_packages_of_the_letters(no_fonts):
     note = lacking_fonts(["cat", "猫", "ねこ", "बिल्ली", "\U0001f9ad", "Ähre"])
     assert note.startswith("no installed font has all letters of 猫, ねこ, बिल्ली and 1 more: ")
-    assert "`apt install fonts-noto-cjk fonts-noto-core fonts-symbola`" in note
+    assert "'apt install fonts-noto-cjk fonts-noto-core fonts-symbola'" in note
     assert lacking_fonts(["cat", "Ähre", "قطة"]) == ""
 
 

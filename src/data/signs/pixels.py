@@ -92,5 +92,5 @@ def deep_text(greatest: int) -> tuple[str, str]:
         f"The files have {DEEP_BITS} bits a channel, of which the upper 8 are used, and their "
         f"values are at most {greatest:,}, so they probably fill {bits} bits",
         f"scale all images by one factor to the whole range of {DEEP_BITS} bits, for {bits} bits "
-        f"`mogrify -evaluate multiply {2 ** (DEEP_BITS - bits)} *.png`",
+        f"'mogrify -evaluate multiply {2 ** (DEEP_BITS - bits)} *.png'",
     )

@@ -306,7 +306,7 @@ def test_few_bits_in_sixteen(tmp_path, capsys, bits, mode):
     assert status == 2
     assert "pixel_range: 4 of 4 images use less than 32 of 256 levels" in out
     assert f"so they probably fill {bits} bits: scale all" in out
-    assert f"`mogrify -evaluate multiply {2 ** (16 - bits)} *.png`" in out
+    assert f"'mogrify -evaluate multiply {2 ** (16 - bits)} *.png'" in out
     status, out, _ = validate(keys, tmp_path, capsys, accept=["pixel_range"])
     assert (status, out.splitlines()[-1]) == (0, "fit for training")
 
