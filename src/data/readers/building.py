@@ -170,7 +170,7 @@ class Builder:
     rows: list[tuple] = field(default_factory=list)  # image, x1, y1, x2, y2, label, crowd
     places: list[str] = field(default_factory=list)
 
-    def note_line(self, name: str, number: int, advice: str) -> None:
+    def note_line(self, name: str, number: int, advice: str = "; leave one of them out") -> None:
         """InputError where an earlier line has the image too."""
         if name in self.line_of:
             found = f"{name} is on line {self.line_of[name]} already"

@@ -93,7 +93,7 @@ def read_voc(
     for number, name in names:
         line = f"line {number}"
         with problems.at(line, number):
-            builder.note_line(name, number, "; leave one of them out")
+            builder.note_line(name, number)
             wanted = image_file(images, name)
             file = files.find(line, wanted, number)
             if os.path.splitext(name)[1].lower() in SUFFIXES and not wanted.startswith(f"{name}."):
