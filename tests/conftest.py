@@ -1,8 +1,10 @@
 """What several tests share: the device, the drawn data set, small configurations."""
 
+import fcntl
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -13,14 +15,18 @@ from src.config.configuration import Config, make_config, read_recipe
 from src.config.keys import DEFAULT_PATH
 from src.data.synthetic import write_dataset
 from tests.gpu_stub.build import build as build_stub
+from tests.narrow_train import narrow_resnet
 from tests.printed_rows import read_rows
 
 REPOSITORY = DEFAULT_PATH.parents[1]
 sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's cache expects one
-LONGEST = (
-    "test_distributed.py", "test_trainer.py", "test_ranks.py", "test_train_command.py",
-    "test_export.py", "test_resume.py", "test_eval_command.py", "test_gpu.py",
-    "test_benchmarks.py", "test_scaling.py", "test_learning.py", "test_ladder.py",
+LONGEST = (  # of 20 s to 2 min
+    "test_distributed.py", "test_gpu.py", "test_exporter.py", "test_train_command.py",
+    "test_resume.py", "test_trainer.py", "test_ranks.py", "test_benchmarks.py",
+    "test_inference_benchmarks.py", "test_coco_detector.py", "test_scaling.py", "test_doctor.py",
+    "test_overfit.py", "test_detector_step.py", "test_predict_command.py", "test_eval_command.py",
+    "test_inference.py", "test_two_canvases.py", "test_detectors.py", "test_extending.py",
+    "test_learning.py", "test_ladder.py", "test_detector.py", "test_candidates.py",
 )  # fmt: skip
 PEER = """#!{python}
 import json, pathlib, shutil, sys
@@ -46,6 +52,21 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of this name, which the first process of the session to ask lets `make` fill."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, done = root / name, root / f"{name}.done"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def device():
     """Graph mode on as many CPU threads as there are cores, once for all tests."""
@@ -67,6 +88,29 @@ def shapes(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("shapes")
     write_dataset(root, train=24, val=10, seed=3)
     return root
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """ResNet-18 is a small one; see narrow_train.py."""
+    from src.models import resnet
+
+    with pytest.MonkeyPatch.context() as patch:  # which restores both
+        patch.setattr(resnet, "STAGE_CHANNELS", resnet.STAGE_CHANNELS)
+        patch.setitem(resnet.VARIANTS, "resnet18", resnet.VARIANTS["resnet18"])
+        narrow_resnet()
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared_networks():
+    """Networks to be given weights are a single one of each kind, compiled once."""
+    from src.prediction import network_model
+    from tests.networks import shared_network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_model, "build_ssd", shared_network)
+        yield
 
 
 @pytest.fixture

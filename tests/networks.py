@@ -3,7 +3,22 @@
 import mindspore as ms
 import numpy as np
 
-from src.models.ssd import SSD
+from src.models import resnet
+from src.models.ssd import SSD, build_ssd
+from src.weights.checkpoint_config import NETWORK_KEYS, SILENT_KEYS
+
+OTHER_KEYS = ("norm_momentum", "precision", "seed")
+
+built: dict[str, SSD] = {}  # by what their graphs depend on
+
+
+def shared_network(cfg, per_cell: int) -> SSD:
+    """As `build_ssd`, but one network of each kind, compiled once; the caller sets its weights."""
+    keys = {key: cfg[key] for key in (*NETWORK_KEYS, *SILENT_KEYS, *OTHER_KEYS)}
+    kind = repr([per_cell, resnet.STAGE_CHANNELS, {**keys, "classes": len(cfg.classes)}])
+    if kind not in built:
+        built[kind] = build_ssd(cfg, per_cell)
+    return built[kind]
 
 
 def excite(network: SSD) -> SSD:

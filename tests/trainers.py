@@ -66,4 +66,5 @@ def with_shared_graphs(cfg: Config, trainer: Trainer) -> Trainer:
         setattr(step, name, getattr(own, name))
     evaluator.network, evaluator.model = first.evaluator.network, first.evaluator.model
     first.network.set_train(trainer.network.training)
+    first.clock.precise = trainer.clock.precise
     return replace(trainer, network=first.network, train_step=step, clock=first.clock)

@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 from mindspore.nn import cell as cell_module
 
-from src.config.configuration import make_config
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
-from src.data.dataset import build_annotations
-from src.data.synthetic import write_dataset
-from src.evaluation.coco_metric import evaluate
-from src.evaluation.detect import detect_with
-from src.prediction.network_model import load_network
 from src.runtime.errors import InputError, RunError
-from src.runtime.files import without_nan
 from src.runtime.signals import Interrupted
 from src.training import evaluator
 from src.training.callbacks.callback import Callback
@@ -27,74 +20,24 @@ from src.training.compiling import compile_graphs
 from src.training.profile import profile
 from src.training.resume import best_on_disk, find_run
 from src.weights.checkpoint_file import read_checkpoint
-from tests.conftest import small_keys
 from tests.trainers import make_trainer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
 
-def train(cfg, *, val=False, own=False):
+def train(cfg, *, val=False):
     """Trains as train.py does; returns (best metrics, step records of metrics.jsonl)."""
-    trainer = make_trainer(cfg, val=val, own=own)
+    trainer = make_trainer(cfg, val=val)
     best = trainer.run()
     trainer.log.close()
     return best, records(cfg, "step")
-
-
-@pytest.mark.parametrize(
-    "losses",
-    [
-        {},
-        {
-            "assigner": "atss",
-            "class_loss": "quality",
-            "box_loss": "giou",
-            "box_weight": 2.0,
-            "box_coding": "distribution",
-        },
-    ],
-    ids=["defaults", "atss, quality, giou, distribution"],
-)
-def test_eight_images_are_learnt_by_heart(tmp_path, losses):
-    write_dataset(tmp_path / "data", train=8, val=1, seed=2)
-    keys = {
-        **small_keys(tmp_path / "data", tmp_path),
-        "classes": ["background", "ellipse", "rectangle", "triangle", "cross"],
-        "image_size": [96, 96],
-        "augmentation": "none",
-        "fpn_channels": 32,
-        "batch_size": 8,
-        "eval_batch_size": 8,
-        "epoch_size": 60,
-        "warmup_epochs": 18,
-        "optimizer": "adamw",
-        "adam_beta2": 0.99,
-        "clip_norm": 1.0,
-        "lr": 0.003,
-        "eval_interval": 60,
-        "save_interval": 60,
-        "val_split": "train2017",
-        **losses,
-    }
-    cfg = make_config([(keys, "overfit")])
-    annotations = build_annotations(cfg, training=False)  # the split that it trains on
-    best, steps = train(cfg, val=True)
-    (evaluation,) = records(cfg, "evaluation")
-    assert evaluation["AP50"] >= 0.9
-    assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
-    # the checkpoint on disk scores the same
-    saved = cfg.replace(checkpoint_path=str(Path(cfg.output_path) / "ckpt" / "best.ckpt"))
-    results = detect_with(load_network(saved), saved, annotations).rows
-    again = evaluate(annotations, cfg.classes, results)
-    assert again.overall["AP"] == best["AP"] == evaluation["AP"]
-    assert without_nan(again.overall) == {name: evaluation[name] for name in again.overall}
 
 
 def test_same_seed_gives_the_same_losses_to_the_last_bit(small, tmp_path):
     runs = []
     for name, workers in (("a", 0), ("b", 3)):
         cfg = small.replace(output_path=str(tmp_path / name), num_workers=workers, max_steps=8)
-        runs.append(train(cfg, own=True)[1])
+        runs.append(train(cfg)[1])
     fields = ("loss", "class_loss", "box_loss", "gradient_norm", "lr", "positives")
     one, other = ([[r[f] for f in fields] for r in run] for run in runs)
     assert len(one) == 8
@@ -134,7 +77,7 @@ def test_max_steps_stops_early_and_the_run_can_be_resumed(small, tmp_path):
     folders = [tmp_path / name / "ckpt" for name in ("whole", "part")]
     one, other = (ms.load_checkpoint(str(folder / "last.ckpt")) for folder in folders)
     names = [n for n, p in one.items() if isinstance(p, ms.Tensor) and not n.startswith("run.")]
-    assert len(names) > 200
+    assert len(names) > 100
     assert all(np.array_equal(one[n].asnumpy(), other[n].asnumpy()) for n in names)
     # best.ckpt is of the evaluation that the run calls its best, that at max_steps included
     assert best == best_on_disk(folders[1] / "best.ckpt", 6)
@@ -202,12 +145,12 @@ def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch)
 
 def test_patience_ends_the_run(small, monkeypatch):
     cfg = small.replace(epoch_size=8, eval_interval=1, patience=2, lr=1e-12, warmup_epochs=0)
-    trainer = make_trainer(cfg, val=True, own=True)
+    trainer = make_trainer(cfg, val=True)
     assert trainer.network.training  # though it is the one that is evaluated
-    compiled = count_compilations(monkeypatch)
     compile_graphs(cfg, trainer)
+    compiled = count_compilations(monkeypatch)
     best = trainer.run()
-    assert compiled == GRAPHS  # without averages the network itself is evaluated, in turn
+    assert compiled == []  # without averages the network itself is evaluated, in turn
     # nothing is learnt, so the first evaluation stays the best
     assert best["epoch"] == 1
     assert trainer.step == 3 * trainer.plan.steps_per_epoch
@@ -225,7 +168,6 @@ def test_weights_that_explode_end_the_run_with_the_images(small):
         lr=1e30,
         warmup_epochs=0,
         clip_norm=0,
-        optimizer="momentum",
         max_bad_steps=3,
         save_minutes=1e-9,
     )
@@ -262,7 +204,7 @@ def test_frozen_stages_are_not_trained(small):
 
 def test_profile_tells_where_the_time_goes(small):
     cfg = small.replace(profile=True)
-    trainer = make_trainer(cfg, own=True)
+    trainer = make_trainer(cfg)
     lines = profile(trainer).splitlines()
     assert lines[0] == "time of an update by part, mean of 20"
     rows = [line.split() for line in lines[1:]]
