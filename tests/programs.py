@@ -1,12 +1,20 @@
-"""Runs the command lines as a user types them, each in a process of its own."""
+"""Runs the command lines as a user types them, in processes of their own or in this one."""
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+from functools import partial
 
+import pytest
+
+from src.runtime.signals import Interruption
 from tests.conftest import REPOSITORY
+from tests.networks import shared_network
 
 
 def run(script, *flags, env=None):
@@ -26,30 +34,29 @@ def wait_until(happened, process):
         time.sleep(0.05)
 
 
-def evaluated(trained, output, *flags):
-    """The finished process of eval.py on the run's best checkpoint, and the numbers it wrote."""
-    path, folder, _ = trained
-    checkpoint = folder / "ckpt" / "best.ckpt"
-    process = run(
-        "eval.py",
-        f"--config_path={path}",
-        f"--checkpoint_path={checkpoint}",
-        f"--output_path={output}",
-        *flags,
-    )
-    assert process.returncode == 0, process.stderr
-    return process, json.loads((output / "report" / "metrics.json").read_text())
+def call(script: str, *flags) -> str:
+    """What `python script.py flags` prints, run in this process; what it raises is raised.
+
+    Networks of one kind are a single one, compiled once, that gets the weights which are loaded.
+    """
+    from src.prediction import network_model
+
+    main = importlib.import_module(script).main
+    if script in ("train", "predict"):
+        main = partial(main, interruption=Interruption())
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        if script != "export":  # which folds norms into the network's weights
+            patch.setattr(network_model, "build_ssd", shared_network)
+        main(list(map(str, flags)))
+    return printed.getvalue()
 
 
-def exported(trained, name, *flags):
-    """A detector exported from the run's best checkpoint, and what was printed."""
-    path, folder, _ = trained
-    process = run(
-        "export.py",
-        f"--config_path={path}",
-        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
-        f"--file_name={name}",
-        *flags,
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
+def checkpoint(trained) -> str:
+    """The flag with the run's best checkpoint."""
+    return f"--checkpoint_path={trained[1] / 'ckpt' / 'best.ckpt'}"
+
+
+def numbers(output) -> dict:
+    """What eval.py wrote to metrics.json."""
+    return json.loads((output / "report" / "metrics.json").read_text())

@@ -1,12 +1,14 @@
 """A small run of train.py that the tests of the command lines share, and its data."""
 
+from pathlib import Path
+
 import pytest
 
 from src.data.readers.coco_layout import coco_paths
 from src.data.readers.coco_reader import read_coco
-from tests.conftest import small_keys, write_recipe
+from tests.conftest import made_once, small_keys, write_recipe
 from tests.datasets import write_txt, write_voc
-from tests.programs import run
+from tests.programs import call, checkpoint, run
 
 SHAPES = ("ellipse", "rectangle", "triangle", "cross")
 
@@ -14,18 +16,41 @@ SHAPES = ("ellipse", "rectangle", "triangle", "cross")
 @pytest.fixture(scope="session")
 def recipe(shapes, tmp_path_factory):
     """A small recipe as a file, and the folder that its run goes to."""
-    folder = tmp_path_factory.mktemp("commands")
-    keys = {**small_keys(shapes, folder), "epoch_size": 3}
-    return write_recipe(folder / "small.yaml", keys), folder / "run"
+
+    def write(folder: Path) -> None:
+        keys = {"epoch_size": 3, "freeze_backbone_stages": 3}  # which compiles faster
+        keys = {**small_keys(shapes, folder), **keys}
+        write_recipe(folder / "small.yaml", keys)
+
+    folder = made_once(tmp_path_factory, "commands", write)
+    return folder / "small.yaml", folder / "run"
 
 
 @pytest.fixture(scope="session")
-def trained(recipe):
-    """The folder of a run of train.py."""
-    path, folder = recipe
-    process = run("train.py", f"--config_path={path}", "--callbacks=[tests/told.py:Told]")
-    assert process.returncode == 0, process.stderr
-    return path, folder, process
+def trained(recipe, tmp_path_factory):
+    """The recipe, the folder of its run of train.py, and what the run printed."""
+    path, run_folder = recipe
+
+    def train(folder: Path) -> None:
+        process = run("train.py", f"--config_path={path}", "--callbacks=[tests/told.py:Told]")
+        assert process.returncode == 0, process.stderr
+        (folder / "printed.txt").write_text(process.stdout)
+
+    folder = made_once(tmp_path_factory, "commands_printed", train)
+    return path, run_folder, (folder / "printed.txt").read_text()
+
+
+@pytest.fixture(scope="session")
+def exported(trained, tmp_path_factory):
+    """An ONNX file without suppression of the run's best checkpoint, and what was printed."""
+
+    def export(folder: Path) -> None:
+        flags = [checkpoint(trained), "--file_format=ONNX", "--nms=False", "--export_batch=0"]
+        printed = call("export", *flags, f"--file_name={folder / 'a.onnx'}")
+        (folder / "printed.txt").write_text(printed)
+
+    folder = made_once(tmp_path_factory, "commands_exported", export)
+    return folder / "a.onnx", (folder / "printed.txt").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,20 @@
 
 import pytest
 
-from tests.programs import run
+from tests.conftest import REPOSITORY
+from tests.forked import Forks
 
 
 @pytest.fixture(scope="module")
-def no_mindspore(tmp_path_factory):
-    """An environment in which importing MindSpore fails: what must be found before it is."""
+def forks(tmp_path_factory):
+    """Processes in which importing MindSpore fails: what must be found before it is."""
     folder = tmp_path_factory.mktemp("no_mindspore")
     (folder / "mindspore.py").write_text("raise ImportError('imported too early')\n")
-    return {"PYTHONPATH": str(folder)}
+    modules = ["src.data.run_data", "src.data.loader", "src.deploy.export_request",
+               "src.prediction.recorded", "src.prediction.targets"]  # fmt: skip
+    forks = Forks(modules, REPOSITORY, folder, PYTHONPATH=str(folder))
+    yield forks
+    forks.close()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def no_mindspore(tmp_path_factory):
         ("export.py", ["--checkpoint_path={bad}", "--coco_root=/no"], ["/no", "--export_image"]),
     ],
 )
-def test_bad_input_ends_at_once(recipe, shapes, no_mindspore, tmp_path, script, flags, words):
+def test_bad_input_ends_at_once(recipe, shapes, forks, tmp_path, script, flags, words):
     bad = tmp_path / "bad.yaml"
     bad.write_text("lr: [\n")
     onnx, folder = tmp_path / "a.onnx", tmp_path / "dir.mindir"
@@ -89,7 +94,7 @@ def test_bad_input_ends_at_once(recipe, shapes, no_mindspore, tmp_path, script, 
     folder.mkdir()
     values = {"small": f"--config_path={recipe[0]}", "bad": bad, "shapes": shapes}
     values.update(onnx=onnx, folder=folder)
-    process = run(script, *(flag.format(**values) for flag in flags), env=no_mindspore)
+    process = forks.run(script, *(flag.format(**values) for flag in flags))
     assert process.returncode == 2, process.stderr
     assert process.stdout == ""
     first, *further = process.stderr.splitlines()

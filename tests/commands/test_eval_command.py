@@ -5,16 +5,22 @@ import json
 import pytest
 
 from src.config.command_line import parse_args
-from tests.programs import evaluated, exported, run
+from src.runtime.errors import InputError
+from tests.programs import call, checkpoint, numbers, run
 from tests.references import bare_coco_stats
 
 pytestmark = pytest.mark.slow
 
 
-def test_eval(trained, tmp_path):
-    process, report = evaluated(
-        trained, tmp_path, "--score_threshold=0", "--callbacks=[tests/told.py:Told]"
-    )
+@pytest.fixture
+def flags(trained, tmp_path):
+    """The run's recipe and checkpoint, and a folder for what is found."""
+    return [f"--config_path={trained[0]}", checkpoint(trained), f"--output_path={tmp_path}"]
+
+
+def test_eval(trained, flags, tmp_path):
+    process = run("eval.py", *flags, "--score_threshold=0", "--callbacks=[tests/told.py:Told]")
+    assert process.returncode == 0, process.stderr
     assert "10 images, protocol coco (scores above 0, 100 detections an image)" in process.stdout
     assert len(list((tmp_path / "report" / "pictures").glob("*.jpg"))) == 2 + 4
     page = (tmp_path / "report" / "report.html").read_text()
@@ -23,7 +29,7 @@ def test_eval(trained, tmp_path):
     cfg = parse_args("", [f"--config_path={trained[0]}"])
     truth = f"{cfg.coco_root}/annotations/instances_val2017.json"
     stats = bare_coco_stats(truth, tmp_path / "detections.json")
-    assert report["overall"]["AP"] == pytest.approx(stats[0], rel=1e-12)
+    assert numbers(tmp_path)["overall"]["AP"] == pytest.approx(stats[0], rel=1e-12)
     assert f"{stats[0]:.3f}" in process.stdout
     assert [line for line in process.stdout.splitlines() if line.startswith("told ")] == [
         f"told start of eval in {trained[1]} after 18",
@@ -32,17 +38,18 @@ def test_eval(trained, tmp_path):
     ]
 
 
-def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):
-    flags = ["--suppression=soft", "--tta_flip=True", "--tta_scales=[1.0, 1.5]", "--report=False"]
-    process, report = evaluated(trained, tmp_path, "--protocol=legacy", *flags)
-    assert "protocol legacy (scores above 0.1, 100 detections a class in each" in process.stdout
-    assert "4 views of each image" in process.stdout
+def test_eval_by_the_legacy_protocol_with_augmentation(flags, tmp_path):
+    flags += ["--suppression=soft", "--tta_flip=True", "--tta_scales=[1.0, 1.5]", "--report=False"]
+    printed = call("eval", *flags, "--protocol=legacy")
+    report = numbers(tmp_path)
+    assert "protocol legacy (scores above 0.1, 100 detections a class in each" in printed
+    assert "4 views of each image" in printed
     assert report["protocol"] == "legacy"
     assert report["settings"]["suppression"] == "soft"
     assert "suppression=soft, tta_flip=True, tta_scales=[1.0, 1.5]" in report["title"]
     truth = json.loads((tmp_path / "ground_truth.json").read_text())
     assert report["images"] == len(truth["images"]) < 10
-    assert f": {report['images']} of 10 images, protocol legacy" in process.stdout
+    assert f": {report['images']} of 10 images, protocol legacy" in printed
     assert not (tmp_path / "report" / "report.html").exists()
     results = json.loads((tmp_path / "detections.json").read_text())
     if results:  # pycocotools does not read an empty list
@@ -51,69 +58,40 @@ def test_eval_by_the_legacy_protocol_with_augmentation(trained, tmp_path):
     assert all(result["score"] > 0.1 for result in results)
 
 
-def test_eval_of_an_exported_file(trained, tmp_path):
+def test_eval_of_an_exported_file(trained, exported, flags, tmp_path):
     """The same AP from a file without suppression, and one with it and its own threshold."""
-    _, wanted = evaluated(trained, tmp_path / "ckpt", "--report=False", "--score_threshold=0.002")
-    for name, flags in (
-        ("a.onnx", ["--file_format=ONNX", "--nms=False", "--export_batch=0"]),
-        ("b.onnx", ["--file_format=ONNX", "--score_threshold=0.002"]),
-    ):
-        exported(trained, tmp_path / name, *flags)
-        process = run(
-            "eval.py",
-            f"--config_path={trained[0]}",
-            f"--model={tmp_path / name}",
-            "--score_threshold=0.002",
-            f"--output_path={tmp_path / 'out'}",
-            "--report=False",
-        )
-        assert process.returncode == 0, process.stderr
-        assert f"{name} on " in process.stdout
-        found = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())
+    recipe, best, output = flags
+    low, short = "--score_threshold=0.002", "--report=False"
+    call("eval", *flags, short, low)
+    wanted = numbers(tmp_path)
+    whole = tmp_path / "b.onnx"
+    call("export", recipe, best, low, "--file_format=ONNX", f"--file_name={whole}")
+    for path in (exported[0], whole):
+        printed = call("eval", recipe, f"--model={path}", low, output, short)
+        assert f"{path.name} on " in printed
+        found = numbers(tmp_path)
         assert found["overall"]["AP"] == pytest.approx(wanted["overall"]["AP"], abs=1e-3)
         assert found["overall"]["AR100"] == pytest.approx(wanted["overall"]["AR100"], abs=1e-3)
     assert wanted["overall"]["AR100"] > 0.01
 
 
-def test_the_checkpoint_alone(trained, tmp_path):
-    """Data, classes and network are those of the run."""
-    _, folder, _ = trained
-    best = f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}"
-    process = run("eval.py", best, f"--output_path={tmp_path}", "--report=False")
-    assert process.returncode == 0, process.stderr
-    assert "shapes0/annotations/instances_val2017.json: 10 images, protocol coco" in process.stdout
-    process = run("export.py", best, f"--file_name={tmp_path / 'a'}")
-    assert process.returncode == 0, process.stderr
-    assert "compared with the network on 4 images" in process.stdout
+def test_the_checkpoint_alone_names_data_and_classes(trained, tmp_path):
+    printed = call("eval", checkpoint(trained), f"--output_path={tmp_path}", "--report=False")
+    assert "shapes0/annotations/instances_val2017.json: 10 images, protocol coco" in printed
 
 
-def test_checkpoint_of_another_network(trained):
-    path, folder, _ = trained
-    process = run(
-        "eval.py",
-        f"--config_path={path}",
-        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
-        "--backbone=resnet34",
-    )
-    assert process.returncode == 2
-    assert "Traceback" not in process.stderr
-    assert "backbone: resnet18 in the checkpoint, resnet34 in the config" in process.stderr
+def test_checkpoint_of_another_network(flags):
+    with pytest.raises(InputError, match="backbone: resnet18 in the checkpoint, resnet34 in the c"):
+        call("eval", *flags, "--backbone=resnet34")
 
 
-def test_checkpoint_of_a_run_with_other_keys(trained):
-    path, folder, _ = trained
-    process = run(
-        "eval.py",
-        f"--config_path={path}",
-        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",
-        "--anchor_size=3",
-        "--resize=letterbox",
-        "--classes=[background, ellipse, rectangle, cross, triangle]",
-    )
-    assert process.returncode == 2
-    assert "anchor_size: 2.0 in the checkpoint, 3.0 in the config" in process.stderr
-    assert "resize: stretch in the checkpoint, letterbox in the config" in process.stderr
-    assert "classes: ['background'" in process.stderr
+def test_checkpoint_of_a_run_with_other_keys(flags):
+    flags += ["--anchor_size=3", "--resize=letterbox"]
+    with pytest.raises(InputError) as error:
+        call("eval", *flags, "--classes=[background, ellipse, rectangle, cross, triangle]")
+    assert "anchor_size: 2.0 in the checkpoint, 3.0 in the config" in str(error.value)
+    assert "resize: stretch in the checkpoint, letterbox in the config" in str(error.value)
+    assert "classes: ['background'" in str(error.value)
 
 
 def test_corrupt_checkpoint(recipe, tmp_path):

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from src.prediction.sources import Video
+from src.runtime.errors import InputError, RunError
 from tests.conftest import REPOSITORY
 from tests.datasets import write_video
-from tests.programs import exported, run, wait_until
+from tests.programs import call, checkpoint, run, wait_until
 from tests.streams import Camera, served
 
 pytestmark = pytest.mark.slow
@@ -33,10 +34,9 @@ def pile(shapes, tmp_path_factory):
 
 
 def test_predict(trained, pile, tmp_path):
-    _, folder, _ = trained
     process = run(
         "predict.py",
-        f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}",  # which knows its configuration
+        checkpoint(trained),  # which knows its configuration
         f"--input={pile}",
         f"--output={tmp_path / 'new'}",
         "--score_threshold=0",
@@ -69,10 +69,9 @@ def test_predict(trained, pile, tmp_path):
 
 def start(trained, source, output):
     """predict.py on `source`, as a process."""
-    _, folder, _ = trained
-    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={source}"]
+    flags = [checkpoint(trained), f"--input={source}", f"--output={output}"]
     return subprocess.Popen(
-        [sys.executable, "predict.py", *flags, f"--output={output}"],
+        [sys.executable, "predict.py", *flags],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -132,42 +131,32 @@ def test_predict_on_a_camera_until_ctrl_c(trained, tmp_path):
 
 
 def test_predict_on_an_address_where_nothing_is(trained, tmp_path):
-    _, folder, _ = trained
-    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--output={tmp_path}"]
-    process = run("predict.py", *flags, "--input=rtsp://me:secret@127.0.0.1:9/live")
-    assert process.returncode == 2
-    assert process.stderr == (
-        "error: rtsp://127.0.0.1:9/live: nothing listens at port 9 of 127.0.0.1 (connection "
-        "refused); check the port, and whether the server runs\n"
+    flags = [checkpoint(trained), f"--output={tmp_path}"]
+    with pytest.raises(InputError) as error:
+        call("predict", *flags, "--input=rtsp://me:secret@127.0.0.1:9/live")
+    assert str(error.value) == (
+        "rtsp://127.0.0.1:9/live: nothing listens at port 9 of 127.0.0.1 (connection refused); "
+        "check the port, and whether the server runs"
     )
 
 
 def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_path):
-    _, folder, _ = trained
-    flags = [f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}", f"--input={pile}/none.*"]
-    process = run("predict.py", *flags, f"--output={tmp_path}")
-    assert process.returncode == 1
-    assert process.stderr.endswith(
-        f"error: 2 of 2 inputs failed\n"
+    with pytest.raises(RunError) as error:
+        call("predict", checkpoint(trained), f"--input={pile}/none.*", f"--output={tmp_path}")
+    assert str(error.value) == (
+        f"2 of 2 inputs failed\n"
         f"  {pile / 'none.png'}: is text, not an image; it begins 'no image'\n"
-        f"  {pile / 'none.mp4'}: not a readable video; damaged or truncated?\n"
+        f"  {pile / 'none.mp4'}: not a readable video; damaged or truncated?"
     )
-    assert process.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predict_with_an_exported_file(trained, pile, tmp_path):
-    _, folder, _ = trained
-    printed = exported(trained, tmp_path / "detector", "--file_format=ONNX", "--nms=False")
-    assert "with its classes and thresholds in its metadata" in printed
+def test_predict_with_an_exported_file(trained, exported, pile, tmp_path, capsys):
     flags = [f"--input={pile}/*.jpg", "--score_threshold=0", "--tta_flip=True"]
-    for name, flag in (
-        ("onnx", f"--model={tmp_path / 'detector.onnx'}"),
-        ("ckpt", f"--checkpoint_path={folder / 'ckpt' / 'best.ckpt'}"),
-    ):
-        process = run("predict.py", flag, *flags, f"--output={tmp_path / name}")
-        assert process.returncode == 1  # one is empty
-        assert "skipped" in process.stderr
+    for name, flag in (("onnx", f"--model={exported[0]}"), ("ckpt", checkpoint(trained))):
+        with pytest.raises(RunError, match="1 of 4 inputs failed\n.*empty.jpg"):
+            call("predict", flag, *flags, f"--output={tmp_path / name}")
+        assert "skipped" in capsys.readouterr().err
     one, other = (
         json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("onnx", "ckpt")
     )

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 from src.runtime import graph_cache
 from src.runtime.graph_cache import GraphCache, fingerprint
 from tests.conftest import REPOSITORY
+from tests.forked import Forks
 
 CELLS = """
 import json, os, sys
@@ -42,23 +41,23 @@ print(json.dumps([found, {name: float(cell(x).asnumpy()[0]) for name, cell in ce
 """
 
 
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    """Processes in which MindSpore is imported and has compiled nothing."""
+    forks = Forks(["mindspore"], REPOSITORY, tmp_path_factory.mktemp("forks"), GLOG_v="3")
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def process(tmp_path):
+def process(forks, tmp_path):
     """A function that compiles in a new process; returns whether graphs were found, and results."""
     script = tmp_path / "cells.py"
     script.write_text(CELLS)
 
     def run(order, *facts, **variables):
-        command = [sys.executable, script, tmp_path / "graphs", order, *facts]
-        environment = {"PYTHONPATH": str(REPOSITORY), "GLOG_v": "3", "PATH": "/usr/bin:/bin"}
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**environment, **variables},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = forks.run(str(script), tmp_path / "graphs", order, *facts, **variables)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
     run.folder = tmp_path / "graphs"
