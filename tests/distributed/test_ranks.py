@@ -22,8 +22,8 @@ RANKS = 3
 COMPARED_UPDATES = 5
 # as in the documentation, with a recipe of a few seconds
 COMMAND = """
-mpirun -allow-run-as-root -n 8 --output-filename {folder}/log_output --merge-stderr-to-stdout \
-python3 train.py --run_distribute=True --lr=0.05 --dataset=coco --device_num=8 --loss_scale=1 \
+mpirun -allow-run-as-root -n 2 --output-filename {folder}/log_output --merge-stderr-to-stdout \
+python3 train.py --run_distribute=True --lr=0.05 --dataset=coco --device_num=2 --loss_scale=1 \
 --device_target="CPU" --epoch_size=60 --config_path={recipe} --output_path '{folder}/output' \
 > {folder}/log.txt 2>&1 & wait $!
 """
@@ -41,7 +41,8 @@ def job(shapes, tmp_path_factory):
         "callbacks": ["tests/rank.py:Enough"],
         "eval_interval": 0,
         "num_workers": 0,
-        "log_interval": 10,
+        "log_interval": 5,
+        "score_threshold": 0,
     }
     recipe = write_recipe(folder / "recipe.yaml", keys)
     done = run(mpirun(RANKS, "tests/rank.py", folder, f"--config_path={recipe}"))
@@ -103,13 +104,13 @@ def test_loss_is_that_of_the_job(job):
         [line.partition("  lr ")[0][20:] for line in path.read_text().splitlines() if "lr " in line]
         for path in (job / "log.txt", job / "ranks" / "rank_1.txt", job / "ranks" / "rank_2.txt")
     ]
-    assert len(shown[0]) == UPDATES // 10
+    assert len(shown[0]) == UPDATES // 5
     assert shown[0] == shown[1] == shown[2]
 
 
 def test_a_callback_of_one_rank_ends_the_run_on_all(job):
-    assert len(records(job, "step")) == UPDATES // 10  # of 160 updates
-    said = "callback tests/rank.py:Enough: 50 are enough: the run ends early"
+    assert len(records(job, "step")) == UPDATES // 5  # of 160 updates
+    said = "callback tests/rank.py:Enough: 20 are enough: the run ends early"
     for path in (job / "log.txt", job / "ranks" / "rank_1.txt", job / "ranks" / "rank_2.txt"):
         assert path.read_text().count(said) == 1
 
@@ -142,12 +143,13 @@ def train_here(cfg, folder: Path) -> None:
     log.close()
 
 
-def test_eight_ranks_by_the_documented_command_equal_one_process(shapes, tmp_path):
+def test_two_ranks_by_the_documented_command_equal_one_process(shapes, tmp_path):
     keys = {
         **small_keys(shapes, tmp_path),
         "freeze_norms": "all",
+        "freeze_backbone_stages": 3,
         "optimizer": "momentum",
-        "batch_size": 1,
+        "batch_size": 4,
         "max_steps": COMPARED_UPDATES,
         "num_workers": 0,
     }
@@ -156,12 +158,12 @@ def test_eight_ranks_by_the_documented_command_equal_one_process(shapes, tmp_pat
     done = run(["bash", "-c", command])
     log = (tmp_path / "log.txt").read_text()
     assert done.returncode == 0, log
-    assert "8 images per update on 8 ranks (MPI, gradients by host buffers)" in log
+    assert "8 images per update on 2 ranks (MPI, gradients by host buffers)" in log
     assert log.count("done, best AP") == 1  # the other ranks are silent
     output = tmp_path / "output"
     assert {"last.ckpt", "best.ckpt"} <= {path.name for path in (output / "ckpt").iterdir()}
-    assert len(list((output / "ranks").iterdir())) == 7
-    assert len(list(tmp_path.glob("log_output/1/rank.*/stdout"))) == 8
+    assert len(list((output / "ranks").iterdir())) == 1
+    assert len(list(tmp_path.glob("log_output/1/rank.*/stdout"))) == 2
 
     flags = ["--batch_size=8", "--epoch_size=60", "--lr=0.05", "--eval_interval=0"]
     train_here(parse_args("", [f"--config_path={recipe}", *flags]), tmp_path / "one")
