@@ -76,7 +76,9 @@ def main() -> None:
 
     from src.config.command_line import parse_args
     from src.distributed.join import build_device
+    from tests.narrow_train import narrow_resnet
 
+    narrow_resnet()
     own = folder / f"rank_{launch.rank}"
     ms.set_context(save_graphs=1, save_graphs_path=str(own))
     found, ranks, seen = {}, None, set()

@@ -15,10 +15,9 @@ from src.data.dataset import build_annotations
 from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import describe
 from src.detection.anchors import build_anchors
-from src.models.ssd import build_ssd
 from src.prediction.detector import Detector
 from tests.conftest import DEMO_RECIPE, REPOSITORY, small_keys
-from tests.networks import excite
+from tests.networks import excite, shared_network
 
 # what `pip install onnxruntime numpy opencv-python-headless` would bring
 PACKAGES = ("onnxruntime", "numpy", "numpy.libs", "cv2", "google", "flatbuffers", "packaging")
@@ -42,7 +41,7 @@ SHORT_SIDE = {"image_size": [64, 96], "short_side": 64, "long_side": 90}
 
 
 @pytest.mark.parametrize(("resize", "batch"), [("stretch", 0), ("letterbox", 2), ("short_side", 1)])
-def test_the_example_finds_what_the_detector_finds(shapes, tmp_path, python, resize, batch):
+def test_the_example_finds_what_the_detector_finds(shapes, narrow, tmp_path, python, resize, batch):
     keys = {"resize": resize, "export_batch": batch, "score_threshold": 0.4, "max_detections": 20}
     keys |= SHORT_SIDE if resize == "short_side" else {}
     layers = [
@@ -51,7 +50,7 @@ def test_the_example_finds_what_the_detector_finds(shapes, tmp_path, python, res
         (keys, ""),
     ]
     cfg = make_config(layers)
-    network = excite(build_ssd(cfg, build_anchors(cfg).anchors_per_cell))
+    network = excite(shared_network(cfg, build_anchors(cfg).anchors_per_cell))
     images = np.random.default_rng(0).integers(0, 256, (1, *cfg.image_size, 3), dtype=np.uint8)
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     exporter.export(

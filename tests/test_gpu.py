@@ -18,9 +18,9 @@ from tests.jobs import mpirun, run
 
 pytestmark = pytest.mark.slow
 
-# recipes whose graphs are of parts that others compile: gfl_1x and averages; voc's losses; gfl_1x
-# as it is varied below, with the base recipe's anchors
-SAME_PARTS = {"ssd_resnet50_fpn_gfl", "ssd_resnet50_fpn_small", "ssd_resnet50_fpn_v2"}
+# recipes whose graphs are of parts that others compile: the demo's, with the frozen ones of gfl_1x
+# as it is varied below; gfl_1x and averages; voc's losses; gfl_1x, with the base recipe's anchors
+SAME_PARTS = {f"ssd_resnet50_fpn_{name}" for name in ("finetune", "gfl", "small", "v2")}
 ALL_RECIPES = {path.stem for path in (REPOSITORY / "config").glob("ssd_*.yaml")}
 RECIPES = sorted(ALL_RECIPES - SAME_PARTS)
 SMALL = [
@@ -37,6 +37,7 @@ VARIATIONS = {
     "ssd_resnet50_fpn_gfl_1x": [
         "--backbone=resnet18", "--precision=float16", "--head_norm=group", "--level_scale=True",
         "--p6_from=c5", "--fpn_norm=none", "--candidates_per_level=20",
+        "--freeze_backbone_stages=2", "--freeze_norms=all",
     ],
     "ssd_resnet50_fpn_voc": [
         "--backbone=resnet18", "--precision=float16", "--accumulate=2", "--ema_decay=0.99",
@@ -45,9 +46,9 @@ VARIATIONS = {
 }  # fmt: skip
 OPTIONS = "ssd_resnet50_fpn_gfl_1x"  # compiled with group norms and candidates by level
 SMALLER = ["--backbone=resnet18"]
-# convolutions of a recipe that are frozen, two stages of a ResNet-18 and its stem, and how many
-# then are the first ones: two of the third stage, and the pyramid's on the second stage
-FROZEN = {"ssd_resnet50_fpn_finetune": (1 + 4 + 5, 3)}
+# convolutions of a recipe that are frozen, the stem and two stages of a small ResNet-18, and how
+# many then are the first ones: two of the third stage, and the pyramid's on the second stage
+FROZEN = {"ssd_resnet50_fpn_gfl_1x": (1 + 2 + 3, 3)}
 ONE_MESSAGE = ["AllReduce"]
 
 
@@ -94,7 +95,7 @@ def test_what_was_compiled_is_a_whole_run(built, name):
     # a convolution's gradients in its weights; the first ones need none in their input
     frozen, first = FROZEN.get(name, (0, 1))
     assert update["Conv2DBackpropFilter"] == update["Conv2DBackpropInput"] + first
-    assert update["Conv2DBackpropFilter"] + frozen == evaluation["Conv2D"] > 40
+    assert update["Conv2DBackpropFilter"] + frozen == evaluation["Conv2D"] >= 40
     # for all levels at once, or twice for each level and once for their order
     assert evaluation["TopK"] == (11 if name == OPTIONS else 2)
     assert names(built[name]["suppression"])["BatchMatMul"] == 1
@@ -138,9 +139,9 @@ def test_float16_is_for_convolutions_and_not_for_norms(built):
         kernels = built[name]["update"] + built[name]["evaluation"]
         convolutions = [k for k in kernels if k.name.startswith("Conv2D")]
         norms = [k for k in kernels if k.name.startswith("BatchNorm")]
-        assert len(convolutions) > 180
+        assert len(convolutions) > 150
         assert {k.inputs[0][0] for k in convolutions} == {"Float16"}
-        assert len(norms) > 100
+        assert len(norms) > 80
         assert {kind for k in norms for kind, _ in k.inputs if kind.startswith("Float")} == {
             "Float32"
         }
@@ -154,7 +155,8 @@ def test_the_norm_of_gradients_is_no_loop_over_their_elements(built):
 
 @pytest.mark.mpi
 def test_the_sum_over_ranks_is_one_message(gpu_stub, tmp_path):
-    flags = [f"--config_path={REPOSITORY / 'config'}/ssd_resnet50_fpn_config_gpu.yaml", *SMALL]
+    recipe = f"--config_path={REPOSITORY / 'config'}/ssd_resnet50_fpn_config_gpu.yaml"
+    flags = [recipe, *SMALL, *SMALLER]
     flags = [flag for flag in flags if not flag.startswith("--run_distribute")]
     cases = json.dumps({"two ranks": [*flags, "--run_distribute=True"]})
     command = mpirun(2, "tests/gpu_program.py", tmp_path, cases)
@@ -166,4 +168,4 @@ def test_the_sum_over_ranks_is_one_message(gpu_stub, tmp_path):
         sums = kernels(case)["sum"]
         assert [k.name for k in sums if "Reduce" in k.name] == ONE_MESSAGE
         assert not any(k.on_host for k in sums)
-        assert names(sums)["Assign"] > 100  # statistics of norms
+        assert names(sums)["Assign"] >= 60  # statistics of norms

@@ -24,10 +24,10 @@ USED = {
 DOCUMENTED = {"_exit"}  # of os
 
 
-def private_names(tree: ast.AST) -> set[str]:
+def private_names(nodes: list[ast.AST]) -> set[str]:
     """Attributes and modules with a leading underscore that a file reads."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and is_private(node.attr):
             found.add(node.attr)
         elif isinstance(node, ast.ImportFrom):
@@ -41,22 +41,23 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.endswith("__")
 
 
-def own_names(tree: ast.AST) -> set[str]:
+def own_names(nodes: list[ast.AST]) -> set[str]:
     """Functions, classes and attributes of `self` that a file defines."""
     defined = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defined.add(node.name)
-        elif isinstance(node, ast.Attribute) and ast.unparse(node) == f"self.{node.attr}":
-            defined |= {node.attr} if isinstance(node.ctx, ast.Store) else set()
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            is_own = isinstance(node.value, ast.Name) and node.value.id == "self"
+            defined |= {node.attr} if is_own else set()
     return defined
 
 
 def test_no_other_private_name_is_used():
     paths = [*(REPOSITORY / "src").rglob("*.py"), *REPOSITORY.glob("*.py")]
-    trees = {path: ast.parse(path.read_text()) for path in paths}
-    own = set().union(*map(own_names, trees.values())) | DOCUMENTED
-    names = {str(p.relative_to(REPOSITORY)): private_names(t) - own for p, t in trees.items()}
+    nodes = {path: list(ast.walk(ast.parse(path.read_text()))) for path in paths}
+    own = set().union(*map(own_names, nodes.values())) | DOCUMENTED
+    names = {str(p.relative_to(REPOSITORY)): private_names(n) - own for p, n in nodes.items()}
     assert {path: found for path, found in names.items() if found} == USED
 
 

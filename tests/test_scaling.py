@@ -12,7 +12,7 @@ from benchmarks import scaling_cards as cards
 from benchmarks import scaling_prediction as prediction
 from tests.conftest import REPOSITORY
 from tests.jobs import environment
-from tests.printed_rows import NETWORK, read_rows
+from tests.printed_rows import FROZEN, NETWORK, read_rows
 
 
 def test_overhead_by_hand():
@@ -85,7 +85,7 @@ def scale(*arguments: str) -> dict[str, dict]:
 
 @pytest.mark.mpi
 def test_whole_updates():
-    row = scale("--rows", "ranks")["scaling: ranks"]
+    row = scale("--rows", "ranks", FROZEN)["scaling: ranks"]
     alone, together = row["1 x 2"], (row["2 x 1 mpirun"], row["2 x 1 msrun"])
     assert alone["ratio_to_one_rank"] == 1
     assert alone["reduce_ms"] == alone["reduce_share"] == 0

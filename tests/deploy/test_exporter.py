@@ -21,6 +21,8 @@ from src.runtime.errors import InputError, NotFinite, RunError
 from tests.conftest import DEMO_RECIPE, small_keys
 from tests.networks import excite, stir_norms
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 KEYS = {"score_threshold": 0.3, "pre_nms_top_k": 200, "max_detections": 50}
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 OPTIONS = {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"}
@@ -31,15 +33,16 @@ GFL = {
 WAYS = [
     # format, nms, batch, fold, other keys
     ("ONNX", True, 1, True, {}),
-    ("ONNX", True, 0, True, {"class_agnostic": True}),
-    ("ONNX", False, 2, True, {}),
-    ("ONNX", False, 0, False, {}),
-    ("MINDIR", True, 0, True, {"class_agnostic": True}),
+    ("ONNX", False, 2, False, {"head_norm": "group", "fpn_norm": "none", "centerness": True}),
+    (
+        "ONNX",
+        True,
+        0,
+        True,
+        {**OPTIONS, **GFL, "candidates_per_level": 80, "class_agnostic": True},
+    ),
     ("MINDIR", True, 2, False, {}),
     ("MINDIR", False, 1, True, GFL),
-    ("ONNX", True, 0, True, {**OPTIONS, **GFL, "candidates_per_level": 80}),
-    ("ONNX", False, 2, False, {"head_norm": "group", "fpn_norm": "none", "centerness": True}),
-    ("MINDIR", True, 0, True, {**OPTIONS, "candidates_per_level": 80}),
     (
         "MINDIR",
         False,
@@ -47,6 +50,7 @@ WAYS = [
         True,
         {"level_scale": True, "candidates_per_level": 80, "centerness": True},
     ),
+    ("MINDIR", True, 0, True, {**OPTIONS, "candidates_per_level": 80, "class_agnostic": True}),
 ]
 
 
@@ -90,7 +94,7 @@ def exporter(cfg) -> Exporter:
 def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
     cfg = base.replace(nms=nms, export_batch=batch, fold_norms=fold, **other)
     path = tmp_path / f"detector.{file_format.lower()}"
-    if other.keys() & {**OPTIONS, **GFL}.keys():
+    if other:
         truth = run_network(network(cfg), IMAGES, "")
     outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
     names = {path.name} if file_format == "ONNX" else {path.name, path.name + ".yaml"}
@@ -155,7 +159,7 @@ def test_onnx_is_what_the_standard_says(base, truth, tmp_path):
     assert "NonMaxSuppression" in kinds[True]
     assert "BatchNormalization" not in kinds[True]
     norms = kinds[False].count("BatchNormalization")
-    assert norms > 30
+    assert norms > 20
     assert len(kinds[True]) <= len(kinds[False]) - norms
 
 
@@ -186,15 +190,20 @@ def test_images_of_a_folder_are_chosen_by_content(base, tmp_path):
     assert [path.name for path in images_in(tmp_path)] == ["a.png", "b", "c.txt"]
 
 
-@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
-def test_a_file_that_differs_is_not_left(base, truth, tmp_path, monkeypatch, file_format):
+@pytest.mark.parametrize(
+    ("file_format", "error", "message"),
+    [
+        ("MINDIR", 0.001, "does not find what the network finds, and was not kept"),
+        ("ONNX", float("nan"), "nan among the scores"),
+    ],
+)
+def test_a_file_that_differs_is_not_left(
+    base, truth, tmp_path, monkeypatch, file_format, error, message
+):
     path = tmp_path / f"detector.{file_format.lower()}"
     path.write_bytes(b"an older export")
-    monkeypatch.setattr(export_module, "load_exported", Wrong(0.001))
-    with pytest.raises(RunError, match="does not find what the network finds, and was not kept"):
-        exporter(base).export(making(base), truth, path, file_format)
-    monkeypatch.setattr(export_module, "load_exported", Wrong(float("nan")))
-    with pytest.raises(RunError, match="nan among the scores"):
+    monkeypatch.setattr(export_module, "load_exported", Wrong(error))
+    with pytest.raises(RunError, match=message):
         exporter(base).export(making(base), truth, path, file_format)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"an older export"
@@ -205,7 +214,7 @@ def test_a_full_disk_names_the_file(base, truth, tmp_path, file_format):
     path = tmp_path / f"a.{file_format.lower()}"
     cfg = base.replace(export_batch=1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))  # bytes of a file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # bytes of a file
     try:
         with pytest.raises(OSError) as failed:
             exporter(cfg).export(making(cfg), truth, path, file_format)
@@ -234,9 +243,14 @@ def test_candidates_are_compared_where_nothing_is_detected(base, tmp_path, file_
     assert outcome.comparison.compared == 3 * 200
     assert {p.name for p in tmp_path.iterdir()} <= {path.name, path.name + ".yaml"}
     assert read_description(path)["nms"] is True
-    other = making(cfg.replace(seed=5))
+
+
+@pytest.mark.slow
+def test_candidates_that_differ_where_nothing_is_detected(base, tmp_path):
+    cfg = base.replace(score_threshold=0.99)
+    truth = run_network(network(cfg), IMAGES, "")
     with pytest.raises(RunError, match="does not find what the network finds"):
-        exporter(cfg).export(other, truth, tmp_path / "b.onnx", "ONNX")
+        exporter(cfg).export(making(cfg.replace(seed=5)), truth, tmp_path / "b.onnx", "ONNX")
     assert not (tmp_path / "b.onnx").exists()
 
 

@@ -12,6 +12,9 @@ from src.models.candidates import Candidates, CheckedCandidates
 from tests.references import random_boxes
 
 A, K, SIZE = 50, 4, (80, 100)
+CASES = [
+    ("random", 3), ("random", 30), ("random", 1000), ("tied", 30), ("equal", 30), ("one box", 3),
+]  # fmt: skip
 
 
 class Outputs(nn.Cell):
@@ -40,8 +43,7 @@ def make(kind):
     return anchors, deltas, logits
 
 
-@pytest.mark.parametrize("kind", ["random", "tied", "equal", "one box"])
-@pytest.mark.parametrize("count", [3, 30, 1000])
+@pytest.mark.parametrize(("kind", "count"), CASES)
 def test_the_best_in_order(kind, count):
     anchors, deltas, logits = make(kind)
     cell = Candidates(Outputs(deltas, logits), anchors, SIZE, count).set_train(False)
@@ -60,8 +62,7 @@ def test_the_best_in_order(kind, count):
         assert (equal_indices(found, inside) >= 0).all()
 
 
-@pytest.mark.parametrize("kind", ["random", "tied", "equal", "one box"])
-@pytest.mark.parametrize("count", [3, 30, 1000])
+@pytest.mark.parametrize(("kind", "count"), CASES)
 def test_the_best_of_each_level(kind, count):
     anchors, deltas, logits = make(kind)
     levels = [37, 10, 2, 1]

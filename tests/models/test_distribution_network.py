@@ -14,6 +14,8 @@ from src.training.setup import build_step
 from tests.losses.slow_losses import slow_expected_box
 from tests.networks import excite
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 KEYS = {
     "assigner": "atss",
     "box_coding": "distribution",

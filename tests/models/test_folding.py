@@ -9,18 +9,20 @@ from src.models.layers import norm
 from src.models.ssd import SSD
 from tests.networks import excite, stir_norms
 
+DEEPER = {"resnet34", "resnet101"}  # of the same blocks as the two others
+
 
 def detector(backbone) -> SSD:
     return SSD(
         backbone=build_backbone(backbone),
         num_classes=3,
         fpn_channels=16,
-        head_depth=2,
+        head_depth=1,
         anchors_per_cell=2,
     )
 
 
-@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+@pytest.mark.parametrize("backbone", sorted(BACKBONES.keys() - DEEPER))
 def test_the_same_outputs_without_norms(backbone):
     plain = stir_norms(excite(detector(backbone)))
     other = detector(backbone)
@@ -37,7 +39,7 @@ def test_the_same_outputs_without_norms(backbone):
     assert not any(isinstance(cell, nn.BatchNorm2d) for cell in cells)
     names = [parameter.name for parameter in other.get_parameters()]
     assert len(set(names)) == len(names)
-    assert "class_head.towers.4.1.bias" in names
+    assert "class_head.towers.4.0.bias" in names
 
 
 def test_grouped_and_biased_convolutions():

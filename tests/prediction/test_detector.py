@@ -27,6 +27,8 @@ from src.weights.checkpoint_file import run_config
 from tests.conftest import DEMO_RECIPE, small_keys
 from tests.networks import excite
 
+pytestmark = pytest.mark.usefixtures("narrow", "shared_networks")
+
 LOW = 0.3  # a score that some hundreds of predictions of the excited network reach
 
 

@@ -17,6 +17,8 @@ from src.prediction.network_model import CandidateModel, Model, NetworkModel, bu
 from src.runtime.errors import NotFinite
 from tests.networks import excite
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 class SeesBright(Model):
     """Finds the bright rectangle of an image; the larger the image, the higher the score."""

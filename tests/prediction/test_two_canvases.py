@@ -24,6 +24,8 @@ from src.training.checkpoints import write_checkpoint
 from tests.conftest import DEMO_RECIPE, small_keys
 from tests.networks import excite
 
+pytestmark = pytest.mark.usefixtures("narrow", "shared_networks")
+
 KEYS = {
     "resize": "short_side", "image_size": [64, 96], "short_side": 64, "long_side": 90,
     "score_threshold": 0.4, "eval_batch_size": 3, "image_mean": [120.5, 110.25, 100.0],
