@@ -115,14 +115,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Links stay, and so do devices and pipes.
     """
     data = content.encode() if isinstance(content, str) else content
+    if is_stream(path):
+        with path_in_errors(path), path.open("ab") as stream:
+            stream.write(data)
+        return
+    path = linked_file(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = part_of(path)
     with path_in_errors(path):
-        if is_stream(path):
-            with path.open("ab") as stream:
-                stream.write(data)
-            return
-        path = linked_file(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = part_of(path)
         try:
             beside.write_bytes(data)
             os.replace(beside, path)
