@@ -15,7 +15,8 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIE
 class MLflow(Tracker):
     """MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME say where; by default mlflow.db here."""
 
-    package = needs = "mlflow"
+    package = "mlflow"
+    needs = "mlflow-skinny sqlalchemy alembic"  # mlflow itself brings a NumPy too new for MindSpore
 
     def connect(self) -> None:
         for name, value in PATIENCE.items():
