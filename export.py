@@ -9,7 +9,7 @@ from src.runtime.errors import InputError
 
 def main(argv=None) -> None:
     from src.config.command_line import parse_args
-    from src.deploy.export_request import comparison_images, target_path
+    from src.deploy.export_request import comparison_images, target_path, with_format
     from src.deploy.formats import check_detector, describe
     from src.prediction.recorded import device_line, export_layer, naming_the_run
     from src.runtime.files import check_file
@@ -20,6 +20,7 @@ def main(argv=None) -> None:
     cfg = parse_args(__doc__, argv, program="export", beneath=export_layer, over_recipe=["classes"])
     check_file(cfg, "checkpoint_path", needed=True)
     check_detector(cfg.checkpoint_path)
+    cfg = with_format(cfg)
     path = target_path(cfg)
     with naming_the_run(cfg):
         images = comparison_images(cfg)

@@ -21,6 +21,13 @@ MAX_COMPARED_IMAGES = 4  # read from the split or folder
 MAX_DISTINCT_ROWS = 8  # different images in a batch; each costs a forward pass
 
 
+def with_format(cfg: Config) -> Config:
+    """The configuration with the format of file_name's suffix, MINDIR without, if it is open."""
+    if cfg.file_format != "auto":
+        return cfg
+    return cfg.replace(file_format=format_of(cfg.file_name) or "MINDIR")
+
+
 def target_path(cfg: Config) -> Path:
     """Path of the file, with its suffix; creates its folder. InputError for impossible keys."""
     if cfg.file_format == "AIR" and cfg.device_target != "Ascend":
@@ -42,8 +49,8 @@ def target_path(cfg: Config) -> Path:
     suffix = SUFFIXES[cfg.file_format]
     if format_of(str(path)) not in ("", cfg.file_format):
         raise InputError(
-            f"--file_name is {cfg.file_name}, but --file_format is {cfg.file_format}; its suffix "
-            f"is {suffix}"
+            f"--file_name is {cfg.file_name}, but --file_format is {cfg.file_format}, whose suffix "
+            f"is {suffix}; leave --file_format out, or give {format_of(str(path))}"
         )
     if path.suffix != suffix:
         path = path.with_name(path.name + suffix)
