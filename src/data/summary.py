@@ -56,15 +56,16 @@ class Summary:
         unmatched, total = int(self.unmatched.sum()), int(known.sum())
         if total == 0:
             return "no objects"
-        share = unmatched / total
-        line = f"{unmatched:,} of {count(total, 'object')} ({share:.1%}) "
+        share, normal = unmatched / total, f"normal below {WARN_SHARE:.0%}"
+        line = f"{share:.1%} of {count(total, 'object')} "
         if self.positive_iou is None:
             mean = self.anchor_counts[known].mean()
             sample = "" if known.all() else f", in a sample of all {len(known):,}"
-            line += f"get no anchor of IoU {POOR_IOU:g} or more; on average an object gets "
-            line += f"{mean:.1f}{sample}"
+            line += f"get no anchor of IoU {POOR_IOU:g} or more; {normal}; on average an object "
+            line += f"gets {mean:.1f}{sample}"
         else:
-            line += f"overlap no anchor by IoU {self.positive_iou:g}"
+            line += f"match no anchor at IoU {self.positive_iou:g}"
+            line += f"; each still gets its best one; {normal}" if unmatched else ""
         if share > WARN_SHARE:
             side = np.median(self.sides[self.unmatched])
             line += (

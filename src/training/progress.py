@@ -171,7 +171,7 @@ class Progress:
             return ""
         return (
             f"  {pace.per_second() * self.images_per_step:.1f} images/s  "
-            f"data {pace.data_share():.0%}  {clock(seconds_left)} left"
+            f"data wait {pace.data_share():.0%}  {clock(seconds_left)} left"
         )
 
     def _measured(self, pace: Pace) -> dict[str, float | None]:
@@ -188,8 +188,12 @@ class Progress:
         if not self.session.updates:
             return ""
         share = self.session.data_share()
-        what = "data; more --num_workers may help" if share > DATA_BOUND else "the device"
-        return f"{share:.0%} of the time is spent waiting for data: the bottleneck is {what}"
+        if share > DATA_BOUND:
+            return (
+                f"data loading is the bottleneck ({share:.0%} of the time spent waiting for it): "
+                "more --num_workers may help, as long as there are idle cores"
+            )
+        return f"data loading is not the bottleneck ({share:.0%} of the time spent waiting for it)"
 
     def evaluated(self, seconds: float) -> None:
         """Adds the time of an evaluation, for the time left."""

@@ -254,7 +254,7 @@ def describe(cfg: Config, trainer: Trainer) -> str:
     if ranks.size > 1:
         text += f" on {ranks.size} ranks ({ranks.describe()})"
     warmup = count(schedule.warmup_steps, "update")
-    text += f", lr {schedule.base_lr:.4g} after {warmup} of warm-up"
+    text += f"; the learning rate rises to {schedule.base_lr:.4g} in {warmup} of warm-up"
     if cfg.auto_scale_lr:
         text += f" (lr {cfg.lr:g} is scaled from {cfg.lr_batch_size} images)"
     return text

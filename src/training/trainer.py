@@ -288,9 +288,13 @@ class Trainer:
                 by, again = "max_steps", "--resume=True --max_steps=0"
             where = f"after step {self.step} of {plan.total_steps}"
             lines.append(f"stopped by {by} {where}; continue with {again}")
+        ending = "done"
+        if self.guard.skipped >= self.step > 0:
+            ending = f"done, but nothing was learnt: all {count(self.step, 'update')} were skipped"
         if best is None or not self.evaluator.is_on:
-            lines.append(f"done, not evaluated: {self.checkpoints.last}")
+            lines.append(f"{ending}, not evaluated: {self.checkpoints.last}")
         else:
-            best_path = self.checkpoints.best
-            lines.append(f"done, best AP {best['AP']:.3f} (epoch {best['epoch']}): {best_path}")
+            best_path, epoch = self.checkpoints.best, best["epoch"]
+            ap = f"best AP {best['AP']:.3f}" if best["AP"] >= 0 else "no AP"
+            lines.append(f"{ending}, {ap} (epoch {epoch}): {best_path}")
         return lines

@@ -15,6 +15,7 @@ from src.training.advice import (
 )
 from src.training.schedule import Schedule, build_schedule
 from src.training.setup import build_plan
+from src.training.trainer import Trainer
 from tests.conftest import REPOSITORY
 
 SOUND = {
@@ -84,7 +85,7 @@ def test_strengths_of_steps_that_are_not_taken():
     cfg = make_config([({"augmentation": "none", "hue_strength": 0.5}, "test")])
     (sign,) = idle_strengths(cfg)
     assert sign.found == "hue_strength is 0.5, which does nothing with augmentation none"
-    assert sign.cause == "It is of ssd and ssd_expand and jitter"
+    assert sign.cause == "It belongs to augmentation ssd, ssd_expand, jitter"
     assert list(idle_strengths(cfg.replace(augmentation="jitter"))) == []
     changed = {"crop_scale": [0.5, 1.0], "flip_probability": 0.2, "max_expansion": 2.0}
     (sign,) = idle_strengths(cfg.replace(augmentation="ssd", **changed))
@@ -142,3 +143,26 @@ def test_recipes_as_they_are_meant_get_no_warning(recipe, images, ranks):
     plan = build_plan(cfg, images // (cfg.batch_size * ranks), ranks)
     schedule = build_schedule(cfg, plan.steps_per_epoch, plan.images_per_step)
     assert advice_on_settings(cfg, SimpleNamespace(plan=plan, schedule=schedule)) == []
+
+
+@pytest.mark.parametrize(
+    ("skipped", "ap", "line"),
+    [
+        (3, 0.0, "done, but nothing was learnt: all 3 updates were skipped, best AP 0.000 (epoch "),
+        (2, 0.25, "done, best AP 0.250 (epoch 1): best.ckpt"),
+        (2, -1.0, "done, no AP (epoch 1): best.ckpt"),
+        (3, None, "done, but nothing was learnt: all 3 updates were skipped, not evaluated: last"),
+    ],
+)
+def test_the_last_line_says_if_nothing_was_learnt(skipped, ap, line):
+    trainer = SimpleNamespace(
+        step=3,
+        plan=SimpleNamespace(stop_at=3, total_steps=3),
+        guard=SimpleNamespace(skipped=skipped, bad_in_a_row=0),
+        progress=SimpleNamespace(bottleneck=str),
+        evaluator=SimpleNamespace(
+            is_on=True, best=ap is not None and {"AP": ap, "epoch": 1} or None
+        ),
+        checkpoints=SimpleNamespace(best="best.ckpt", last="last.ckpt"),
+    )
+    assert Trainer.outcome(trainer)[-1].startswith(line)
