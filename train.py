@@ -1,5 +1,6 @@
 """Trains SSD with a ResNet-FPN backbone; `python3 train.py --help` lists its keys."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +13,19 @@ from src.runtime.signals import Interruption
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
     from src.prediction.recorded import training_layer
+    from src.training.run_folder import leaving_nothing
 
     launch = find_launch()
     cfg = parse_args(
         __doc__, argv, program="train", beneath=training_layer, quiet=not launch.is_main
     )
     folder = Path(cfg.output_path) / ("profile" if cfg.profile else "")
+    with leaving_nothing(folder) if launch.is_main else nullcontext():
+        run_training(cfg, launch, folder, interruption)
+
+
+def run_training(cfg, launch: Launch, folder: Path, interruption: Interruption) -> None:
+    """Checks the input, builds the trainer and runs it, in its folder."""
     data, callbacks, lock = check_input(cfg, launch, folder)
     cfg = data.cfg
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -39,6 +41,22 @@ def lock_folder(folder: Path) -> IO | None:
         file.close()
         return None
     return file
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[None]:
+    """Where the block refuses a run, removes the folders and the lock that it made, if empty."""
+    made = [path for path in (folder / LOCK, folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except InputError:
+        with suppress(OSError):  # the first folder that is not empty
+            for path in made:
+                if path.name == LOCK:
+                    path.unlink(missing_ok=True)
+                else:
+                    path.rmdir()
+        raise
 
 
 def new_aside(folder: Path) -> Path:
