@@ -23,7 +23,9 @@ ENDS = {  # of the files that keys name
     **dict.fromkeys(("pretrained", "finetune", "resume_from", "checkpoint_path"), ".ckpt"),
 }
 WHERE_FROM = {
-    "pretrained": "; ckpt/README.md says what to put there, --pretrained= starts from scratch"
+    "pretrained": "\n  to get it: ckpt/README.md says where MindSpore's is from, and "
+    "'python3 -m src.weights FILE.pth NAME.ckpt' converts torchvision's or timm's\n  without it: "
+    "--pretrained= starts from random weights, --finetune=FILE from a detector (docs/models.md)"
 }
 
 

@@ -33,7 +33,11 @@ def forks(tmp_path_factory):
             ["('ellipse', 21 annotations): not in classes", "instances_train2017.json"],
         ),
         ("train.py", ["{small}", "--output_path={bad}/x"], ["{bad}/x", "--output_path"]),
-        ("train.py", ["{small}", "--pretrained=none.ckpt"], ["none.ckpt", "no such file"]),
+        (
+            "train.py",
+            ["{small}", "--pretrained=none.ckpt"],
+            ["none.ckpt: no such file", "ckpt/README.md", "-m src.weights", "--pretrained= starts"],
+        ),
         ("train.py", ["{small}", "--finetune=none.ckpt"], ["none.ckpt", "no such file"]),
         ("train.py", ["{small}", "--batch_size=99"], ["24 images", "--batch_size"]),
         ("train.py", ["{small}", "--accumulate=7"], ["24 images", "fewer than a batch of 28"]),
@@ -61,7 +65,11 @@ def forks(tmp_path_factory):
         ("eval.py", ["{small}", "--model=a.air"], ["a.air: no such file"]),
         ("eval.py", ["--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
         ("predict.py", ["--input={bad}", "--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
-        ("export.py", ["--checkpoint_path={bad}", "--file_name=a.onnx"], ["a.onnx", "MINDIR"]),
+        (
+            "export.py",
+            ["--checkpoint_path={ckpt}", "--file_name=a.onnx", "--file_format=MINDIR"],
+            ["--file_name is a.onnx", "leave --file_format out, or give ONNX"],
+        ),
         ("predict.py", ["--checkpoint_path={bad}"], ["--input is needed"]),
         ("predict.py", ["--checkpoint_path={bad}", "--input=/no"], ["/no: no such", "--input"]),
         ("predict.py", ["--input={bad}"], ["--checkpoint_path is needed", "--model"]),
@@ -70,20 +78,28 @@ def forks(tmp_path_factory):
         ("predict.py", ["--input={bad}", "--model=no.onnx"], ["no.onnx: no such file"]),
         ("predict.py", ["--input={bad}", "--model=a.onnx", "--checkpoint_path={bad}"], ["both"]),
         ("export.py", ["{small}"], ["--checkpoint_path is needed"]),
-        ("export.py", ["--checkpoint_path={bad}", "--file_format=AIR"], ["Ascend", "CPU", "ONNX"]),
-        ("export.py", ["--checkpoint_path={bad}", "--suppression=soft"], ["--nms=False"]),
+        ("export.py", ["--checkpoint_path={ckpt}", "--file_format=AIR"], ["Ascend", "CPU", "ONNX"]),
+        ("export.py", ["--checkpoint_path={ckpt}", "--suppression=soft"], ["--nms=False"]),
         ("export.py", ["--checkpoint_path={onnx}"], ["a.onnx: is an exported file"]),
         (
             "export.py",
-            ["--checkpoint_path={bad}", "--file_name={folder}"],
+            ["--checkpoint_path={ckpt}", "--file_name={folder}"],
             ["dir.mindir', a folder"],
         ),
-        ("export.py", ["--checkpoint_path={bad}", "--export_image={shapes}"], ["no image in this"]),
-        ("export.py", ["{small}", "--checkpoint_path={bad}", "--export_image=no.jpg"], ["no.jpg"]),
-        ("export.py", ["--checkpoint_path={bad}", "--file_name="], ["--file_name"]),
-        ("export.py", ["--checkpoint_path={bad}", "--file_name=my dir/ü"], ["my dir/ü", "only to"]),
-        ("export.py", ["--checkpoint_path={bad}", "--file_name={bad}/x"], ["set --file_name"]),
-        ("export.py", ["--checkpoint_path={bad}", "--coco_root=/no"], ["/no", "--export_image"]),
+        (
+            "export.py",
+            ["--checkpoint_path={ckpt}", "--export_image={shapes}"],
+            ["no image in this"],
+        ),
+        ("export.py", ["{small}", "--checkpoint_path={ckpt}", "--export_image=no.jpg"], ["no.jpg"]),
+        ("export.py", ["--checkpoint_path={ckpt}", "--file_name="], ["--file_name"]),
+        (
+            "export.py",
+            ["--checkpoint_path={ckpt}", "--file_name=my dir/ü"],
+            ["my dir/ü", "only to"],
+        ),
+        ("export.py", ["--checkpoint_path={ckpt}", "--file_name={bad}/x"], ["set --file_name"]),
+        ("export.py", ["--checkpoint_path={ckpt}", "--coco_root=/no"], ["/no", "--export_image"]),
     ],
 )
 def test_bad_input_ends_at_once(recipe, shapes, forks, tmp_path, script, flags, words):
@@ -93,7 +109,9 @@ def test_bad_input_ends_at_once(recipe, shapes, forks, tmp_path, script, flags, 
     onnx.touch()
     folder.mkdir()
     values = {"small": f"--config_path={recipe[0]}", "bad": bad, "shapes": shapes}
-    values.update(onnx=onnx, folder=folder)
+    ckpt = tmp_path / "a.ckpt"
+    ckpt.write_bytes(b"\x0a\x03\x0a\x01x")  # an entry named x
+    values.update(onnx=onnx, folder=folder, ckpt=ckpt)
     process = forks.run(script, *(flag.format(**values) for flag in flags))
     assert process.returncode == 2, process.stderr
     assert process.stdout == ""
