@@ -78,9 +78,11 @@ def export_layer(given: Mapping[str, Any]) -> Layer:
 
 
 def device_line(cfg: Config, *, exporting: bool = False) -> str:
-    """Which device is in use, if it or that of the checkpoint's run is a card; else ""."""
+    """Which device is in use, if it or that of the checkpoint's run, if known, is a card; or ""."""
     recorded = recorded_config(cfg.checkpoint_path) if cfg.checkpoint_path else {}
-    target = str(recorded.get("device_target", cfg.device_target))
+    target = str(recorded.get("device_target", ""))
+    if not target:
+        return ""
     if cfg.device_target == target:
         return "" if target == "CPU" else f"on {target}, as the run of {cfg.checkpoint_path}"
     reason = f"; the run of {cfg.checkpoint_path} used {target}"
