@@ -95,12 +95,12 @@ def flag_parser(description: str, prog: str | None, program: str) -> argparse.Ar
     for key in load_keys().values():
         if key.section not in groups:
             groups[key.section] = parser.add_argument_group(key.section)
-        add_key(groups[key.section], key, is_listed=program in ("", *key.programs))
+        add_key(groups[key.section].add_argument, key, is_listed=program in ("", *key.programs))
     return parser
 
 
-def add_key(group: argparse._ArgumentGroup, key: Key, *, is_listed: bool) -> None:
-    """Adds the flags of a key; --help shows the one of its name if it `is_listed`."""
+def add_key(add: Callable[..., Any], key: Key, *, is_listed: bool) -> None:
+    """Adds the flags of a key by `add_argument`; --help shows its name if it `is_listed`."""
     default = repr(key.default)
     if len(default) > SHOWN_DEFAULT:
         default = f"{default[: SHOWN_DEFAULT - 4]} ..."
@@ -108,13 +108,13 @@ def add_key(group: argparse._ArgumentGroup, key: Key, *, is_listed: bool) -> Non
     options = {"metavar": "VALUE", "type": key.parse, "default": argparse.SUPPRESS}
     if key.is_switch:
         options |= {"nargs": "?", "const": True}
-    group.add_argument(f"--{key.name}", help=text if is_listed else argparse.SUPPRESS, **options)
+    add(f"--{key.name}", help=text if is_listed else argparse.SUPPRESS, **options)
     if key.was:
-        group.add_argument(f"--{key.was}", help=argparse.SUPPRESS, **options)
+        add(f"--{key.was}", help=argparse.SUPPRESS, **options)
     if key.is_switch:
         hidden = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS, "dest": key.name}
         names = (f"--no-{key.name}", f"--no_{key.name}")
-        group.add_argument(*names, action="store_const", const=False, **hidden)
+        add(*names, action="store_const", const=False, **hidden)
 
 
 def rest_hint(argument: str) -> str:
