@@ -42,6 +42,12 @@ def main(argv=None) -> None:
     counted = f"{len(annotations)} of {len(split)}" if len(annotations) < len(split) else len(split)
     title = f"{cfg.model or cfg.checkpoint_path} on {split.source}: {counted} images, {protocol}"
     title += unusual_settings(cfg)
+    other = None
+    if cfg.against and launch.is_main:  # before minutes of detection
+        from src.evaluation.against import read_other
+        from src.evaluation.coco_metric import ground_truth
+
+        other = read_other(cfg.against, ground_truth(annotations, cfg.classes))
 
     from src.distributed.join import build_device
     from src.evaluation.detect import detect_with
@@ -62,7 +68,7 @@ def main(argv=None) -> None:
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
 
     def finish() -> None:
-        metrics, page = write_outputs(cfg, title, annotations, found, folder)
+        metrics, page = write_outputs(cfg, title, annotations, found, folder, other)
         if callbacks:
             tell_evaluation(callbacks, cfg, metrics, page, folder)
 

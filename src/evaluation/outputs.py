@@ -5,7 +5,9 @@ from pathlib import Path
 from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.fonts import lacking_fonts
+from src.evaluation.against import DETECTIONS, NUMBERS, TRUTH, Other
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
+from src.evaluation.comparison import compare
 from src.evaluation.detect import SplitDetections
 from src.evaluation.protocol import SETTINGS
 from src.evaluation.report.page import clear_report, write_report
@@ -15,7 +17,12 @@ from src.runtime.files import to_json, write_atomically
 
 
 def write_outputs(
-    cfg: Config, title: str, annotations: Annotations, found: SplitDetections, folder: Path
+    cfg: Config,
+    title: str,
+    annotations: Annotations,
+    found: SplitDetections,
+    folder: Path,
+    other: Other | None = None,
 ) -> tuple[Metrics, Path | None]:
     """Computes the metrics; prints them and writes them into the folder with the detections.
 
@@ -23,19 +30,24 @@ def write_outputs(
 
     Args:
         annotations: the images that count.
+        other: an earlier evaluation of them to compare with.
     """
     found.check()  # raises where a metric would be wrong
     clear_report(folder / "report")  # of an earlier evaluation
-    write_results(folder / "detections.json", found.rows)
-    truth = to_json(ground_truth(annotations, cfg.classes))
-    write_atomically(folder / "ground_truth.json", truth)
+    write_results(folder / DETECTIONS, found.rows)
+    truth = ground_truth(annotations, cfg.classes)
+    write_atomically(folder / TRUTH, to_json(truth))
     metrics = evaluate(annotations, cfg.classes, found.rows)
     print(metrics_table(metrics, title))
     if found.unreadable.messages:
         print(f"without detections: {found.unreadable}")
-    numbers = to_json(numbers_of(cfg, title, metrics, len(annotations)))
-    write_atomically(folder / "report" / "metrics.json", numbers)
-    print(f"detections: {folder / 'detections.json'}")
+    numbers, comparison = numbers_of(cfg, title, metrics, len(annotations)), None
+    if other:
+        comparison = compare(annotations, cfg.classes, truth, found.rows, other, seed=cfg.seed)
+        numbers["against"] = comparison.to_dict()
+        print(comparison.text())
+    write_atomically(folder / NUMBERS, to_json(numbers))
+    print(f"detections: {folder / DETECTIONS}")
     if not cfg.report:
         return metrics, None
     page = write_report(
@@ -48,6 +60,7 @@ def write_outputs(
         drawn_score=cfg.drawn_score,
         pictures=cfg.pictures,
         run_folder=run_folder(cfg),
+        comparison=comparison,
     )
     if note := lacking_fonts(cfg.classes[1:]):
         print(f"note: {note}")

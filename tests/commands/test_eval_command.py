@@ -63,14 +63,19 @@ def test_eval_of_an_exported_file(trained, exported, flags, tmp_path):
     recipe, best, output = flags
     low, short = "--score_threshold=0.002", "--report=False"
     call("eval", *flags, short, low)
-    wanted = numbers(tmp_path)
+    wanted = before = numbers(tmp_path)
     whole = tmp_path / "b.onnx"
     call("export", recipe, best, low, "--file_format=ONNX", f"--file_name={whole}")
     for path in (exported[0], whole):
-        printed = call("eval", recipe, f"--model={path}", low, output, short)
+        printed = call(
+            "eval", recipe, f"--model={path}", low, output, short, f"--against={tmp_path}"
+        )
         assert f"{path.name} on " in printed
         found = numbers(tmp_path)
         assert found["overall"]["AP"] == pytest.approx(wanted["overall"]["AP"], abs=1e-3)
+        assert found["against"]["overall"] == before["overall"]
+        assert "of 1,000 resamples of the images 95 % are between" in printed
+        before = found
         assert found["overall"]["AR100"] == pytest.approx(wanted["overall"]["AR100"], abs=1e-3)
     assert wanted["overall"]["AR100"] > 0.01
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import cv2
 import matplotlib
 import numpy as np
 
@@ -16,10 +15,12 @@ from src.data.annotations import Annotations
 from src.data.fonts import families, lacking_fonts
 from src.data.page.figures import png
 from src.evaluation.coco_metric import Metrics
+from src.evaluation.comparison import Comparison
 from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
 from src.evaluation.error_kinds import count_errors, find_errors
 from src.evaluation.matching import Matches, match_split
 from src.evaluation.report.charts import Chart, class_chart, curve_chart, run_chart, size_chart
+from src.evaluation.report.comparison import AGAINST, against_chart, comparison_parts
 from src.evaluation.report.diagnoses import (
     calibration_chart,
     confusion_chart,
@@ -31,6 +32,7 @@ from src.evaluation.report.pictures import (
     Panels,
     draw_images,
     errors_by_image,
+    jpeg,
     ordinary,
     worst_first,
 )
@@ -39,7 +41,6 @@ from src.runtime.files import write_atomically
 from src.runtime.html import data_url, render
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-QUALITY = 85  # of JPEGs
 PAGE, PICTURES = "report.html", "pictures"
 CHARTS = (
     "errors", "precision_recall", "thresholds", "confusion", "calibration", "sizes", "classes",
@@ -58,6 +59,7 @@ def write_report(
     drawn_score: float,
     pictures: int,
     run_folder: Path,
+    comparison: Comparison | None = None,
 ) -> Path:
     """Writes report.html into the folder, and each chart as PNG and CSV.
 
@@ -68,12 +70,15 @@ def write_report(
         drawn_score: lower scores are left out of pictures and of counts of errors.
         pictures: most images to draw, worst first; 0 draws no ordinary ones either.
         run_folder: of the training run, whose log is shown if it exists.
+        comparison: with an earlier evaluation.
     """
     matches = match_split(annotations, rows)
     with matplotlib.rc_context({"font.family": families(names)}):
         charts = make_charts(annotations, matches, metrics, names, drawn_score)
         if run := read_run(run_folder):
             charts.append(run_chart(*run))
+        if comparison:
+            charts.insert(0, against_chart(metrics, comparison.metrics))
         figures = {chart.name: write_chart(chart, folder) for chart in charts}
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     errors = errors_by_image(annotations, matches, drawn_score)
@@ -83,6 +88,15 @@ def write_report(
     shown = {one.image: one for one in (*worst, *usual)}
     drawn = draw_images(annotations, names, [matches], shown, drawn_score)
     figures_of = list(write_pictures(shown, drawn, folder / PICTURES))
+    against = comparison and comparison_parts(
+        annotations,
+        names,
+        matches,
+        metrics,
+        comparison,
+        drawn_score=drawn_score,
+        pictures=pictures > 0,
+    )
     page = render(
         TEMPLATE,
         title=title,
@@ -100,6 +114,7 @@ def write_report(
         min_score=drawn_score,
         number=number,
         note=lacking_fonts(names),
+        against=against,
     )
     write_atomically(folder / PAGE, page)
     return folder / PAGE
@@ -132,7 +147,7 @@ def make_charts(
 
 def clear_report(folder: Path) -> None:
     """Deletes only the files of an earlier `write_report` in the folder."""
-    names = [f"{name}.{suffix}" for name in CHARTS for suffix in ("png", "csv")]
+    names = [f"{name}.{suffix}" for name in (*CHARTS, AGAINST) for suffix in ("png", "csv")]
     for path in [folder / name for name in (PAGE, *names)]:
         path.unlink(missing_ok=True)
     for path in (folder / PICTURES).glob("*.jpg"):
@@ -189,9 +204,3 @@ def write_pictures(
             "left_out": one.left_out[0],
             "picture": data_url(data, "jpeg"),
         }
-
-
-def jpeg(picture: np.ndarray) -> bytes:
-    """The picture (H,W,3) as JPEG."""
-    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return data.tobytes()

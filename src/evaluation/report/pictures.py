@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from src.data.annotations import Annotations, Record
@@ -12,6 +13,7 @@ from src.evaluation.matching import NOTHING, Matches
 from src.runtime.errors import InputError
 
 PICTURE_HEIGHT = 320  # of each drawn image, in pixels
+QUALITY = 85  # of JPEGs
 GAP = 4  # pixels between the two halves
 ORDINARY = 4  # images shown beside the worst
 SAME_OBJECT_IOU = 0.7  # from this on two boxes are drawn as one object; above usual neighbours'
@@ -150,3 +152,9 @@ def detection(matches: Matches, row: int, scale: np.ndarray, names: tuple[str, .
     colour = IGNORED if matches.ignored[row] else FOUND if hit else MISSED
     text = f"{names[matches.label[row]]} {matches.score[row]:.2f}"
     return Mark(matches.corners[row] * scale, text, colour)
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """The picture (H,W,3) as JPEG."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return data.tobytes()

@@ -24,6 +24,11 @@ def metrics_table(metrics: Metrics, title: str) -> str:
     return "\n".join(lines)
 
 
+def signed(value: float) -> str:
+    """Three decimals with a sign, or "-" for nan."""
+    return "-" if np.isnan(value) else f"{value:+.3f}"
+
+
 def number(value: float) -> str:
     """Three decimals, or "-" for nan."""
     return "-" if np.isnan(value) else f"{value:.3f}"

@@ -10,8 +10,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from src.data.dataset import build_annotations
+from src.evaluation.against import Other
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
+from src.evaluation.comparison import compare
 from src.evaluation.report.charts import curve_chart
+from src.evaluation.report.comparison import changed_images
 from src.evaluation.report.diagnoses import confusion_chart
 from src.evaluation.report.page import CHARTS, clear_report, write_report
 from tests.datasets import make_split
@@ -60,7 +63,7 @@ def report(small, folder):
     return page, metrics, names
 
 
-def write(folder, names, annotations, rows, metrics, *, run_folder, pictures):
+def write(folder, names, annotations, rows, metrics, *, run_folder, pictures, comparison=None):
     return write_report(
         folder,
         title="a.ckpt on <split>",
@@ -71,6 +74,7 @@ def write(folder, names, annotations, rows, metrics, *, run_folder, pictures):
         drawn_score=0.3,
         pictures=pictures,
         run_folder=run_folder,
+        comparison=comparison,
     )
 
 
@@ -193,6 +197,36 @@ def test_an_older_report_is_cleared_and_nothing_else(report, tmp_path):
     left = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert left == {"mine.png", "pictures/mine.jpg", "run/metrics.jsonl"}
     clear_report(tmp_path / "none")
+
+
+def test_comparison_with_another_evaluation(small, tmp_path):
+    annotations = build_annotations(small, training=False)
+    truth, names = ground_truth(annotations, small.classes), small.classes[1:]
+    rows = detections(annotations, small.classes, np.random.default_rng(0))
+    before = rows.copy()
+    before[rows[:, 0] == rows[0, 0], 5] = 0.1  # not drawn
+    before[-1, 5] = 0.99
+    before = before[before[:, 6] != before[-2, 6]]  # a class less
+    other = Other(tmp_path / "old", "old.ckpt on <split>", before)
+    comparison = compare(annotations, small.classes, truth, rows, other, seed=1, resamples=50)
+    metrics = evaluate(annotations, small.classes, rows)
+    values = {"run_folder": tmp_path, "pictures": 2, "comparison": comparison}
+    page = write(tmp_path, names, annotations, rows, metrics, **values).read_text()
+    assert "against old.ckpt on &lt;split&gt;; of 50 resamples of the images 95 % are" in page
+    difference = metrics.overall["AP"] - comparison.metrics.overall["AP"]
+    assert comparison.difference.measured == pytest.approx(difference)
+    assert f"<td>{difference:+.3f}</td>" in page
+    assert page.count('class="trio"') > 1 and "<h3>Better</h3>" in page
+    header, *classes = table(tmp_path / "against.csv")
+    assert header == ["class", "AP", "other AP", "difference"]
+    assert {row[0] for row in classes} == set(names)
+    clear_report(tmp_path)
+    assert not (tmp_path / "against.csv").exists()
+
+
+def test_images_that_changed_most():
+    assert changed_images([0, -3, 5, -1, 1, -7, -2, -2]) == ([5, 1, 6, 7], [2, 4])
+    assert changed_images([0, 0]) == ([], [])
 
 
 def test_eighty_classes_are_named():
