@@ -44,6 +44,15 @@ def fit_image(
     return fitted, np.array([new_width / width, new_height / height], np.float32)
 
 
+def picture_window(image: np.ndarray) -> np.ndarray:
+    """(4,) the corners of the smallest part of an image (H,W,3) around which all is FILL."""
+    other = (image != FILL).any(axis=2)  # (H,W)
+    rows, columns = np.flatnonzero(other.any(axis=1)), np.flatnonzero(other.any(axis=0))
+    if not len(rows):
+        return np.array([image.shape[1], image.shape[0], 0, 0], np.float32)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+
+
 def fitted_sides(
     width: int, height: int, image_size: tuple[int, int], *, keep_aspect: bool
 ) -> tuple[int, int]:

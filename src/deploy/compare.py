@@ -63,6 +63,7 @@ def reference(
     candidates: int,
     suppression: dict | None,
     levels: Sequence[int] = (),
+    window: np.ndarray | None = None,
 ) -> Reference:
     """What a file should return for deltas (A,4) and logits (A,K), by the code in `detection`.
 
@@ -70,12 +71,17 @@ def reference(
         candidates: most candidates of the file or, with `levels`, of each level.
         suppression: "score_threshold", "max_iou", "class_agnostic", "max_detections"; or None.
         levels: anchors of each level, if the file has the best of each.
+        window: (4,) where the picture lies in a letterbox; predictions beside it are none.
 
     Raises:
         NotFinite: nan or infinite outputs.
     """
     every = Postprocessor(
-        score_threshold=0.0, candidates=POOL_FACTOR * candidates, nms_iou=1.0, max_detections=0
+        score_threshold=0.0,
+        candidates=POOL_FACTOR * candidates,
+        nms_iou=1.0,
+        max_detections=0,
+        window=window,
     )
     pools, first = [], 0
     for count in levels or [len(anchors)]:

@@ -12,6 +12,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src.data.transforms import FILL, picture_window
 from src.deploy.compare import Comparison, reference
 from src.deploy.export_cells import DeployedDetector, Suppression
 from src.deploy.exported import load_exported
@@ -69,6 +70,8 @@ class Exporter:
         if description["candidates_per_level"]:
             self.candidates = description["candidates_per_level"]
             self.levels = level_counts(self.image_size, len(anchors))
+        # predictions beside the picture take no places of others, as in the network's own use
+        self.fill = FILL if description["resize"] == "letterbox" else None
         self.suppression = None
         if description["nms"]:
             self.suppression = {
@@ -134,7 +137,7 @@ class Exporter:
     def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
         """Writes the file, unchecked; returns its rows per image."""
         candidates = Candidates(
-            network, self.anchors, self.image_size, self.candidates, self.levels
+            network, self.anchors, self.image_size, self.candidates, self.levels, self.fill
         )
         rows = candidates.count
         if self.suppression:
@@ -198,6 +201,7 @@ class Exporter:
                 candidates=self.candidates,
                 suppression=self.suppression,
                 levels=self.levels,
+                window=None if self.fill is None else picture_window(one.image),
             )
             for one in expected
         ]

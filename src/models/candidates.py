@@ -8,6 +8,8 @@ from mindspore import nn, ops
 
 from src.detection.box_coder import BoxCoder
 
+BESIDE = -1e9  # added to a logit, whose score then is 0
+
 
 class Candidates(nn.Cell):
     """The network and its best predictions, as `detection.select` chooses them.
@@ -21,6 +23,8 @@ class Candidates(nn.Cell):
         count: P, predictions of each image; fewer where A * K is less.
         levels: anchors of each level, in order; if given, `count` are chosen of each level, and P
             is their sum.
+        fill: (3,) RGB around pictures that were fitted to the input with their aspect kept; if
+            given, predictions on nothing but this colour have a score of 0.
     """
 
     def __init__(
@@ -30,9 +34,11 @@ class Candidates(nn.Cell):
         image_size: tuple[int, int],
         count: int,
         levels: Sequence[int] = (),
+        fill: Sequence[int] | None = None,
     ):
         super().__init__(auto_prefix=False)
         self.network = network
+        self.window = None if fill is None else PictureWindow(fill, image_size)
         self.num_classes = network.num_classes
         # of each level the first anchor, the end, and how many anchors and predictions are chosen
         sizes = list(levels) or [len(anchors)]
@@ -51,10 +57,14 @@ class Candidates(nn.Cell):
 
         Best score first; labels are 0..K-1.
         """
-        return self.choose(*self.network(images))
+        return self.choose(*self.network(images), images)
 
-    def choose(self, deltas, logits):
-        """`construct` from the network's outputs."""
+    def choose(self, deltas, logits, images):
+        """`construct` from the network's outputs for the images."""
+        every = deltas
+        if self.window is not None:
+            every = self.coder.decode(deltas)  # (N,A,4)
+            logits = logits + self.window.beside(images, every).expand_dims(2) * BESIDE
         if len(self.levels) == 1:
             best, place, rows = self.best_of(logits, *self.levels[0][2:])
         else:
@@ -62,8 +72,10 @@ class Candidates(nn.Cell):
         row = place // self.num_classes
         labels = place - row * self.num_classes
         anchor = ops.gather_elements(rows, 1, row)  # (N,P)
-        own = ops.gather_elements(deltas, 1, ops.tile(anchor.expand_dims(2), (1, 1, 4)))
-        boxes = ops.minimum(ops.maximum(self.coder.decode(own, anchor), 0.0), self.limits)
+        boxes = ops.gather_elements(every, 1, ops.tile(anchor.expand_dims(2), (1, 1, 4)))
+        if self.window is None:
+            boxes = self.coder.decode(boxes, anchor)
+        boxes = ops.minimum(ops.maximum(boxes, 0.0), self.limits)
         return boxes, ops.sigmoid(best), labels
 
     def best_of(self, logits, rows, count):
@@ -94,6 +106,46 @@ class Candidates(nn.Cell):
         return best, place, ops.concat(rows, axis=1)
 
 
+class PictureWindow(nn.Cell):
+    """Where a picture lies in the network's input, by the colour around it.
+
+    Args:
+        fill: (3,) RGB around it.
+        image_size: (height, width) of the input.
+    """
+
+    def __init__(self, fill: Sequence[int], image_size: tuple[int, int]):
+        super().__init__(auto_prefix=False)
+        self.fill = ms.Tensor(np.array(fill, np.float32))
+        self.sides = image_size
+        self.counts = tuple(ms.Tensor(np.arange(1, s + 1, dtype=np.float32)) for s in image_size)
+
+    def construct(self, images):
+        """Images (N,H,W,3) -> (N,1,2) left and top edge, (N,1,2) right and bottom edge."""
+        other = ops.abs(ops.cast(images, ms.float32) - self.fill)  # (N,H,W,3)
+        top, bottom = self.edges(other.sum(axis=(2, 3)), 0)
+        left, right = self.edges(other.sum(axis=(1, 3)), 1)
+        low, high = ops.concat([left, top], axis=1), ops.concat([right, bottom], axis=1)
+        return low.expand_dims(1), high.expand_dims(1)
+
+    def edges(self, other, axis):
+        """Sums (N,side) that are 0 where all is fill -> first and last edge of the rest, (N,1)."""
+        is_other = ops.cast(other > 0, ms.float32)
+        side, counts = self.sides[axis], self.counts[axis]
+        last = (is_other * counts).max(axis=1)
+        first = side - (is_other * (side + 1 - counts)).max(axis=1)
+        return first.expand_dims(1), last.expand_dims(1)
+
+    def beside(self, images, boxes):
+        """Boxes (N,A,4) of images (N,H,W,3) -> (N,A), above 0 if they lie beside the picture.
+
+        nan counts as inside, so that it shows.
+        """
+        low, high = self.construct(images)
+        shared = ops.minimum(boxes[..., 2:] - low, high - boxes[..., :2])  # (N,A,2)
+        return ops.cast(shared < 0, ms.float32).sum(axis=2)
+
+
 class CheckedCandidates(nn.Cell):
     """Candidates, whose scores are nan where any output of the network for the image is.
 
@@ -108,7 +160,7 @@ class CheckedCandidates(nn.Cell):
     def construct(self, images):
         """As `Candidates.construct`."""
         deltas, logits = self.candidates.network(images)
-        boxes, scores, labels = self.candidates.choose(deltas, logits)
+        boxes, scores, labels = self.candidates.choose(deltas, logits, images)
         wrong = (deltas != deltas).any(axis=2).any(axis=1)  # (N,)
         wrong = ops.logical_or(wrong, (logits != logits).any(axis=2).any(axis=1))
         return boxes, ops.where(wrong.expand_dims(1), self.nan, scores), labels

@@ -9,6 +9,7 @@ import numpy as np
 from mindspore import nn
 
 from src.config.open_keys import settled
+from src.data.transforms import FILL
 from src.deploy.exported import pad_batch
 from src.detection.anchors import AnchorGenerator, build_anchors, level_counts
 from src.detection.postprocess import Detections, Postprocessor
@@ -103,9 +104,10 @@ class NetworkModel(Model):
 class CandidateModel(NetworkModel):
     """The network and selection of its `count` (P) best: boxes (n,P,4), scores (n,P), labels.
 
-    With `by_level`, P is the sum of the `count` best of each level. For GPU and Ascend: 1,000
-    candidates are 24 kB per image, deltas and logits 17 MB at 640 px and 80 classes. Among equal
-    scores it may select others than NetworkModel.
+    With `by_level`, P is the sum of the `count` best of each level. With `fill`, those on nothing
+    but this colour are not among them, see `Candidates`. For GPU and Ascend: 1,000 candidates are
+    24 kB per image, deltas and logits 17 MB at 640 px and 80 classes. Among equal scores it may
+    select others than NetworkModel.
     """
 
     def __init__(
@@ -115,19 +117,20 @@ class CandidateModel(NetworkModel):
         batch_size: int,
         count: int,
         by_level: bool = False,
+        fill: tuple[int, ...] | None = None,
     ):
         super().__init__(network, anchors, batch_size)
-        self.count, self.by_level = count, by_level
+        self.count, self.by_level, self.fill = count, by_level, fill
         self.cells: dict[Size, CheckedCandidates] = {}  # by input size
 
     def graph_key(self) -> tuple:
-        return "candidates", self.batch_size, self.count, self.by_level
+        return "candidates", self.batch_size, self.count, self.by_level, self.fill
 
     def cell(self, size: Size) -> CheckedCandidates:
         if size not in self.cells:
             anchors = self.boxes(size)
             levels = level_counts(size, len(anchors)) if self.by_level else ()
-            choice = Candidates(self.network, anchors, size, self.count, levels)
+            choice = Candidates(self.network, anchors, size, self.count, levels, self.fill)
             self.cells[size] = CheckedCandidates(choice).set_train(False)
         return self.cells[size]
 
@@ -154,4 +157,5 @@ def build_model(cfg, network: SSD, *, batch_size: int, postprocess: Postprocesso
     if cfg.device_target == "CPU" or not count:
         return NetworkModel(network, anchors, batch_size)
     by_level = postprocess.per_level > 0
-    return CandidateModel(network, anchors, batch_size, count, by_level)
+    fill = FILL if cfg.resize == "letterbox" else None
+    return CandidateModel(network, anchors, batch_size, count, by_level, fill)

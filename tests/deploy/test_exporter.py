@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from src.data.transforms import FILL
 from src.deploy import exporter as export_module
 from src.deploy.export_request import comparison_images, images_in
 from src.deploy.exported import LOADERS, load_exported
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.usefixtures("narrow")
 
 KEYS = {"score_threshold": 0.3, "pre_nms_top_k": 200, "max_detections": 50}
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+LETTERBOXED = IMAGES.copy()
+LETTERBOXED[0, :, 24:] = LETTERBOXED[1, 24:] = FILL
 OPTIONS = {"head_norm": "group", "level_scale": True, "p6_from": "c5", "fpn_norm": "none"}
 GFL = {
     "assigner": "atss", "box_loss": "giou", "box_coding": "distribution", "scales_per_octave": 1,
@@ -33,7 +36,13 @@ GFL = {
 WAYS = [
     # format, nms, batch, fold, other keys
     ("ONNX", True, 1, True, {}),
-    ("ONNX", False, 2, False, {"head_norm": "group", "fpn_norm": "none", "centerness": True}),
+    (
+        "ONNX",
+        False,
+        2,
+        False,
+        {"head_norm": "group", "fpn_norm": "none", "centerness": True, "resize": "letterbox"},
+    ),
     (
         "ONNX",
         True,
@@ -41,7 +50,7 @@ WAYS = [
         True,
         {**OPTIONS, **GFL, "candidates_per_level": 80, "class_agnostic": True},
     ),
-    ("MINDIR", True, 2, False, {}),
+    ("MINDIR", True, 2, False, {"resize": "letterbox"}),
     ("MINDIR", False, 1, True, GFL),
     (
         "MINDIR",
@@ -94,8 +103,9 @@ def exporter(cfg) -> Exporter:
 def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
     cfg = base.replace(nms=nms, export_batch=batch, fold_norms=fold, **other)
     path = tmp_path / f"detector.{file_format.lower()}"
+    images = LETTERBOXED if cfg.resize == "letterbox" else IMAGES
     if other:
-        truth = run_network(network(cfg), IMAGES, "")
+        truth = run_network(network(cfg), images, "")
     outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
     names = {path.name} if file_format == "ONNX" else {path.name, path.name + ".yaml"}
     assert {p.name for p in tmp_path.iterdir()} == names
@@ -114,13 +124,16 @@ def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
     del wanted[NAMES]
     assert description == wanted
     for count in (1, 2, 3) if batch == 0 else (batch,):
-        boxes, scores, labels = LOADERS[file_format](path, description)(IMAGES[:count])
+        boxes, scores, labels = LOADERS[file_format](path, description)(images[:count])
         assert (boxes.shape, scores.shape) == ((count, rows, 4), (count, rows))
         assert (boxes.dtype, scores.dtype, labels.dtype) == ("float32", "float32", "int32")
         assert labels.min() >= -1
         assert (np.diff(scores, axis=1) <= 1e-6).all()  # logits are sorted; a sigmoid rounds
         least = 0.1 if cfg.centerness else 0.3
         assert least < scores.max() < 0.99
+        if cfg.resize == "letterbox":  # nothing beside the pictures, whose sides are 24 there
+            assert not (boxes[0, :, 0][scores[0] > 0] >= 24).any()
+            assert not (boxes[1:2, :, 1][scores[1:2] > 0] >= 24).any()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from src.data.transforms import picture_window
 from src.deploy.compare import equal_indices
 from src.detection.boxes import clip
 from src.detection.postprocess import Detections, Postprocessor
@@ -80,6 +81,42 @@ def test_the_best_of_each_level(kind, count):
             wanted = pool.decoded(deltas[row], logits[row], anchors)
         inside = Detections(clip(wanted.boxes, SIZE[1], SIZE[0]), wanted.scores, wanted.labels)
         assert (equal_indices(found, inside) >= 0).all()
+
+
+def test_what_lies_beside_the_picture_takes_no_place():
+    """Two pictures of other sizes, at the top left and in the middle of 80 x 100 pixels."""
+    anchors, deltas, logits = make("random")
+    windows = np.array([[0, 0, 60, 80], [20, 10, 90, 70]])
+    images = np.full((2, *SIZE, 3), (124, 116, 104), np.uint8)
+    for image, (left, top, right, bottom) in zip(images, windows):
+        image[top:bottom, left:right] = np.random.default_rng(0).integers(0, 256, 3)
+        image[top, left], image[bottom - 1, right - 1] = 0, 255
+        image[top + 5, left + 5] = (124, 116, 104)
+        np.testing.assert_array_equal(picture_window(image), [left, top, right, bottom])
+    centres = (anchors[:, :2] + anchors[:, 2:]) / 2
+    logits += 10 * ((centres[:, :1] > 60) | (centres[:, 1:] > 70))[None]  # better beside it
+    cell = Candidates(Outputs(deltas / 8, logits), anchors, SIZE, 30, fill=(124, 116, 104))
+    boxes, scores, labels = (o.asnumpy() for o in cell.set_train(False)(ms.Tensor(images)))
+    for row in range(2):
+        keys = {"score_threshold": 0.0, "candidates": 30, "nms_iou": 1, "max_detections": 0}
+        free = Postprocessor(**keys).decoded(deltas[row] / 8, logits[row], anchors)
+        wanted = Postprocessor(**keys, window=windows[row].astype(np.float32)).decoded(
+            deltas[row] / 8, logits[row], anchors
+        )
+        assert free.scores.sum() > wanted.scores.sum() + 1
+        np.testing.assert_allclose(scores[row], wanted.scores, atol=1e-6)
+        found = Detections(boxes[row], scores[row], labels[row])
+        inside = Detections(clip(wanted.boxes, SIZE[1], SIZE[0]), wanted.scores, wanted.labels)
+        assert (equal_indices(found, inside) >= 0).all()
+
+
+def test_nothing_but_the_colour_around_pictures_has_no_candidate():
+    anchors, deltas, logits = make("random")
+    images = np.full((2, *SIZE, 3), (124, 116, 104), np.uint8)
+    np.testing.assert_array_equal(picture_window(images[0]), [100, 80, 0, 0])
+    cell = Candidates(Outputs(deltas / 8, logits), anchors, SIZE, 30, fill=(124, 116, 104))
+    _, scores, _ = cell.set_train(False)(ms.Tensor(images))
+    np.testing.assert_array_equal(scores.asnumpy(), np.zeros((2, 30)))
 
 
 @pytest.mark.parametrize("output", [0, 1])

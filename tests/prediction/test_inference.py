@@ -6,7 +6,7 @@ import pytest
 
 from src.data.dataset import build_annotations
 from src.data.loader import EvalSamples, eval_batches
-from src.data.transforms import fit_image
+from src.data.transforms import FILL, fit_image
 from src.deploy.exported import ExportedModel
 from src.detection.anchors import build_anchors
 from src.detection.postprocess import Detections, Postprocessor, build_postprocessor
@@ -235,26 +235,33 @@ def test_letterbox_gives_no_place_to_what_is_beside_the_image(mirror):
     assert sorted(found[True].boxes[:, 0].tolist()) == expected
 
 
-@pytest.mark.parametrize("per_level", [0, 30])
-def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of, per_level):
+@pytest.mark.parametrize(("per_level", "letterbox"), [(0, False), (30, False), (0, True)])
+def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of, per_level, letterbox):
+    """With letterbox of an image and its mirror, where many of the best lie beside them."""
     cfg = small.replace(pre_nms_top_k=40, candidates_per_level=per_level, score_threshold=0.01)
     rng = np.random.default_rng(3)
-    images = [rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)]
-    scales, size = np.ones((1, 2), np.float32), np.array([64, 64], np.float32)
-    found = []
+    width = 20 if letterbox else 64
+    image = rng.integers(0, 256, (64, width, 3), dtype=np.uint8)
+    fitted, scale = fit_image(image, (64, 64), keep_aspect=True)
+    images, scales, size = [fitted[None]], scale[None], np.array([width, 64], np.float32)
+    free, found = [], []
     for kind in (NetworkModel, CandidateModel):
         extra = {"count": per_level or 40, "by_level": per_level > 0}
+        extra["fill"] = FILL if letterbox else None
         extra = extra if kind is CandidateModel else {}
         model = kind(network_of(small).set_train(False), build_anchors(small), 2, **extra)
         postprocess = build_postprocessor(cfg)
-        inference = Inference(model, postprocess, sizes=[(64, 64)], mirror=False)
-        outputs = inference.forward(images)
-        found.append([inference.detections(outputs, row, scales, size) for row in range(2)])
-    for one, other in zip(*found):
-        assert len(one.scores) > 5
-        np.testing.assert_allclose(other.scores, one.scores, atol=1e-6)
-        np.testing.assert_array_equal(other.labels, one.labels)
-        np.testing.assert_allclose(other.boxes, one.boxes, atol=1e-3)
+        for boxed, kept in ((letterbox, found), (False, free)):
+            inference = Inference(
+                model, postprocess, sizes=[(64, 64)], mirror=letterbox, letterbox=boxed
+            )
+            kept.append(inference.detections(inference.forward(images), 0, scales, size))
+    one, other = found
+    assert len(one.scores) > 5
+    assert (len(free[0].scores) < len(one.scores)) == letterbox
+    np.testing.assert_allclose(other.scores, one.scores, atol=1e-6)
+    np.testing.assert_array_equal(other.labels, one.labels)
+    np.testing.assert_allclose(other.boxes, one.boxes, atol=1e-3)
 
 
 @pytest.mark.parametrize(
