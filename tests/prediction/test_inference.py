@@ -244,21 +244,22 @@ def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of, per_leve
     image = rng.integers(0, 256, (64, width, 3), dtype=np.uint8)
     fitted, scale = fit_image(image, (64, 64), keep_aspect=True)
     images, scales, size = [fitted[None]], scale[None], np.array([width, 64], np.float32)
-    free, found = [], []
+    found, alone, free = [], [], []  # of both views, of the first, of it with what lies beside
     for kind in (NetworkModel, CandidateModel):
         extra = {"count": per_level or 40, "by_level": per_level > 0}
         extra["fill"] = FILL if letterbox else None
         extra = extra if kind is CandidateModel else {}
         model = kind(network_of(small).set_train(False), build_anchors(small), 2, **extra)
         postprocess = build_postprocessor(cfg)
-        for boxed, kept in ((letterbox, found), (False, free)):
+        ways = ((found, letterbox, letterbox), (alone, False, letterbox), (free, False, False))
+        for kept, mirror, boxed in ways:
             inference = Inference(
-                model, postprocess, sizes=[(64, 64)], mirror=letterbox, letterbox=boxed
+                model, postprocess, sizes=[(64, 64)], mirror=mirror, letterbox=boxed
             )
             kept.append(inference.detections(inference.forward(images), 0, scales, size))
     one, other = found
     assert len(one.scores) > 5
-    assert (len(free[0].scores) < len(one.scores)) == letterbox
+    assert (len(free[0].scores) < len(alone[0].scores)) == letterbox
     np.testing.assert_allclose(other.scores, one.scores, atol=1e-6)
     np.testing.assert_array_equal(other.labels, one.labels)
     np.testing.assert_allclose(other.boxes, one.boxes, atol=1e-3)
