@@ -37,14 +37,14 @@ VARIATIONS = {
     "ssd_resnet50_fpn_gfl_1x": [
         "--backbone=resnet18", "--precision=float16", "--head_norm=group", "--level_scale=True",
         "--p6_from=c5", "--fpn_norm=none", "--candidates_per_level=20",
-        "--freeze_backbone_stages=2", "--freeze_norms=all",
+        "--freeze_backbone_stages=2", "--freeze_norms=all", "--resize=letterbox",
     ],
     "ssd_resnet50_fpn_voc": [
         "--backbone=resnet18", "--precision=float16", "--accumulate=2", "--ema_decay=0.99",
         "--assigner=atss", "--class_loss=quality", "--box_loss=giou", "--box_coding=distribution",
     ],
 }  # fmt: skip
-OPTIONS = "ssd_resnet50_fpn_gfl_1x"  # compiled with group norms and candidates by level
+OPTIONS = "ssd_resnet50_fpn_gfl_1x"  # compiled with group norms, letterbox and candidates by level
 SMALLER = ["--backbone=resnet18"]
 # convolutions of a recipe that are frozen, the stem and two stages of a small ResNet-18, and how
 # many then are the first ones: two of the third stage, and the pyramid's on the second stage
