@@ -1,9 +1,9 @@
 """A trained detector for use in other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,17 +19,12 @@ from src.detection.postprocess import Detections, build_postprocessor
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import Inference, Seen, build_inference, find_short_side
 from src.prediction.network_model import Log, load_network
+from src.prediction.objects import Objects, as_objects, labels_of
 from src.prediction.recorded import detector_layer
 from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
 
-
-class Objects(NamedTuple):
-    """Objects in an image: boxes (D,4) in its pixels, scores (D,), class names; best first."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    names: list[str]
+Image = str | Path | np.ndarray  # a file, or an array (H,W,3) uint8 RGB
 
 
 class Pending(NamedTuple):
@@ -49,46 +44,72 @@ class Detector:
     keep_aspect: bool  # see `fit_image`
     batch_size: int  # most images per call
     short_side: ShortSide | None = None  # in place of `fit_image`
+    kept: np.ndarray | None = None  # labels of the classes that are kept, if not all are
 
     @classmethod
-    def load(cls, path: str | Path, **keys) -> "Detector":
+    def load(cls, path: str | Path, *, classes: Sequence[str] | None = None, **keys) -> "Detector":
         """A detector from a checkpoint of a training run, or an exported .mindir or .onnx file.
 
         Args:
+            classes: keeps objects of these alone; for a checkpoint that records no classes, the
+                names of all that it has.
             keys: of config/default.yaml, which override the file's: score_threshold=0.5, for
-                example.
+                example. `eval_batch_size` is 1 unless it is given.
 
         Raises:
-            InputError: the file is missing, invalid or has no class names.
+            InputError: the file is missing, invalid or has no class names, or not these.
         """
         path = str(path)
         which = "model" if format_of(path) else "checkpoint_path"
         note_new_names(keys, "Detector.load(): ")
-        given = {"eval_batch_size": 1, **keys, which: path}
-        cfg = make_config([(detector_config(path), path), (given, "Detector.load()")])
+        own, given = detector_config(path), {"eval_batch_size": 1, **keys, which: path}
+        if classes is not None and not own.get("classes"):
+            classes, given["classes"] = None, classes
+        cfg = make_config([(own, path), (given, "Detector.load()")])
+        kept = None if classes is None else labels_of(classes, cfg.classes[1:])
         set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
-        return build_detector(cfg)
+        return replace(build_detector(cfg), kept=kept)
 
-    def __call__(self, image: str | Path | np.ndarray) -> Objects:
-        """Objects in an image file, or in an image (H,W,3) uint8 RGB."""
-        if isinstance(image, (str, Path)):
-            image = read_image(Path(image))
-        (found,) = self.detect([image])
-        return Objects(found.boxes, found.scores, [self.names[label] for label in found.labels])
+    def __call__(
+        self, images: Image | Iterable[Image], *, classes: Sequence[str] | None = None
+    ) -> Objects | list[Objects]:
+        """Objects in an image, or for several images a list with those of each.
+
+        Args:
+            images: files or arrays (H,W,3) uint8 RGB; several are read and detected `batch_size`
+                at a time.
+            classes: keeps objects of these alone, in place of those given to `load`.
+
+        Raises:
+            InputError: a file that is no image, an array of another kind, or an unknown class.
+        """
+        kept = self.kept if classes is None else labels_of(classes, self.names)
+        if isinstance(images, (str, Path, np.ndarray)) or not isinstance(images, Iterable):
+            (found,) = self._objects([as_array(images)], kept)
+            return found
+        arrays = (as_array(image, f"images[{n}]") for n, image in enumerate(images))
+        return list(self._objects(arrays, kept))
+
+    def _objects(self, images: Iterable[np.ndarray], kept: np.ndarray | None) -> Iterator[Objects]:
+        """Objects of the labels `kept` in each of the images, by batches."""
+        waiting = iter(images)
+        while batch := list(islice(waiting, self.batch_size)):
+            for pair in zip(self.forward(batch), batch):
+                found = self.postprocess(*pair)
+                if kept is not None:
+                    found = found.take(np.isin(found.labels, kept))
+                yield as_objects(found, self.names)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detections in each of the images (H,W,3) uint8 RGB, at most `batch_size` of them."""
+        """Detections of all classes in each of the images, at most `batch_size` of them."""
         if not images:
             return []
+        images = list(map(as_array, images))
         return [self.postprocess(*pair) for pair in zip(self.forward(images), images)]
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Pending]:
         """Runs the network on the images, on those of one input size at a time."""
-        for image in images:
-            if not isinstance(image, np.ndarray):
-                raise InputError(f"an image is {type(image).__name__}; expected an array or a path")
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-                raise InputError(f"an image is {image.dtype} {image.shape}; expected uint8 (H,W,3)")
+        images = list(map(as_array, images))
         if len(images) > self.batch_size:
             raise InputError(
                 f"{len(images)} images at once; the detector takes {self.batch_size}, load it with "
@@ -134,6 +155,17 @@ class Detector:
         """Detections in an image after `forward`."""
         size = np.array([image.shape[1], image.shape[0]], np.float32)
         return self.inference.detections(*pending, size)
+
+
+def as_array(image: Image, what: str = "an image") -> np.ndarray:
+    """The image (H,W,3) uint8 RGB; InputError where it is none."""
+    if isinstance(image, (str, Path)):
+        image = read_image(Path(image))
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"{what} is {type(image).__name__}; expected an array or a path")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"{what} is {image.dtype} {image.shape}; expected uint8 (H,W,3)")
+    return image
 
 
 def detector_config(path: str) -> dict:

@@ -1,7 +1,9 @@
 """The detector as a library, from a checkpoint and from exported files."""
 
 import shutil
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ from src.evaluation.detect import detect_with
 from src.models.ssd import build_ssd
 from src.prediction.detector import Detector, detector_config
 from src.prediction.network_model import load_network
+from src.prediction.objects import Objects
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
 from src.weights.checkpoint_file import run_config
@@ -104,6 +107,61 @@ def test_images_of_any_size_and_none_of_another_kind(trained):
         detector.detect([np.zeros((5, 5, 3), np.uint8)] * 2)
 
 
+def test_several_images_by_batches(trained, tmp_path):
+    """Files and arrays mixed, five in batches of two, as each alone."""
+    cfg, _ = trained
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (50 + 10 * n, 70, 3), dtype=np.uint8) for n in range(5)]
+    cv2.imwrite(str(tmp_path / "a.png"), images[1][..., ::-1])
+    detector = Detector.load(cfg.checkpoint_path, score_threshold=LOW, eval_batch_size=2)
+    mixed = [images[0], tmp_path / "a.png", *images[2:]]
+    found = detector(mixed)
+    assert [len(objects.scores) > 10 for objects in found] == [True] * 5
+    for objects, image in zip(found, images):
+        alone = detector(image)
+        np.testing.assert_allclose(objects.boxes, alone.boxes, atol=1e-3)
+        assert objects.names == alone.names == [detector.names[n] for n in alone.labels]
+    assert len(detector(iter(mixed))) == 5
+    assert detector([]) == []
+    with pytest.raises(
+        InputError, match=r"images\[2\] is uint8 \(5, 5\); expected uint8 \(H,W,3\)"
+    ):
+        detector([images[0], images[1], np.zeros((5, 5), np.uint8)])
+
+
+def test_objects_of_some_classes(trained):
+    cfg, folder = trained
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    everything = Detector.load(cfg.checkpoint_path, score_threshold=LOW)(image)
+    wanted = [row for row, name in enumerate(everything.names) if name in ("cross", "ellipse")]
+    assert 0 < len(wanted) < len(everything.names)
+    some = Detector.load(cfg.checkpoint_path, score_threshold=LOW, classes=["cross", "ellipse"])
+    assert some.names == cfg.classes[1:]  # so labels mean the same
+    np.testing.assert_array_equal(some(image).boxes, everything.boxes[wanted])
+    np.testing.assert_array_equal(some(image).labels, everything.labels[wanted])
+    assert set(some(image, classes=["triangle"]).names) == {"triangle"}
+    assert set(some([image], classes=["triangle"])[0].names) == {"triangle"}
+    with pytest.raises(InputError, match="no class 'Elipse'; did you mean 'ellipse'"):
+        some(image, classes=["Elipse"])
+    with pytest.raises(InputError, match=r"classes is 'cross'; expected a list, such as \['cross'"):
+        Detector.load(folder / "detector.onnx", classes="cross")
+    with pytest.raises(InputError, match="classes names none"):
+        some(image, classes=[])
+
+
+def test_objects_as_supervision_has_them(monkeypatch):
+    boxes, scores = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32), np.array([0.9, 0.5])
+    objects = Objects(boxes, scores, ["cat", "dog"], np.array([4, 7]))
+    monkeypatch.setitem(sys.modules, "supervision", None)  # as if it were not installed
+    with pytest.raises(InputError, match="not installed: pip install supervision"):
+        objects.to_supervision()
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
+    given = objects.to_supervision()
+    assert given.xyxy is boxes and given.confidence is scores
+    assert given.class_id.tolist() == [4, 7]
+    assert given.data["class_name"].tolist() == ["cat", "dog"]
+
+
 def test_bad_files(trained, tmp_path):
     cfg, folder = trained
     with pytest.raises(InputError, match="no such file"):
@@ -129,12 +187,14 @@ def test_bad_files(trained, tmp_path):
     (tmp_path / "a.air").touch()
     with pytest.raises(InputError, match=r"a\.air: AIR files"):
         Detector.load(tmp_path / "a.air")
-    with pytest.raises(InputError, match=r"classes: \['background', 'ell"):
+    with pytest.raises(InputError, match=r"no class 'a'; the detector knows ellipse, rectangle"):
         Detector.load(folder / "detector.onnx", classes=["background", "a", "b", "c", "d"])
     with pytest.raises(InputError, match=r"image_size: \[64, 64\], not \[96, 96\]"):
         Detector.load(folder / "detector.onnx", image_size=[96, 96])
-    with pytest.raises(InputError, match="is list; expected an array"):
+    with pytest.raises(InputError, match=r"images\[0\] is int; expected an array"):
         Detector.load(cfg.checkpoint_path)([1, 2])
+    with pytest.raises(InputError, match="an image is int; expected an array"):
+        Detector.load(cfg.checkpoint_path)(1)
     assert Detector.load(cfg.checkpoint_path).detect([]) == []
     with pytest.raises(InputError, match="not an image"):
         Detector.load(cfg.checkpoint_path)(tmp_path / "bad.ckpt")
