@@ -13,6 +13,8 @@ from src.config.keys import Key, load_keys, note_new_names, unknown_hint
 from src.runtime.errors import InputError
 from src.runtime.files import user_path
 
+Beneath = Callable[[Mapping[str, Any]], Layer]  # see `parse_args`
+
 WHERE = "command line"  # as errors call it
 SHOWN_DEFAULT = 60  # characters in --help
 SHORT_FORMS = """\
@@ -24,7 +26,7 @@ def parse_args(
     description: str,
     argv: Sequence[str] | None = None,
     *,
-    beneath: Callable[[Mapping[str, Any]], Layer] | None = None,
+    beneath: Beneath | None = None,
     over_recipe: Sequence[str] = (),
     prog: str | None = None,
     program: str = "",
@@ -46,16 +48,43 @@ def parse_args(
         raise InputError(f"{WHERE}: unknown argument {rest[0]!r}{rest_hint(rest[0])}")
     flags = vars(arguments)
     path = flags.pop("config_path")
+    if not quiet:
+        note_new_names(flags, dashes="--")
+    return layered(path, (flags, WHERE), beneath, over_recipe, quiet=quiet)
+
+
+def python_config(
+    config: str | Path | None,
+    keys: Mapping[str, Any],
+    *,
+    where: str,
+    beneath: Beneath | None = None,
+    over_recipe: Sequence[str] = (),
+) -> Config:
+    """`parse_args` for a function of that name (`where`), with a recipe file and keys."""
+    note_new_names(keys, f"{where}: ")
+    given = {key: str(v) if isinstance(v, os.PathLike) else v for key, v in keys.items()}
+    return layered(config and str(config), (given, where), beneath, over_recipe)
+
+
+def layered(
+    path: str | None,
+    given: Layer,
+    beneath: Beneath | None,
+    over_recipe: Sequence[str],
+    *,
+    quiet: bool = False,
+) -> Config:
+    """The keys `given` over the recipe file at `path`; the rest as for `parse_args`."""
     path = path and os.path.expanduser(path)
     recipe = {} if path is None else read_recipe(path)
     if not quiet:
-        note_new_names(flags, dashes="--")
         note_new_names(recipe, f"{path}: ")
-    recipe, flags = checked_values(recipe, path), checked_values(flags, WHERE)
-    lowest = beneath({**recipe, **flags}) if beneath else ({}, "")
+    recipe, own = checked_values(recipe, path), checked_values(*given)
+    lowest = beneath({**recipe, **own}) if beneath else ({}, "")
     known = [key for key in over_recipe if key in lowest[0]]
     recipe = {key: value for key, value in recipe.items() if key not in known}
-    return make_config([lowest, (recipe, path), (flags, WHERE)])
+    return make_config([lowest, (recipe, path), (own, given[1])])
 
 
 class Wrapped(argparse.RawDescriptionHelpFormatter):

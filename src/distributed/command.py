@@ -51,6 +51,19 @@ def run_command(main: Callable[[], Any], interruption: Interruption | None = Non
         run_rank(main, launch)
 
 
+def start_in_python(function: str, program: str) -> Launch:
+    """Prepares this process for a `function` that does the work of the program `program`.
+
+    Raises:
+        InputError: a launcher started several processes.
+    """
+    os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
+    launch = find_launch()
+    if launch.size > 1:
+        raise InputError(f"{function} runs as one process; start {program} with {launch.by}")
+    return launch
+
+
 def lost_ctrl_c() -> None:
     """In place of a `main`."""
     raise KeyboardInterrupt

@@ -6,10 +6,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 # SIGHUP: the terminal was closed; SIGUSR1: from schedulers, which mpirun forwards to all ranks
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)  # see `Interruption.handled`
 GRACE = 1.0  # seconds in which a second signal is ignored: `timeout` sends two
 POLL = 0.01  # seconds
 
@@ -53,6 +55,33 @@ class Interruption:
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         threading.Thread(target=self._watch, args=(signals,), daemon=True).start()
         return self
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """Receives Ctrl-C and SIGTERM while the block runs, for a process that goes on after it.
+
+        Unlike with `watch`, one that is not deferred, and a second one, raises KeyboardInterrupt.
+        Both signals do the same, since MindSpore turns Ctrl-C into SIGTERM while it compiles and
+        runs. Signals reach the main thread alone; in another one nothing is changed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def receive(signum: int, frame: FrameType | None) -> None:
+            if not self.deferred or self.signum is not None:
+                raise KeyboardInterrupt
+            self.signum = signal.SIGINT
+            self._print("\nSIGINT: saving and stopping; another one stops at once")
+
+        # ignored signals stay ignored
+        numbers = [n for n in INTERRUPTS if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, receive) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler or signal.SIG_DFL)  # None: not set by Python
 
     def check(self) -> None:
         """Raises Interrupted if a signal was received."""

@@ -1,0 +1,141 @@
+"""Evaluation from Python: `evaluate` of a notebook or program, which eval.py is too."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.config.command_line import python_config
+from src.config.configuration import Config, Layer
+from src.distributed.command import start_in_python
+from src.distributed.launch import Launch, check_launch
+from src.runtime.signals import Interruption
+
+if TYPE_CHECKING:
+    from src.data.annotations import Annotations
+    from src.evaluation.against import Other
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an evaluation found.
+
+    Attributes:
+        folder: with detections.json and report/.
+        metrics: AP, AP50 and the others by COCO's names; nan where no object counts.
+        by_class: of each metric, the value of each class.
+        report: the page, if one is written.
+    """
+
+    folder: Path
+    metrics: dict[str, float]
+    by_class: dict[str, dict[str, float]]
+    report: Path | None
+
+
+def evaluate(checkpoint: str | Path, config: str | Path | None = None, **keys) -> Results:
+    """Evaluates a detector as eval.py does, in this process.
+
+    Args:
+        checkpoint: of a training run, or an exported .mindir or .onnx file.
+        config: recipe file.
+        keys: of config/default.yaml, which override the recipe's.
+
+    Raises:
+        InputError: bad keys, files or data.
+    """
+    from src.deploy.formats import format_of
+
+    launch = start_in_python("evaluate()", "eval.py")
+    which = "model" if format_of(str(checkpoint)) else "checkpoint_path"
+    with Interruption().handled():
+        cfg = python_config(
+            config,
+            {**keys, which: checkpoint},
+            where="evaluate()",
+            beneath=recorded_layer,
+            over_recipe=["classes"],
+        )
+        return run_evaluation(cfg, launch)
+
+
+def run_evaluation(cfg: Config, launch: Launch) -> Results:
+    """Checks all input, evaluates, prints and writes."""
+    from src.data.classes import with_classes
+    from src.data.dataset import build_annotations, find_source
+    from src.deploy.formats import chosen_detector
+    from src.evaluation.protocol import build_protocol, unusual_settings
+    from src.prediction.recorded import device_line, naming_the_classes, naming_the_run
+    from src.runtime.cards import check_cards
+    from src.runtime.files import make_output_folder
+    from src.training.callbacks.loading import load_callbacks
+
+    check_launch(launch, cfg)
+    chosen_detector(cfg)
+    callbacks = load_callbacks(cfg.callbacks) if launch.is_main else []
+    folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
+    with naming_the_run(cfg):
+        find_source(cfg, training=False)
+    check_cards(cfg.device_target)
+    cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
+    with naming_the_classes(cfg):
+        split = build_annotations(cfg, training=False)
+    protocol = build_protocol(cfg)
+    annotations = protocol.images_of(split)
+    counted = f"{len(annotations)} of {len(split)}" if len(annotations) < len(split) else len(split)
+    title = f"{cfg.model or cfg.checkpoint_path} on {split.source}: {counted} images, {protocol}"
+    title += unusual_settings(cfg)
+    other = read_against(cfg, annotations) if launch.is_main else None  # before minutes of work
+
+    from src.distributed.join import build_device
+    from src.evaluation.detect import detect_with
+    from src.evaluation.outputs import write_outputs
+    from src.prediction.inference import describe_views
+    from src.prediction.network_model import load_network
+    from src.training.callbacks.evaluated import tell_evaluation
+
+    ranks = build_device(cfg, launch)
+    if ranks.is_main:
+        print(*filter(None, [device_line(cfg), split.summary()]), sep="\n")
+        print(describe_views(cfg))
+    network = None if cfg.model else load_network(cfg)
+    started = time.perf_counter()
+    found = detect_with(network, cfg, annotations, ranks=ranks)
+    if ranks.is_main:
+        seconds = time.perf_counter() - started
+        print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
+
+    def finish() -> Results:
+        metrics, page = write_outputs(cfg, title, annotations, found, folder, other)
+        if callbacks:
+            tell_evaluation(callbacks, cfg, metrics, page, folder)
+        return Results(folder, metrics.overall, metrics.by_class, page)
+
+    return ranks.on_main(finish)
+
+
+def read_against(cfg: Config, annotations: "Annotations") -> "Other | None":
+    """The earlier evaluation that the configuration names, of the same images; None if none."""
+    if not cfg.against:
+        return None
+    from src.evaluation.against import read_other
+    from src.evaluation.coco_metric import ground_truth
+
+    return read_other(cfg.against, ground_truth(annotations, cfg.classes))
+
+
+def recorded_layer(given: Mapping[str, Any]) -> Layer:
+    """The keys in the checkpoint or exported file, as a layer below recipe and flags."""
+    from src.deploy.formats import chosen_detector, read_description
+    from src.evaluation.protocol import LIMITS
+    from src.prediction.recorded import device_keys, evaluation_folder, evaluation_layer
+
+    if not given.get("model"):
+        keys, path = evaluation_layer(str(given.get("checkpoint_path") or ""), given)
+        keys |= device_keys(path, given) | evaluation_folder(path, given)
+        if given.get("protocol") == "legacy":
+            keys = {key: value for key, value in keys.items() if key not in LIMITS}
+        return keys, path
+    path = chosen_detector(given)
+    return read_description(Path(path)), path
