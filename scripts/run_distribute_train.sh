@@ -56,6 +56,8 @@ with_msrun() {
   share_machine
   [ -n "$port" ] || port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0))
 print(s.getsockname()[1])')
+  export MAIN_RANK_STATUS=$log_dir/status  # which a main rank that fails writes
+  rm -f "$MAIN_RANK_STATUS"
   run_job "$PYTHON" -m mindspore.parallel.cluster.run --worker_num "$devices" \
     --local_worker_num "$here" --node_rank "$node_rank" --master_addr "$master" \
     --master_port "$port" --log_dir "$log_dir" --join True --cluster_time_out 300 "${train[@]}"
@@ -141,6 +143,8 @@ run_job() {
   # msrun ends with 1 however its ranks do
   if [ -n "$stopped" ] && { [ "$status" = 138 ] || [ "$launcher" = msrun ]; }; then
     status=$stopped
+  elif [ "$launcher" = msrun ] && [ "$status" != 0 ] && [ -s "$MAIN_RANK_STATUS" ]; then
+    status=$(< "$MAIN_RANK_STATUS")
   fi
   exit "$status"
 }

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.util import get_temp_dir
+from pathlib import Path
 from typing import Any
 
 from src.distributed.launch import Launch, find_launch, prepare_environment
@@ -31,6 +32,9 @@ NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTD
 # also a folder that was removed in the meantime, and names that a file system cannot hold
 NOT_THERE = (errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO)
 NO_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP, errno.EMFILE, errno.ENFILE)
+STATUS_FILE = (
+    "MAIN_RANK_STATUS"  # variable with a path; for msrun, which ends with 1 for any status
+)
 SAVING, RESCUING, REPORTING = 60.0, 10.0, 3.0  # seconds; see `head_start`
 
 
@@ -88,6 +92,9 @@ def run_rank(main: Callable[[], Any], launch: Launch) -> None:
     with suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
+    if launch.is_main and (path := os.environ.get(STATUS_FILE)):
+        with suppress(OSError):
+            Path(path).write_text(f"{status}\n")
     with suppress(OSError):  # it is created if missing
         shutil.rmtree(get_temp_dir(), ignore_errors=True)  # of the data workers' sockets
     os._exit(status)
