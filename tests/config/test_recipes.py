@@ -44,7 +44,7 @@ def test_a_header_says_what_to_expect_and_that_it_was_not_run(path):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_gives_a_network_and_its_loss(narrow, path):
+def test_a_recipe_gives_a_network_and_its_loss(path):
     small = ["--image_size=[64,64]", "--fpn_channels=16", "--head_depth=1", "--backbone=resnet18"]
     cfg = load(path, *small)
     cfg = cfg if cfg.classes else load(path, *small, "--classes=[cat, dog]")
