@@ -21,7 +21,8 @@ def needed(card: int, keys: Mapping) -> dict:
     """Estimated bytes of an update, and flags of one that fits if the card is too small."""
     from src.config.configuration import make_config
     from src.detection.anchors import build_anchors
-    from src.models.card_memory import estimate_training_memory, options_of, smaller_update
+    from src.models.card_fit import smaller_update
+    from src.models.card_memory import options_of, whole_estimate
     from src.models.ssd import build_ssd
     from src.weights.detector_families import COCO_NAMES
 
@@ -30,7 +31,7 @@ def needed(card: int, keys: Mapping) -> dict:
         cfg = cfg.replace(classes=COCO_NAMES)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     options = options_of(cfg)
-    total = sum(estimate_training_memory(network, **options).values())
+    total = whole_estimate(network, **options)
     advice = smaller_update(card, network, **options) if total > card else ""
     return {"bytes": total, "advice": advice}
 

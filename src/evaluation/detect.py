@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from src.detection.postprocess import build_postprocessor
 from src.distributed.ranks import Ranks
 from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
+from src.models.card_fit import advice_after_evaluation
 from src.models.ssd import SSD
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import Inference, Seen, build_inference, find_short_side
 from src.prediction.network_model import Model
 from src.runtime.errors import NotFinite
+from src.runtime.out_of_memory import with_memory_advice
 from src.runtime.stopwatch import Stopwatch
 from src.runtime.threads import Follower
 
@@ -150,17 +153,19 @@ def detect_with(
         postprocess = build_postprocessor(cfg, **limits)
         log = print if ranks is None or ranks.is_main else None
         inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model, log)
-    return detect_split(
-        inference,
-        EvalSamples(
-            annotations,
-            sizes=inference.sizes,
-            keep_aspect=cfg.resize == "letterbox",
-            short_side=find_short_side(cfg, network),
-        ),
-        batch_size=cfg.eval_batch_size,
-        workers=cfg.num_workers,
-        ranks=ranks,
-        check=check,
-        stopwatch=stopwatch,
+    samples = EvalSamples(
+        annotations,
+        sizes=inference.sizes,
+        keep_aspect=cfg.resize == "letterbox",
+        short_side=find_short_side(cfg, network),
     )
+    with with_memory_advice(partial(advice_after_evaluation, cfg)):
+        return detect_split(
+            inference,
+            samples,
+            batch_size=cfg.eval_batch_size,
+            workers=cfg.num_workers,
+            ranks=ranks,
+            check=check,
+            stopwatch=stopwatch,
+        )

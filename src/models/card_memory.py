@@ -9,15 +9,16 @@ At its peak, where the backward pass begins, an update holds what the forward pa
 
 That is within 4 % of the tensors alive in the graphs that MindSpore 2.10 compiles for a GPU (17.0
 GB in float32, 13.6 GB in float16, for 16 images of 640 px). Added are the weights with what belongs
-to each, and OVERHEAD for what is not counted. Frozen layers are counted as if they were trained.
+to each, and an overhead for what is not counted. Frozen layers are counted as if they were trained.
 
-Measured on one H200 with 16 images of 640 px, ResNet-50 and momentum, without averages: the peak of
-MindSpore's pool, which holds cuDNN's workspaces but not CUDA's context, was 17.93 GB in float32, of
-which 17.42 are counted here. In float16 it was 11.54 GB with norms in float16, of which 10.25 were
-counted; float16 with norms in float32 was not measured.
+The overhead is by what was measured with ResNet-50 at 640 px (docs/measured.md). MindSpore's pool
+holds cuDNN's workspaces and gaps too: 2 to 4 % of the tensors that an image keeps, on an H100 and
+an H200. It grows by whole GiB. CUDA's context and the kernels' code are outside of it.
 """
 
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mindspore as ms
@@ -25,13 +26,15 @@ import mindspore as ms
 from src.detection.anchors import level_shapes
 from src.models.costs import Size
 from src.models.ssd import SSD
+from src.runtime.plugins.cuda import ask_smi
+from src.runtime.plugins.nvidia_cards import Card, read_cards, visible_cards
 
 FLOAT32, FLOAT16 = 4, 2  # bytes
-GIGA = 1e9
 LOSS_TENSORS = 8  # six kept for the backward pass of the focal loss, two being computed
-# bytes: 0.5 and 1.3 GB that an H200's pool held beyond what is counted, for workspaces and gaps;
-# and 1 GB for CUDA's context and kernels, which is a guess
-OVERHEAD = {"float32": 1.5e9, "float16": 2.3e9}
+WORKSPACES = 0.04  # of the tensors that an image keeps: 0.02 to 0.04 were measured
+BLOCK = 1 << 30  # bytes by which MindSpore's pool grows
+OUTSIDE = 1224 << 20  # bytes outside of the pool, of an H100
+SAME_CARD = 0.05  # share of a card's memory by which two reports of it may differ
 STATES = {"momentum": 1, "adamw": 2}  # numbers that an optimizer keeps of each weight
 
 
@@ -65,45 +68,19 @@ def estimate_training_memory(
     found["loss"] = FLOAT32 * LOSS_TENSORS * logits
     statistics = (".moving_mean", ".moving_variance")  # which have no gradient
     weights = sum(p.size for p in network.get_parameters() if not p.name.endswith(statistics))
+    kept = sum(found.values())
     copies = 2 + STATES[optimizer] + averages + (accumulate > 1)  # weights and gradients
     cast = weights * FLOAT16 if precision == "float16" else 0
     found["weights"] = FLOAT32 * weights * copies + cast
-    found["overhead"] = OVERHEAD[precision]
+    counted = kept + found["weights"]
+    pool = math.ceil((counted + WORKSPACES * kept) / BLOCK) * BLOCK
+    found["overhead"] = pool - counted + OUTSIDE
     return found
 
 
-def advice(card: int | None, network: SSD, **keys) -> str:
-    """A warning in a line if a card is too small for an update, else an empty text.
-
-    Args:
-        card: its memory in bytes; None if it is not known.
-        keys: of `estimate_training_memory`.
-    """
-    if card is None:
-        return ""
-    needed = sum(estimate_training_memory(network, **keys).values())
-    if needed <= card:
-        return ""
-    height, width = keys["image_size"]
-    return (
-        f"warning: {keys['batch_size']} images of {height} x {width} in {keys['precision']} take "
-        f"about {needed / GIGA:.1f} GB by estimate, and the card has {card / GIGA:.1f} GB, so it "
-        f"may run out of memory; {smaller_update(card, network, **keys)}"
-    )
-
-
-def smaller_update(card: int, network: SSD, **keys) -> str:
-    """Flags of an update of as many images that fits, or what else to change."""
-    batch, accumulate = keys.pop("batch_size"), keys.pop("accumulate", 1)
-    while batch % 2 == 0:
-        batch, accumulate = batch // 2, accumulate * 2
-        needed = estimate_training_memory(network, batch_size=batch, accumulate=accumulate, **keys)
-        if sum(needed.values()) <= card:
-            return (
-                f"--batch_size={batch} --accumulate={accumulate} fits, "
-                "with as many images to an update"
-            )
-    return "use a smaller --batch_size or --image_size, or --precision=float16"
+def whole_estimate(network: SSD, **keys) -> float:
+    """The sum of `estimate_training_memory`, with its arguments."""
+    return sum(estimate_training_memory(network, **keys).values())
 
 
 def memory_of_card(target: str, device_id: int) -> int | None:
@@ -117,13 +94,30 @@ def memory_of_card(target: str, device_id: int) -> int | None:
     return getattr(properties, "total_memory", 0) or None
 
 
+def free_memory(target: str, device_id: int) -> int | None:
+    """Bytes of a card that no process uses; all of them where that is not known.
+
+    Call it before this process uses the card. None on CPU, and where MindSpore does not know.
+    """
+    smi = ask_smi(os.environ) if target == "GPU" else None  # first: what follows uses the card
+    total = memory_of_card(target, device_id)
+    if smi is None or total is None:
+        return total
+    return free_of(visible_cards(read_cards(smi.text), os.environ), device_id, total)
+
+
+def free_of(cards: Sequence[Card], device_id: int, total: int) -> int:
+    """Free bytes of the card among those that nvidia-smi lists; `total` if it is not among them."""
+    if device_id >= len(cards):
+        return total
+    card = cards[device_id]
+    # CUDA may number the cards in another order, and a part of a card is smaller
+    if abs((card.memory << 20) - total) > SAME_CARD * total:
+        return total
+    return max(total - (card.used << 20), 0)
+
+
 def options_of(cfg: Mapping) -> dict[str, Any]:
     """The arguments of `estimate_training_memory` that a configuration gives, but the network."""
     keys = ("batch_size", "accumulate", "image_size", "precision", "optimizer")
     return {**{key: cfg[key] for key in keys}, "averages": cfg["ema_decay"] > 0}
-
-
-def memory_warning(cfg: Mapping, network: SSD) -> str:
-    """`advice` for a configuration and its network, on the selected card."""
-    card = memory_of_card(cfg["device_target"], ms.get_context("device_id"))
-    return advice(card, network, **options_of(cfg))

@@ -8,6 +8,7 @@ import mindspore as ms
 from src.config.configuration import Config
 from src.config.keys import keys_of_scope
 from src.runtime.graph_cache import GraphCache
+from src.runtime.out_of_memory import with_memory_advice
 from src.training.trainer import Trainer
 
 GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
@@ -20,12 +21,13 @@ def compile_graphs(cfg: Config, trainer: Trainer) -> None:
     """
     ranks = trainer.ranks
     started = time.perf_counter()
-    if ranks.is_in_graphs or not cfg.compile_cache:
-        found = compile_here(cfg, trainer)
-    else:
-        found = ranks.on_main(lambda: compile_here(cfg, trainer))
-        if not ranks.is_main:
+    with with_memory_advice(trainer.memory_advice):
+        if ranks.is_in_graphs or not cfg.compile_cache:
             found = compile_here(cfg, trainer)
+        else:
+            found = ranks.on_main(lambda: compile_here(cfg, trainer))
+            if not ranks.is_main:
+                found = compile_here(cfg, trainer)
     how = "compiled graphs loaded" if found else "compiled"
     trainer.log.line(f"{how} in {time.perf_counter() - started:.1f} s")
 

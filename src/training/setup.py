@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import mindspore as ms
+
 from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.loader import build_loader
@@ -14,7 +16,8 @@ from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.ranks import Ranks
 from src.losses.detection_loss import build_loss
-from src.models.card_memory import memory_warning
+from src.models.card_fit import advice, check_tensors
+from src.models.card_memory import free_memory, options_of
 from src.models.ssd import SSD, build_ssd
 from src.runtime.environment import environment
 from src.runtime.signals import Interruption
@@ -84,12 +87,19 @@ def prepare(
         restore_run(trainer, saved)
     for line in (describe(cfg, trainer), *advice_on_settings(cfg, trainer)):
         log.line(line)
-    if warning := memory_warning(cfg, trainer.network):
-        log.line(warning)
+    check_memory(cfg, trainer)
     trainer.train_step.sync()
     compile_graphs(cfg, trainer)
     open_folder(cfg, trainer, saved)
     return trainer
+
+
+def check_memory(cfg: Config, trainer: Trainer) -> None:
+    """Logs a warning where the card seems too small; InputError for a batch that no GPU takes."""
+    check_tensors(cfg, trainer.network)
+    trainer.room = free_memory(cfg.device_target, ms.get_context("device_id"))
+    if warning := advice(trainer.room, trainer.network, **options_of(cfg)):
+        trainer.log.line(warning)
 
 
 def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None:

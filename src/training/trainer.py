@@ -10,7 +10,9 @@ import numpy as np
 
 from src.data.loader import TrainBatch, TrainLoader
 from src.distributed.ranks import Ranks
+from src.models.card_fit import advice_after
 from src.models.ssd import SSD
+from src.runtime.out_of_memory import with_memory_advice
 from src.runtime.signals import Interrupted, Interruption
 from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
 from src.runtime.text import count
@@ -75,6 +77,7 @@ class Trainer:
         step: updates of the run so far, skipped ones included.
         ended_epochs: epochs after which the run was evaluated and saved, if due.
         ended_early: why the run ends before its last update, in this session.
+        room: bytes that were free on the card at the start; None on CPU or if not known.
     """
 
     network: SSD
@@ -96,16 +99,17 @@ class Trainer:
     step: int = 0
     ended_epochs: int = 0
     ended_early: str = ""
+    room: int | None = None
 
     def run(self) -> dict | None:
         """Trains to the end; returns the best evaluation ("AP", "epoch", "step"), if any.
 
         Raises:
             Interrupted: after a checkpoint was saved.
-            RunError: updates or checkpoints fail.
+            RunError: updates or checkpoints fail, for want of memory too.
         """
         self.progress.start(self.step)
-        with followed(self), rescued(self):
+        with followed(self), rescued(self), with_memory_advice(self.memory_advice):
             self.end_epoch()  # a resumed run may have been stopped just before
             while self.step < self.plan.stop_at and self.may_continue():
                 with closing(self.updates()) as updates:
@@ -235,6 +239,12 @@ class Trainer:
         epoch = self.plan.epoch_of(self.step)
         self.tell(Checkpoint(self.checkpoints.last, epoch, self.step), alone=alone)
         return True
+
+    def memory_advice(self) -> str:
+        """What to change where an update takes more memory than there is."""
+        text = advice_after(self.evaluator.cfg, self.network, self.room)
+        last = self.checkpoints.last
+        return f"{text}; the last checkpoint is {last}" if self.step and last.is_file() else text
 
     def start(self) -> Start:
         """What callbacks are told when the run starts or continues."""

@@ -11,6 +11,7 @@ from mindspore.nn import cell as cell_module
 
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
 from src.runtime.errors import InputError, RunError
+from src.runtime.out_of_memory import OutOfMemory
 from src.runtime.signals import Interrupted
 from src.training import evaluator
 from src.training.callbacks.callback import Callback
@@ -19,6 +20,7 @@ from src.training.callbacks.moments import Step
 from src.training.compiling import compile_graphs
 from src.training.profile import profile
 from src.training.resume import best_on_disk, find_run
+from src.training.step import TrainStep
 from src.weights.checkpoint_file import read_checkpoint
 from tests.trainers import make_trainer
 
@@ -310,3 +312,14 @@ def test_a_run_tells_its_moments_and_ends_when_asked(small):
     resumed = make_trainer(cfg, val=True, resume=True)
     resumed.run()
     assert resumed.step == 12
+
+
+def test_an_update_without_memory_ends_the_run_with_advice(small, monkeypatch):
+    def failing(*_):
+        text = "Device(id:0) memory isn't enough and alloc failed, alloc size: 2000000000B"
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(TrainStep, "__call__", failing)
+    trainer = make_trainer(small.replace(batch_size=4), own=True)  # compiles nothing
+    with pytest.raises(OutOfMemory, match="2.0 GB: 4 images.*--batch_size=2 --accumulate=2"):
+        trainer.run()

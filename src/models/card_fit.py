@@ -1,0 +1,121 @@
+"""Which updates a card has room for: warnings and refusals before, advice after."""
+
+from collections.abc import Iterator, Mapping
+
+from src.detection.anchors import level_shapes
+from src.models.card_memory import options_of, whole_estimate
+from src.models.costs import Size
+from src.models.ssd import SSD
+from src.runtime.errors import InputError
+from src.runtime.text import count
+
+GIGA = 1e9
+MOST_ELEMENTS = 1 << 31  # of a tensor on a GPU, by MindSpore's own check at the first update
+
+
+def largest_tensor(network: SSD, image_size: Size) -> int:
+    """Elements of the largest tensor that an image of (height, width) makes, in either pass."""
+    layers = [layer for part in network.costs(image_size).values() for layer in part]
+    cells = sum(height * width for height, width in level_shapes(image_size))
+    logits = cells * network.class_head.predictor.out_channels
+    return max(logits, *(layer.normed for layer in layers))
+
+
+def most_images(network: SSD, image_size: Size) -> int:
+    """Images whose largest tensor a GPU takes."""
+    return MOST_ELEMENTS // largest_tensor(network, image_size)
+
+
+def check_tensors(cfg: Mapping, network: SSD) -> None:
+    """InputError where a batch makes a tensor that MindSpore refuses on a GPU."""
+    if cfg["device_target"] != "GPU":
+        return
+    most, (height, width) = most_images(network, cfg["image_size"]), cfg["image_size"]
+    keys = ("batch_size", "eval_batch_size") if cfg["eval_interval"] else ("batch_size",)
+    for key in keys:
+        if cfg[key] > most:
+            way = f"--{key}={most} is the largest"
+            if key == "batch_size":
+                batch, accumulate = next(halved(cfg[key], cfg["accumulate"], most), (0, 0))
+                if batch:
+                    way = f"--batch_size={batch} --accumulate={accumulate} is the same update"
+            raise InputError(
+                f"{key} is {cfg[key]}, but a GPU takes at most {most} images of {height} x {width} "
+                f"at once: MindSpore refuses tensors of more than 2^31 elements there; {way}"
+            )
+
+
+def halved(batch: int, accumulate: int, most: int | None) -> Iterator[tuple[int, int]]:
+    """Smaller batches of at most `most` images, with `accumulate` for as many to an update."""
+    while batch % 2 == 0:
+        batch, accumulate = batch // 2, accumulate * 2
+        if most is None or batch <= most:
+            yield batch, accumulate
+
+
+def describe_update(needed: float, room: int, keys: Mapping) -> str:
+    """An update, its estimate and the card, in words."""
+    height, width = keys["image_size"]
+    verb = "takes" if keys["batch_size"] == 1 else "take"
+    return (
+        f"{count(keys['batch_size'], 'image')} of {height} x {width} in {keys['precision']} {verb} "
+        f"about {needed / GIGA:.1f} GB by estimate, and the card has {room / GIGA:.1f} GB free"
+    )
+
+
+def advice(room: int | None, network: SSD, **keys) -> str:
+    """A warning in a line if a card has too little room for an update, else an empty text.
+
+    Args:
+        room: its free memory in bytes; None if it is not known.
+        keys: of `estimate_training_memory`.
+    """
+    if room is None:
+        return ""
+    needed = whole_estimate(network, **keys)
+    if needed <= room:
+        return ""
+    return (
+        f"warning: {describe_update(needed, room, keys)}, so it may run out of memory; "
+        f"{smaller_update(room, network, **keys)}"
+    )
+
+
+def smaller_update(room: int, network: SSD, **keys) -> str:
+    """Flags of an update of as many images that fits, or what else to change."""
+    for batch, accumulate in halved(keys.pop("batch_size"), keys.pop("accumulate", 1), None):
+        if whole_estimate(network, batch_size=batch, accumulate=accumulate, **keys) <= room:
+            return (
+                f"--batch_size={batch} --accumulate={accumulate} fits, "
+                "with as many images to an update"
+            )
+    return "use a smaller --batch_size or --image_size, or --precision=float16"
+
+
+def advice_after(cfg: Mapping, network: SSD, room: int | None) -> str:
+    """What was asked of a device whose memory did not suffice, and what to do.
+
+    Args:
+        room: the card's free memory before the run; None on CPU or where it is not known.
+    """
+    keys = options_of(cfg)
+    height, width = keys["image_size"]
+    said = f"{count(keys['batch_size'], 'image')} of {height} x {width} in {keys['precision']}"
+    if room is not None:
+        needed = whole_estimate(network, **keys)
+        said = describe_update(needed, room, keys) + " at the start"
+        if needed > room:
+            return f"{said}; {smaller_update(room, network, **keys)}"
+        said += ", so something else takes the rest"
+    for batch, accumulate in halved(keys["batch_size"], keys["accumulate"], None):
+        return f"{said}; --batch_size={batch} --accumulate={accumulate} takes about half as much"
+    return f"{said}; use a smaller --batch_size or --image_size"
+
+
+def advice_after_evaluation(cfg: Mapping) -> str:
+    """The same where the forward passes of an evaluation took too much."""
+    batch, (height, width) = cfg["eval_batch_size"], cfg["image_size"]
+    text = f"forward passes of {count(batch, 'image')} (eval_batch_size) of {height} x {width}"
+    if batch == 1:
+        return f"{text}; use a smaller --image_size"
+    return f"{text}; --eval_batch_size={batch // 2} takes about half as much"

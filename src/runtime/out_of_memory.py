@@ -1,0 +1,48 @@
+"""Errors of too little memory: recognised by their texts, and told in one line with advice."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from src.runtime.errors import InputError, RunError
+
+# MindSpore's texts on all devices ("Memory not enough", "alloc failed"), CANN's ("EL0004: Failed to
+# allocate memory"), CUDA's, cuDNN's, ONNX Runtime's and C++'s
+SIGNS = re.compile(
+    r"memory (?:is not|isn't|not) enough|alloc[ _]failed|out[ _]of[ _]memory|EL0004|bad_alloc"
+    r"|(?:allocate|malloc)(?: \w+){0,2} memory|cudaErrorMemoryAllocation",
+    re.IGNORECASE,
+)
+# the second is all that the error says of it, the first goes to MindSpore's log
+TOO_LARGE = re.compile(r"max_limit of 2 Giga-elements|Gpu kernel op\[[^\n]*\] Resize failed")
+ASKED = re.compile(r"(?:alloc|memory) size: ?(\d+)")  # bytes
+
+
+class OutOfMemory(RunError):
+    """Something asked for more memory than there is; the message says how to ask for less."""
+
+
+def shortage(error: BaseException) -> str:
+    """What was short, in a few words; "" where the error has another reason."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, (InputError, RunError, OSError)):
+        return ""
+    text = str(error)
+    if TOO_LARGE.search(text):
+        return "a tensor has more than 2^31 elements, which MindSpore refuses on a GPU"
+    if not SIGNS.search(text):
+        return ""
+    asked = ASKED.search(text)
+    return f"out of memory, asking for {int(asked[1]) / 1e9:.1f} GB" if asked else "out of memory"
+
+
+@contextmanager
+def with_memory_advice(advice: Callable[[], str]) -> Iterator[None]:
+    """OutOfMemory with `advice()`, a text, in place of an error of too little memory."""
+    try:
+        yield
+    except Exception as error:
+        if not (what := shortage(error)):
+            raise
+        raise OutOfMemory(f"{what}: {advice()}") from None
