@@ -3,11 +3,21 @@
 import shutil
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
 from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
 from src.training.callbacks.moments import Step
+from src.training.rank_reports import (
+    GIGA,
+    GROWN,
+    RankReport,
+    describe_memory,
+    describe_slowest,
+    make_report,
+    numbers,
+)
 from src.training.run_log import RunLog
 from src.training.step_report import StepReport
 
@@ -69,6 +79,7 @@ class Progress:
         total_steps: updates of the whole run.
         images_per_step: of all batches and ranks.
         log_interval: updates between two lines.
+        memory: reads the most bytes that this process had so far, see `peak_memory`.
     """
 
     def __init__(
@@ -78,11 +89,14 @@ class Progress:
         total_steps: int,
         images_per_step: int,
         log_interval: int,
+        memory: Callable[[], int] = int,
     ):
         self.log = log
         self.total_steps = total_steps
         self.images_per_step = images_per_step
         self.log_interval = log_interval
+        self.memory = memory
+        self.told_memory = 0  # bytes of the last line about it
         # a terminal of unknown width would get an empty bar
         self.on_terminal = sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns > 0
         self.bar: tqdm | None = None
@@ -199,8 +213,24 @@ class Progress:
         """Adds the time of an evaluation, for the time left."""
         self.evaluation_seconds.add(seconds)
 
-    def end_epoch(self, epoch: int, step: int, skipped: int) -> None:
-        """Records an epoch that has ended."""
+    def report(self) -> RankReport:
+        """What this rank tells the others at the end of an epoch."""
+        return make_report(self.epoch.updates, self.epoch.parts, self._peak())
+
+    def _peak(self) -> int:
+        """Bytes; 0 before the first update, when a card's pool may not be asked."""
+        return 0 if self.is_first else self.memory()
+
+    def end_epoch(
+        self, epoch: int, step: int, skipped: int, reports: Sequence[RankReport] = ()
+    ) -> None:
+        """Records an epoch that has ended, with the reports of all ranks."""
+        most = max((report.memory for report in reports), default=0)
+        if most > GROWN * self.told_memory:
+            self.told_memory = most
+            self.log.line(f"epoch {epoch}: {describe_memory(reports)}")
+        if reports and (slowest := describe_slowest(reports)):
+            self.log.line(f"epoch {epoch}: {slowest}")
         self.log.record(
             "epoch",
             epoch=epoch,
@@ -208,6 +238,7 @@ class Progress:
             mean_loss=self.epoch_loss.take(),
             skipped=skipped,
             **self._measured(self.epoch),
+            **(numbers(reports) if most else {}),
         )
         self.epoch.restart()
 
@@ -248,6 +279,7 @@ class Progress:
             gradient_norm=report.gradient_norm,
             loss_scale=report.loss_scale,
             positives_per_image=report.positives / self.images_per_step,
+            peak_memory_gb=self._peak() / GIGA or None,
             **measured,
         )
 

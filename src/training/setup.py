@@ -1,6 +1,7 @@
 """Builds a trainer from a configuration, ready to run."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import mindspore as ms
 
@@ -36,6 +37,7 @@ from src.training.guard import Guard
 from src.training.loss_scale import build_loss_scale
 from src.training.optimizer import build_optimizer
 from src.training.progress import Progress
+from src.training.rank_reports import peak_memory
 from src.training.resume import SavedRun, find_saved, restore_run, rewind_folder
 from src.training.run_folder import prepare_folder
 from src.training.run_log import RunLog
@@ -207,6 +209,7 @@ def build_progress(cfg: Config, log: RunLog, plan: Plan) -> Progress:
         total_steps=plan.stop_at,
         images_per_step=plan.images_per_step,
         log_interval=cfg.log_interval,
+        memory=partial(peak_memory, cfg.device_target),
     )
 
 

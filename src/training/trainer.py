@@ -176,9 +176,10 @@ class Trainer:
         if not rest and epoch > self.ended_epochs:
             check_same(self.ranks, self.train_step.parameters())
             self.ranks.sync_pace()
+            reports = self.ranks.gather(self.progress.report())
             if due := self.evaluator.is_due(epoch, last=self.step == plan.total_steps):
                 self.evaluate(epoch)
-            self.progress.end_epoch(epoch, self.step, self.guard.skipped)
+            self.progress.end_epoch(epoch, self.step, self.guard.skipped, reports)
             self.ended_epochs = epoch
             kept = plan.is_kept(epoch, self.step)
             if (due or kept) and self.save() and kept:

@@ -67,6 +67,9 @@ def two_hosts(recipe):
 def test_launcher_on_two_hosts(two_hosts):
     assert len(records(two_hosts, "step")) == STEPS
     assert len(records(two_hosts, "evaluation")) == 2
+    epoch = records(two_hosts, "epoch")[-1]
+    assert len(epoch["seconds_by_rank"]) == len(epoch["peak_memory_gb_by_rank"]) == 2
+    assert min(epoch["seconds_by_rank"]) > 0
     logs = two_hosts.parent / "logs" / "1"
     assert (logs / "rank.1").is_dir()
     assert "images/s" in (logs / "rank.0" / "stdout").read_text()

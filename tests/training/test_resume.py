@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY, small_keys, write_recipe
 
 pytestmark = pytest.mark.slow
 
-NOT_COMPARED = ("images_per_second", "data_share", "seconds")  # times
+NOT_COMPARED = ("images_per_second", "data_share", "seconds", "peak_memory_gb")
 TRAIN = "tests/narrow_train.py"  # most of the time of a run is for its weights
 PATIENCE = 120  # seconds until a process that should do something is given up
 

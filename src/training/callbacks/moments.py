@@ -40,6 +40,7 @@ class Step:
             these were skipped.
         lr, gradient_norm, loss_scale, positives_per_image: of this update alone.
         images_per_second, data_share: since the last line; None before an update was timed.
+        peak_memory_gb: most memory of this process so far, of tensors on a card, on CPU resident.
     """
 
     epoch: int
@@ -51,6 +52,7 @@ class Step:
     positives_per_image: float
     images_per_second: float | None
     data_share: float | None
+    peak_memory_gb: float | None = None
 
     def curves(self) -> dict[str, float]:
         """The finite numbers, by the names of their curves."""
@@ -60,6 +62,7 @@ class Step:
             "loss_scale": self.loss_scale,
             "lr": self.lr,
             "positives_per_image": self.positives_per_image,
+            "peak_memory_gb": self.peak_memory_gb,
         }
         times = {"images_per_second": self.images_per_second, "data_share": self.data_share}
         return finite({f"train/{name}": value for name, value in numbers.items()}) | finite(
