@@ -7,6 +7,7 @@ from typing import Any
 from easydict import EasyDict
 
 from src.config.class_list import class_contradictions
+from src.config.keys import AUTO, load_keys
 from src.detection.anchors import STRIDES
 from src.runtime.errors import InputError
 
@@ -153,3 +154,26 @@ def training_contradictions(cfg: EasyDict) -> Iterator[str]:
         yield "profile and resume are both true; a profile starts from the beginning"
     if cfg.resume_from and not cfg.resume:
         yield "resume_from is given without --resume=True"
+
+
+def least_batch(cfg: EasyDict) -> int:
+    """Images of a forward pass, or the fewest that `auto` may choose."""
+    return 1 if cfg.batch_size == AUTO else cfg.batch_size
+
+
+def check_auto_batch(cfg: EasyDict, ranks: int) -> None:
+    """InputError where a run cannot choose its batch itself."""
+    if cfg.batch_size != AUTO:
+        return
+    target = cfg.device_target
+    usual = load_keys()["batch_size"].default
+    if target != "GPU":
+        raise InputError(
+            f"batch_size is auto, which asks a GPU for its free memory, but device_target is "
+            f"{target}; give a number, such as the default, --batch_size={usual}"
+        )
+    if ranks > 1:
+        raise InputError(
+            f"batch_size is auto, which is for one rank, but there are {ranks}; try it with one, "
+            "whose config.yaml has the number, or give a number"
+        )

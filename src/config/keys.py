@@ -3,7 +3,8 @@
 An entry there ends with a comment "type range; scope | meaning", with "; was OLD" after the scope
 where the key had another name, and "; for train, eval" where the programs that --help lists it for
 are not those of its section, "# --- title (programs)". Types are bool, int, float, str, path,
-`one of a, b` and `list of TYPE`; a range is `low..high`, `>= low` or `> low`.
+`one of a, b` and `list of TYPE`; a range is `low..high`, `>= low` or `> low`. "or auto" behind it
+allows that word too.
 """
 
 import functools
@@ -29,9 +30,11 @@ YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
 YAML_PLACE = re.compile(r' in "<[^"]*>",?')  # what it calls a text that is no file
 PERCENT = 100
 KINDS = {"bool": bool, "int": int, "float": float, "str": str, "path": str}
+AUTO = "auto"
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SPEC = re.compile(
-    rf"((?:list of )*)({'|'.join(KINDS)})(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?$"
+    rf"((?:list of )*)({'|'.join(KINDS)})(?: {NUMBER}\.\.{NUMBER}| (>=|>) {NUMBER})?"
+    rf"( or {AUTO})?$"
 )
 CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
 # a key, its value on one line or several, and the comment behind it
@@ -180,14 +183,14 @@ def allowed_type(spec: str) -> Any:
         return Literal[tuple(choice.group(1).split(", "))]
     if not (plain := SPEC.match(spec)):
         return None
-    lists, kind, low, high, sign, least = plain.groups()
+    lists, kind, low, high, sign, least, auto = plain.groups()
     allowed = kind = KINDS[kind]
     limits = {"gt" if sign == ">" else "ge": low or least, "le": high or LARGEST.get(kind)}
     if given := {name: kind(limit) for name, limit in limits.items() if limit is not None}:
         allowed = Annotated[kind, msgspec.Meta(**given)]
     for _ in range(lists.count("list of ")):
         allowed = tuple[allowed, ...]
-    return allowed
+    return allowed | Literal[AUTO] if auto else allowed
 
 
 def keys_of_scope(*scopes: str) -> tuple[str, ...]:

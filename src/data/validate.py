@@ -12,6 +12,7 @@ from pathlib import Path
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
+from src.config.consistency import least_batch
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import cheap_signs, find_source
@@ -118,9 +119,9 @@ def verdict(cfg: Config, training: Annotations, warnings: list[Sign]) -> str:
     text = "fit for training"
     images = images_per_epoch(training, cfg.repeat_threshold)
     batches = cfg.accumulate * max(cfg.device_num, 1)  # of an update
-    if images < cfg.batch_size * batches:
+    if images < least_batch(cfg) * batches:
         too_few = (
-            f"{count(images, 'image')}, fewer than the {cfg.batch_size * batches} of an update"
+            f"{count(images, 'image')}, fewer than the {least_batch(cfg) * batches} of an update"
         )
         if images < batches:
             raise InputError(f"not {text}: {too_few}; use a smaller --accumulate or more images")

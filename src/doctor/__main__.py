@@ -13,6 +13,7 @@ from pathlib import Path
 
 from src.config.command_line import parse_with_report
 from src.config.configuration import Config
+from src.config.keys import AUTO, load_keys
 from src.distributed.command import exit_with_status
 from src.distributed.launch import Launch, find_launch, prepare_environment
 from src.doctor.checkup import Checkup, raise_job_ended
@@ -38,6 +39,8 @@ def parse(argv=None, *, quiet: bool = False) -> tuple[Config, Path | None]:
     )
     if report:
         check_output_file(report, "report")
+    if cfg.batch_size == AUTO:  # what fits is not known before the card is asked
+        cfg = cfg.replace(batch_size=load_keys()["batch_size"].default)
     return cfg, report
 
 

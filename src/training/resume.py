@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import numpy as np
 
 from src.config.configuration import Config
 from src.config.consistency import as_lists
-from src.config.keys import keys_of_scope, load_keys
+from src.config.keys import AUTO, keys_of_scope, load_keys
 from src.config.open_keys import settled
 from src.distributed.ranks import Ranks
 from src.runtime.errors import InputError
@@ -56,7 +57,7 @@ class SavedRun:
 
         Ranks and batch may change if an update keeps its number of images.
         """
-        cfg = settled(cfg, self.config)
+        cfg = with_batch_of(settled(cfg, self.config), self.config)
         same_images = self.state["images_per_step"] == cfg.batch_size * cfg.accumulate * ranks
         free = keys_of_scope("session", *(["batch"] if same_images else []))
         # a key that is newer than the checkpoint had no other value than its default
@@ -79,6 +80,11 @@ class SavedRun:
             )
         title = f"{self.path}: is from a run with another configuration"
         raise InputError("\n  ".join([title, *differences, advice]))
+
+
+def with_batch_of(cfg: Config, recorded: Mapping) -> Config:
+    """The configuration with the recorded run's batch where it leaves that open."""
+    return cfg.replace(batch_size=recorded["batch_size"]) if cfg.batch_size == AUTO else cfg
 
 
 def read_run(path: Path) -> SavedRun:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from src.config.command_line import python_config
 from src.config.configuration import Config
+from src.config.consistency import check_auto_batch, least_batch
 from src.distributed.command import start_in_python
 from src.distributed.launch import Launch, check_launch
 from src.runtime.errors import InputError
@@ -159,6 +160,7 @@ def check_input(
     from src.training.run_folder import lock_folder
 
     check_launch(launch, cfg)
+    check_auto_batch(cfg, launch.size)
     check_training_resize(cfg)
     if cfg.centerness:
         raise InputError(
@@ -182,7 +184,7 @@ def check_input(
     # raises if there is not one
     steps_per_epoch(
         data.splits[0],
-        cfg.batch_size * cfg.accumulate,
+        least_batch(cfg) * cfg.accumulate,
         ranks=launch.size,
         repeat_threshold=cfg.repeat_threshold,
     )

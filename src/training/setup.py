@@ -26,6 +26,7 @@ from src.runtime.stopwatch import Stopwatch
 from src.runtime.text import count
 from src.training.advice import advice_on_settings
 from src.training.agreement import Agreement, check_alike
+from src.training.auto_batch import fill_batch
 from src.training.callbacks.calls import Calls
 from src.training.callbacks.loading import Named
 from src.training.callbacks.tensorboard import TensorBoard
@@ -38,7 +39,13 @@ from src.training.loss_scale import build_loss_scale
 from src.training.optimizer import build_optimizer
 from src.training.progress import Progress
 from src.training.rank_reports import peak_memory
-from src.training.resume import SavedRun, find_saved, restore_run, rewind_folder
+from src.training.resume import (
+    SavedRun,
+    find_saved,
+    restore_run,
+    rewind_folder,
+    with_batch_of,
+)
 from src.training.run_folder import prepare_folder
 from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
@@ -75,6 +82,7 @@ def prepare(
         check_alike(ranks, {**seen, **cfg})
     saved = find_saved(cfg, log, ranks)
     cfg = fill_open_keys(cfg, saved and saved.config, log.line, ranks)
+    cfg = with_batch_of(cfg, saved.config) if saved else fill_batch(cfg, len(splits[0]), log.line)
     describe_splits(cfg, splits, log)
     trainer = build_trainer(
         cfg,
