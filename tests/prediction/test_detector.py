@@ -109,11 +109,11 @@ def test_images_of_any_size_and_none_of_another_kind(trained):
 
 def test_several_images_by_batches(trained, tmp_path):
     """Files and arrays mixed, five in batches of two, as each alone."""
-    cfg, _ = trained
+    _, folder = trained
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (50 + 10 * n, 70, 3), dtype=np.uint8) for n in range(5)]
     cv2.imwrite(str(tmp_path / "a.png"), images[1][..., ::-1])
-    detector = Detector.load(cfg.checkpoint_path, score_threshold=LOW, eval_batch_size=2)
+    detector = Detector.load(folder / "detector.onnx", eval_batch_size=2)
     mixed = [images[0], tmp_path / "a.png", *images[2:]]
     found = detector(mixed)
     assert [len(objects.scores) > 10 for objects in found] == [True] * 5

@@ -46,7 +46,7 @@ def test_stop_continue_evaluate_detect(keys, shapes, tmp_path, capsys):
     with pytest.raises(
         KeyboardInterrupt, match=r"^SIGINT: Run\('.*/run'\) has what is saved"
     ) as stop:
-        train(DEMO_RECIPE, **keys, callbacks=[f"{tmp_path}/stop.py:Stop"])
+        train(DEMO_RECIPE, **keys, callbacks=[f"{tmp_path}/stop.py:Stop"], eval_interval=0)
     assert stop.value.__suppress_context__ and refused.value
     assert signal.getsignal(signal.SIGINT) is handler
     stopped = Run(str(folder))
