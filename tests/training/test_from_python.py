@@ -30,7 +30,7 @@ class Stop:
 def keys(shapes, tmp_path_factory):
     """Keys of a run of six updates, one evaluation and fast compilation."""
     keys = small_keys(shapes, tmp_path_factory.mktemp("python"))
-    short = {"epoch_size": 1, "num_workers": 0, "freeze_backbone_stages": 3}
+    short = {"epoch_size": 1, "num_workers": 0, "freeze_backbone_stages": 4}
     return {**keys, **short, "score_threshold": 0.001}
 
 
