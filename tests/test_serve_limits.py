@@ -8,8 +8,15 @@ import zlib
 
 import cv2
 import pytest
+from PIL import Image
 
 from tests.serving import Blocked, ask, image, make_app, post, until, write_model
+
+
+@pytest.fixture(autouse=True)
+def fresh_pillow(monkeypatch):
+    """Pillow's own limit, which other tests of this process take off."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2**30 // 4 // 3)
 
 
 @pytest.fixture

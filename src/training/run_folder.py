@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ def lock_folder(folder: Path) -> IO | None:
 @contextmanager
 def leaving_nothing(folder: Path) -> Iterator[None]:
     """Where the block refuses a run, removes the folders and the lock that it made, if empty."""
-    made = [path for path in (folder / LOCK, folder, *folder.parents) if not path.exists()]
+    # os.path.exists answers for names that no folder can have, too
+    made = [path for path in (folder / LOCK, folder, *folder.parents) if not os.path.exists(path)]
     try:
         yield
     except InputError:

@@ -65,7 +65,7 @@ def test_cuda_12(gpu_stub, tmp_path):
 
 
 def test_usage_names_the_command():
-    assert doctor("--help").stdout.startswith("usage: python3 -m src.doctor [--config_path")
+    assert doctor("--help").stdout.startswith("usage: python3 -m src.doctor [--config=FILE]")
 
 
 def test_bad_flags_give_one_line(tmp_path):

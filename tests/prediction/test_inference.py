@@ -240,7 +240,7 @@ def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of, per_leve
     """With letterbox of an image and its mirror, where many of the best lie beside them."""
     cfg = small.replace(pre_nms_top_k=40, candidates_per_level=per_level, score_threshold=0.01)
     rng = np.random.default_rng(3)
-    width = 20 if letterbox else 64
+    width = 8 if letterbox else 64
     image = rng.integers(0, 256, (64, width, 3), dtype=np.uint8)
     fitted, scale = fit_image(image, (64, 64), keep_aspect=True)
     images, scales, size = [fitted[None]], scale[None], np.array([width, 64], np.float32)
