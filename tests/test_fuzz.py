@@ -32,7 +32,7 @@ from src.runtime.text import printable
 from tests import damages
 from tests.test_bad_datasets import WRITERS
 
-DAMAGES, COMMAND_LINES = 200, 80
+DAMAGES, COMMAND_LINES = 500, 200
 LAST, SHOWN = 900, 8  # characters of a traceback; failures
 SLOWEST = 5.0  # seconds that a damaged file may take: an expanded entity takes for ever
 PATHS = ("coco_root", "output_path", "checkpoint_path", "model", "input", "output", "file_name")
