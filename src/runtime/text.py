@@ -91,3 +91,12 @@ def escaped(character: str, kept: str) -> str:
     if number in BYTES:
         return f"\\x{number - 0xDC00:02x}"
     return ascii(character)[1:-1]
+
+
+def is_number(text: str) -> bool:
+    """Whether the text is a number of any kind."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from src.data.images import SUFFIXES
 from src.runtime.errors import InputError
+from src.runtime.text import is_number
 
 VIA_COLUMN, OPENIMAGES_COLUMN = "regionshapeattributes", "isoccluded"  # that no others have
 # what columns are called, in lower case without spaces, "-", "_" and "."
@@ -209,12 +210,3 @@ def most(cells: list[str], test) -> bool:
 def is_image_name(text: str) -> bool:
     """Whether a cell ends like the name of an image."""
     return text.lower().endswith(SUFFIXES)
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell holds a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

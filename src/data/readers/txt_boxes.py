@@ -15,6 +15,7 @@ from src.data.readers.building import Builder
 from src.data.readers.malformed import MalformedRecord, text_box
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError
+from src.runtime.text import is_number
 
 # a box, in quotes if the name of its class has spaces
 FIELD = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
@@ -68,15 +69,6 @@ def parse_box(item: str) -> tuple[tuple[float, ...], str]:
     if len(box) != 4 or not name or (is_number(name) and not WHOLE.fullmatch(name)):
         raise text_box(item, BOX)
     return box, name
-
-
-def is_number(text: str) -> bool:
-    """Whether the text is a number of any kind."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def label_of(item: str, index: int, classes: tuple[str, ...]) -> int:

@@ -73,17 +73,12 @@ def write_report(
         comparison: with an earlier evaluation.
     """
     matches = match_split(annotations, rows)
-    with matplotlib.rc_context({"font.family": families(names)}):
-        charts = make_charts(annotations, matches, metrics, names, drawn_score)
-        if run := read_run(run_folder):
-            charts.append(run_chart(*run))
-        if comparison:
-            charts.insert(0, against_chart(metrics, comparison.metrics))
-        figures = {chart.name: write_chart(chart, folder) for chart in charts}
+    charts, figures = write_charts(
+        folder, annotations, matches, metrics, names, drawn_score, run_folder, comparison
+    )
     objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
     errors = errors_by_image(annotations, matches, drawn_score)
-    erroneous = worst_first(errors)
-    worst = erroneous[:pictures]
+    worst = worst_first(errors)[:pictures]
     usual = ordinary(errors, [one.image for one in worst]) if pictures else []
     shown = {one.image: one for one in (*worst, *usual)}
     drawn = draw_images(annotations, names, [matches], shown, drawn_score)
@@ -106,7 +101,7 @@ def write_report(
         detections=len(rows),
         charts=charts,
         figures=figures,
-        with_errors=len(erroneous),
+        with_errors=len(worst_first(errors)),
         images=len(annotations),
         worst=[figure for figure in figures_of if figure["image"] in {w.image for w in worst}],
         ordinary=[figure for figure in figures_of if figure["image"] in {u.image for u in usual}],
@@ -118,6 +113,26 @@ def write_report(
     )
     write_atomically(folder / PAGE, page)
     return folder / PAGE
+
+
+def write_charts(
+    folder: Path,
+    annotations: Annotations,
+    matches: Matches,
+    metrics: Metrics,
+    names: Sequence[str],
+    drawn_score: float,
+    run_folder: Path,
+    comparison: Comparison | None,
+) -> tuple[list[Chart], dict[str, str]]:
+    """Writes each chart as PNG and CSV, as `write_report` says; returns them and their images."""
+    with matplotlib.rc_context({"font.family": families(names)}):
+        charts = make_charts(annotations, matches, metrics, names, drawn_score)
+        if run := read_run(run_folder):
+            charts.append(run_chart(*run))
+        if comparison:
+            charts.insert(0, against_chart(metrics, comparison.metrics))
+        return charts, {chart.name: write_chart(chart, folder) for chart in charts}
 
 
 def make_charts(
