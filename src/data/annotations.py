@@ -1,7 +1,7 @@
 """Annotations of a split, as flat arrays."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from src.data.images import read_image, unusable
 from src.data.problems import WITHOUT_EVALUATION
 from src.data.signs.sign import Sign
-from src.runtime.text import count
+from src.runtime.text import count, listed
 
 # how names are held: as on disk, where some are not UTF-8
 NAME_CODEC = ("utf-8", "surrogateescape")
@@ -111,6 +111,10 @@ class Annotations:
     def file_name(self, index: int) -> str:
         """Image `index`'s path relative to `image_dir`."""
         return self.file_names[index].decode(*NAME_CODEC)
+
+    def listed(self, indices: Iterable[int]) -> str:
+        """Images as a message names them: "a.jpg, b.jpg, c.jpg and 7 more"."""
+        return listed([self.file_name(index) for index in indices])
 
     def where(self, index: int) -> str:
         """Image `index` as a report names it."""

@@ -53,7 +53,8 @@ def main(argv=None) -> None:
     write_atomically(args.output, to_json(content) + "\n")
     print(report(args.output, content, "FOLDER" if job.are_missing else job.images))
     names = tuple(category["name"] for category in content["categories"])
-    job.notes += [f"{sign.found}; {sign.advice}" for sign in alike_classes(names)]
+    if sign := alike_classes(names):
+        job.notes.append(f"{sign.found}; {sign.advice}")
     if job.left_out:
         kinds = ", ".join(f"{number:,} x {kind}" for kind, number in sorted(job.left_out.items()))
         print(f"left out, as they are no boxes: {kinds}")

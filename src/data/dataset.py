@@ -15,17 +15,13 @@ from src.data.files.image_files import Search, find_images
 from src.data.hold_out import held_out
 from src.data.problems import Problems
 from src.data.readers.formats import READERS
-from src.data.signs.classes import alike_classes
-from src.data.signs.empty import mostly_empty
-from src.data.signs.headers import SAMPLE, orientation_signs
-from src.data.signs.sign import FOLDERS, Sign, check_accept
-from src.data.signs.split import no_objects, unused_classes
+from src.data.signs.headers import SAMPLE
+from src.data.signs.sign import FOLDERS, check_accept
+from src.data.signs.stages import cheap_signs
 from src.data.size_check import FROM_SIZES, check_sizes, header_sizes, not_from_sizes
 from src.runtime.errors import InputError
 
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
-TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
-MOSTLY = 0.5  # of a sign's images, for a turn to explain it
 
 
 @dataclass(frozen=True)
@@ -154,40 +150,3 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
 def cache_folder(cfg: Config) -> Path:
     """Where parsed annotations are kept."""
     return Path(cfg.output_path).absolute().parent / CACHE_FOLDER
-
-
-def cheap_signs(
-    cfg: Config, annotations: Annotations, *, training: bool, headers: int | None
-) -> list[Sign]:
-    """What is suspicious about a split, as far as no image need be decoded.
-
-    Args:
-        headers: images whose header is read; None reads all.
-    """
-    found = list(annotations.signs)
-    own = [
-        sign for sign in found if sign.name in TURN_EXPLAINS and not of_turned(sign, annotations)
-    ]
-    if any(sign.certain for sign in own):  # their boxes tell nothing of turns
-        annotations = replace(annotations, turned=())
-    if turned := orientation_signs(annotations, sample=headers):
-        # exchanged sides are the turn's doing where there is one
-        found = [
-            sign
-            for sign in found
-            if sign in own or not (turned[0].certain and sign.name in TURN_EXPLAINS)
-        ]
-    found += turned
-    if not training:
-        return [*found, *no_objects(annotations)]
-    names = cfg.classes[1:]
-    found += [*unused_classes(annotations, names), *alike_classes(names)]
-    is_alone = cfg.val_share or not cfg.eval_interval
-    if is_alone and not any(sign.name in ("few_images", "empty_images") for sign in found):
-        found += mostly_empty(annotations)
-    return found
-
-
-def of_turned(sign: Sign, annotations: Annotations) -> bool:
-    """Whether most of a sign's images are among those whose boxes fit only the turned picture."""
-    return bool(np.isin(sign.image_ids, annotations.turned).mean() >= MOSTLY)

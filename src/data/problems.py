@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from src.data.signs.sign import Sign
+from src.data.signs.sign import Sign, those_found
 from src.runtime.errors import InputError
 from src.runtime.text import count, printable
 
@@ -53,9 +53,9 @@ class Problems:
     signs: list[Sign] = field(default_factory=list)  # all that were judged and not accepted
     image_id: int | None = None  # that is read now: of what is found in a block of `at`
 
-    def judge(self, signs: Iterable[Sign], accept: Sequence[str]) -> None:
+    def judge(self, signs: Iterable[Sign | None], accept: Sequence[str]) -> None:
         """Adds signs as errors where they are certain, else as warnings; none that are accepted."""
-        for sign in signs:
+        for sign in those_found(*signs):
             if sign.name in accept or (self.errors and sign.name in CONSEQUENCES):
                 continue
             self.signs.append(sign)

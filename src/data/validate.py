@@ -15,21 +15,20 @@ from src.config.configuration import Config
 from src.config.consistency import least_batch
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
-from src.data.dataset import cheap_signs, find_source
-from src.data.decoding import Decoded, check_images
+from src.data.dataset import find_source
+from src.data.decoding import check_images
 from src.data.hold_out import describe
 from src.data.loader import training_samples
 from src.data.page.findings import SplitFindings
 from src.data.page.page import write_page
 from src.data.problems import Problem, Problems, alike, first_lines
 from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
-from src.data.signs.augmented import augmented_signs, idle_strengths
-from src.data.signs.between import between_signs
-from src.data.signs.contents import equal_images, leaked_images
-from src.data.signs.pixels import flat_images, pixel_range
+from src.data.signs.augmented import augmented_sign, idle_strengths
+from src.data.signs.contents import leaked_images
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.similar import similar_images
-from src.data.signs.sizes import size_signs
+from src.data.signs.sizes import size_sign
+from src.data.signs.stages import between_signs, cheap_signs, signs_of_images
 from src.data.size_check import check_sizes, not_from_sizes
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
@@ -66,7 +65,8 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     annotations, decoded = check_images(
         annotations, problems, source.search(), workers=cfg.num_workers
     )
-    signs = split_signs(cfg, annotations, decoded, training=training)
+    signs = cheap_signs(cfg, annotations, training=training, headers=None)
+    signs += signs_of_images(annotations, decoded.levels)
     problems.judge(not_from_sizes(signs, annotations, decoded.sizes), cfg.accept)
     turned = any(problem.where == "turned" for problem in problems.errors)
     check_sizes(annotations, problems, decoded.sizes, turned=turned)
@@ -76,9 +76,10 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     if len(annotations):
         summary = build_summary(cfg, annotations, build_anchors(cfg))
         if not problems.errors:  # which tiny boxes may follow from
-            problems.judge(size_signs(summary), cfg.accept)
+            problems.judge([size_sign(summary)], cfg.accept)
             if training:
-                problems.judge(augmented_signs(training_samples(cfg, annotations)), cfg.accept)
+                samples = training_samples(cfg, annotations)
+                problems.judge([augmented_sign(samples)], cfg.accept)
     if training:
         problems.judge(idle_strengths(cfg), cfg.accept)
     print("\n".join(report(problems)))
@@ -91,23 +92,13 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     return SplitFindings(role, problems, annotations, summary, decoded)
 
 
-def split_signs(
-    cfg: Config, annotations: Annotations, decoded: Decoded, *, training: bool
-) -> list[Sign]:
-    """All that is suspicious about a split whose images have been decoded."""
-    found = cheap_signs(cfg, annotations, training=training, headers=None)
-    flat = flat_images(annotations, decoded.levels)
-    sliver = () if flat else pixel_range(annotations, decoded.levels)
-    return [*found, *flat, *sliver, *equal_images(annotations)]
-
-
 def compare_splits(cfg: Config, *splits: SplitFindings) -> Problems:
     """Checks the splits, to train and to evaluate on, against each other; prints what was found."""
     training, evaluation = (split.annotations for split in splits)
     problems = Problems(evaluation.source)
     alike = similar_images(*(split.decoded for split in splits))
-    problems.judge(leaked_images(training, evaluation, alike), cfg.accept)
-    problems.judge(between_signs(cfg, training, evaluation), cfg.accept)
+    leak = leaked_images(training, evaluation, alike)
+    problems.judge([leak, *between_signs(cfg, training, evaluation)], cfg.accept)
     if problems.warnings:
         print("--- training and evaluation")
         print("\n".join(f"warning: {sign}" for sign in problems.warnings))

@@ -18,7 +18,7 @@ from src.data.page.shapes import labels, rectangle
 from src.data.problems import Problem, Problems
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.sign import Sign
-from src.data.signs.sizes import size_signs
+from src.data.signs.sizes import size_sign
 from src.data.size_check import check_sizes
 from src.data.summary import build_summary
 from src.data.synthetic import write_dataset
@@ -103,8 +103,8 @@ def test_leaked_and_equal_images_are_side_by_side(own):
     train[3].write_bytes(train[5].read_bytes())
     val[1].write_bytes(train[9].read_bytes())
     splits = [split_of(own, role) for role in ("training", "evaluation")]
-    (leak,) = leaked_images(*(split.annotations for split in splits))
-    (equal,) = equal_images(splits[0].annotations)
+    leak = leaked_images(*(split.annotations for split in splits))
+    equal = equal_images(splits[0].annotations)
     (pair,), (three,) = pictures(
         of_sign(leak, *splits, None), of_sign(equal, splits[0], None, None)
     )
@@ -130,7 +130,7 @@ def test_equal_images_with_other_boxes_come_first(own):
     edit(own, change)
     train[1].write_bytes(train[0].read_bytes())
     train[4].write_bytes(train[3].read_bytes())
-    (sign,) = equal_images(split_of(own).annotations)
+    sign = equal_images(split_of(own).annotations)
     assert "2 pictures" in sign.found and "in 1 of them with different boxes" in sign.found
     assert sign.groups == ((3, 4), (0, 1))
 
@@ -142,7 +142,7 @@ def test_tiny_boxes_are_enlarged(own):
 
     edit(own, shrink)
     split = split_of(own)
-    (sign,) = size_signs(split.summary)
+    sign = size_sign(split.summary)
     assert sign.name == "tiny" and len(sign.image_ids) == len(sign.boxes)
     (groups,) = pictures(of_sign(sign, split, None, None))
     assert len(groups) == 4

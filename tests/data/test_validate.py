@@ -11,7 +11,7 @@ from src.data.dataset import build_annotations, find_source
 from src.data.decoding import check_images
 from src.data.loader import training_samples
 from src.data.problems import Problems
-from src.data.signs.augmented import augmented_signs, describe_strengths
+from src.data.signs.augmented import augmented_sign, describe_strengths
 from src.data.synthetic import write_dataset
 from src.data.validate import main, report
 from src.distributed.command import exit_with_status
@@ -81,7 +81,7 @@ def test_augmentation_that_leaves_one_colour(own):
     strong = {"crop_scale": [0.05, 0.1], "colour_strength": 0.9}
     cfg = own.replace(augmentation="ssd", **strong)
     annotations = build_annotations(cfg, training=True)
-    (sign,) = augmented_signs(training_samples(cfg, annotations))
+    sign = augmented_sign(training_samples(cfg, annotations))
     assert sign.name == "blank_samples"
     assert "usual is --crop_scale=[0.3, 1.0], --colour_strength=0.4" in sign.advice
     assert describe_strengths(cfg) == ", crop_scale [0.05, 0.1], colour_strength 0.9"
@@ -90,7 +90,7 @@ def test_augmentation_that_leaves_one_colour(own):
     flat = np.full((40, 40, 3), 90, np.uint8)
     for record in annotations:
         cv2.imwrite(str(record.path), cv2.resize(flat, (record.width, record.height)))
-    assert augmented_signs(training_samples(cfg, annotations)) == ()
+    assert augmented_sign(training_samples(cfg, annotations)) is None
 
 
 @pytest.mark.parametrize("preset", ["none", "flip", "ssd", "ssd_expand", "jitter"])
@@ -98,7 +98,7 @@ def test_presets_keep_enough_objects(own, preset):
     for mosaic in (0.0, 1.0):
         cfg = own.replace(augmentation=preset, mosaic_probability=mosaic)
         annotations = build_annotations(cfg, training=True)
-        assert augmented_signs(training_samples(cfg, annotations)) == ()
+        assert augmented_sign(training_samples(cfg, annotations)) is None
 
 
 def test_sound_data_set(own, tmp_path, capsys):

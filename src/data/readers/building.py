@@ -11,16 +11,12 @@ from src.config.class_list import is_background
 from src.data.annotations import NAME_CODEC, Annotations
 from src.data.problems import Problems, first_lines
 from src.data.readers.malformed import MalformedRecord
-from src.data.signs.boxes import box_signs, turned_images
-from src.data.signs.empty import unannotated_block
-from src.data.signs.given_boxes import CORNERS, GivenBoxes
-from src.data.signs.overlaps import overlap_signs
-from src.data.signs.sign import Sign
-from src.data.signs.split import equal_boxes, few_images, same_file
+from src.data.signs.boxes import turned_images
+from src.data.signs.given_boxes import Form, GivenBoxes
+from src.data.signs.stages import signs_as_read
 from src.runtime.errors import InputError
 from src.runtime.text import count, spelling, suggestion
 
-OF_AREAS = ("areas", "box_areas")  # signs that follow from wrong boxes
 MIN_SIDE = 0.01  # pixels; a thinner box has no size left in float32
 MAX_SIDE = 2**31  # pixels of an image; sizes are held in 32 bits
 
@@ -34,9 +30,7 @@ class RawBoxes:
     labels: np.ndarray  # (B,)
     crowd: np.ndarray  # (B,) bool
     where: Callable[[int], str]  # names a box in a report
-    layout: str = CORNERS  # what the file has of a box, as of GivenBoxes
-    in_shares: bool = False  # whether its numbers are shares of the image's sides
-    first_pixel: int = 0  # what the file counts pixels from
+    form: Form = Form()  # how the file writes a box
 
 
 def make_annotations(
@@ -71,42 +65,16 @@ def make_annotations(
         turned=turned_images(raw.boxes, raw.owners, sizes, image_ids),
         **attributes,
     )
-    return replace(annotations, signs=signs_of(raw, annotations))
-
-
-def signs_of(raw: RawBoxes, annotations: Annotations) -> tuple[Sign, ...]:
-    """What is suspicious about the boxes, before and after the repairs, and about the files.
-
-    Signs that the annotations have, of areas and outlines, are left out where boxes are wrong: they
-    follow.
-    """
-    sizes, owners = annotations.sizes, raw.owners
     given = GivenBoxes(
         corners=raw.boxes,
-        limits=sizes[owners],
+        limits=sizes[raw.owners],
         image_ids=annotations.image_ids[raw.owners],
         where=raw.where,
-        layout=raw.layout,
-        in_shares=raw.in_shares,
-        first_pixel=raw.first_pixel,
-        before=np.roll(sizes, 1, axis=0)[owners],
-        after=np.roll(sizes, -1, axis=0)[owners],
+        form=raw.form,
+        before=np.roll(sizes, 1, axis=0)[raw.owners],
+        after=np.roll(sizes, -1, axis=0)[raw.owners],
     )
-    of_boxes = box_signs(given)
-    is_certain = any(sign.certain for sign in (*of_boxes, *annotations.signs))
-    follow = (*OF_AREAS, "outlines") if is_certain else OF_AREAS if of_boxes else ()
-    others = tuple(sign for sign in annotations.signs if sign.name not in follow)
-    if few := few_images(annotations):  # boxes of other images may leave these
-        of_boxes = tuple(sign for sign in of_boxes if sign.name != "outside")
-    return (
-        *others,
-        *of_boxes,
-        *equal_boxes(annotations),
-        *(() if is_certain else overlap_signs(annotations)),
-        *few,
-        *(() if few else unannotated_block(annotations)),
-        *same_file(annotations),
-    )
+    return replace(annotations, signs=signs_as_read(given, annotations))
 
 
 def repair_boxes(
@@ -156,9 +124,7 @@ class Builder:
     problems: Problems
     classes: tuple[str, ...]
     drop_unlisted: bool = False
-    first_pixel: int = 0  # what the format counts pixels from
-    layout: str = CORNERS  # what the format has of a box, as of GivenBoxes
-    in_shares: bool = False  # whether its numbers are shares of the image's sides
+    form: Form = Form()  # how the format writes a box
     # where the boxes are of each class that is not in `classes`, with the image's id
     unlisted: defaultdict[str, list[tuple[str, int]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -224,9 +190,7 @@ class Builder:
             labels=table[:, 5],
             crowd=table[:, 6],
             where=self.places.__getitem__,
-            layout=self.layout,
-            in_shares=self.in_shares,
-            first_pixel=self.first_pixel,
+            form=self.form,
         )
         return make_annotations(
             raw,

@@ -21,8 +21,9 @@ from src.data.readers.coco_file import Content, Outline, Outlines, load_content,
 from src.data.readers.coco_layout import find_coco
 from src.data.readers.reader import Reader
 from src.data.signs.areas import sound_areas
-from src.data.signs.given_boxes import SIDES
-from src.data.signs.outlines import outline_signs
+from src.data.signs.given_boxes import SIDES, Form
+from src.data.signs.outlines import outline_sign
+from src.data.signs.sign import those_found
 from src.runtime.errors import InputError
 
 
@@ -51,7 +52,7 @@ def read_coco(
     sides = np.array([(image.width, image.height) for image in images], np.float64).reshape(-1, 2)
     rows = np.array([row_of[entry.image_id] for entry in entries], np.int64)
     image_areas, ids = sides[rows].prod(axis=1), [entry.id for entry in entries]
-    truth["area"], area_signs = sound_areas(truth, image_areas, ids)
+    truth["area"], area_sign = sound_areas(truth, image_areas, ids)
     annotations = make_annotations(
         as_raw_boxes(truth, entries, row_of),
         problems,
@@ -63,7 +64,7 @@ def read_coco(
         category_ids=category_ids,
         id_kind="image",
         truth=truth,
-        signs=(*area_signs, *outline_signs(path)),
+        signs=those_found(area_sign, outline_sign(path)),
     )
     return annotations, problems
 
@@ -90,7 +91,7 @@ def as_raw_boxes(objects: np.ndarray, entries: list[BoxEntry], row_of: dict[int,
         labels=objects["label"],
         crowd=objects["crowd"],
         where=lambda i: f"annotation {entries[i].id} (image {entries[i].image_id})",
-        layout=SIDES,
+        form=Form(SIDES),
     )
 
 

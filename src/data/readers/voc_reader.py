@@ -15,10 +15,13 @@ from src.data.readers.reader import Files, Reader
 from src.data.readers.split_names import split_names
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.voc_xml import FIRST_PIXEL, add_objects, image_size, parse_annotation
-from src.data.signs.file_names import other_names
+from src.data.signs.given_boxes import Form
+from src.data.signs.sign import those_found
+from src.data.signs.split import other_names
 from src.runtime.errors import InputError
 from src.runtime.near_path import names_in, nearest
 
+FORM = Form(first_pixel=FIRST_PIXEL)
 PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficult
 
 
@@ -82,7 +85,7 @@ def read_voc(
     as in VOC's metric: they become ignored regions.
     """
     problems = Problems(path)
-    builder = Builder(problems, classes, drop_unlisted=drop_unlisted, first_pixel=FIRST_PIXEL)
+    builder = Builder(problems, classes, drop_unlisted=drop_unlisted, form=FORM)
     files = search.finder(image_dir, problems)
     images = files.folder
     annotations = ImageFinder(Folder(annotation_dir(image_dir)), problems, noun="annotation")
@@ -106,7 +109,8 @@ def read_voc(
                 named[file] = (root.findtext("filename") or "").strip()
     files.report()
     annotations.report()
-    return builder.build(image_dir, regions=DIFFICULT, signs=other_names(named)), problems
+    signs = those_found(other_names(named))
+    return builder.build(image_dir, regions=DIFFICULT, signs=signs), problems
 
 
 def listed_names(path: Path, images: Folder) -> tuple[list[tuple[int, str]], str]:

@@ -20,12 +20,14 @@ from src.data.readers.malformed import not_shares, yolo_line
 from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
-from src.data.signs.given_boxes import CENTRES
+from src.data.signs.given_boxes import CENTRES, Form
 from src.data.signs.key_points import has_key_points, key_points
+from src.data.signs.sign import those_found
 from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
 from src.runtime.text import count
 
+FORM = Form(CENTRES, in_shares=True)
 SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
 BOX_NUMBERS, LEAST_OUTLINE = 4, 6  # after the class; an outline has three points
 
@@ -51,9 +53,7 @@ def read_yolo(
     without objects.
     """
     problems = Problems(path)
-    builder = Builder(
-        problems, classes, drop_unlisted=drop_unlisted, layout=CENTRES, in_shares=True
-    )
+    builder = Builder(problems, classes, drop_unlisted=drop_unlisted, form=FORM)
     data = load_yaml(path)
     finder = search.finder(image_dir, problems)
     finder.source = next(lists(data, split), path)
@@ -81,7 +81,7 @@ def read_yolo(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
             f"expected {expected} and so on{there}"
         )
-    signs = key_points(outlines)
+    signs = those_found(key_points(outlines))
     return builder.build(image_dir, id_kind="image", upright=True, signs=signs), problems
 
 

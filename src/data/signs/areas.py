@@ -13,7 +13,7 @@ ALIKE = 0.02  # by which numbers that are the same may differ, as a share
 
 def sound_areas(
     objects: np.ndarray, image_areas: np.ndarray, labelled: list
-) -> tuple[np.ndarray, tuple[Sign, ...]]:
+) -> tuple[np.ndarray, Sign | None]:
     """Areas (T,) of objects (T,) OBJECT, of the box where the file's cannot be; and the sign of it.
 
     Args:
@@ -29,7 +29,7 @@ def sound_areas(
     too_small = (areas <= 0) | ((areas <= TINY_AREA) & (boxes >= LARGE_BOX))
     wrong = (boxes > 0) & (too_large | too_small | ~np.isfinite(areas))
     if not wrong.any():
-        return areas, ()
+        return areas, None
     by_boxes = wrong & too_large & ~beyond_image & ~alike(areas, image_areas)
     is_of_boxes = by_boxes.sum() >= max(LEAST_MANY, MANY * len(areas)) and varied(areas[by_boxes])
     which = by_boxes if is_of_boxes else wrong
@@ -57,7 +57,7 @@ def sound_areas(
             "leave the areas out: they count with the area of their box",
             **pictures,
         )
-    return np.where(wrong, boxes, areas), (sign,)
+    return np.where(wrong, boxes, areas), sign
 
 
 def alike(areas: np.ndarray, others: np.ndarray) -> np.ndarray:

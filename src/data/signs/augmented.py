@@ -35,11 +35,11 @@ class Seen:
     flat: np.ndarray  # (S,) bool, of nearly one colour though the image is far from it
 
 
-def augmented_signs(samples: TrainSamples) -> tuple[Sign, ...]:
+def augmented_sign(samples: TrainSamples) -> Sign | None:
     """Most objects of a sample are out of view or tiny, or many samples show nothing."""
     seen = draw_samples(samples)
     if seen.before.sum() < LEAST_OBJECTS:
-        return ()
+        return None
     return lost_objects(samples, seen) or blank_samples(samples, seen)
 
 
@@ -64,39 +64,35 @@ def spread_of(image: np.ndarray) -> float:
     return float(cv2.meanStdDev(image)[1].max())
 
 
-def lost_objects(samples: TrainSamples, seen: Seen) -> tuple[Sign, ...]:
+def lost_objects(samples: TrainSamples, seen: Seen) -> Sign | None:
     """Most objects of a sample are outside of the view, or tiny."""
     before, after = int(seen.before.sum()), int(seen.after.sum())
     if after >= KEPT * before:
-        return ()
-    return (
-        Sign(
-            "lost_objects",
-            found=f"of {before:,} objects in a sample of the training images, as the loader gives "
-            f"them with augmentation {samples.augmentation.preset}, {after:,} are in view with a "
-            f"side of {TINY:g} pixels or more",
-            cause="The augmentation cuts most objects away, or makes them too small",
-            advice=usual_strengths(samples, STEPS),
-            image_ids=images_of(samples, seen, seen.after < seen.before),
-        ),
+        return None
+    return Sign(
+        "lost_objects",
+        found=f"of {before:,} objects in a sample of the training images, as the loader gives "
+        f"them with augmentation {samples.augmentation.preset}, {after:,} are in view with a "
+        f"side of {TINY:g} pixels or more",
+        cause="The augmentation cuts most objects away, or makes them too small",
+        advice=usual_strengths(samples, STEPS),
+        image_ids=images_of(samples, seen, seen.after < seen.before),
     )
 
 
-def blank_samples(samples: TrainSamples, seen: Seen) -> tuple[Sign, ...]:
+def blank_samples(samples: TrainSamples, seen: Seen) -> Sign | None:
     """Many samples are of nearly one colour, or have no object in view."""
     empty = seen.after == 0
     if seen.flat.mean() < FLAT_SHARE and empty.mean() < EMPTY_SHARE:
-        return ()
-    return (
-        Sign(
-            "blank_samples",
-            found=f"of {len(empty)} sampled training images, as the loader gives them with "
-            f"augmentation {samples.augmentation.preset}, {int(seen.flat.sum())} are of nearly one "
-            f"colour, and {int(empty.sum())} have no object of {TINY:g} pixels or more in view",
-            cause="Crops lie inside one object, or changes of colour leave little of the picture",
-            advice=usual_strengths(samples, (*STEPS, "colours")),
-            image_ids=images_of(samples, seen, seen.flat | empty),
-        ),
+        return None
+    return Sign(
+        "blank_samples",
+        found=f"of {len(empty)} sampled training images, as the loader gives them with "
+        f"augmentation {samples.augmentation.preset}, {int(seen.flat.sum())} are of nearly one "
+        f"colour, and {int(empty.sum())} have no object of {TINY:g} pixels or more in view",
+        cause="Crops lie inside one object, or changes of colour leave little of the picture",
+        advice=usual_strengths(samples, (*STEPS, "colours")),
+        image_ids=images_of(samples, seen, seen.flat | empty),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from src.data.signs.given_boxes import GivenBoxes, fits
 from src.data.signs.places import offset, one_side, outside, upper_left, whole_image
 from src.data.signs.readings import mixed, other_reading
-from src.data.signs.sign import Sign
+from src.data.signs.sign import Sign, those_found
 from src.data.signs.units import percent, shares, thousandths
 
 SEARCHES = (
@@ -17,18 +17,18 @@ SEARCHES = (
 BY_NUMBERS = ("box_format", "swapped_axes")
 
 
-def box_signs(boxes: GivenBoxes) -> tuple[Sign, ...]:
+def box_sign(boxes: GivenBoxes) -> Sign | None:
     """The sign that explains the boxes best, if there is one: the first of those that are certain.
 
     That boxes are outside explains nothing where they fit by other numbers.
     """
     boxes = boxes.take(np.flatnonzero(np.isfinite(boxes.corners).all(axis=1)))
     if len(boxes.corners) == 0:
-        return ()
-    found = [sign for find in SEARCHES if (sign := find(boxes)) is not None]
+        return None
+    found = those_found(*(find(boxes) for find in SEARCHES))
     if any(sign.name in BY_NUMBERS for sign in found):
-        found = [sign for sign in found if sign.name != "outside"]
-    return tuple(sorted(found, key=lambda sign: not sign.certain)[:1])
+        found = tuple(sign for sign in found if sign.name != "outside")
+    return min(found, key=lambda sign: not sign.certain, default=None)
 
 
 def turned_images(

@@ -18,17 +18,7 @@ LEAST_OBJECTS = 10  # of a class in each split, to compare sizes
 APART = 0.95  # chance that an object of one class is larger than one of the other
 
 
-def class_signs(
-    training: Annotations, evaluation: Annotations, names: tuple[str, ...]
-) -> tuple[Sign, ...]:
-    """What is suspicious about the objects of K classes, by name, in the two splits."""
-    return (
-        *absent_class(training, evaluation, names),
-        *swapped_classes(training, evaluation, names),
-    )
-
-
-def alike_classes(names: tuple[str, ...]) -> tuple[Sign, ...]:
+def alike_classes(names: tuple[str, ...]) -> Sign | None:
     """Classes that are probably one, whose names differ in nothing that is said."""
     spellings = defaultdict(list)
     for name in names:
@@ -42,16 +32,14 @@ def alike_classes(names: tuple[str, ...]) -> tuple[Sign, ...]:
         ),
     ]
     if not groups:
-        return ()
+        return None
     alike = [" = ".join(map(repr, group)) for group in groups]
-    return (
-        Sign(
-            "alike_classes",
-            found=f"{listed(alike)} are different classes, of {len(names)}",
-            cause="Probably one class, which was written in several ways",
-            advice="write one name in the annotations: of objects that look the same the network "
-            "learns to prefer neither",
-        ),
+    return Sign(
+        "alike_classes",
+        found=f"{listed(alike)} are different classes, of {len(names)}",
+        cause="Probably one class, which was written in several ways",
+        advice="write one name in the annotations: of objects that look the same the network "
+        "learns to prefer neither",
     )
 
 
@@ -63,33 +51,31 @@ def spelled(name: str) -> str:
 
 def absent_class(
     training: Annotations, evaluation: Annotations, names: tuple[str, ...]
-) -> tuple[Sign, ...]:
+) -> Sign | None:
     """Classes that are frequent in the training split and have no object to evaluate on."""
     counts = [
         np.bincount(split.labels[~split.crowd], minlength=len(names))
         for split in (training, evaluation)
     ]
     if not counts[1].any():  # of which another sign tells
-        return ()
+        return None
     expected = counts[1].sum() * counts[0] / max(counts[0].sum(), 1)
     absent = np.flatnonzero((counts[1] == 0) & (expected >= EXPECTED))
     if len(absent) == 0:
-        return ()
+        return None
     shown = [f"{names[label]!r} ({counts[0][label]:,} in training)" for label in absent]
-    return (
-        Sign(
-            "absent_class",
-            found=f"{listed(shown)} of the {len(names)} classes: no object to evaluate on",
-            cause="AP says nothing about them; probably another split's images, or not annotated",
-            advice="annotate them there, or divide the images anew with --val_share",
-            image_ids=first_ids(images_of(training, absent[0])),
-        ),
+    return Sign(
+        "absent_class",
+        found=f"{listed(shown)} of the {len(names)} classes: no object to evaluate on",
+        cause="AP says nothing about them; probably another split's images, or not annotated",
+        advice="annotate them there, or divide the images anew with --val_share",
+        image_ids=first_ids(images_of(training, absent[0])),
     )
 
 
 def swapped_classes(
     training: Annotations, evaluation: Annotations, names: tuple[str, ...]
-) -> tuple[Sign, ...]:
+) -> Sign | None:
     """Two classes, one larger, or flatter, than the other, and the reverse in the other split."""
     splits = [features(split, len(names)) for split in (training, evaluation)]
     many = [k for k in range(len(names)) if all(len(s[k]) >= LEAST_OBJECTS for s in splits)]
@@ -105,17 +91,15 @@ def swapped_classes(
                 for label in (first, second)
             ]
     if not swapped:
-        return ()
-    return (
-        Sign(
-            "swapped_classes",
-            found=f"{listed(swapped)} have each other's sizes, or shapes, in the other split",
-            cause="Probably the splits number their classes differently",
-            advice="use the same ids and names in both, and compare samples on the page that "
-            "src.data.validate writes",
-            groups=tuple(groups[:MAX_IMAGES]),
-            across=True,
-        ),
+        return None
+    return Sign(
+        "swapped_classes",
+        found=f"{listed(swapped)} have each other's sizes, or shapes, in the other split",
+        cause="Probably the splits number their classes differently",
+        advice="use the same ids and names in both, and compare samples on the page that "
+        "src.data.validate writes",
+        groups=tuple(groups[:MAX_IMAGES]),
+        across=True,
     )
 
 

@@ -13,30 +13,27 @@ from src.runtime.special_files import refuse_special
 from src.runtime.text import count, listed
 
 
-def equal_images(annotations: Annotations) -> tuple[Sign, ...]:
+def equal_images(annotations: Annotations) -> Sign | None:
     """Several images of a split with the same content, in files of different names."""
     paths = file_paths(annotations)
     groups = [rows for rows in equal_files(paths) if len({paths[row] for row in rows}) > 1]
     if not groups:
-        return ()
+        return None
     differing = sum(boxes_differ(annotations, rows) for rows in groups)
     boxes = f"; in {differing:,} of them with different boxes" if differing else ""
-    return (
-        Sign(
-            "equal_images",
-            found=f"{count(len(groups), 'picture')} in several files "
-            f"({listed([spelled(annotations, rows) for rows in groups])}){boxes}",
-            cause="Copies, links, or frames of a video that stood still",
-            advice="keep one of each; what is annotated in one copy alone is background in the "
-            "others",
-            groups=first_groups(annotations, groups),
-        ),
+    return Sign(
+        "equal_images",
+        found=f"{count(len(groups), 'picture')} in several files "
+        f"({listed([spelled(annotations, rows) for rows in groups])}){boxes}",
+        cause="Copies, links, or frames of a video that stood still",
+        advice="keep one of each; what is annotated in one copy alone is background in the others",
+        groups=first_groups(annotations, groups),
     )
 
 
 def leaked_images(
     training: Annotations, evaluation: Annotations, alike: Sequence[tuple[int, int]] = ()
-) -> tuple[Sign, ...]:
+) -> Sign | None:
     """Images to evaluate on with the content of one to train on, whatever their names.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from src.data.signs.sign import first_boxes
+from src.data.signs.sign import Sign, first_boxes
 
 SLACK = 1.0  # pixels that a box may be outside: VOC's first pixel, rounding
 SIDES, CORNERS = "x, y, width and height", "two corners, x1, y1, x2, y2"
@@ -18,6 +18,15 @@ LEAST_BOXES, LEAST_IMAGES = 20, 5  # for what needs a larger sample
 
 
 @dataclass(frozen=True)
+class Form:
+    """How a file writes a box."""
+
+    layout: str = CORNERS  # what it has of a box: SIDES, CORNERS or CENTRES
+    in_shares: bool = False  # whether its numbers are shares of the image's sides
+    first_pixel: int = 0  # what it counts pixels from
+
+
+@dataclass(frozen=True)
 class GivenBoxes:
     """The B boxes of a split, not yet clipped."""
 
@@ -25,12 +34,15 @@ class GivenBoxes:
     limits: np.ndarray  # (B,2) width and height of each box's image
     image_ids: np.ndarray  # (B,)
     where: Callable[[int], str]  # names a box
-    layout: str = CORNERS  # what the file has of a box: SIDES, CORNERS or CENTRES
-    in_shares: bool = False  # whether the file's numbers are shares of the image's sides
-    first_pixel: int = 0  # what the file counts pixels from
+    form: Form = Form()
     # (B,2) the limits of the images before and after each box's own, in the order of the split
     before: np.ndarray | None = None
     after: np.ndarray | None = None
+
+    @property
+    def layout(self) -> str:
+        """What the file has of a box."""
+        return self.form.layout
 
     def as_given(self) -> np.ndarray:
         """(B,4) the four numbers in the file."""
@@ -39,16 +51,50 @@ class GivenBoxes:
             given[:, 2:] -= given[:, :2]
         if self.layout == CENTRES:
             given[:, :2] += given[:, 2:] / 2
-        given[:, :2] += self.first_pixel
-        return given / np.tile(self.limits, 2) if self.in_shares else given
+        given[:, :2] += self.form.first_pixel
+        return given / np.tile(self.limits, 2) if self.form.in_shares else given
+
+    def out(self) -> np.ndarray:
+        """(B,) bool: which leave their images, or have no area."""
+        return ~fits(self.corners, self.limits)
 
     def misfits(self, corners: np.ndarray) -> np.ndarray:
-        """(B,) bool: which leave their images, of other corners (B,4) in the file's units."""
-        scaled = corners * np.tile(self.limits, 2) if self.in_shares else corners
+        """`out` of other corners (B,4), in the file's units."""
+        scaled = corners * np.tile(self.limits, 2) if self.form.in_shares else corners
         return ~fits(scaled, self.limits)
 
-    def example(self, index: int) -> str:
-        """A box as a sign shows it."""
+    def are_many(self) -> bool:
+        """Whether there are enough boxes and images for what a small split may have by chance."""
+        images = len(np.unique(self.image_ids))
+        return len(self.corners) >= LEAST_BOXES and images >= LEAST_IMAGES
+
+    def chance_in(self, parts: np.ndarray) -> float:
+        """Logarithm of the chance that boxes are within parts (B,2) or (2,) of width and height.
+
+        Of an image two boxes count at most: the others may be where they are.
+        """
+        logs = np.log(np.broadcast_to(parts, self.limits.shape).prod(axis=1))
+        _, image, counts = np.unique(self.image_ids, return_inverse=True, return_counts=True)
+        return float((logs * np.minimum(2 / counts, 1)[image]).sum())
+
+    def sign(
+        self,
+        name: str,
+        which: np.ndarray,
+        found: str,
+        *,
+        cause: str,
+        advice: str,
+        certain: bool = False,
+        example: np.ndarray | None = None,
+    ) -> Sign:
+        """The sign of the boxes `which` (B,) bool; the first of them, or of `example`, is shown."""
+        found = f"{found} ({self.example(which if example is None else example)})"
+        return Sign(name, found, cause, advice, bool(certain), **self.pictures(which))
+
+    def example(self, which: np.ndarray) -> str:
+        """The first of the boxes `which` (B,) bool as a sign shows it."""
+        index = int(which.argmax())
         numbers = ", ".join(f"{value:.6g}" for value in self.as_given()[index])
         return f"{self.where(index)}: {numbers}"
 
@@ -84,22 +130,6 @@ def centred(numbers: np.ndarray) -> np.ndarray:
 def from_sides(numbers: np.ndarray) -> np.ndarray:
     """Corners (B,4) of boxes by x, y, width and height."""
     return np.hstack([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]])
-
-
-def in_corner(boxes: GivenBoxes, parts: np.ndarray) -> float:
-    """Logarithm of the chance that boxes are within parts (B,2) or (2,) of width and height.
-
-    Of an image two boxes count at most: the others may be where they are.
-    """
-    logs = np.log(np.broadcast_to(parts, boxes.limits.shape).prod(axis=1))
-    _, image, counts = np.unique(boxes.image_ids, return_inverse=True, return_counts=True)
-    return float((logs * np.minimum(2 / counts, 1)[image]).sum())
-
-
-def has_many(boxes: GivenBoxes) -> bool:
-    """Whether there are enough boxes and images for what a small split may have by chance."""
-    images = len(np.unique(boxes.image_ids))
-    return len(boxes.corners) >= LEAST_BOXES and images >= LEAST_IMAGES
 
 
 def counted(which: np.ndarray) -> str:

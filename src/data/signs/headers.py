@@ -8,7 +8,7 @@ from src.data.annotations import Annotations
 from src.data.images import QUARTER_TURNS, read_header
 from src.data.signs.sign import Sign, first_ids
 from src.runtime.errors import InputError
-from src.runtime.text import count, listed
+from src.runtime.text import count
 
 SAMPLE = 200  # headers that a run reads; 20 ms on a local disk
 ADVICE = (
@@ -17,7 +17,7 @@ ADVICE = (
 )
 
 
-def orientation_signs(annotations: Annotations, *, sample: int | None) -> tuple[Sign, ...]:
+def orientation_sign(annotations: Annotations, *, sample: int | None) -> Sign | None:
     """What the orientations in the images' headers say about boxes that are for stored pixels.
 
     Args:
@@ -25,7 +25,7 @@ def orientation_signs(annotations: Annotations, *, sample: int | None) -> tuple[
             None reads all.
     """
     if annotations.upright:
-        return ()
+        return None
     rows = rows_to_read(annotations, sample)
     turned, undecided, as_stored = [], [], 0
     orientations: Counter[int] = Counter()
@@ -45,10 +45,10 @@ def orientation_signs(annotations: Annotations, *, sample: int | None) -> tuple[
         else:
             undecided.append(row)
     if turned:
-        return (turned_sign(annotations, turned, sum(orientations.values()), len(rows)),)
+        return turned_sign(annotations, turned, sum(orientations.values()), len(rows))
     if undecided and not as_stored:
-        return (orientation_sign(annotations, undecided, orientations, len(rows)),)
-    return ()
+        return undecided_sign(annotations, undecided, orientations, len(rows))
+    return None
 
 
 def rows_to_read(annotations: Annotations, sample: int | None) -> list[int]:
@@ -75,11 +75,10 @@ def fit(annotations: Annotations, row: int, size: tuple[int, int], turn: int) ->
 
 def turned_sign(annotations: Annotations, rows: list[int], oriented: int, read: int) -> Sign:
     """The sign of images whose size or boxes are those of the turned picture."""
-    names = [annotations.file_name(row) for row in rows]
     return Sign(
         "turned",
         found=f"EXIF orientations in {oriented:,} of {count(read, 'image')}, and size or boxes "
-        f"of {len(rows):,} fit only the turned picture ({listed(names)})",
+        f"of {len(rows):,} fit only the turned picture ({annotations.listed(rows)})",
         cause="They were annotated as a viewer shows them, but pixels are used as stored",
         advice=ADVICE,
         certain=True,
@@ -87,16 +86,15 @@ def turned_sign(annotations: Annotations, rows: list[int], oriented: int, read: 
     )
 
 
-def orientation_sign(
+def undecided_sign(
     annotations: Annotations, rows: list[int], orientations: Counter, read: int
 ) -> Sign:
     """The sign of images with an orientation, whose boxes fit either way."""
-    names = [annotations.file_name(row) for row in rows]
     kinds = ", ".join(f"{number} x {turn}" for turn, number in sorted(orientations.items()))
     return Sign(
         "orientation",
         found=f"EXIF orientations in {len(rows):,} of {count(read, 'image')} ({kinds}; "
-        f"{listed(names)}), and their boxes fit with and without it",
+        f"{annotations.listed(rows)}), and their boxes fit with and without it",
         cause="Viewers and many labelling tools turn them, but pixels are used as stored",
         advice="check them on the page that src.data.validate writes; where boxes are beside "
         f"their objects, {ADVICE}",

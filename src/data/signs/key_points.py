@@ -38,7 +38,7 @@ def is_inside(x: float, y: float, box: Sequence[float]) -> bool:
     return x1 - SLACK <= x <= x2 + SLACK and y1 - SLACK <= y <= y2 + SLACK
 
 
-def key_points(kinds: Counter[tuple[int, bool]]) -> tuple[Sign, ...]:
+def key_points(kinds: Counter[tuple[int, bool]]) -> Sign | None:
     """The sign of outlines that are boxes with key points.
 
     Args:
@@ -46,20 +46,18 @@ def key_points(kinds: Counter[tuple[int, bool]]) -> tuple[Sign, ...]:
     """
     total = kinds.total()
     if total < LEAST or len({length for length, _ in kinds}) > 1:
-        return ()
+        return None
     length = next(iter(kinds))[0]
     if kinds[length, True] < NEARLY_ALL * total:
-        return ()
+        return None
     rest = length - BOX_NUMBERS
     shapes = [f"[{rest // numbers}, {numbers}]" for numbers in (2, 3) if rest % numbers == 0]
-    return (
-        Sign(
-            "key_points",
-            found=f"{total:,} lines have {length} numbers after the class, read as an outline; in "
-            f"{kinds[length, True]:,} they fit as a box, cx cy w h, with key points in it",
-            cause="Probably labels of poses",
-            advice=f"add 'kpt_shape: {' or '.join(shapes)}' to data.yaml; then the boxes are read, "
-            "and the key points are not used",
-            certain=total >= SURE,
-        ),
+    return Sign(
+        "key_points",
+        found=f"{total:,} lines have {length} numbers after the class, read as an outline; in "
+        f"{kinds[length, True]:,} they fit as a box, cx cy w h, with key points in it",
+        cause="Probably labels of poses",
+        advice=f"add 'kpt_shape: {' or '.join(shapes)}' to data.yaml; then the boxes are read, "
+        "and the key points are not used",
+        certain=total >= SURE,
     )

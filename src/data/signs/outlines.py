@@ -37,18 +37,18 @@ class Entries(msgspec.Struct):
     annotations: list[Entry]
 
 
-def outline_signs(path: Path) -> tuple[Sign, ...]:
+def outline_sign(path: Path) -> Sign | None:
     """Boxes that are elsewhere than the outlines of their objects, in a sample of the file."""
     try:
         entries = msgspec.json.decode(path.read_bytes(), type=Entries).annotations
     except (OSError, ValueError, msgspec.DecodeError):  # of which its reader tells
-        return ()
+        return None
     entries = [entry for entry in entries if len(entry.segmentation) > len("null")]
     wanted = min(SAMPLE, len(entries))
     rows = np.arange(wanted) * len(entries) // max(wanted, 1)
     pairs = [(entries[row], found) for row in rows if (found := corners_of(entries[row]))]
     if len(pairs) < LEAST:
-        return ()
+        return None
     corners = np.array([found for _, found in pairs])  # (N,2,4) of boxes and outlines
     return contradiction([entry for entry, _ in pairs], corners[:, 0], corners[:, 1])
 
@@ -72,36 +72,32 @@ def corners_of(entry: Entry) -> tuple[list[float], list[float]] | None:
     return tuple(corners)
 
 
-def contradiction(
-    entries: list[Entry], boxes: np.ndarray, outlines: np.ndarray
-) -> tuple[Sign, ...]:
+def contradiction(entries: list[Entry], boxes: np.ndarray, outlines: np.ndarray) -> Sign | None:
     """The sign of entries whose boxes (N,4) mostly do not bound their outlines (N,4)."""
     sides = outlines[:, 2:] - outlines[:, :2]
     slack = np.maximum(PIXELS, SHARE * np.tile(sides, 2))
     beyond = boxes - outlines  # (N,4)
     apart = (np.abs(beyond) > slack).any(axis=1)
     if apart.mean() < MOST or apart.sum() < LEAST:
-        return ()
+        return None
     around = (beyond[:, :2] <= slack[:, :2]).all(axis=1) & (beyond[:, 2:] >= -slack[:, 2:]).all(1)
     overlaps = paired_iou(boxes, outlines)
     limit = HIDDEN_OVERLAP if around[apart].mean() >= MOST else OVERLAP
     if np.median(overlaps[apart]) >= limit:
-        return ()
+        return None
     ids = np.array([entry.image_id for entry in entries])
     first = int(apart.argmax())
     numbers = [", ".join(f"{value:.6g}" for value in rows[first]) for rows in (boxes, outlines)]
-    return (
-        Sign(
-            "outlines",
-            found=f"{int(apart.sum()):,} of {count(len(boxes), 'box', 'boxes')} looked at do not "
-            f"bound the outline of their object (annotation {entries[first].id}: corners "
-            f"{numbers[0]}, of the segmentation {numbers[1]})",
-            cause=f"bbox and segmentation contradict each other{steady(boxes, outlines)}; one of "
-            "them is in other units, of a resized image or moved",
-            advice="compare them on the page that src.data.validate writes; bbox is x, y, width "
-            "and height in pixels, and without bbox the box around the segmentation is taken",
-            **first_boxes(ids[apart], boxes[apart]),
-        ),
+    return Sign(
+        "outlines",
+        found=f"{int(apart.sum()):,} of {count(len(boxes), 'box', 'boxes')} looked at do not "
+        f"bound the outline of their object (annotation {entries[first].id}: corners "
+        f"{numbers[0]}, of the segmentation {numbers[1]})",
+        cause=f"bbox and segmentation contradict each other{steady(boxes, outlines)}; one of "
+        "them is in other units, of a resized image or moved",
+        advice="compare them on the page that src.data.validate writes; bbox is x, y, width "
+        "and height in pixels, and without bbox the box around the segmentation is taken",
+        **first_boxes(ids[apart], boxes[apart]),
     )
 
 

@@ -1,11 +1,13 @@
 """Signs of objects that share their box with another, or with those of other images."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from src.data.annotations import Annotations
 from src.data.signs.given_boxes import FEW
-from src.data.signs.sign import Sign, first_boxes, first_ids
-from src.runtime.text import count, listed
+from src.data.signs.sign import Sign, first_boxes, first_ids, those_found
+from src.runtime.text import count
 
 SAME = 0.9  # overlap (IoU) of two boxes that are of one object
 # by which upper left corners may differ then, in x and y together, as a share of width and height
@@ -24,10 +26,10 @@ def overlap_signs(annotations: Annotations) -> tuple[Sign, ...]:
     own = np.flatnonzero(~annotations.crowd)
     boxes, owners = annotations.boxes[own].astype(np.float64), annotations.owners()[own]
     labels = annotations.labels[own]
-    return (
+    return those_found(
         *pair_signs(annotations, boxes, owners, labels),
-        *default_box(annotations, boxes, owners, labels),
-        *whole_among_others(annotations, boxes, owners, labels),
+        default_box(annotations, boxes, owners, labels),
+        whole_among_others(annotations, boxes, owners, labels),
     )
 
 
@@ -60,7 +62,7 @@ def close_pairs(boxes: np.ndarray, owners: np.ndarray) -> np.ndarray:
 
 def pair_signs(
     annotations: Annotations, boxes: np.ndarray, owners: np.ndarray, labels: np.ndarray
-) -> tuple[Sign, ...]:
+) -> Iterator[Sign]:
     """Many objects that are there twice, of one class or of two."""
     pairs = close_pairs(boxes, owners)
     alike = labels[pairs[:, 0]] == labels[pairs[:, 1]]
@@ -80,34 +82,30 @@ def pair_signs(
             "keep one class of each object: the network takes the other as wrong",
         ),
     )
-    signs = []
     for name, which, whose, cause, advice in texts:
         rows = np.unique(pairs[which])
         if len(rows) < max(LEAST, FEW * len(boxes)):
             continue
-        first = [annotations.file_name(row) for row in np.unique(owners[rows])]
-        signs.append(
-            Sign(
-                name,
-                found=f"{len(rows):,} of {count(len(boxes), 'object')} share their box with one "
-                f"{whose}, by IoU {SAME:g} or more ({listed(first)})",
-                cause=cause,
-                advice=advice,
-                **first_boxes(annotations.image_ids[owners[rows]], boxes[rows]),
-            )
+        images = annotations.listed(np.unique(owners[rows]))
+        yield Sign(
+            name,
+            found=f"{len(rows):,} of {count(len(boxes), 'object')} share their box with one "
+            f"{whose}, by IoU {SAME:g} or more ({images})",
+            cause=cause,
+            advice=advice,
+            **first_boxes(annotations.image_ids[owners[rows]], boxes[rows]),
         )
-    return tuple(signs)
 
 
 def default_box(
     annotations: Annotations, boxes: np.ndarray, owners: np.ndarray, labels: np.ndarray
-) -> tuple[Sign, ...]:
+) -> Sign | None:
     """One and the same box in many images, where others have their own; in pixels or in shares."""
     sizes = np.tile(annotations.sizes[owners], 2)  # (B,4)
     partial = (boxes[:, 2:] - boxes[:, :2] < WHOLE * sizes[:, :2]).any(axis=1)
     rows = np.flatnonzero(partial)
     if len(rows) < LEAST:
-        return ()
+        return None
     for numbers in (boxes[rows], (boxes[rows] / sizes[rows]).round(5)):
         _, group, counts = np.unique(hashed(numbers), return_inverse=True, return_counts=True)
         most = int(counts.argmax())
@@ -120,8 +118,8 @@ def default_box(
         of_sizes = len(np.unique(annotations.sizes[images], axis=0))
         others = 1 - np.bincount(labels[same]).max() / len(same)
         if of_sizes >= SIZES or others >= OTHER_LABEL:
-            return (default_sign(annotations, boxes[same[0]], images, of_sizes),)
-    return ()
+            return default_sign(annotations, boxes[same[0]], images, of_sizes)
+    return None
 
 
 def hashed(rows: np.ndarray) -> np.ndarray:
@@ -136,11 +134,10 @@ def hashed(rows: np.ndarray) -> np.ndarray:
 def default_sign(annotations: Annotations, box: np.ndarray, images: np.ndarray, sizes: int) -> Sign:
     """The sign of a box (4,) that is in all of the images (M,)."""
     numbers = ", ".join(f"{value:.6g}" for value in box)
-    names = [annotations.file_name(row) for row in images]
     return Sign(
         "default_box",
         found=f"{len(images):,} of {count(len(annotations), 'image')} have one and the same box "
-        f"(corners {numbers}; {listed(names)}), in images of {count(sizes, 'size')}",
+        f"(corners {numbers}; {annotations.listed(images)}), in images of {count(sizes, 'size')}",
         cause="Probably a tool's default, or a placeholder where nothing was annotated",
         advice="check some on the page that src.data.validate writes; leave it out where it is "
         "around no object",
@@ -150,7 +147,7 @@ def default_sign(annotations: Annotations, box: np.ndarray, images: np.ndarray, 
 
 def whole_among_others(
     annotations: Annotations, boxes: np.ndarray, owners: np.ndarray, labels: np.ndarray
-) -> tuple[Sign, ...]:
+) -> Sign | None:
     """Boxes as large as their image in many images that have other objects too."""
     whole = (boxes[:, 2:] - boxes[:, :2] >= WHOLE * annotations.sizes[owners]).all(axis=1)
     classes = max(len(annotations.category_ids), 1)
@@ -161,16 +158,14 @@ def whole_among_others(
     images = np.bincount(owners[strange], minlength=len(annotations)) > 0
     images &= np.bincount(owners[~whole], minlength=len(annotations)) > 0
     if images.sum() < max(LEAST, MANY_IMAGES * len(annotations)):
-        return ()
+        return None
     rows = np.flatnonzero(images)
-    names = [annotations.file_name(row) for row in rows]
-    return (
-        Sign(
-            "whole_image",
-            found=f"{len(rows):,} of {count(len(annotations), 'image')} have a box as large as the "
-            f"image beside other objects ({listed(names)}), whose class has smaller ones too",
-            cause="Probably labels of whole images were added to those of objects",
-            advice="leave them out: a detector learns nothing from them",
-            image_ids=first_ids(annotations.image_ids[rows]),
-        ),
+    return Sign(
+        "whole_image",
+        found=f"{len(rows):,} of {count(len(annotations), 'image')} have a box as large as the "
+        f"image beside other objects ({annotations.listed(rows)}), whose class has smaller ones "
+        "too",
+        cause="Probably labels of whole images were added to those of objects",
+        advice="leave them out: a detector learns nothing from them",
+        image_ids=first_ids(annotations.image_ids[rows]),
     )

@@ -22,7 +22,7 @@ SHALLOW_TEXT = (
 )
 
 
-def pixel_range(annotations: Annotations, levels: np.ndarray) -> tuple[Sign, ...]:
+def pixel_range(annotations: Annotations, levels: np.ndarray) -> Sign | None:
     """Most images use less than SLIVER levels.
 
     Args:
@@ -35,7 +35,7 @@ def pixel_range(annotations: Annotations, levels: np.ndarray) -> tuple[Sign, ...
     if not is_most:  # a part of 8 bits may be dark; black ones say nothing of bits
         narrow &= spread > 0
     if not narrow.any() or narrow.sum() < (MOSTLY if is_most else PART) * read.sum():
-        return ()
+        return None
     rows = np.flatnonzero(narrow)
     examples = [
         f"{annotations.file_name(row)}: {levels[row, 0]} to {levels[row, 1]}" for row in rows[:3]
@@ -43,18 +43,16 @@ def pixel_range(annotations: Annotations, levels: np.ndarray) -> tuple[Sign, ...
     deepest = max(greatest_deep_value(annotations[row].path) for row in rows[:MAX_DECODED].tolist())
     is_part = deepest and len(rows) >= LEAST_PART
     if not is_most and not (is_part and is_apart(levels[read, 1], narrow[read])):
-        return ()
+        return None
     cause, advice = deep_text(deepest) if deepest else SHALLOW_TEXT
-    return (
-        Sign(
-            "pixel_range",
-            found=f"{len(rows):,} of {count(int(read.sum()), 'image')} use less than {SLIVER} of "
-            f"256 levels as the network sees them ({listed(examples)})",
-            cause=cause,
-            advice=advice,
-            certain=is_most and deepest > 0,
-            image_ids=first_ids(annotations.image_ids[rows]),
-        ),
+    return Sign(
+        "pixel_range",
+        found=f"{len(rows):,} of {count(int(read.sum()), 'image')} use less than {SLIVER} of "
+        f"256 levels as the network sees them ({listed(examples)})",
+        cause=cause,
+        advice=advice,
+        certain=is_most and deepest > 0,
+        image_ids=first_ids(annotations.image_ids[rows]),
     )
 
 
@@ -63,25 +61,22 @@ def is_apart(greatest: np.ndarray, narrow: np.ndarray) -> bool:
     return bool(greatest[~narrow].min() >= GAP * (greatest[narrow].max() + 1))
 
 
-def flat_images(annotations: Annotations, levels: np.ndarray) -> tuple[Sign, ...]:
+def flat_images(annotations: Annotations, levels: np.ndarray) -> Sign | None:
     """Pictures of one colour with objects; `levels` (I,2) as of `pixel_range`."""
     has_objects = annotations.object_counts() > 0
     read = has_objects & (levels[:, 0] != UNREAD)
     rows = np.flatnonzero(read & (levels[:, 1] - levels[:, 0] <= FLAT))
     rows = np.array([r for r in rows if not greatest_deep_value(annotations[int(r)].path)], int)
     if len(rows) == 0:
-        return ()
-    names = [annotations.file_name(row) for row in rows]
-    return (
-        Sign(
-            "flat_images",
-            found=f"{len(rows):,} of {count(int(read.sum()), 'image')} with objects are of one "
-            f"colour ({listed(names)})",
-            cause="Probably placeholders of images that were not there, or files that were cut",
-            advice="put the images in their place, or take them out",
-            certain=len(rows) > MANY_FLAT * read.sum(),
-            image_ids=first_ids(annotations.image_ids[rows]),
-        ),
+        return None
+    return Sign(
+        "flat_images",
+        found=f"{len(rows):,} of {count(int(read.sum()), 'image')} with objects are of one "
+        f"colour ({annotations.listed(rows)})",
+        cause="Probably placeholders of images that were not there, or files that were cut",
+        advice="put the images in their place, or take them out",
+        certain=len(rows) > MANY_FLAT * read.sum(),
+        image_ids=first_ids(annotations.image_ids[rows]),
     )
 
 

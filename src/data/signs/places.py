@@ -14,8 +14,6 @@ from src.data.signs.given_boxes import (
     GivenBoxes,
     counted,
     fits,
-    has_many,
-    in_corner,
 )
 from src.data.signs.sign import Sign
 
@@ -41,46 +39,45 @@ def outside(boxes: GivenBoxes) -> Sign | None:
     empty = (boxes.corners[:, 2:] <= boxes.corners[:, :2]).any(axis=1)
     if (empty & in_image).sum() >= NEARLY_ALL * out.sum():
         return without_area(boxes, empty)
-    return Sign(
+    return boxes.sign(
         "outside",
-        found=f"{counted(out)} without area or have their centre outside of the image "
-        f"({boxes.example(int(out.argmax()))})",
+        out,
+        f"{counted(out)} without area or have their centre outside of the image",
         cause="Probably the images were resized or cropped after they were annotated, or boxes "
         "belong to other images",
         advice="scale the boxes with the images, and check some on the page that "
         "src.data.validate writes",
-        certain=bool(out.mean() >= MANY_OUTSIDE and out.sum() >= LEAST_OUT),
-        **boxes.pictures(out),
+        certain=out.mean() >= MANY_OUTSIDE and out.sum() >= LEAST_OUT,
     )
 
 
 def without_area(boxes: GivenBoxes, empty: np.ndarray) -> Sign:
     """The sign of boxes (B,) bool without area, which are inside their images."""
-    return Sign(
+    return boxes.sign(
         "outside",
-        found=f"{counted(empty)} without area ({boxes.example(int(empty.argmax()))})",
+        empty,
+        f"{counted(empty)} without area",
         cause=f"Probably points or placeholders, or numbers in another order than {boxes.layout}",
         advice=f"write {boxes.layout}; leave out what is no object",
-        certain=bool(empty.mean() >= MANY_OUTSIDE and empty.sum() >= LEAST_OUT),
-        **boxes.pictures(empty),
+        certain=empty.mean() >= MANY_OUTSIDE and empty.sum() >= LEAST_OUT,
     )
 
 
 def neighbours(boxes: GivenBoxes) -> Sign | None:
     """Boxes that leave their images, and all fit those before, or after, in the split's order."""
-    out = ~fits(boxes.corners, boxes.limits)
+    out = boxes.out()
     for name, limits in (("before", boxes.before), ("after", boxes.after)):
         if limits is None or not fits(boxes.corners, limits).all() or out.sum() < LEAST_OUT:
             continue
-        return Sign(
+        return boxes.sign(
             "outside",
-            found=f"{counted(out)} outside of the image or without area, none if each belongs to "
-            f"the image {name} its own ({boxes.example(int(out.argmax()))})",
+            out,
+            f"{counted(out)} outside of the image or without area, none if each belongs to the "
+            f"image {name} its own",
             cause="Probably images and boxes were numbered apart, and one was left out or added",
             advice="write each box for its own image, and check some on the page that "
             "src.data.validate writes",
-            certain=bool(has_many(boxes) and out.sum() >= SURE_OUT),
-            **boxes.pictures(out),
+            certain=boxes.are_many() and out.sum() >= SURE_OUT,
         )
     return None
 
@@ -92,7 +89,7 @@ def offset(boxes: GivenBoxes) -> Sign | None:
     high = -beyond.max(axis=0)  # the least gap at the right and below
     out = (beyond > SLACK).any(axis=1) | (boxes.corners[:, :2] < -SLACK).any(axis=1)
     if (
-        not has_many(boxes)
+        not boxes.are_many()
         or out.sum() < LEAST_OFFSET
         or out.mean() < FEW
         or (low + high < 0).any()
@@ -100,14 +97,14 @@ def offset(boxes: GivenBoxes) -> Sign | None:
         return None
     moves = np.where(high < -SLACK, high, np.where(low < -SLACK, -low, 0))
     numbers = " and ".join(f"{move:+.6g}" for move in moves)
-    return Sign(
+    return boxes.sign(
         "offset",
-        found=f"{counted(out)} partly outside of the image, all at the same side, and none if all "
-        f"are moved by {numbers} pixels in x and y ({boxes.example(int(out.argmax()))})",
+        out,
+        f"{counted(out)} partly outside of the image, all at the same side, and none if all are "
+        f"moved by {numbers} pixels in x and y",
         cause="Probably all are moved, as where images were cropped, or had a margin, when they "
         "were annotated",
         advice="move them back, and check some on the page that src.data.validate writes",
-        **boxes.pictures(out),
     )
 
 
@@ -122,33 +119,34 @@ def one_side(boxes: GivenBoxes) -> Sign | None:
         where, out, others = "at the right or below", high, low
     if out.sum() < MANY_BEYOND or out.mean() < FEW or others.sum() > FEW * out.sum():
         return None
-    return Sign(
+    return boxes.sign(
         "one_side",
-        found=f"{counted(out)} partly outside of the image {where}, and {int(others.sum()):,} at "
-        f"the other sides ({boxes.example(int(out.argmax()))})",
+        out,
+        f"{counted(out)} partly outside of the image {where}, and {int(others.sum()):,} at the "
+        "other sides",
         cause="Probably x and y are of another point of the box than expected, or boxes are too "
         "large, as of a larger image: cut-off objects leave images at all sides",
         advice=f"expected are {boxes.layout}; check some on the page that src.data.validate writes",
-        **boxes.pictures(out),
     )
 
 
 def upper_left(boxes: GivenBoxes) -> Sign | None:
     """Boxes that keep to the upper left part of all images."""
     parts = (boxes.corners[:, 2:] / boxes.limits).max(axis=0)  # of width and height
-    if not has_many(boxes) or (parts > CORNER).any() or (parts <= 0).any():
+    if not boxes.are_many() or (parts > CORNER).any() or (parts <= 0).any():
         return None
     margins = (boxes.corners[:, :2] / boxes.limits).min(axis=0)  # left and above of all boxes
-    if in_corner(boxes, parts) > UNLIKELY or (margins > LEANING * (1 - parts)).any():
+    if boxes.chance_in(parts) > UNLIKELY or (margins > LEANING * (1 - parts)).any():
         return None
-    return Sign(
+    every = np.ones(len(boxes.corners), bool)
+    return boxes.sign(
         "upper_left",
-        found=f"all {len(boxes.corners):,} boxes are in the left {math.ceil(parts[0] * 100)} % "
-        f"and the upper {math.ceil(parts[1] * 100)} % of their images ({boxes.example(0)})",
+        every,
+        f"{counted(every)} in the left {math.ceil(parts[0] * 100)} % and the upper "
+        f"{math.ceil(parts[1] * 100)} % of their images",
         cause="Probably the boxes are for smaller images, or in other units",
         advice="scale the boxes to the images, and check some on the page that "
         "src.data.validate writes",
-        **boxes.pictures(np.ones(len(boxes.corners), bool)),
     )
 
 
@@ -158,10 +156,10 @@ def whole_image(boxes: GivenBoxes) -> Sign | None:
     whole = (sides >= FULL * boxes.limits).all(axis=1)
     if len(whole) < LEAST_BOXES or whole.mean() < NEARLY_ALL:
         return None
-    return Sign(
+    return boxes.sign(
         "whole_image",
-        found=f"{counted(whole)} as large as the image ({boxes.example(int(whole.argmax()))})",
+        whole,
+        f"{counted(whole)} as large as the image",
         cause="Probably labels of whole images, without boxes",
         advice="a detector learns nothing from them; annotate the objects",
-        **boxes.pictures(whole),
     )

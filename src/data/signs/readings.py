@@ -13,9 +13,7 @@ from src.data.signs.given_boxes import (
     GivenBoxes,
     centred,
     counted,
-    fits,
     from_sides,
-    has_many,
 )
 from src.data.signs.sign import Sign
 
@@ -35,10 +33,8 @@ def other_reading(boxes: GivenBoxes) -> Sign | None:
 
     A few stray boxes, which fit neither way, do not hide that.
     """
-    out = ~fits(boxes.corners, boxes.limits)
-    if out.sum() < 2:
-        return None
-    return best_of(boxes, out, readings(boxes))
+    out = boxes.out()
+    return best_of(boxes, out, readings(boxes)) if out.sum() >= 2 else None
 
 
 def best_of(boxes: GivenBoxes, out: np.ndarray, others: dict[str, np.ndarray]) -> Sign | None:
@@ -49,7 +45,7 @@ def best_of(boxes: GivenBoxes, out: np.ndarray, others: dict[str, np.ndarray]) -
     """
     misfits = {name: int(boxes.misfits(read).sum()) for name, read in others.items()}
     least = min(misfits.values())
-    all_of_many = least == 0 and has_many(boxes)
+    all_of_many = least == 0 and boxes.are_many()
     if out.mean() < FEW and not (all_of_many and out.sum() >= LEAST_FEW):
         return None
     if least > (1 - NEARLY_ALL) * len(out) or least > STRAY * out.sum():
@@ -57,15 +53,15 @@ def best_of(boxes: GivenBoxes, out: np.ndarray, others: dict[str, np.ndarray]) -
     names = [name for name, number in misfits.items() if number == least]
     stray = boxes.misfits(others[names[0]])
     certain = out.mean() >= MANY and out.sum() >= LEAST_OUT and least <= FEW_STRAY * out.sum()
-    return Sign(
+    return boxes.sign(
         "swapped_axes" if names[0] == Y_FIRST else "box_format",
-        found=f"{counted(out)} outside of the image or without area if read as {boxes.layout}, "
-        f"{f'only {least:,}' if least else 'none'} if read as {' or as '.join(names)} "
-        f"({boxes.example(int((out & ~stray).argmax()))})",
+        out,
+        f"{counted(out)} outside of the image or without area if read as {boxes.layout}, "
+        f"{f'only {least:,}' if least else 'none'} if read as {' or as '.join(names)}",
+        example=out & ~stray,
         cause=f"The file probably has {' or '.join(names)}",
         advice=f"write {boxes.layout}",
-        certain=bool(certain or (all_of_many and out.sum() >= SURE_OUT)),
-        **boxes.pictures(out),
+        certain=certain or (all_of_many and out.sum() >= SURE_OUT),
     )
 
 
@@ -96,7 +92,7 @@ def readings(boxes: GivenBoxes) -> dict[str, np.ndarray]:
 def other_points(boxes: GivenBoxes) -> dict[str, np.ndarray]:
     """Corners (B,4) of boxes whose x and y are those of another point, by what that is."""
     given = boxes.as_given()
-    height = 1 if boxes.in_shares else boxes.limits[:, 1]
+    height = 1 if boxes.form.in_shares else boxes.limits[:, 1]
     found = {
         f"x, y of the {name}, width and height": from_sides(given - given[:, [2, 3, 2, 3]] * move)
         for name, move in (
@@ -125,7 +121,7 @@ def in_any_order(boxes: GivenBoxes) -> dict[str, np.ndarray]:
 
 def mixed(boxes: GivenBoxes) -> Sign | None:
     """Boxes of which a part has other numbers, or corners in any order."""
-    out = ~fits(boxes.corners, boxes.limits)
+    out = boxes.out()
     if out.sum() < 2:
         return None
     return of_a_part(boxes, out) or best_of(boxes, out, in_any_order(boxes))
@@ -145,7 +141,7 @@ def of_a_part(boxes: GivenBoxes, out: np.ndarray) -> Sign | None:
         "swapped_axes" if found == Y_FIRST else "box_format",
         found=f"{counted(out)} outside of the image or without area if read as {boxes.layout}, and "
         f"{int((out & other).sum()):,} of them fit as {found} "
-        f"({boxes.example(int((out & other).argmax()))}), as which {int((~out & ~other).sum()):,} "
+        f"({boxes.example(out & other)}), as which {int((~out & ~other).sum()):,} "
         "of the others do not fit",
         cause=f"Probably a part of the records has {found}, as where files of two tools are joined",
         advice=f"write {boxes.layout} in all of them; boxes that fit both ways may be wrong too",

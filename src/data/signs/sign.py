@@ -44,6 +44,11 @@ class Sign:
         return printable(f"{self.name}: {self.text()}")
 
 
+def those_found(*signs: Sign | None) -> tuple[Sign, ...]:
+    """The signs without None, which stands for nothing suspicious."""
+    return tuple(sign for sign in signs if sign is not None)
+
+
 def first_ids(image_ids: np.ndarray) -> tuple[int, ...]:
     """The first images of (N,) ids, each once."""
     return tuple(np.unique(image_ids)[:MAX_IMAGES].tolist())

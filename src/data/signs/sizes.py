@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.data.signs.sign import MAX_IMAGES, Sign
+from src.data.signs.sign import Sign, first_boxes
 from src.data.summary import Summary
 from src.runtime.text import count
 
@@ -12,35 +12,31 @@ NEARLY_ALL = 0.9
 LEAST_OBJECTS = 4  # fewer may be unlike the anchors by chance
 
 
-def size_signs(summary: Summary) -> tuple[Sign, ...]:
+def size_sign(summary: Summary) -> Sign | None:
     """Most objects are tiny, or nearly all overlap no anchor well enough."""
     sides, unmatched = summary.sides, summary.unmatched[summary.known]
     if len(sides) == 0 or len(unmatched) == 0:
-        return ()
+        return None
     tiny = sides < TINY
     if tiny.mean() >= TINY_SHARE:
-        return (
-            Sign(
-                "tiny",
-                found=f"{int(tiny.sum()):,} of {count(len(tiny), 'object')} have a side below "
-                f"{TINY:g} pixels of the network's input; the median is {np.median(sides):.2g}",
-                cause="Probably boxes in other units, or images far larger than image_size",
-                advice="check some on the page that src.data.validate writes; cut large images "
-                "into tiles, or raise image_size",
-                **pictures(summary, tiny),
-            ),
+        return Sign(
+            "tiny",
+            found=f"{int(tiny.sum()):,} of {count(len(tiny), 'object')} have a side below "
+            f"{TINY:g} pixels of the network's input; the median is {np.median(sides):.2g}",
+            cause="Probably boxes in other units, or images far larger than image_size",
+            advice="check some on the page that src.data.validate writes; cut large images "
+            "into tiles, or raise image_size",
+            **pictures(summary, tiny),
         )
     if len(unmatched) < LEAST_OBJECTS or unmatched.mean() < NEARLY_ALL:
-        return ()
-    return (
-        Sign(
-            "unmatched",
-            found=f"{int(unmatched.sum()):,} of {count(len(unmatched), 'object')} fit no anchor",
-            cause=f"Their median side is {np.median(sides):.2g} pixels of the network's input, the "
-            f"anchors' are {summary.anchor_sides[0]:.0f} to {summary.anchor_sides[-1]:.0f}",
-            advice="set another anchor_size, more aspect_ratios or a larger image_size",
-            **pictures(summary, summary.unmatched),
-        ),
+        return None
+    return Sign(
+        "unmatched",
+        found=f"{int(unmatched.sum()):,} of {count(len(unmatched), 'object')} fit no anchor",
+        cause=f"Their median side is {np.median(sides):.2g} pixels of the network's input, the "
+        f"anchors' are {summary.anchor_sides[0]:.0f} to {summary.anchor_sides[-1]:.0f}",
+        advice="set another anchor_size, more aspect_ratios or a larger image_size",
+        **pictures(summary, summary.unmatched),
     )
 
 
@@ -48,9 +44,5 @@ def pictures(summary: Summary, which: np.ndarray) -> dict[str, tuple]:
     """The images of a Sign of the objects `which` (O,) bool, each with its first such object."""
     annotations = summary.annotations
     rows = np.flatnonzero(~annotations.crowd)[which]
-    owners, firsts = np.unique(annotations.owners()[rows], return_index=True)
-    boxes = annotations.boxes[rows[firsts[:MAX_IMAGES]]]
-    return {
-        "image_ids": tuple(annotations.image_ids[owners[:MAX_IMAGES]].tolist()),
-        "boxes": tuple(map(tuple, boxes.tolist())),
-    }
+    image_ids = annotations.image_ids[annotations.owners()[rows]]
+    return first_boxes(image_ids, annotations.boxes[rows])

@@ -2,6 +2,7 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,29 +13,28 @@ from src.runtime.text import count, listed
 EQUAL_IMAGES = 4  # images with equal boxes that are no longer chance
 MAX_FEW, FEW_SHARE = 3, 0.1  # images that have all objects, in number and of the split's
 CROWDED = 10  # objects on each of them
+LEAST_NAMING, NAMING_SHARE = 3, 0.05  # annotation files that name another's image
 
 
-def same_file(annotations: Annotations) -> tuple[Sign, ...]:
+def same_file(annotations: Annotations) -> Sign | None:
     """Several images with one file, under names that may be spelled in other ways."""
     names = [annotations.file_name(row) for row in range(len(annotations))]
     if len(set(names)) == len(names) and not any("./" in name or "//" in name for name in names):
-        return ()
+        return None
     found = defaultdict(list)
     for row, name in enumerate(names):
         found[os.path.normpath(name)].append(row)
     groups = [rows for rows in found.values() if len(rows) > 1]
     if not groups:
-        return ()
-    return (
-        Sign(
-            "same_file",
-            found=f"{count(len(groups), 'file')} used for several images "
-            f"({listed([spelled(annotations, rows) for rows in groups])})",
-            cause="Objects of one entry are background in the other, if they are not in both",
-            advice="join the entries",
-            certain=any(boxes_differ(annotations, rows) for rows in groups),
-            groups=first_groups(annotations, groups),
-        ),
+        return None
+    return Sign(
+        "same_file",
+        found=f"{count(len(groups), 'file')} used for several images "
+        f"({listed([spelled(annotations, rows) for rows in groups])})",
+        cause="Objects of one entry are background in the other, if they are not in both",
+        advice="join the entries",
+        certain=any(boxes_differ(annotations, rows) for rows in groups),
+        groups=first_groups(annotations, groups),
     )
 
 
@@ -60,81 +60,96 @@ def boxes_differ(annotations: Annotations, rows: list[int]) -> bool:
     )
 
 
-def equal_boxes(annotations: Annotations) -> tuple[Sign, ...]:
-    """All images have the same boxes."""
-    counts = np.diff(annotations.offsets)
-    if len(counts) < EQUAL_IMAGES or counts[0] == 0 or (counts != counts[0]).any():
-        return ()
-    boxes = annotations.boxes.reshape(len(counts), -1)
-    if (boxes != boxes[0]).any():
-        return ()
-    numbers = ", ".join(f"{value:.6g}" for value in annotations.boxes[0])
-    return (
-        Sign(
-            "equal_boxes",
-            found=f"all {len(counts):,} images have the same boxes (first: {numbers})",
-            cause="Probably an export repeated one image's boxes",
-            advice="check some on the page that src.data.validate writes",
-            image_ids=first_ids(annotations.image_ids),
-        ),
+def other_names(named: Mapping[str, str]) -> Sign | None:
+    """Annotation files that name the image of another one of the split; else names do not count.
+
+    Args:
+        named: the image that each annotation file names, by the image that it is used for.
+    """
+    stems = {image: os.path.splitext(os.path.basename(image))[0] for image in named}
+    known, pairs = set(stems.values()), []
+    for image, name in named.items():
+        other = os.path.splitext(os.path.basename(name.replace("\\", "/")))[0]
+        if other != stems[image] and other in known:
+            pairs.append(f"{stems[image]} names {other}")
+    if len(pairs) < max(LEAST_NAMING, NAMING_SHARE * len(named)):
+        return None
+    return Sign(
+        "file_names",
+        found=f"{len(pairs):,} of {count(len(named), 'annotation file')} name the image of "
+        f"another one in <filename> ({listed(pairs)})",
+        cause="Probably the files were numbered anew apart from the images, and are for others",
+        advice="check some on the page that src.data.validate writes, and give each file the "
+        "name of its image",
     )
 
 
-def few_images(annotations: Annotations) -> tuple[Sign, ...]:
+def equal_boxes(annotations: Annotations) -> Sign | None:
+    """All images have the same boxes."""
+    counts = np.diff(annotations.offsets)
+    if len(counts) < EQUAL_IMAGES or counts[0] == 0 or (counts != counts[0]).any():
+        return None
+    boxes = annotations.boxes.reshape(len(counts), -1)
+    if (boxes != boxes[0]).any():
+        return None
+    numbers = ", ".join(f"{value:.6g}" for value in annotations.boxes[0])
+    return Sign(
+        "equal_boxes",
+        found=f"all {len(counts):,} images have the same boxes (first: {numbers})",
+        cause="Probably an export repeated one image's boxes",
+        advice="check some on the page that src.data.validate writes",
+        image_ids=first_ids(annotations.image_ids),
+    )
+
+
+def few_images(annotations: Annotations) -> Sign | None:
     """All objects are on a few of many images, with many on each."""
     counts = annotations.object_counts()
     rows, total = np.flatnonzero(counts), int(counts.sum())
     if not 0 < len(rows) <= min(MAX_FEW, FEW_SHARE * len(counts)) or total < CROWDED * len(rows):
-        return ()
-    names = [annotations.file_name(row) for row in rows]
-    return (
-        Sign(
-            "few_images",
-            found=f"all {total:,} objects are on {len(rows)} of {count(len(counts), 'image')} "
-            f"({listed(names)})",
-            cause="Probably boxes have the wrong image's id or name",
-            advice="check them on the page that src.data.validate writes; where it is right, "
-            "--keep_empty=False leaves out the images without objects",
-            image_ids=first_ids(annotations.image_ids[rows]),
-        ),
+        return None
+    return Sign(
+        "few_images",
+        found=f"all {total:,} objects are on {len(rows)} of {count(len(counts), 'image')} "
+        f"({annotations.listed(rows)})",
+        cause="Probably boxes have the wrong image's id or name",
+        advice="check them on the page that src.data.validate writes; where it is right, "
+        "--keep_empty=False leaves out the images without objects",
+        image_ids=first_ids(annotations.image_ids[rows]),
     )
 
 
-def unused_classes(annotations: Annotations, names: tuple[str, ...]) -> tuple[Sign, ...]:
+def unused_classes(annotations: Annotations, names: tuple[str, ...]) -> Sign | None:
     """Classes, of K names, that no object of the training split has."""
     objects = annotations.labels[~annotations.crowd]
     counts = np.bincount(objects, minlength=len(names))
     unused = [repr(name) for name, number in zip(names, counts) if number == 0]
     if not unused or len(objects) == 0:
-        return ()
+        return None
     verb = "has" if len(unused) == 1 else "have"
-    return (
-        Sign(
-            "unused_class",
-            found=f"{listed(unused, 10)} of the {len(names)} in classes {verb} no object",
-            cause="The network cannot learn what it never sees",
-            advice="annotate such objects, or leave the names out of classes",
-        ),
+    return Sign(
+        "unused_class",
+        found=f"{listed(unused, 10)} of the {len(names)} in classes {verb} no object",
+        cause="The network cannot learn what it never sees",
+        advice="annotate such objects, or leave the names out of classes",
     )
 
 
-def no_objects(annotations: Annotations) -> tuple[Sign, ...]:
+def no_objects(annotations: Annotations) -> Sign | None:
     """A split to evaluate on without objects."""
     if len(annotations) == 0 or not annotations.crowd.all():
-        return ()
-    return (
-        Sign(
-            "no_objects",
-            found=f"no objects in {count(len(annotations), 'image')} to evaluate on",
-            cause="Probably a split without published annotations, or another one's",
-            advice="AP is not defined on it; use another split, or train with --eval_interval=0",
-            certain=True,
-            image_ids=first_ids(annotations.image_ids),
-        ),
+        return None
+    return Sign(
+        "no_objects",
+        found=f"no objects in {count(len(annotations), 'image')} to evaluate on",
+        cause="Probably a split without published annotations, or another one's",
+        advice="AP is not defined on it; use another split, or train with --eval_interval=0",
+        certain=True,
+        image_ids=first_ids(annotations.image_ids),
     )
 
 
-def leak(training: Annotations, evaluation: Annotations) -> tuple[Sign, ...]:
+def leak(training: Annotations, evaluation: Annotations) -> Sign | None:
     """Files that are in both splits."""
     ids = dict(zip(file_paths(training), training.image_ids.tolist()))
     shared = [(row, ids[path]) for row, path in enumerate(file_paths(evaluation)) if path in ids]
@@ -143,27 +158,25 @@ def leak(training: Annotations, evaluation: Annotations) -> tuple[Sign, ...]:
 
 def leaked(
     shared: list[tuple[int, int]], training: Annotations, evaluation: Annotations
-) -> tuple[Sign, ...]:
+) -> Sign | None:
     """The sign of images (row of evaluation, id in training) that are in both splits."""
     if not shared:
-        return ()
+        return None
     row_of = {image_id: row for row, image_id in enumerate(training.image_ids.tolist())}
     pairs = [(evaluation.file_name(row), training.file_name(row_of[i])) for row, i in shared]
     names = [own if own == other else f"{own} as {other}" for own, other in pairs]
     images = len(evaluation)
     number = "all" if len(shared) == images else f"{len(shared):,} of"
-    return (
-        Sign(
-            "leak",
-            found=f"{number} {count(images, 'image')} to evaluate on are in the training split too "
-            f"({listed(names)})",
-            cause="AP says nothing about new images where the network has learnt these",
-            advice="take them out of one of the splits",
-            groups=tuple(
-                (image_id, int(evaluation.image_ids[row])) for row, image_id in shared[:MAX_IMAGES]
-            ),
-            across=True,
+    return Sign(
+        "leak",
+        found=f"{number} {count(images, 'image')} to evaluate on are in the training split too "
+        f"({listed(names)})",
+        cause="AP says nothing about new images where the network has learnt these",
+        advice="take them out of one of the splits",
+        groups=tuple(
+            (image_id, int(evaluation.image_ids[row])) for row, image_id in shared[:MAX_IMAGES]
         ),
+        across=True,
     )
 
 

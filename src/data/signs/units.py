@@ -15,8 +15,6 @@ from src.data.signs.given_boxes import (
     counted,
     fits,
     from_sides,
-    has_many,
-    in_corner,
 )
 from src.data.signs.sign import Sign
 
@@ -33,7 +31,7 @@ FEW_IMAGES = 3
 
 def shares(boxes: GivenBoxes) -> Sign | None:
     """Boxes between 0 and 1, where pixels are expected."""
-    if boxes.in_shares:
+    if boxes.form.in_shares:
         return None
     given = boxes.as_given()
     inside = ((given >= 0) & (given <= SHARE_LIMIT)).all(axis=1) & given.any(axis=1)
@@ -50,13 +48,13 @@ def shares(boxes: GivenBoxes) -> Sign | None:
     }
     orders = [name for name, read in readings.items() if shares_fit(read[inside], ones[inside])]
     order = f", which fit as {' or as '.join(orders)}" if orders else ""
-    return Sign(
+    return boxes.sign(
         "shares",
-        found=f"{counted(inside)} within 0 and 1 ({boxes.example(int(inside.argmax()))})",
+        inside,
+        f"{counted(inside)} within 0 and 1",
         cause=f"Probably shares of the image's sides{order}",
         advice=f"expected are {boxes.layout} in pixels; multiply by the image's width and height",
-        certain=bool(share >= (NEARLY_ALL if inside.sum() < LEAST_OUT else PART)),
-        **boxes.pictures(inside),
+        certain=share >= (NEARLY_ALL if inside.sum() < LEAST_OUT else PART),
     )
 
 
@@ -73,65 +71,60 @@ def signed_shares(boxes: GivenBoxes) -> Sign | None:
     inside = (np.abs(given) <= longest).all(axis=1)
     if inside.mean() < NEARLY_ALL or (given < 0).any(axis=1).mean() < FEW:
         return None
-    return Sign(
+    return boxes.sign(
         "shares",
-        found=f"{counted(inside)} within -1 and 1 ({boxes.example(int(inside.argmax()))})",
+        inside,
+        f"{counted(inside)} within -1 and 1",
         cause="Probably shares of half the image's sides, from its centre",
         advice=f"expected are {boxes.layout} in pixels; multiply by half the width and height, and "
         "add these to x and y",
         certain=True,
-        **boxes.pictures(inside),
     )
 
 
 def percent(boxes: GivenBoxes) -> Sign | None:
     """Boxes between 0 and 100 in images that are larger, as Label Studio has them."""
-    if boxes.in_shares:
-        return None
     inside = ((boxes.corners >= -SLACK) & (boxes.corners <= PERCENT_LIMIT)).all(axis=1)
-    if inside.mean() < NOT_STRAY:
+    if boxes.form.in_shares or inside.mean() < NOT_STRAY:
         return None
-    boxes = boxes.take(np.flatnonzero(inside))
-    corners = boxes.corners
-    chance = in_corner(boxes, np.minimum(PERCENT_LIMIT / boxes.limits, 1))
-    if len(np.unique(boxes.image_ids)) < FEW_IMAGES or chance > UNLIKELY:
+    own = boxes.take(np.flatnonzero(inside))
+    ends = own.corners[:, 2:].max(axis=0)
+    chance = own.chance_in(np.minimum(PERCENT_LIMIT / own.limits, 1))
+    if len(np.unique(own.image_ids)) < FEW_IMAGES or chance > UNLIKELY:
         return None
-    if corners[:, 2:].max() < PERCENT_LIMIT / 2:
+    if ends.max() < PERCENT_LIMIT / 2:
         return None
-    fills = (corners[:, 2:].max(axis=0) >= FILLED * PERCENT_LIMIT).all()
-    certain = fills and chance < IMPOSSIBLE and has_many(boxes)
-    return Sign(
+    fills = (ends >= FILLED * PERCENT_LIMIT).all()
+    width, height = own.limits.max(axis=0)
+    return boxes.sign(
         "percent",
-        found=f"{counted(inside)} within 0 and 100, in images of up to "
-        f"{boxes.limits[:, 0].max()} x {boxes.limits[:, 1].max()} pixels ({boxes.example(0)})",
+        inside,
+        f"{counted(inside)} within 0 and 100, in images of up to {width} x {height} pixels",
         cause="Probably percent of the image's sides",
         advice="expected are pixels; multiply by the image's width and height, divide by 100",
-        certain=bool(certain),
-        **boxes.pictures(np.ones(len(boxes.corners), bool)),
+        certain=fills and chance < IMPOSSIBLE and own.are_many(),
     )
 
 
 def thousandths(boxes: GivenBoxes) -> Sign | None:
     """Boxes between 0 and 1000 that leave their images, as some language models write them."""
-    given, limits = boxes.as_given(), boxes.limits
+    given, out = boxes.as_given(), boxes.out()
     inside = ((given >= 0) & (given <= THOUSAND + SLACK)).all(axis=1)
-    out = ~fits(boxes.corners, limits)
     if inside.mean() < NOT_STRAY or out.mean() < MANY or out.sum() < LEAST_OUT:
         return None
     readings = {CORNERS: given[inside], SIDES: from_sides(given[inside])}
     thousand = np.full((int(inside.sum()), 2), THOUSAND)
     names = [name for name, read in readings.items() if fits(read, thousand).all()]
-    if not names or boxes.in_shares:
+    if not names or boxes.form.in_shares:
         return None
     if (readings[names[0]][:, 2:].max(axis=0) < FILLED * THOUSAND).any():
         return None
-    return Sign(
+    return boxes.sign(
         "shares",
-        found=f"{counted(inside)} within 0 and 1000, and {int(out.sum()):,} outside of the image "
-        f"({boxes.example(int(out.argmax()))})",
+        out,
+        f"{counted(inside)} within 0 and 1000, and {int(out.sum()):,} outside of the image",
         cause=f"Probably thousandths of the image's sides, as {' or as '.join(names)}",
         advice=f"expected are {boxes.layout} in pixels; multiply by the image's width and height, "
         "divide by 1000",
         certain=True,
-        **boxes.pictures(out),
     )

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from src.data.signs.boxes import box_signs, turned_images
-from src.data.signs.given_boxes import CENTRES, CORNERS, SIDES, GivenBoxes
+from src.data.signs.boxes import box_sign, turned_images
+from src.data.signs.given_boxes import CENTRES, CORNERS, SIDES, Form, GivenBoxes
 
 WIDTH, HEIGHT = 640, 480
 # x1, y1, x2, y2 of two boxes in each of six images
@@ -28,8 +28,7 @@ def given(corners, *, has_sides=False, size=(WIDTH, HEIGHT), owners=OWNERS, firs
         limits=np.tile(size, (len(corners), 1)),
         image_ids=np.asarray(owners)[: len(corners)] + 1,
         where="box {}".format,
-        layout=SIDES if has_sides else CORNERS,
-        first_pixel=first_pixel,
+        form=Form(SIDES if has_sides else CORNERS, first_pixel=first_pixel),
     )
 
 
@@ -46,19 +45,14 @@ def read_as_sides(numbers):
     return np.hstack([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]])
 
 
-def only(boxes):
-    (sign,) = box_signs(boxes)
-    return sign
-
-
 SHARES = SOUND / [WIDTH, HEIGHT, WIDTH, HEIGHT]
 
 
 @pytest.mark.parametrize("has_sides", [False, True])
 def test_sound_boxes_have_no_sign(has_sides):
-    assert box_signs(given(SOUND, has_sides=has_sides)) == ()
-    assert box_signs(given(SOUND[:1], has_sides=has_sides)) == ()
-    assert box_signs(given(np.zeros((0, 4)))) == ()
+    assert box_sign(given(SOUND, has_sides=has_sides)) is None
+    assert box_sign(given(SOUND[:1], has_sides=has_sides)) is None
+    assert box_sign(given(np.zeros((0, 4)))) is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +65,7 @@ def test_sound_boxes_have_no_sign(has_sides):
 )
 def test_shares(numbers, order):
     for boxes in (given(numbers), given(read_as_sides(numbers), has_sides=True)):
-        sign = only(boxes)
+        sign = box_sign(boxes)
         assert (sign.name, sign.certain) == ("shares", True)
         assert "all 12 boxes are within 0 and 1 (box 0: " in sign.found
         assert order in sign.cause
@@ -80,25 +74,25 @@ def test_shares(numbers, order):
 
 def test_shares_in_a_format_that_counts_from_one():
     shifted = SHARES - [1, 1, 0, 0]
-    sign = only(given(shifted, first_pixel=1))
+    sign = box_sign(given(shifted, first_pixel=1))
     assert sign.name == "shares"
     assert "box 0: 0.015625, 0.0416667, 0.171875, 0.1875" in sign.found
 
 
 def test_some_shares_are_a_warning():
     mixed = np.vstack([SOUND[:10], SHARES[10:]])
-    sign = only(given(mixed))
+    sign = box_sign(given(mixed))
     assert (sign.name, sign.certain, sign.image_ids) == ("shares", False, (6,))
 
 
 def test_percent():
     many = np.tile(SHARES * 100, (2, 1))
-    sign = only(given(many, owners=np.repeat(np.arange(12), 2)))
+    sign = box_sign(given(many, owners=np.repeat(np.arange(12), 2)))
     assert (sign.name, sign.certain) == ("percent", True)
-    few = only(given(SHARES[:8] * 100))
+    few = box_sign(given(SHARES[:8] * 100))
     assert (few.name, few.certain) == ("percent", False)
     # in images of 100 pixels these are pixels
-    assert box_signs(given(many, size=(100, 100), owners=np.repeat(np.arange(12), 2))) == ()
+    assert box_sign(given(many, size=(100, 100), owners=np.repeat(np.arange(12), 2))) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +104,7 @@ def test_percent():
     ],
 )
 def test_sides_expected_and_others_given(numbers, name, reading):
-    sign = only(given(read_as_sides(numbers), has_sides=True))
+    sign = box_sign(given(read_as_sides(numbers), has_sides=True))
     assert sign.name == name
     assert f"The file probably has {reading}" in sign.cause
     assert "write x, y, width and height" in sign.advice
@@ -126,13 +120,13 @@ def test_sides_expected_and_others_given(numbers, name, reading):
     ],
 )
 def test_corners_expected_and_others_given(numbers, name, reading, certain):
-    sign = only(given(numbers))
+    sign = box_sign(given(numbers))
     assert (sign.name, sign.certain) == (name, certain)
     assert f"The file probably has {reading}" in sign.cause
 
 
 def test_corners_as_sides_are_certain():
-    sign = only(given(read_as_sides(SOUND), has_sides=True))
+    sign = box_sign(given(read_as_sides(SOUND), has_sides=True))
     assert sign.certain
     assert sign.found.startswith("9 of 12 boxes are outside of the image or without area")
     assert "none if read as two corners" in sign.found
@@ -142,12 +136,12 @@ def test_stray_boxes_do_not_hide_how_the_others_are_to_be_read():
     stray = np.tile([-50, -50, 20, 20], (1, 1))
     numbers = np.vstack([SOUND, SOUND, SOUND, stray])
     owners = np.append(np.tile(OWNERS, 3), 5)
-    sign = only(given(read_as_sides(numbers), has_sides=True, owners=owners))
+    sign = box_sign(given(read_as_sides(numbers), has_sides=True, owners=owners))
     assert (sign.name, sign.certain) == ("box_format", True)
     assert sign.found.startswith("28 of 37 boxes are outside")
     assert "only 1 if read as two corners" in sign.found
     percent = np.vstack([np.tile(SHARES * 100, (4, 1)), [-50, -50, 20, 20]])
-    sign = only(given(percent, owners=np.append(np.repeat(np.arange(24), 2), 23)))
+    sign = box_sign(given(percent, owners=np.append(np.repeat(np.arange(24), 2), 23)))
     assert sign.name == "percent"
     assert "48 of 49 boxes are within 0 and 100" in sign.found
 
@@ -155,12 +149,12 @@ def test_stray_boxes_do_not_hide_how_the_others_are_to_be_read():
 def test_a_part_of_the_records_by_other_numbers():
     numbers = np.vstack([sides(SOUND), SOUND])
     owners = np.repeat(np.arange(12), 2)
-    sign = only(given(read_as_sides(numbers), has_sides=True, owners=owners))
+    sign = box_sign(given(read_as_sides(numbers), has_sides=True, owners=owners))
     assert (sign.name, sign.certain) == ("box_format", False)
     assert "9 of 24 boxes are outside of the image" in sign.found
     assert "9 of them fit as two corners" in sign.found
     assert "a part of the records has two corners" in sign.cause
-    sign = only(given(numbers, owners=owners))
+    sign = box_sign(given(numbers, owners=owners))
     assert "a part of the records has x, y, width and height" in sign.cause
 
 
@@ -174,7 +168,7 @@ def test_shares_of_half_the_sides_from_the_centre():
     corners = SOUND / np.tile(half, 2) - 1
     numbers = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])  # sides up to 2
     for boxes in (given(corners), given(read_as_sides(numbers), has_sides=True)):
-        sign = only(boxes)
+        sign = box_sign(boxes)
         assert (sign.name, sign.certain) == ("shares", True)
         assert "all 12 boxes are within -1 and 1" in sign.found
         assert "shares of half the image's sides, from its centre" in sign.cause
@@ -183,7 +177,7 @@ def test_shares_of_half_the_sides_from_the_centre():
 @pytest.mark.parametrize("as_sides", [False, True])
 def test_thousandths(as_sides):
     numbers = sides(SHARES * 1000) if as_sides else SHARES * 1000
-    sign = only(given(read_as_sides(numbers), has_sides=True))
+    sign = box_sign(given(read_as_sides(numbers), has_sides=True))
     assert (sign.name, sign.certain) == ("shares", True)
     assert "all 12 boxes are within 0 and 1000" in sign.found
     assert "thousandths of the image's sides" in sign.cause
@@ -204,16 +198,16 @@ def test_other_numbers_than_the_format_has(numbers, layout, reading):
     pixels = corners * [WIDTH, HEIGHT, WIDTH, HEIGHT]
     if layout == SIDES:  # in pixels of the other axis
         pixels = read_as_sides(SOUND[:, [1, 0, 3, 2]])
-    boxes = replace(given(pixels), layout=layout, in_shares=layout == CENTRES)
-    sign = only(boxes)
+    boxes = replace(given(pixels), form=Form(layout, in_shares=layout == CENTRES))
+    sign = box_sign(boxes)
     assert sign.name == "box_format"
     assert f"none if read as {reading}" in sign.found
     assert f"write {layout}" in sign.advice
 
 
 def test_sound_boxes_by_centres_in_shares_have_no_sign():
-    boxes = replace(given(SOUND), layout=CENTRES, in_shares=True)
-    assert box_signs(boxes) == ()
+    boxes = replace(given(SOUND), form=Form(CENTRES, in_shares=True))
+    assert box_sign(boxes) is None
     assert boxes.as_given()[0] == pytest.approx([60 / 640, 55 / 480, 100 / 640, 70 / 480])
 
 
@@ -222,7 +216,7 @@ def test_few_boxes_outside_are_certain_where_another_reading_fits_all_of_many():
     edge = np.array([[500, 400, 560, 460]] * 4 + [[40, 30, 110, 80]] * 4, float)
     wide = np.array([[560, 100, 700, 160]] * 8, float)  # by centre 490..630
     corners = np.vstack([inner, edge, wide])
-    sign = only(given(corners, has_sides=True, owners=np.arange(len(corners)) // 2))
+    sign = box_sign(given(corners, has_sides=True, owners=np.arange(len(corners)) // 2))
     assert (sign.name, sign.certain) == ("box_format", True)
     assert "8 of 76 boxes are outside" in sign.found
     assert "centre, width and height" in sign.cause
@@ -230,7 +224,7 @@ def test_few_boxes_outside_are_certain_where_another_reading_fits_all_of_many():
 
 def test_height_before_width_though_few_boxes_leave():
     numbers = np.vstack([np.tile([10, 10, 30, 60], (96, 1)), [[560, 20, 100, 30]] * 4])
-    sign = only(given(read_as_sides(numbers), has_sides=True, owners=np.arange(100) // 2))
+    sign = box_sign(given(read_as_sides(numbers), has_sides=True, owners=np.arange(100) // 2))
     assert (sign.name, sign.certain) == ("box_format", False)
     assert "4 of 100 boxes are outside" in sign.found
     assert "x, y, height and width" in sign.cause
@@ -238,14 +232,14 @@ def test_height_before_width_though_few_boxes_leave():
 
 def test_boxes_that_are_all_moved():
     corners, owners = tiled(SOUND)
-    sign = only(given(corners + 25, owners=owners))
+    sign = box_sign(given(corners + 25, owners=owners))
     assert (sign.name, sign.certain) == ("offset", False)
     assert "none if all are moved by " in sign.found
     # and where some leave at each side nothing is moved
     both = corners.copy()
     both[:6] -= 30
     both[6:] += 30
-    assert [sign.name for sign in box_signs(given(both, owners=owners))] != ["offset"]
+    assert box_sign(given(both, owners=owners)).name != "offset"
 
 
 def test_boxes_of_the_image_before():
@@ -253,39 +247,39 @@ def test_boxes_of_the_image_before():
     corners = np.hstack([limits * 0.5, limits * 0.95])  # each fits its image
     before, after = np.roll(limits, 1, axis=0), np.roll(limits, -1, axis=0)
     sound = GivenBoxes(corners, limits, np.arange(24), "box {}".format, before=before, after=after)
-    assert box_signs(sound) == ()
-    sign = only(replace(sound, corners=np.hstack([before * 0.5, before * 0.95])))
+    assert box_sign(sound) is None
+    sign = box_sign(replace(sound, corners=np.hstack([before * 0.5, before * 0.95])))
     assert (sign.name, sign.certain) == ("outside", True)
     assert "none if each belongs to the image before its own" in sign.found
 
 
 def test_one_centred_box_in_each_image_is_sound():
     corners = np.tile([160, 120, 480, 360], (30, 1))
-    assert box_signs(given(corners, owners=np.arange(30))) == ()
+    assert box_sign(given(corners, owners=np.arange(30))) is None
 
 
 def test_a_fifth_of_the_boxes_outside_is_certain():
     corners, owners = tiled(SOUND, 5)
     corners[:13] += [640, 480, 640, 480]
-    sign = only(given(corners, owners=owners))
+    sign = box_sign(given(corners, owners=owners))
     assert (sign.name, sign.certain) == ("outside", True)
 
 
 def test_boxes_of_larger_images_are_outside():
-    sign = only(given(SOUND * 2))
+    sign = box_sign(given(SOUND * 2))
     assert (sign.name, sign.certain) == ("outside", True)
     assert "resized" in sign.cause
 
 
 def test_boxes_of_smaller_images_are_in_the_upper_left():
     many = np.tile(SOUND * 0.5, (2, 1))
-    sign = only(given(many, owners=np.repeat(np.arange(12), 2)))
+    sign = box_sign(given(many, owners=np.repeat(np.arange(12), 2)))
     assert (sign.name, sign.certain) == ("upper_left", False)
     assert "left 50 % and the upper 50 %" in sign.found
 
 
 def test_boxes_as_large_as_their_images():
-    sign = only(given(np.tile([0, 0, WIDTH, HEIGHT], (24, 1)), owners=np.arange(24)))
+    sign = box_sign(given(np.tile([0, 0, WIDTH, HEIGHT], (24, 1)), owners=np.arange(24)))
     assert (sign.name, sign.certain) == ("whole_image", False)
 
 
@@ -295,7 +289,7 @@ def test_boxes_that_cross_the_edges_of_tiles_are_sound():
     half = rng.uniform(4, 60, (400, 2))
     corners = np.hstack([centre - half, centre + half])
     boxes = given(corners, size=(512, 512), owners=np.arange(400) // 8)
-    assert box_signs(boxes) == ()
+    assert box_sign(boxes) is None
 
 
 @pytest.mark.parametrize("side", [6, 60, 300])
@@ -311,7 +305,7 @@ def test_random_sound_splits_have_no_sign(side):
             boxes = given(
                 corners, size=size, has_sides=has_sides, owners=np.repeat(np.arange(images), each)
             )
-            assert box_signs(boxes) == ()
+            assert box_sign(boxes) is None
 
 
 def test_turned_images_are_those_whose_boxes_fit_only_with_exchanged_sides():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.data.signs.areas import sound_areas
-from src.data.signs.file_names import other_names
+from src.data.signs.split import other_names
 from tests.data.coco_files import annotation, image, read, write
 from tests.datasets import make_split
 
@@ -56,11 +56,11 @@ def test_areas_that_cannot_be_are_of_the_box():
     objects = split.objects()
     sound = objects.copy()
     sound["area"] = [150, 2500, 1]
-    areas, signs = sound_areas(sound[:2], np.full(2, 1e4), [1, 2])
+    areas, sign = sound_areas(sound[:2], np.full(2, 1e4), [1, 2])
     assert areas.tolist() == [150, 2500]
-    assert signs == ()
+    assert sign is None
     objects["area"] = [2000, 0, 0.5]  # larger than the box, none, a share
-    areas, (sign,) = sound_areas(objects, np.full(3, 1e4), [1, 2, 3])
+    areas, sign = sound_areas(objects, np.full(3, 1e4), [1, 2, 3])
     assert areas.tolist() == [200, 2500, 400]
     assert (sign.name, sign.certain) == ("areas", False)
     assert sign.found.startswith("3 of 3 objects have an area")
@@ -76,11 +76,11 @@ def objects(areas, side=20):
 
 def test_areas_that_contradict_most_boxes():
     found = objects([626, 625, 630, 625, 620, 625])
-    areas, (sign,) = sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])
+    areas, sign = sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])
     assert sign.name == "areas"  # one number for all is a tool's
     found["box"][:, 2] = [20, 30, 40, 10, 50, 60]
     found["area"] = found["box"][:, 2:].prod(axis=1) * 1.5625
-    areas, (sign,) = sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])
+    areas, sign = sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])
     assert (sign.name, sign.certain) == ("box_areas", False)
     assert (
         "6 of 6 objects have an area larger than their box (annotation 1: area 625, box 400)"
@@ -89,18 +89,18 @@ def test_areas_that_contradict_most_boxes():
     assert "each area is 1.56 times its box" in sign.cause
     assert areas.tolist() == [400, 600, 800, 200, 1000, 1200]
     found["area"][2:] = [800, 200, 1000, 1200]
-    assert sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])[1][0].name == "areas"
+    assert sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])[1].name == "areas"
     found["area"] = 1e4  # the images'
-    assert sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])[1][0].name == "areas"
+    assert sound_areas(found, np.full(6, 1e4), [1, 2, 3, 4, 5, 6])[1].name == "areas"
 
 
 def test_annotations_that_name_other_images():
     shifted = {f"{n}.jpg": f"{n + 1}.jpg" for n in range(5)}
-    (sign,) = other_names(shifted)
+    sign = other_names(shifted)
     assert (sign.name, sign.certain) == ("file_names", False)
     assert sign.found.startswith(
         "4 of 5 annotation files name the image of another one in <filename> (0 names 1, 1 names 2"
     )
-    assert other_names({f"{n}.jpg": f"C:\\photos\\{n}.png" for n in range(5)}) == ()
-    assert other_names({f"{n}.jpg": f"old{n + 1}.jpg" for n in range(5)}) == ()
-    assert other_names({f"{n}.jpg": "" for n in range(5)}) == ()
+    assert other_names({f"{n}.jpg": f"C:\\photos\\{n}.png" for n in range(5)}) is None
+    assert other_names({f"{n}.jpg": f"old{n + 1}.jpg" for n in range(5)}) is None
+    assert other_names({f"{n}.jpg": "" for n in range(5)}) is None

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from src.data.signs.boxes import box_signs
-from src.data.signs.given_boxes import CENTRES, CORNERS, SIDES, GivenBoxes
+from src.data.signs.boxes import box_sign
+from src.data.signs.given_boxes import CENTRES, CORNERS, SIDES, Form, GivenBoxes
 
 WIDTH, HEIGHT = 640, 480
 # x1, y1, x2, y2 of two boxes in each of twelve images, at all sides of them
@@ -30,9 +30,9 @@ def only(corners, layout=SIDES):
         limits=np.tile((WIDTH, HEIGHT), (len(corners), 1)),
         image_ids=np.arange(len(corners)) // 2,
         where="box {}".format,
-        layout=layout,
+        form=Form(layout),
     )
-    return next(iter(box_signs(boxes)), None)
+    return box_sign(boxes)
 
 
 def by_sides(x, y, w, h):
