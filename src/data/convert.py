@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from src.data.conversion.job import Job
-from src.data.images import read_size
+from src.data.conversion.shapes import Corners, LabelledImage
+from src.data.conversion.tables import openimages, table
+from src.data.conversion.tools import createml, cvat, labelme, via, voc
 from src.data.signs.classes import alike_classes
 from src.distributed.command import run_command
 from src.runtime.errors import InputError
@@ -19,12 +21,19 @@ from src.runtime.files import make_output_folder, to_json, user_path, write_atom
 from src.runtime.near_path import nearest
 from src.runtime.text import count
 
-TOOLS = ("labelme", "cvat", "via", "voc", "createml", "openimages", "csv")
+TOOLS = {
+    "labelme": labelme,
+    "cvat": cvat,
+    "via": via,
+    "voc": voc,
+    "createml": createml,
+    "openimages": openimages,
+    "csv": table,
+}
 READ_DIRECTLY = {
     "coco": "train.py --train_json=FILE --train_images=FOLDER",
     "yolo": "train.py --dataset=yolo --yolo_root=FOLDER",
 }
-MISSING = "globox is missing; install it with pip install -r requirements.txt"
 
 
 def main(argv=None) -> None:
@@ -38,15 +47,8 @@ def main(argv=None) -> None:
         raise InputError(f"{args.output}: is a folder; expected the json file to write")
     if args.output.exists() and args.output.samefile(args.input):
         raise InputError(f"{args.output}: is the input; write to another file")
-    try:
-        from src.data.conversion.tables import openimages, table
-        from src.data.conversion.tools import createml, cvat, labelme, via, voc
-    except ModuleNotFoundError as error:
-        raise InputError(MISSING) from error
-
-    tools = dict(zip(TOOLS, (labelme, cvat, via, voc, createml, openimages, table)))
     job = Job(args.input, images, args.label, args.class_name, is_given=args.images is not None)
-    content = to_coco(job, tools[args.tool](job))
+    content = to_coco(job, TOOLS[args.tool](job))
     if not args.output.parent.is_dir():
         job.notes.append(f"made the folder {args.output.parent}")
     make_output_folder(str(args.output.parent), "output")
@@ -100,57 +102,45 @@ def parse(argv) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def to_coco(job: Job, annotations: Iterable) -> dict:
-    """COCO's content of globox's annotations; classes and ids in the order of the names."""
+def to_coco(job: Job, images: Iterable[LabelledImage]) -> dict:
+    """COCO's content; classes and ids in the order of the names."""
     found, source = {}, job.input
-    for annotation in annotations:
-        name = str(annotation.image_id)
+    for image in images:
+        name = image.name
         if not name or "\0" in name:
             raise InputError(f"{source}: file name {name!r}; expected that of an image")
         if name in found:
             raise InputError(f"{source}: image {name!r} is there twice")
-        found[name] = annotation
+        found[name] = image
     if not found:
         raise InputError(f"{source}: no images in it")
     job.find_images(sorted(found))
     own_names = job.own_names(sorted(found))
-    labels = sorted({str(box.label).strip() for a in found.values() for box in a.boxes})
+    labels = sorted({label for image in found.values() for label, _ in image.boxes})
     ids = {label: number for number, label in enumerate(labels, 1)}
     content = {
         "images": [],
         "annotations": [],
         "categories": [{"id": number, "name": label} for label, number in ids.items()],
     }
-    for number, (name, annotation) in enumerate(sorted(found.items()), 1):
-        width, height = size_of(annotation, job)
-        image = {"id": number, "file_name": own_names[name], "width": width, "height": height}
-        content["images"].append(image)
-        for box in annotation.boxes:
-            entry = coco_entry(box, source, name)
-            entry |= {"id": len(content["annotations"]) + 1, "image_id": number}
-            content["annotations"].append(entry | {"category_id": ids[str(box.label).strip()]})
+    for number, (name, image) in enumerate(sorted(found.items()), 1):
+        width, height = image.size or job.size_of(name)
+        entry = {"id": number, "file_name": own_names[name], "width": width, "height": height}
+        content["images"].append(entry)
+        for label, corners in image.boxes:
+            entry = {"id": len(content["annotations"]) + 1, "image_id": number}
+            entry |= {"category_id": ids[label], **coco_box(corners, f"{source}: {name}")}
+            content["annotations"].append(entry)
     return content
 
 
-def size_of(annotation, job: Job) -> tuple[int, int]:
-    """Width and height in pixels, from the annotation or else from the image."""
-    if annotation.image_size is not None:
-        return annotation.image_size
-    try:
-        return read_size(job.path_of(str(annotation.image_id)))
-    except InputError as error:
-        raise InputError(
-            f"{job.input}: has no size of the image: {error}; name the images' folder with --images"
-        ) from None
-
-
-def coco_entry(box, source: Path, name: str) -> dict:
-    """A box as COCO's x, y, width, height; corners may be given in any order."""
-    xs, ys = sorted((float(box.xmin), float(box.xmax))), sorted((float(box.ymin), float(box.ymax)))
-    if not all(map(math.isfinite, (*xs, *ys))):
-        raise InputError(f"{source}: {name}: box {[*xs, *ys]} is not finite")
-    width, height = xs[1] - xs[0], ys[1] - ys[0]
-    return {"bbox": [xs[0], ys[0], width, height], "area": width * height, "iscrowd": 0}
+def coco_box(corners: Corners, where: str) -> dict:
+    """A box as COCO's x, y, width, height."""
+    x1, y1, x2, y2 = map(float, corners)
+    if not all(map(math.isfinite, (x1, y1, x2, y2))):
+        raise InputError(f"{where}: box {[x1, y1, x2, y2]} is not finite")
+    width, height = x2 - x1, y2 - y1
+    return {"bbox": [x1, y1, width, height], "area": width * height, "iscrowd": 0}
 
 
 def report(path: Path, content: dict, images: Path | str) -> str:

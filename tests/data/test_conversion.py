@@ -297,7 +297,7 @@ def test_the_class_is_the_attribute_that_is_named(folder):
         ("cvat", {"a.xml": CVAT.replace('"4.0"', '"4,0"')}, "a.xml: image 'a.png': not CVAT"),
         ("voc", {"x/a.xml": "<annotation/>"}, "a.xml: not Pascal VOC's annotations of an image"),
         ("createml", {"a.json": '[{"image": "a.png"}]'}, "a.json: entry 0: not CreateML's"),
-        ("openimages", {"a.csv": OPENIMAGES.replace("\na,", "\nc,")}, "no image .*c; name thei"),
+        ("openimages", {"a.csv": OPENIMAGES.replace("\na,", "\nc,")}, "no size of .*c: .*; name"),
         ("csv", {"a.csv": CSV.replace("xmin", "foo")}, "a.csv: no column for .* in 'filename,"),
         ("csv", {"a.csv": CSV.replace(",16", ",x")}, "a.csv: line 2: not a box"),
         ("csv", {"a.csv": CSV.replace(",24,16", "")}, "a.csv: line 2: 6 cells; expected 8"),

@@ -3,17 +3,18 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from src.data.conversion.recognise import COCO, TITLES, tool_of_json
+from src.data.conversion.shapes import Box, Corners, labelled
 from src.data.files.folder import Folder
 from src.data.files.image_files import TRIED, outside
-from src.data.images import SUFFIXES
+from src.data.files.recognise import COCO, TITLES, tool_of_json
+from src.data.images import SUFFIXES, read_size
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
@@ -38,10 +39,6 @@ class Job:
 
     def __post_init__(self) -> None:
         self.folder = Folder(self.images)
-
-    def path_of(self, name: str) -> Path:
-        """Where an image is, or would be."""
-        return self.images / (self.found(name) or name)
 
     def found(self, name: str) -> str | None:
         """The file of a name, which may have other folders in front, or no suffix."""
@@ -90,6 +87,26 @@ class Job:
         if self.input.is_dir():
             raise InputError(f"{self.input}: is a folder; expected one file")
         return self.input
+
+    def size_of(self, name: str) -> tuple[int, int]:
+        """Width and height of an image in pixels, by its header."""
+        try:
+            return read_size(self.images / (self.found(name) or name))
+        except InputError as error:
+            raise InputError(
+                f"{self.input}: has no size of the image: {error}; name the images' folder with "
+                "--images"
+            ) from None
+
+    def boxes_of(self, shapes: Iterable[tuple[str, Any, Corners | None]]) -> list[Box]:
+        """Boxes of shapes (kind, class, corners); those without corners are counted by kind."""
+        boxes = []
+        for kind, label, corners in shapes:
+            if corners:
+                boxes.append(labelled(label, corners))
+            else:
+                self.left_out[kind] += 1
+        return boxes
 
     def find_images(self, names: list[str]) -> None:
         """Sets `images` to where they are, if that is near; notes what is missing.

@@ -8,7 +8,6 @@ import numpy as np
 
 from src.data.conversion.columns import CENTRES, CORNERS, SIDES, UNKNOWN
 from src.data.conversion.job import Job
-from src.data.images import read_size
 from src.runtime.errors import InputError
 
 Row = tuple[str, tuple[float, ...]]  # class and four numbers of a box
@@ -105,5 +104,5 @@ def size_of(job: Job, name: str, rows: Rows) -> tuple[float, float]:
     if rows.size:
         return rows.size
     with suppress(InputError):
-        return read_size(job.path_of(name))
+        return job.size_of(name)
     return np.inf, np.inf

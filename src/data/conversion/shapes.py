@@ -1,9 +1,40 @@
-"""Corners x1, y1, x2, y2 of the boxes around shapes, in pixels."""
+"""Boxes of an image as tools have them, and the corners of boxes around shapes, in pixels."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-Corners = tuple[float, float, float, float]
+Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
+Box = tuple[str, Corners]  # with its class
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image with its boxes."""
+
+    name: str
+    size: tuple[int, int] | None  # width and height in pixels, where the tool has them
+    boxes: Sequence[Box]
+
+    def __post_init__(self) -> None:
+        if self.size is not None and min(self.size) < 1:
+            raise ValueError(f"image size {self.size}; expected at least 1 x 1")
+
+
+def labelled(name: Any, corners: Corners) -> Box:
+    """A box with its class; ValueError where a name is none, or corners are in another order."""
+    x1, y1, x2, y2 = corners
+    if x1 > x2 or y1 > y2:
+        raise ValueError(f"box {list(corners)}; expected the upper left corner first")
+    return class_name(name), corners
+
+
+def class_name(name: Any) -> str:
+    """The name of a class; ValueError where it is none."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"class {name!r}; expected a name")
+    return name.strip()
 
 
 def around_points(points: Sequence[Sequence[float]]) -> Corners:

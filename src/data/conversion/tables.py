@@ -2,14 +2,12 @@
 
 import csv
 import math
-import os
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-from globox import Annotation, BoundingBox
 
 from src.data.conversion.columns import (
     BOX_CELL,
@@ -21,10 +19,7 @@ from src.data.conversion.columns import (
 )
 from src.data.conversion.job import Job, reading
 from src.data.conversion.layouts import Rows, as_corners, settled_layout
-from src.data.conversion.shapes import around_points
-from src.data.conversion.tools import require
-from src.data.files.folder import SUFFIX, Folder
-from src.data.images import SUFFIXES, read_size
+from src.data.conversion.shapes import LabelledImage, around_points, class_name, labelled
 from src.runtime.errors import InputError
 
 SEPARATORS = ",;\t|"
@@ -34,7 +29,7 @@ LOOKED_AT = 100  # rows that tell the columns
 SHARES_SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
 
 
-def table(job: Job) -> Iterator[Annotation]:
+def table(job: Job) -> Iterator[LabelledImage]:
     """A table of corners, of sides with a corner or the centre, or of four points.
 
     In pixels, or in shares of the sides if no number of the table is beyond 0 and 1.
@@ -47,16 +42,16 @@ def table(job: Job) -> Iterator[Annotation]:
     job.find_images(list(images))
     layout = settled_layout(job, images, layout, relative=relative)
     for name, rows in images.items():
-        yield annotation_of(job, name, rows, layout, relative=relative)
+        yield labelled_image(job, name, rows, layout, relative=relative)
 
 
-def openimages(job: Job) -> Iterator[Annotation]:
+def openimages(job: Job) -> Iterator[LabelledImage]:
     """Open Images' csv: shares of the sides, and ids of images without a suffix."""
     images, layout = grouped(job)
     names = class_descriptions(job, {label for rows in images.values() for label, _ in rows.boxes})
     for name, rows in images.items():
-        rows.boxes = [(names.get(label, label), box) for label, box in rows.boxes]
-        yield annotation_of(job, with_suffix(job.images, name), rows, layout, relative=True)
+        rows.boxes = [(names.get(label) or label, box) for label, box in rows.boxes]
+        yield labelled_image(job, job.found(name) or name, rows, layout, relative=True)
 
 
 def class_descriptions(job: Job, labels: set[str]) -> dict[str, str]:
@@ -96,8 +91,8 @@ def grouped(job: Job, *, refuse_ids: bool = False) -> tuple[dict[str, Rows], tup
             rows = images.setdefault(name, Rows())
             values = [cells[place].strip() for place in columns.box]
             if any(values):
-                label = job.class_name or require(cells[columns.label])
-                rows.boxes.append((label.strip(), numbers_of(values)))
+                label = class_name(job.class_name or cells[columns.label])
+                rows.boxes.append((label, numbers_of(values)))
             if columns.size:
                 size = [cells[place].strip() for place in columns.size]
                 if all(side.isdecimal() and int(side) for side in size):
@@ -117,16 +112,18 @@ def numbers_of(values: list[str]) -> tuple[float, ...]:
     return tuple(map(finite, values))
 
 
-def annotation_of(
+def labelled_image(
     job: Job, name: str, rows: Rows, layout: tuple[str, ...], *, relative: bool
-) -> Annotation:
-    """An image with its boxes, `relative` to its size or in pixels."""
-    size = rows.size
-    if relative and size is None:
-        with reading(f"{job.input}: {name}", "an image"):
-            size = read_size(job.path_of(name))
-    boxes = [make_box(*box, layout, size if relative else None) for box in rows.boxes]
-    return Annotation(name, size, boxes)
+) -> LabelledImage:
+    """An image with its boxes, `relative` to its size or in pixels; corners may be in any order."""
+    size = rows.size or (job.size_of(name) if relative else None)
+    numbers = np.array([values for _, values in rows.boxes], np.float64).reshape(-1, 4)
+    corners = as_corners(numbers * np.tile(size, 2) if relative else numbers, layout)
+    low, high = (pick(corners[:, :2], corners[:, 2:]) for pick in (np.minimum, np.maximum))
+    ordered = np.hstack([low, high]).tolist()
+    return LabelledImage(
+        name, size, [labelled(own, box) for (own, _), box in zip(rows.boxes, ordered)]
+    )
 
 
 def finite(text: str) -> float:
@@ -136,30 +133,6 @@ def finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
         raise ValueError(f"{text!r}; expected a finite number")
     return value
-
-
-def make_box(
-    label: str,
-    values: tuple[float, ...],
-    layout: tuple[str, ...],
-    size: tuple[int, int] | None,
-) -> BoundingBox:
-    """A box of four numbers, which are shares of the image's size if it is given."""
-    if size is not None:
-        values = tuple(value * side for value, side in zip(values, (*size, *size)))
-    x1, y1, x2, y2 = as_corners(np.array([values], np.float64), layout)[0].tolist()
-    (x1, x2), (y1, y2) = sorted((x1, x2)), sorted((y1, y2))  # in any order
-    return BoundingBox.create(label=label, coords=(x1, y1, x2, y2))
-
-
-def with_suffix(folder: Path, name: str) -> str:
-    """The file of an image whose name may lack its suffix."""
-    found = next((name + s for s in ("", *SUFFIXES) if os.path.isfile(folder / (name + s))), None)
-    if found is None:
-        match = Folder(folder).nearest(name)
-        near = f"; there is {match.name!r}" if match and match.how == SUFFIX else ""
-        raise InputError(f"no image {folder / name}{near}; name their folder with --images")
-    return found
 
 
 def rows_of(

@@ -1,34 +1,35 @@
-"""Annotation files of labelling tools, some of them read by globox, one image at a time."""
+"""Annotation files of labelling tools, one image at a time."""
 
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from globox import Annotation, BoundingBox, BoxFormat
-
 from src.data.conversion.job import Job, load_json, reading
-from src.data.conversion.recognise import CREATEML, LABELME, VIA
 from src.data.conversion.shapes import (
     Corners,
+    LabelledImage,
     around_circle,
     around_ellipse,
     around_points,
     around_turned,
+    labelled,
 )
+from src.data.files.recognise import CREATEML, LABELME, VIA
 from src.data.images import SUFFIXES
+from src.data.problems import Problems
+from src.data.readers.voc_xml import image_size, parse_annotation, parse_box
 from src.runtime.errors import InputError
 from src.runtime.text import count, listed
 
-FIRST_PIXEL = 1  # VOC counts pixels from 1
 # whose points are inside a box around them
 LABELME_OUTLINES = ("rectangle", "oriented_rectangle", "polygon", "linestrip")
 
 
-def labelme(job: Job) -> Iterator[Annotation]:
+def labelme(job: Job) -> Iterator[LabelledImage]:
     """LabelMe's files, one for each image; shapes with an area, by the boxes around them."""
     what = "LabelMe's annotations of an image"
     paths = job.files(".json")
@@ -37,19 +38,15 @@ def labelme(job: Job) -> Iterator[Annotation]:
     for path in paths:
         content = load_json(path, what, LABELME)
         with reading(str(path), what):
-            boxes = []
-            for shape in content["shapes"]:
-                if corners := labelme_box(shape):
-                    boxes.append(BoundingBox.create(label=require(shape["label"]), coords=corners))
-                else:
-                    job.left_out[shape["shape_type"]] += 1
+            shapes = content["shapes"]
+            boxes = job.boxes_of((s["shape_type"], s["label"], labelme_box(s)) for s in shapes)
             size = int(content["imageWidth"]), int(content["imageHeight"])
             name = str(content["imagePath"]).replace("\\", "/")
         named[path] = name
         found.append((path, size, boxes))
     files = labelme_images(job, named)
     for path, size, boxes in found:
-        yield Annotation(files[path], size, boxes)
+        yield LabelledImage(files[path], size, boxes)
 
 
 def labelme_images(job: Job, named: dict[Path, str]) -> dict[Path, str]:
@@ -99,7 +96,7 @@ def labelme_box(shape: dict) -> Corners | None:
     return None
 
 
-def cvat(job: Job) -> Iterator[Annotation]:
+def cvat(job: Job) -> Iterator[LabelledImage]:
     """CVAT's file "for images"; shapes with an area, by the boxes around them."""
     what = "CVAT's annotations for images"
     path = job.only_file()
@@ -111,15 +108,10 @@ def cvat(job: Job) -> Iterator[Annotation]:
             raise InputError(f"{path}: not {what}: it is {found or f'<{root.tag}>'}")
     for node in nodes:
         with reading(f"{path}: image {node.get('name')!r}", what):
-            boxes = []
-            for shape in node:
-                if corners := cvat_box(shape):
-                    name = require(shape.get("label"))
-                    boxes.append(BoundingBox.create(label=name, coords=corners))
-                elif shape.tag != "tag":
-                    job.left_out[shape.tag] += 1
+            shapes = [shape for shape in node if shape.tag != "tag"]  # which is of the whole image
+            boxes = job.boxes_of((s.tag, s.get("label"), cvat_box(s)) for s in shapes)
             size = int(node.attrib["width"]), int(node.attrib["height"])
-            yield Annotation(node.attrib["name"], size, boxes)
+            yield LabelledImage(node.attrib["name"], size, boxes)
 
 
 def cvat_box(shape: ElementTree.Element) -> Corners | None:
@@ -143,14 +135,7 @@ def cvat_box(shape: ElementTree.Element) -> Corners | None:
     return None
 
 
-def require(label: Any) -> str:
-    """The name of a class; ValueError where it is none."""
-    if not isinstance(label, str) or not label.strip():
-        raise ValueError(f"class {label!r}; expected a name")
-    return label
-
-
-def via(job: Job) -> Iterator[Annotation]:
+def via(job: Job) -> Iterator[LabelledImage]:
     """VGG Image Annotator's json, of a project or exported; rectangles, polygons, circles."""
     what = "VIA's annotations"
     path = job.only_file()
@@ -160,25 +145,22 @@ def via(job: Job) -> Iterator[Annotation]:
         label = "" if job.class_name else class_attribute(path, entries, job.label)
     for entry in entries:
         with reading(f"{path}: image {dict(entry).get('filename')!r}", what):
-            boxes = []
+            shapes = []
             for region in regions_of(entry):
                 shape = region["shape_attributes"]
-                if box := via_box(shape):
-                    name = job.class_name or chosen_class(region["region_attributes"].get(label))
-                    boxes.append(BoundingBox.create(label=name, coords=box))
-                else:
-                    job.left_out[shape["name"]] += 1
-            yield Annotation(str(entry["filename"]), None, boxes)
+                name = job.class_name or chosen_class(region["region_attributes"].get(label))
+                shapes.append((shape["name"], name, via_box(shape)))
+            yield LabelledImage(str(entry["filename"]), None, job.boxes_of(shapes))
 
 
-def chosen_class(value: Any) -> str:
-    """The class of a region: a name, or the only one that is ticked; ValueError where none is."""
+def chosen_class(value: Any) -> Any:
+    """The class of a region: its value, or the only one that is ticked; ValueError without one."""
     if isinstance(value, dict):
         ticked = [name for name, is_on in value.items() if is_on]
         if len(ticked) != 1:
             raise ValueError(f"classes {listed(ticked) or 'none'} are ticked; expected one")
         value = ticked[0]
-    return require(value)
+    return value
 
 
 def regions_of(entry: dict) -> list[dict]:
@@ -221,23 +203,20 @@ def via_box(shape: dict) -> Corners | None:
     return None
 
 
-def voc(job: Job) -> Iterator[Annotation]:
+def voc(job: Job) -> Iterator[LabelledImage]:
     """Pascal VOC's or LabelImg's xml files, one for each image, without lists of splits."""
     what = "Pascal VOC's annotations of an image"
     for path in job.files(".xml"):
         with reading(str(path), what):
-            found = Annotation.from_xml(path)
-            boxes = [
-                BoundingBox.create(
-                    label=require(box.label),
-                    coords=(box.xmin - FIRST_PIXEL, box.ymin - FIRST_PIXEL, box.xmax, box.ymax),
-                )
-                for box in found.boxes
-            ]
-            yield Annotation(found.image_id, found.image_size, boxes)
+            root = parse_annotation(path, Problems(path))
+            name = (root.findtext("filename") or "").strip()
+            if not name:
+                raise ValueError("it has no <filename>")
+            boxes = [labelled(box.findtext("name"), parse_box(box)) for box in root.iter("object")]
+            yield LabelledImage(name, image_size(root), boxes)
 
 
-def createml(job: Job) -> Iterator[Annotation]:
+def createml(job: Job) -> Iterator[LabelledImage]:
     """Apple's CreateML json: a list of images."""
     what = "CreateML's annotations"
     path = job.only_file()
@@ -247,16 +226,13 @@ def createml(job: Job) -> Iterator[Annotation]:
     for number, entry in enumerate(entries):
         with reading(f"{path}: entry {number}", what):
             boxes = [
-                BoundingBox.create(
-                    label=require(item["label"]),
-                    coords=tuple(
-                        float(item["coordinates"][k]) for k in ("x", "y", "width", "height")
-                    ),
-                    box_format=BoxFormat.XYWH,
-                )
+                labelled(item["label"], around_centre(item["coordinates"]))
                 for item in entry["annotations"]
             ]
-            yield Annotation(str(entry["image"]), None, boxes)
+            yield LabelledImage(str(entry["image"]), None, boxes)
 
 
-Tool = Callable[[Job], Iterator[Annotation]]
+def around_centre(sides: dict) -> Corners:
+    """The corners of a box by its centre, width and height."""
+    x, y, width, height = (float(sides[key]) for key in ("x", "y", "width", "height"))
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from src.data.conversion.recognise import (
+from src.data.files.recognise import (
     COCO,
     TITLES,
     converting,

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from src.config.configuration import Config
-from src.data.conversion.recognise import COCO, TITLES, tool_of
+from src.data.files.recognise import COCO, TITLES, tool_of
 from src.data.readers.coco_file import Head, load_content
 from src.data.readers.layouts import (
     ROBOFLOW,

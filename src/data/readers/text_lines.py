@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from src.data.conversion.recognise import converting, with_input
+from src.data.files.recognise import converting, with_input
 from src.data.files.strange_files import HEAD, strange_file
 from src.runtime.errors import InputError
 from src.runtime.special_files import refuse_special

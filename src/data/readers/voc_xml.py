@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from src.data.conversion.recognise import TOOL_OF_ROOT, converting, with_input
+from src.data.files.recognise import TOOL_OF_ROOT, converting, with_input
 from src.data.files.strange_files import head_of, strange_file
 from src.data.images import EMPTY
 from src.data.problems import Problems
