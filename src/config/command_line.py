@@ -95,11 +95,7 @@ class Wrapped(argparse.RawDescriptionHelpFormatter):
 
 
 def flag_parser(description: str, prog: str | None, program: str) -> argparse.ArgumentParser:
-    """A parser of --config and of all keys; old names of keys work, but are hidden.
-
-    Args:
-        program: one of PROGRAMS, whose keys --help lists; empty: all keys.
-    """
+    """A parser of --config and of all keys, of which --help lists those of `program` if given."""
     parser = argparse.ArgumentParser(
         prog=prog,
         usage="%(prog)s [--config=FILE] [--KEY=VALUE ...]",

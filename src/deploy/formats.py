@@ -45,11 +45,7 @@ def check_detector(path: str) -> None:
 
 
 def chosen_detector(given: Mapping[str, Any]) -> str:
-    """The exported file or checkpoint that recipe and flags name, `model` or `checkpoint_path`.
-
-    Raises:
-        InputError: it is missing or of the wrong kind, or both or none are named.
-    """
+    """The exported file or checkpoint that is named; InputError unless it is just one."""
     model, checkpoint = (str(given.get(key) or "") for key in ("model", "checkpoint_path"))
     if model and checkpoint:
         raise InputError("--checkpoint_path and --model are both given; expected one of them")
@@ -91,11 +87,7 @@ def write_description(description: Mapping[str, Any], path: Path) -> None:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The description of an exported file, as keys of the configuration.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
+    """The description of an exported file, as keys; InputError where it is missing or damaged."""
     if format_of(str(path)) == "ONNX":
         description, where = read_metadata(path), path
     else:

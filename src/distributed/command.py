@@ -56,11 +56,7 @@ def run_command(main: Callable[[], Any], interruption: Interruption | None = Non
 
 
 def start_in_python(function: str, program: str) -> Launch:
-    """Prepares this process for a `function` that does the work of the program `program`.
-
-    Raises:
-        InputError: a launcher started several processes.
-    """
+    """Prepares this process for the `function` of `program`; InputError for one of several."""
     os.environ.setdefault("GLOG_v", MINDSPORE_LOG_LEVEL)  # read when MindSpore is imported
     launch = find_launch()
     if launch.size > 1:

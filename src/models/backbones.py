@@ -13,9 +13,5 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
 
 
 def build_backbone(name: str, *, padding: str = "same", norm_momentum: float = 0.9) -> Backbone:
-    """The backbone called `name` in BACKBONES, with weights of zero.
-
-    Raises:
-        InputError: the backbone does not support the padding.
-    """
+    """The backbone `name` of BACKBONES, with weights of zero; InputError for a padding it lacks."""
     return BACKBONES[name](padding=padding, norm_momentum=norm_momentum)

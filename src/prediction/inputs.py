@@ -156,11 +156,7 @@ def joined(parts: list[Inputs]) -> Inputs:
 
 
 def at_address(text: str) -> Inputs:
-    """The picture or video at an address, or a camera.
-
-    Raises:
-        InputError: an address at which nothing answers, or nothing is that could be read.
-    """
+    """The picture or video at an address, or a camera; InputError where none can be read."""
     if CAMERA.fullmatch(text):
         return Inputs(videos=[text])
     if not is_utf8(text):
@@ -170,11 +166,7 @@ def at_address(text: str) -> Inputs:
 
 
 def find_file(path: Path) -> Inputs:
-    """The file or device that the user names.
-
-    Raises:
-        InputError: its format is not read, or it is neither file nor camera.
-    """
+    """The file or device that the user names; InputError where it is neither, or is not read."""
     if is_camera(path):
         return Inputs(videos=[str(path)])
     if kind := special_kind(path):

@@ -111,11 +111,7 @@ class Video:
 
 
 def open_file(path: Path) -> cv2.VideoCapture:
-    """A video file; by FFmpeg alone, as others take "%d" in a name for a number.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
+    """A video file, by FFmpeg alone, as others take "%d" for a number; InputError if that fails."""
     try:
         refuse_special(path)
         with opencv_name(path) as opened:
@@ -144,11 +140,7 @@ def opencv_name(path: Path) -> Iterator[str]:
 
 
 def open_stream(address: str) -> cv2.VideoCapture:
-    """A camera by its number or device, or an address.
-
-    Raises:
-        InputError: nothing can be read from it.
-    """
+    """A camera by its number or device, or an address; InputError where nothing can be read."""
     if not is_utf8(address):
         raise InputError(f"{shown_address(address)}: not UTF-8; check --input")
     if ADDRESS.match(address):

@@ -23,11 +23,7 @@ def special_kind(path: str | Path) -> str:
 
 
 def refuse_special(path: str | Path) -> None:
-    """Called before a file is opened.
-
-    Raises:
-        OSError: it is a pipe, a socket or a device.
-    """
+    """OSError for a pipe, a socket or a device; called before a file is opened."""
     if kind := special_kind(path):
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
 

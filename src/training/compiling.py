@@ -15,10 +15,7 @@ GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted 
 
 
 def compile_graphs(cfg: Config, trainer: Trainer) -> None:
-    """Compiles the run's graphs or loads them from GRAPHS.
-
-    If the ranks' graphs are equal, the main rank compiles them for all.
-    """
+    """Compiles the run's graphs, the main rank for all where they are equal, or loads them."""
     ranks = trainer.ranks
     started = time.perf_counter()
     with with_memory_advice(trainer.memory_advice):

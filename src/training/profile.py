@@ -15,10 +15,7 @@ TIMED_STEPS = 20
 
 
 def profile(trainer: Trainer) -> str:
-    """Makes a few updates and returns a table of their parts; saves nothing.
-
-    The trainer's stopwatch should be precise.
-    """
+    """Makes a few updates and returns a table of their parts; saves nothing."""
     trainer.progress.total_steps = WARM_UP_STEPS + TIMED_STEPS
     trainer.plan = replace(trainer.plan, stop_at=WARM_UP_STEPS + TIMED_STEPS)
     trainer.progress.start(0)

@@ -143,11 +143,7 @@ class WeightedSum(nn.Cell):
 
 
 class Copy(nn.Cell):
-    """Copies the values of some parameters into others.
-
-    Args:
-        sources, targets: of equal length, at least one.
-    """
+    """Copies the values of parameters, `sources`, into as many others, `targets`."""
 
     def __init__(self, sources: Sequence[ms.Parameter], targets: Sequence[ms.Parameter]):
         super().__init__(auto_prefix=False)

@@ -87,11 +87,7 @@ def has_checksum(path: Path) -> bool:
 
 
 def run_config(path: str) -> dict:
-    """The configuration of the checkpoint's run; empty where it has none or cannot be read.
-
-    Raises:
-        InputError: there is no such file.
-    """
+    """The configuration of the checkpoint's run, or empty; InputError if there is no such file."""
     check_exists(path)
     return recorded_config(path)
 

@@ -174,8 +174,7 @@ FAMILIES = (
 
 
 def their_name(name: str, family: Family) -> str:
-    """The name in the family's files of a parameter of this network, or of a layer that ends in a
-    point."""
+    """The name in the family's files of a parameter, or of a layer that ends in a point."""
     for pattern, theirs in family.names:
         if begin := re.match(pattern, name):
             layer, rest = begin.expand(theirs), name[begin.end() :]

@@ -127,11 +127,7 @@ def arrays_under(
 
 
 def only_one(found: Sequence[Detector], source: str) -> Detector:
-    """The first that is whole, if all others are equal to it.
-
-    Raises:
-        InputError: none is whole, or there are several different ones.
-    """
+    """The first that is whole; InputError where none is, or others are different."""
     whole = [each for each in found if each.is_whole]
     if not whole:
         best = max(found, key=matches)

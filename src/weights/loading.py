@@ -76,11 +76,7 @@ def load_detector(network: nn.Cell, path: str) -> Match:
 def load_arrays(
     network: nn.Cell, arrays: Mapping[str, np.ndarray], path: str, *, allowed: Collection[str] = ()
 ) -> Match:
-    """Sets a detector's parameters to arrays, but for `allowed` ones that have another shape.
-
-    Raises:
-        InputError: other parameters differ.
-    """
+    """Sets parameters to arrays; InputError where any but `allowed` ones have another shape."""
     parameters = network.parameters_dict()
     found = match(parameters, arrays)
     wrong = [name for name in found.misshaped if name.split(" ")[0] not in allowed]

@@ -13,11 +13,7 @@ SET_PIXELS = "; move it away, or give --image_mean and --image_std"
 
 
 def pixels_of(path: Path, variant: str) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and std of pixels, 0..255, from timm's config.json beside the file, or ImageNet's.
-
-    Raises:
-        InputError: the config.json is timm's, but of another network or invalid.
-    """
+    """Mean and std of pixels by timm's config.json, or ImageNet's; InputError if it is invalid."""
     source = path.with_name("config.json")
     try:
         config = json.loads(source.read_text(encoding="utf-8"))

@@ -36,11 +36,7 @@ class TorchFile(NamedTuple):
 
 
 def read_torch_file(path: Path) -> TorchFile:
-    """The state dict in a .pth or .pt file.
-
-    Raises:
-        InputError: the file is not PyTorch's, is damaged, or holds no tensors that can be read.
-    """
+    """The state dict in a .pth or .pt file; InputError where no tensors can be read."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -135,11 +131,7 @@ def arrays_of(content: Any, read: Read, order: str, path: Path) -> dict[str, np.
 
 
 def tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors of the state dict in a file, checked, by name.
-
-    Raises:
-        InputError: there are none, or one depends on an unknown name.
-    """
+    """The tensors of the state dict, checked, by name; InputError for none or an unknown name."""
     found = state_dict_in(content)
     if not found:
         raise InputError(

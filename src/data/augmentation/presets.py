@@ -77,11 +77,7 @@ def augment(
     rng: np.random.Generator,
     others: Sequence[Sample] = (),
 ) -> Sample:
-    """The sample augmented, at (height, width) = image_size.
-
-    Args:
-        others: three more samples make a mosaic with it; none make none.
-    """
+    """The sample augmented, at (height, width) = image_size; with three `others` a mosaic."""
     preset, keep_aspect = PRESETS[augmentation.preset], augmentation.keep_aspect
     parts = [before_fitting(one, augmentation, rng) for one in (sample, *others)]
     if others:

@@ -55,10 +55,7 @@ def openimages(job: Job) -> Iterator[LabelledImage]:
 
 
 def class_descriptions(job: Job, labels: set[str]) -> dict[str, str]:
-    """The names of Open Images' classes by id, such as /m/01g317, from the file beside the input.
-
-    A note says so where that is missing.
-    """
+    """Names of Open Images' classes by id, such as /m/01g317, from the file beside the input."""
     names: dict[str, str] = {}
     for path in sorted(job.input.parent.glob(CLASS_DESCRIPTIONS)):
         with reading(str(path), "names of classes"):

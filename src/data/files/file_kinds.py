@@ -75,11 +75,7 @@ SYSTEM_NAMES = (
 
 
 def kind_of(path: Path) -> Kind:
-    """What the file is by its content.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """What the file is by its content; OSError where it cannot be read."""
     refuse_special(path)
     with open(path, "rb") as file:
         head = file.read(HEAD)

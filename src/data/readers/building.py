@@ -214,10 +214,7 @@ def note_unlisted(
     *,
     drop: bool,
 ) -> None:
-    """An error, or a repair, for the boxes `where` of a class that is not in `classes`.
-
-    `image_id` is that of the first of them.
-    """
+    """An error, or a repair, for the boxes `where` of a class that is not in `classes`."""
     problems.unlisted.append(name)
     if is_background(name):
         problems.repair(where, "background dropped: it is what no box marks", image_id=image_id)

@@ -103,10 +103,7 @@ class BoxEntry(msgspec.Struct, gc=False):
         )
 
     def mend(self, outline: Any) -> set[str]:
-        """Makes the entry usable; returns what was done. `outline` is its segmentation, if any.
-
-        InputError names the field that is not usable and its value.
-        """
+        """Makes the entry usable as `ImageEntry.mend`; `outline` is its segmentation, if any."""
         done: set[str] = set()
         self.image_id = whole("image_id", self.image_id, done)
         self.category_id = whole("category_id", self.category_id, done)

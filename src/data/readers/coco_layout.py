@@ -104,10 +104,7 @@ def annotation_files(root: str, split: str) -> list[Path]:
 
 
 def coco_paths(root: str, split: str, *, training: bool = True) -> tuple[Path, Path]:
-    """Annotation file and image folder of a split in COCO's layout; InputError if one is missing.
-
-    `instance_<split>.json`, which some copies of the data have, is found too.
-    """
+    """Annotation file and image folder in COCO's layout; InputError if one is missing."""
     image_dir = Path(root) / split
     if os.path.isfile(root):
         raise InputError(

@@ -35,10 +35,7 @@ def read_coco(
     drop_unlisted: bool = False,
     search: Search = SEARCH,
 ) -> tuple[Annotations, Problems]:
-    """Reads instance annotations (json), as `Reader.read`.
-
-    Categories are matched to the classes by name.
-    """
+    """Reads instance annotations (json), as `Reader.read`; categories match classes by name."""
     content = load_content(path)
     problems = Problems(path)
     images = usable_images(content.images, problems, search.finder(image_dir, problems))

@@ -194,10 +194,7 @@ def names_of(path: Path, content: dict) -> dict[int, str]:
 
 
 def split_files(data: DataSet, image_dir: Path, split: str) -> Iterator[tuple[str, str]]:
-    """Where each image of a split is named, and its path relative to `image_dir`.
-
-    InputError where there is none.
-    """
+    """Where each image is named, and its path from `image_dir`; InputError without any."""
     is_empty = True
     for entry in data.entries(split):
         if os.path.isdir(entry):
