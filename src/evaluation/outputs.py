@@ -9,7 +9,9 @@ from src.evaluation.against import DETECTIONS, NUMBERS, TRUTH, Other
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
 from src.evaluation.comparison import compare
 from src.evaluation.detect import SplitDetections
+from src.evaluation.matching import match_split
 from src.evaluation.protocol import SETTINGS
+from src.evaluation.report.evaluated import Evaluated
 from src.evaluation.report.page import clear_report, write_report
 from src.evaluation.report.table import metrics_table
 from src.evaluation.results import write_results
@@ -50,14 +52,11 @@ def write_outputs(
     print(f"detections: {folder / DETECTIONS}")
     if not cfg.report:
         return metrics, None
+    matches = match_split(annotations, found.rows)
     page = write_report(
         folder / "report",
+        Evaluated(annotations, cfg.classes[1:], matches, metrics, cfg.drawn_score),
         title=title,
-        names=cfg.classes[1:],
-        annotations=annotations,
-        rows=found.rows,
-        metrics=metrics,
-        drawn_score=cfg.drawn_score,
         pictures=cfg.pictures,
         run_folder=run_folder(cfg),
         comparison=comparison,

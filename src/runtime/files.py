@@ -80,6 +80,15 @@ def to_json(value: Any) -> str:
     return json.dumps(without_nan(value), allow_nan=False)
 
 
+def json_lines(path: Path) -> list[dict]:
+    """The records of a file with one a line; none without it, nor what a kill truncated."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with suppress(ValueError):
+            records.append(json.loads(line))
+    return records
+
+
 def without_nan(value: Any) -> Any:
     """Replaces every nan and infinity in dicts and lists by None."""
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
 """Training from Python: `train` of a notebook or program, which train.py is too."""
 
-import json
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from src.config.consistency import check_auto_batch, least_batch
 from src.distributed.command import start_in_python
 from src.distributed.launch import Launch, check_launch
 from src.runtime.errors import InputError
+from src.runtime.files import json_lines
 from src.runtime.signals import Interrupted, Interruption
 
 if TYPE_CHECKING:
@@ -32,18 +33,15 @@ class Run:
     @property
     def metrics(self) -> list[dict]:
         """The rows of metrics.jsonl: of steps, epochs and evaluations, by `kind`."""
-        path, rows = self.folder / "metrics.jsonl", []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-            with suppress(ValueError):  # the last line, truncated by a kill
-                rows.append(json.loads(line))
-        return rows
+        return json_lines(self.folder / "metrics.jsonl")
 
     @property
     def best(self) -> dict | None:
         """The evaluation with the best AP, as in `metrics`; None if there is none."""
         rows = [row for row in self.metrics if row["kind"] == "evaluation"]
+        rows = [row for row in rows if row.get("AP") is not None]
         # the first of equal ones, as best.ckpt is
-        return max((row for row in rows if row.get("AP") is not None), key=ap_of, default=None)
+        return max(rows, key=itemgetter("AP"), default=None)
 
     @property
     def best_checkpoint(self) -> Path | None:
@@ -67,11 +65,6 @@ class Run:
     def _checkpoint(self, name: str) -> Path | None:
         path = self.folder / "ckpt" / name
         return path if path.is_file() else None
-
-
-def ap_of(row: dict) -> float:
-    """The AP of an evaluation's row."""
-    return row["AP"]
 
 
 def train(config: str | Path | None = None, **keys) -> Run:

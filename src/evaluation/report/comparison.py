@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from src.data.annotations import Annotations
 from src.data.page.figures import BLUE, RED, new_figure
 from src.evaluation.coco_metric import Metrics
 from src.evaluation.comparison import Comparison
-from src.evaluation.matching import Matches, match_split
+from src.evaluation.matching import match_split
 from src.evaluation.report.charts import Chart, short
+from src.evaluation.report.evaluated import Evaluated
 from src.evaluation.report.pictures import draw_images, errors_by_image, jpeg
 from src.evaluation.report.table import number, signed
 from src.runtime.html import data_url
@@ -61,25 +61,17 @@ def changed_images(changes: Sequence[int]) -> tuple[list[int], list[int]]:
     return better, worse
 
 
-def comparison_parts(
-    annotations: Annotations,
-    names: Sequence[str],
-    matches: Matches,
-    metrics: Metrics,
-    comparison: Comparison,
-    *,
-    drawn_score: float,
-    pictures: bool,
-) -> dict:
+def comparison_parts(evaluated: Evaluated, comparison: Comparison, *, pictures: bool) -> dict:
     """What the page shows of a comparison, besides its chart."""
-    others = match_split(annotations, comparison.other.rows)
-    errors = [errors_by_image(annotations, each, drawn_score) for each in (others, matches)]
+    annotations, names, least = evaluated.annotations, evaluated.names, evaluated.drawn_score
+    both = [match_split(annotations, comparison.other.rows), evaluated.matches]
+    errors = [errors_by_image(annotations, each, least) for each in both]
     changes = [one.total - before.total for before, one in zip(*errors)]
     better, worse = changed_images(changes)
 
     def drawn(images: Sequence[int]) -> Iterator[dict]:
         """The pictures of images: ground truth, the other's detections, this one's."""
-        for one in draw_images(annotations, names, [others, matches], images, drawn_score):
+        for one in draw_images(annotations, names, both, images, least):
             yield {
                 "name": str(one.record.path),
                 "errors": [each[one.image].total for each in errors],
@@ -89,7 +81,7 @@ def comparison_parts(
 
     return {
         "text": comparison.text(),
-        "rows": metric_rows(metrics, comparison.metrics),
+        "rows": metric_rows(evaluated.metrics, comparison.metrics),
         "fewer": sum(change < 0 for change in changes),
         "more": sum(change > 0 for change in changes),
         "better": list(drawn(better)) if pictures else [],

@@ -2,23 +2,19 @@
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 
-from src.data.annotations import Annotations
 from src.data.fonts import families, lacking_fonts
 from src.data.page.figures import png
-from src.evaluation.coco_metric import Metrics
 from src.evaluation.comparison import Comparison
 from src.evaluation.diagnosis import calibrate, confusion_matrix, trade_off
 from src.evaluation.error_kinds import count_errors, find_errors
-from src.evaluation.matching import Matches, match_split
 from src.evaluation.report.charts import Chart, class_chart, curve_chart, run_chart, size_chart
 from src.evaluation.report.comparison import AGAINST, against_chart, comparison_parts
 from src.evaluation.report.diagnoses import (
@@ -27,6 +23,7 @@ from src.evaluation.report.diagnoses import (
     error_chart,
     threshold_chart,
 )
+from src.evaluation.report.evaluated import Evaluated
 from src.evaluation.report.pictures import (
     ImageErrors,
     Panels,
@@ -37,7 +34,7 @@ from src.evaluation.report.pictures import (
     worst_first,
 )
 from src.evaluation.report.table import number
-from src.runtime.files import write_atomically
+from src.runtime.files import json_lines, write_atomically
 from src.runtime.html import data_url, render
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -50,13 +47,9 @@ CHARTS = (
 
 def write_report(
     folder: Path,
+    evaluated: Evaluated,
     *,
     title: str,
-    names: Sequence[str],
-    annotations: Annotations,
-    rows: np.ndarray,
-    metrics: Metrics,
-    drawn_score: float,
     pictures: int,
     run_folder: Path,
     comparison: Comparison | None = None,
@@ -64,100 +57,64 @@ def write_report(
     """Writes report.html into the folder, and each chart as PNG and CSV.
 
     Args:
-        names: of the classes, by label.
-        annotations: the images that count.
-        rows: (R,7) detections in COCO's array form.
-        drawn_score: lower scores are left out of pictures and of counts of errors.
         pictures: most images to draw, worst first; 0 draws no ordinary ones either.
         run_folder: of the training run, whose log is shown if it exists.
         comparison: with an earlier evaluation.
     """
-    matches = match_split(annotations, rows)
-    charts, figures = write_charts(
-        folder, annotations, matches, metrics, names, drawn_score, run_folder, comparison
-    )
-    objects = np.bincount(annotations.labels[~annotations.crowd], minlength=len(names))
-    errors = errors_by_image(annotations, matches, drawn_score)
+    annotations, least = evaluated.annotations, evaluated.drawn_score
+    with matplotlib.rc_context({"font.family": families(evaluated.names)}):
+        charts = make_charts(evaluated, run_folder, comparison)
+        figures = {chart.name: write_chart(chart, folder) for chart in charts}
+    errors = errors_by_image(annotations, evaluated.matches, least)
     worst = worst_first(errors)[:pictures]
     usual = ordinary(errors, [one.image for one in worst]) if pictures else []
     shown = {one.image: one for one in (*worst, *usual)}
-    drawn = draw_images(annotations, names, [matches], shown, drawn_score)
-    figures_of = list(write_pictures(shown, drawn, folder / PICTURES))
-    against = comparison and comparison_parts(
-        annotations,
-        names,
-        matches,
-        metrics,
-        comparison,
-        drawn_score=drawn_score,
-        pictures=pictures > 0,
-    )
+    drawn = draw_images(annotations, evaluated.names, [evaluated.matches], shown, least)
+    drawn = list(write_pictures(shown, drawn, folder / PICTURES))
+    objects = annotations.labels[~annotations.crowd]
     page = render(
         TEMPLATE,
         title=title,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
-        metrics=metrics,
-        objects=objects.tolist(),
-        detections=len(rows),
+        metrics=evaluated.metrics,
+        objects=np.bincount(objects, minlength=len(evaluated.names)).tolist(),
+        detections=len(evaluated.matches.score),
         charts=charts,
         figures=figures,
         with_errors=len(worst_first(errors)),
         images=len(annotations),
-        worst=[figure for figure in figures_of if figure["image"] in {w.image for w in worst}],
-        ordinary=[figure for figure in figures_of if figure["image"] in {u.image for u in usual}],
+        worst=[one for one in drawn if one["image"] in {w.image for w in worst}],
+        ordinary=[one for one in drawn if one["image"] in {u.image for u in usual}],
         median=np.median([one.total for one in errors]) if errors else 0,
-        min_score=drawn_score,
+        min_score=least,
         number=number,
-        note=lacking_fonts(names),
-        against=against,
+        note=lacking_fonts(evaluated.names),
+        against=comparison and comparison_parts(evaluated, comparison, pictures=pictures > 0),
     )
     write_atomically(folder / PAGE, page)
     return folder / PAGE
 
 
-def write_charts(
-    folder: Path,
-    annotations: Annotations,
-    matches: Matches,
-    metrics: Metrics,
-    names: Sequence[str],
-    drawn_score: float,
-    run_folder: Path,
-    comparison: Comparison | None,
-) -> tuple[list[Chart], dict[str, str]]:
-    """Writes each chart as PNG and CSV, as `write_report` says; returns them and their images."""
-    with matplotlib.rc_context({"font.family": families(names)}):
-        charts = make_charts(annotations, matches, metrics, names, drawn_score)
-        if run := read_run(run_folder):
-            charts.append(run_chart(*run))
-        if comparison:
-            charts.insert(0, against_chart(metrics, comparison.metrics))
-        return charts, {chart.name: write_chart(chart, folder) for chart in charts}
-
-
 def make_charts(
-    annotations: Annotations,
-    matches: Matches,
-    metrics: Metrics,
-    names: Sequence[str],
-    drawn_score: float,
+    evaluated: Evaluated, run_folder: Path, comparison: Comparison | None
 ) -> list[Chart]:
     """The charts of an evaluation, in the order of the page."""
-    charts = []
+    annotations, matches, metrics = evaluated.annotations, evaluated.matches, evaluated.metrics
+    least = evaluated.drawn_score
+    charts = [against_chart(metrics, comparison.metrics)] if comparison else []
     if len(matches.score):  # these would be empty without detections
-        confusion = confusion_matrix(annotations, matches, drawn_score)
-        charts = [
-            error_chart(
-                find_errors(annotations, matches),
-                count_errors(annotations, matches, drawn_score),
-                drawn_score,
-            ),
+        errors, found = find_errors(annotations, matches), count_errors(annotations, matches, least)
+        charts += [
+            error_chart(errors, found, least),
             curve_chart(metrics),
             threshold_chart(trade_off(annotations, matches)),
-            confusion_chart(confusion, names, drawn_score),
+            confusion_chart(confusion_matrix(annotations, matches, least), evaluated.names, least),
             calibration_chart(calibrate(matches)),
         ]
-    return [*charts, size_chart(metrics), class_chart(metrics)]
+    charts += [size_chart(metrics), class_chart(metrics)]
+    if run := read_run(run_folder):
+        charts.append(run_chart(*run))
+    return charts
 
 
 def clear_report(folder: Path) -> None:
@@ -172,21 +129,15 @@ def clear_report(folder: Path) -> None:
 
 def read_run(folder: Path) -> tuple[list[tuple], ...]:
     """Losses and evaluations in the log of a training run; () without a log."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return ()
+    records = json_lines(folder / "metrics.jsonl")
     losses, evaluations = [], []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:  # the last line of an interrupted run
-            continue
+    for record in records:
         if record.get("kind") == "step" and record.get("mean_loss") is not None:
             losses.append((record["step"], record["mean_loss"]))
         elif record.get("kind") == "evaluation":
             values = [math.nan if record[n] is None else record[n] for n in ("AP", "AP50")]
             evaluations.append((record["step"], *values))
-    return losses, evaluations
+    return (losses, evaluations) if records else ()
 
 
 def write_chart(chart: Chart, folder: Path) -> str:

@@ -13,9 +13,11 @@ from src.data.dataset import build_annotations
 from src.evaluation.against import Other
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
 from src.evaluation.comparison import compare
+from src.evaluation.matching import match_split
 from src.evaluation.report.charts import curve_chart
 from src.evaluation.report.comparison import changed_images
 from src.evaluation.report.diagnoses import confusion_chart
+from src.evaluation.report.evaluated import Evaluated
 from src.evaluation.report.page import CHARTS, clear_report, write_report
 from tests.datasets import make_split
 
@@ -66,12 +68,8 @@ def report(small, folder):
 def write(folder, names, annotations, rows, metrics, *, run_folder, pictures, comparison=None):
     return write_report(
         folder,
+        Evaluated(annotations, names, match_split(annotations, rows), metrics, drawn_score=0.3),
         title="a.ckpt on <split>",
-        names=names,
-        annotations=annotations,
-        rows=rows,
-        metrics=metrics,
-        drawn_score=0.3,
         pictures=pictures,
         run_folder=run_folder,
         comparison=comparison,
