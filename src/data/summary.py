@@ -83,17 +83,25 @@ class Summary:
             f"{'class':<{width}}  {'objects':>9}  {'images':>8}  {'smallest':>8}  {'median':>8}  "
             f"{'largest':>8}  {'unmatched':>9}",
         ]
-        for label in np.argsort(-self.object_counts, kind="stable"):
-            own = self.labels == label
-            text = f"{'-':>8}  {'-':>8}  {'-':>8}"
-            if own.any():
-                sides = self.sides[own]
-                text = "  ".join(f"{short(v):>8}" for v in np.quantile(sides, (0, 0.5, 1)))
-            lines.append(
-                f"{self.names[label]:<{width}}  {self.object_counts[label]:>9,}  "
-                f"{self.image_counts[label]:>8,}  {text}  {self.unmatched[own].sum():>9,}"
-            )
+        for label in self.by_frequency():
+            objects, images, *sides, unmatched = self.cells(label)
+            text = "  ".join(f"{side:>8}" for side in sides)
+            name = f"{self.names[label]:<{width}}"
+            lines.append(f"{name}  {objects:>9}  {images:>8}  {text}  {unmatched:>9}")
         return "\n".join(lines)
+
+    def by_frequency(self) -> list[int]:
+        """The classes, the most frequent first."""
+        return np.argsort(-self.object_counts, kind="stable").tolist()
+
+    def cells(self, label: int) -> list[str]:
+        """A class's objects, images, smallest, median and largest side, unmatched objects."""
+        own, sides = self.labels == label, ["-", "-", "-"]
+        if own.any():
+            sides = [short(side) for side in np.quantile(self.sides[own], (0, 0.5, 1))]
+        numbers = [self.object_counts[label], self.image_counts[label], self.unmatched[own].sum()]
+        objects, images, unmatched = (f"{number:,}" for number in numbers)
+        return [objects, images, *sides, unmatched]
 
 
 def fitting_iou(positive_iou: float | None) -> float:

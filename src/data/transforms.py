@@ -153,24 +153,16 @@ def visible_in(sample: Sample, image: np.ndarray, boxes: np.ndarray) -> Sample:
     return Sample(image, boxes[keep], sample.labels[keep], sample.crowd[keep])
 
 
-def flip(sample: Sample, rng: np.random.Generator, probability: float = 0.5) -> Sample:
-    """Mirrors left and right with a probability."""
+def flip(
+    sample: Sample, rng: np.random.Generator, probability: float = 0.5, *, axis: int = 0
+) -> Sample:
+    """With a probability mirrors left and right, axis 0, or top and bottom, axis 1."""
     if not probability or rng.random() < 1 - probability:
         return sample
-    width = sample.image.shape[1]
+    side = sample.image.shape[1 - axis]
     boxes = sample.boxes.copy()
-    boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
-    return replace(sample, image=cv2.flip(sample.image, 1), boxes=boxes)
-
-
-def vertical_flip(sample: Sample, rng: np.random.Generator, probability: float) -> Sample:
-    """Mirrors top and bottom with a probability."""
-    if not probability or rng.random() < 1 - probability:
-        return sample
-    height = sample.image.shape[0]
-    boxes = sample.boxes.copy()
-    boxes[:, [1, 3]] = height - sample.boxes[:, [3, 1]]
-    return replace(sample, image=cv2.flip(sample.image, 0), boxes=boxes)
+    boxes[:, [axis, axis + 2]] = side - sample.boxes[:, [axis + 2, axis]]
+    return replace(sample, image=cv2.flip(sample.image, 1 - axis), boxes=boxes)
 
 
 def quarter_turn(sample: Sample, rng: np.random.Generator, probability: float) -> Sample:

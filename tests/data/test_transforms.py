@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,6 @@ from src.data.transforms import (
     flip,
     quarter_turn,
     scale_jitter,
-    vertical_flip,
 )
 from tests.drawn_samples import assert_boxes_lie_on_pixels, drawn, no_objects
 
@@ -133,7 +134,7 @@ def test_crop_keeps_a_crowd_region_wherever_it_shows():
 
 def test_vertical_flip_mirrors_top_and_bottom():
     original = drawn()
-    flipped = [vertical_flip(original, np.random.default_rng(seed), 0.3) for seed in range(100)]
+    flipped = [flip(original, np.random.default_rng(seed), 0.3, axis=1) for seed in range(100)]
     mirrored = [s for s in flipped if s is not original]
     assert 15 < len(mirrored) < 45
     assert mirrored[0].boxes.tolist() == [[20, 20, 60, 60], [90, 50, 130, 80]]
@@ -161,7 +162,7 @@ def test_quarter_turn_gives_all_three_angles():
     assert min(counts.values()) > 15
 
 
-@pytest.mark.parametrize("step", [flip, vertical_flip, quarter_turn])
+@pytest.mark.parametrize("step", [flip, partial(flip, axis=1), quarter_turn])
 def test_flips_and_turns_of_images_without_objects_and_of_crowds(step):
     empty = step(Sample(drawn().image, *no_objects()), np.random.default_rng(0), 1.0)
     assert empty.boxes.shape == (0, 4)
@@ -172,7 +173,7 @@ def test_flips_and_turns_of_images_without_objects_and_of_crowds(step):
     assert_boxes_lie_on_pixels(found, tolerance=0)
 
 
-@pytest.mark.parametrize("step", [flip, vertical_flip, quarter_turn])
+@pytest.mark.parametrize("step", [flip, partial(flip, axis=1), quarter_turn])
 def test_probability_zero_draws_nothing(step):
     rng, original = np.random.default_rng(5), drawn()
     assert step(original, rng, 0.0) is original

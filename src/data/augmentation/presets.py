@@ -8,15 +8,7 @@ import numpy as np
 from src.data.augmentation.colours import photometric
 from src.data.augmentation.crops import min_iou_crop
 from src.data.augmentation.mosaic import mosaic
-from src.data.transforms import (
-    Sample,
-    expand,
-    fit,
-    flip,
-    quarter_turn,
-    scale_jitter,
-    vertical_flip,
-)
+from src.data.transforms import Sample, expand, fit, flip, quarter_turn, scale_jitter
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ def augment(
         sample = fit(parts[0], image_size, keep_aspect=keep_aspect)
     if preset.flip:
         sample = flip(sample, rng, augmentation.flip)
-    sample = vertical_flip(sample, rng, augmentation.vertical_flip)
+    sample = flip(sample, rng, augmentation.vertical_flip, axis=1)
     if preset.colours:
         sample = photometric(sample, rng, strength=augmentation.colours, hue=augmentation.hue)
     return sample

@@ -4,7 +4,7 @@ import numpy as np
 
 from src.data.page.figures import BLUE, GREY, RED, new_figure, png
 from src.data.sampling import class_images
-from src.data.summary import POOR_IOU, Summary, short
+from src.data.summary import POOR_IOU, Summary
 from src.runtime.html import data_url
 
 LEAST_SIDE = 0.1  # pixels; smaller ones are in the first bar
@@ -20,24 +20,12 @@ def class_rows(summary: Summary, threshold: float = 0.0) -> list[dict]:
     repeated = class_images(summary.annotations, threshold) if threshold else None
     most = max(int(summary.object_counts.max(initial=0)), 1)
     rows = []
-    for label in np.argsort(-summary.object_counts, kind="stable")[:MAX_CLASSES].tolist():
-        own = summary.labels == label
-        sides, shown = summary.sides[own], ["-", "-", "-"]
-        if len(sides):
-            shown = [short(value) for value in np.quantile(sides, (0, 0.5, 1))]
-        rows.append(
-            {
-                "name": summary.names[label],
-                "cells": [
-                    f"{summary.object_counts[label]:,}",
-                    f"{summary.image_counts[label]:,}",
-                    *([] if repeated is None else [f"{repeated[label]:,.0f}"]),
-                    *shown,
-                    f"{int(summary.unmatched[own].sum()):,}",
-                ],
-                "share": round(100 * int(summary.object_counts[label]) / most, 1),
-            }
-        )
+    for label in summary.by_frequency()[:MAX_CLASSES]:
+        cells = summary.cells(label)
+        if repeated is not None:
+            cells.insert(2, f"{repeated[label]:,.0f}")
+        share = round(100 * int(summary.object_counts[label]) / most, 1)
+        rows.append({"name": summary.names[label], "cells": cells, "share": share})
     return rows
 
 
