@@ -8,7 +8,9 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import get_type_hints
 
+import msgspec
 import numpy as np
 
 from src.data.annotations import Annotations
@@ -19,27 +21,11 @@ VERSION = 5  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
 UNREADABLE = (OSError, ValueError)  # ValueError: a null byte in the name
 # what reading a damaged entry raises, a flipped bit included
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile)
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile,
+    msgspec.MsgspecError,
+)  # fmt: skip
 ARRAYS = ("file_names", "image_ids", "sizes", "offsets", "boxes", "labels", "crowd", "truth")
-# types that JSON does not keep
-NOT_JSON = {
-    "source": Path,
-    "image_dir": Path,
-    "category_ids": tuple,
-    "repair_lines": tuple,
-    "turned": tuple,
-    "signs": lambda signs: tuple(
-        Sign(
-            **{
-                **sign,
-                "image_ids": tuple(sign["image_ids"]),
-                "boxes": tuple(map(tuple, sign["boxes"])),
-                "groups": tuple(map(tuple, sign["groups"])),
-            }
-        )
-        for sign in signs
-    ),
-}
 
 
 def cache_key(read: Iterable[Path], looked_at: Iterable[Path], settings: Iterable) -> str:
@@ -109,13 +95,17 @@ def save(path: Path, annotations: Annotations) -> None:
     beside = path.with_name(f".{os.getpid()}-{path.name}")
     plain = dict(vars(annotations))
     arrays = {name: plain.pop(name) for name in ARRAYS if plain[name] is not None}
-    plain["signs"] = [vars(sign) for sign in annotations.signs]
-    text = json.dumps(plain, default=str)  # of paths
+    text = json.dumps(plain, default=plain_value)
     with suppress(OSError):
         np.savez(beside, plain=np.frombuffer(text.encode(), np.uint8), **arrays)
         os.replace(beside, path)
     with suppress(OSError):  # an incomplete file, of a full disk
         beside.unlink()
+
+
+def plain_value(value: Sign | Path) -> dict | str:
+    """What JSON keeps of a value."""
+    return vars(value) if isinstance(value, Sign) else str(value)
 
 
 def load(path: Path) -> Annotations | None:
@@ -124,8 +114,9 @@ def load(path: Path) -> Annotations | None:
         with np.load(path, allow_pickle=False) as content:
             plain = json.loads(content["plain"].tobytes())
             arrays = {name: content[name] for name in content.files if name != "plain"}
-        for name, kind in NOT_JSON.items():
-            plain[name] = kind(plain[name])
+        kinds = get_type_hints(Annotations)
+        for name, value in plain.items():  # JSON has neither tuples nor paths
+            plain[name] = msgspec.convert(value, kinds[name], dec_hook=lambda kind, v: kind(v))
         return Annotations(**arrays, **plain)
     except DAMAGE:
         return None
