@@ -30,7 +30,7 @@ from src.runtime.errors import InputError
 from src.runtime.signals import Interruption
 from src.runtime.text import printable
 from tests import damages
-from tests.test_bad_datasets import WRITERS
+from tests.spoiled import WRITERS
 
 DAMAGES, COMMAND_LINES = 500, 200
 LAST, SHOWN = 900, 8  # characters of a traceback; failures

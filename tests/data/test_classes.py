@@ -10,7 +10,7 @@ from src.config.configuration import make_config
 from src.data.classes import with_classes
 from src.data.dataset import Source, build_annotations
 from src.runtime.errors import InputError
-from tests.test_bad_datasets import write_voc
+from tests.spoiled import write_voc
 
 
 def picture(path):

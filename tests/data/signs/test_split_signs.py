@@ -1,6 +1,5 @@
 """Signs of whole data sets on disk, as train.py and the check of a data set find them."""
 
-import json
 import os
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,6 @@ from PIL import Image
 
 from src.config.configuration import make_config
 from src.data.dataset import build_annotations, find_source
-from src.data.synthetic import write_dataset
 from src.data.validate import main
 from src.distributed.command import exit_with_status
 from src.runtime.errors import InputError
@@ -86,16 +84,6 @@ def test_one_image_is_sound(tmp_path, capsys):
     keys = write(tmp_path, PNGS[:1])
     status, out, _ = validate(keys, tmp_path, capsys, batch_size=1)
     assert (status, out.splitlines()[-1]) == (0, "fit for training")
-
-
-def test_drawn_splits_are_sound(tmp_path):
-    write_dataset(tmp_path, train=120, val=40, seed=3)
-    keys = {"dataset": "coco", "coco_root": str(tmp_path)}
-    classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
-    for training in (True, False):
-        found = read(keys, tmp_path, training=training, classes=classes)
-        assert found.signs == ()
-        assert found.turned == ()
 
 
 def test_certain_signs_stop_a_run_unless_accepted(tmp_path, capsys):
@@ -178,22 +166,6 @@ def test_images_of_both_splits(tmp_path, capsys):
     assert '<div class="bad"><b>1</b><span>warnings</span></div>' in page
 
 
-def test_pictures_of_both_splits_that_were_saved_anew(tmp_path, capsys):
-    write_dataset(tmp_path, train=12, val=6, seed=3)
-    first = json.loads((tmp_path / "annotations" / "instances_train2017.json").read_text())
-    path = tmp_path / "annotations" / "instances_val2017.json"
-    content = json.loads(path.read_text())
-    source, copy = first["images"][2], content["images"][1]
-    image = Image.open(tmp_path / "train2017" / source["file_name"]).convert("RGB")
-    image.save(tmp_path / "val2017" / "anew.jpg", quality=90)
-    copy |= {"file_name": "anew.jpg", "width": source["width"], "height": source["height"]}
-    path.write_text(json.dumps(content))
-    keys = {"dataset": "coco", "coco_root": str(tmp_path), "classes": []}
-    _, out, _ = validate(keys, tmp_path, capsys, eval_interval=1)
-    pair = f"(anew.jpg as {source['file_name']})"
-    assert f"1 of 6 images to evaluate on are in the training split too {pair}" in out
-
-
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_boxes_of_turned_pictures(tmp_path, capsys, suffix):
     def portrait(image, path):
@@ -217,47 +189,6 @@ def test_boxes_of_turned_pictures(tmp_path, capsys, suffix):
     assert names_of(read(keys, tmp_path)) == ["orientation"]
 
 
-def test_annotated_size_of_the_turned_picture(tmp_path, capsys):
-    write_dataset(tmp_path, train=6, val=2, seed=3)
-    path = tmp_path / "annotations" / "instances_train2017.json"
-    content = json.loads(path.read_text())
-    tags = Image.Exif()
-    tags[0x0112] = 8
-    for image in content["images"]:
-        name = tmp_path / "train2017" / image["file_name"]
-        Image.open(name).save(name, exif=tags)
-        image["width"], image["height"] = image["height"], image["width"]
-    content["annotations"] = [
-        {**item, "bbox": [item["bbox"][i] for i in (1, 0, 3, 2)]} for item in content["annotations"]
-    ]
-    path.write_text(json.dumps(content))
-    keys = {"dataset": "coco", "coco_root": str(tmp_path)}
-    classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
-    with pytest.raises(InputError, match="turned: EXIF orientations in 6 of 6 images"):
-        read(keys, tmp_path, classes=classes)
-
-
-def test_corners_are_not_taken_for_a_turn(tmp_path):
-    write_dataset(tmp_path, train=24, val=2, seed=3)
-    path = tmp_path / "annotations" / "instances_train2017.json"
-    content = json.loads(path.read_text())
-    tags = Image.Exif()
-    tags[0x0112] = 6
-    for image in content["images"][::2]:
-        name = tmp_path / "train2017" / image["file_name"]
-        Image.open(name).save(name, exif=tags)
-    for item in content["annotations"]:
-        x, y, width, height = item["bbox"]
-        item["bbox"] = [x, y, x + width, y + height]
-    path.write_text(json.dumps(content))
-    keys = {"dataset": "coco", "coco_root": str(tmp_path)}
-    classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
-    with pytest.raises(InputError) as caught:
-        read(keys, tmp_path, classes=classes)
-    assert "1 error\n  box_format: " in str(caught.value)
-    assert "none if read as two corners" in str(caught.value)
-
-
 def test_the_last_line_counts_warnings_beside_errors(tmp_path, capsys):
     keys = write(tmp_path, PNGS, [[value / 60 for value in box] for box in BOXES])
     images = tmp_path / "images"
@@ -265,35 +196,6 @@ def test_the_last_line_counts_warnings_beside_errors(tmp_path, capsys):
     status, _, err = validate(keys, tmp_path, capsys)
     assert status == 2
     assert err.splitlines()[-1] == "not fit for training: 1 error, 1 warning: equal_images"
-
-
-def test_areas_count_in_evaluation_and_are_told(tmp_path):
-    write_dataset(tmp_path, train=6, val=6, seed=3)
-    path = tmp_path / "annotations" / "instances_val2017.json"
-    content = json.loads(path.read_text())
-    width, height = content["annotations"][0]["bbox"][2:]
-    content["annotations"][0]["area"] = 1e6
-    path.write_text(json.dumps(content))
-    keys = {"dataset": "coco", "coco_root": str(tmp_path)}
-    classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
-    split = read(keys, tmp_path, training=False, classes=classes)
-    assert names_of(split) == ["areas"]
-    assert split.objects()["area"][0] == width * height
-    assert split.objects()["area"][1] == content["annotations"][1]["area"]
-
-
-def test_areas_are_not_told_of_where_the_boxes_are_wrong(tmp_path):
-    write_dataset(tmp_path, train=6, val=12, seed=3)
-    path = tmp_path / "annotations" / "instances_val2017.json"
-    content = json.loads(path.read_text())
-    sizes = {image["id"]: (image["width"], image["height"]) * 2 for image in content["images"]}
-    for item in content["annotations"]:
-        item["bbox"] = [v / side for v, side in zip(item["bbox"], sizes[item["image_id"]])]
-    path.write_text(json.dumps(content))
-    keys = {"dataset": "coco", "coco_root": str(tmp_path)}
-    classes = ["background", "ellipse", "rectangle", "triangle", "cross"]
-    split = read(keys, tmp_path, training=False, classes=classes, accept=["shares"])
-    assert names_of(split) == []
 
 
 @pytest.mark.parametrize(("bits", "mode"), [(12, "L"), (12, "RGB"), (10, "RGB")])
