@@ -12,6 +12,7 @@ from tests.conftest import REPOSITORY
 
 WIDTH = 120  # characters of a line of prose
 README_LINES = 120
+AFTERNOON_LINES = 5000  # of the files that docs/architecture.md names for one
 PAGES = sorted(
     path
     for folder in (".", "ckpt", "docs", "docs/images", "examples/serve")
@@ -169,6 +170,16 @@ def test_the_command_of_eight_cards_stays_word_for_word(page):
 def test_the_changelog_is_of_this_version():
     changes = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == __version__
+
+
+def test_the_detector_can_be_read_in_an_afternoon():
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    block = page.split("### An afternoon's reading")[1].split("```")[1]
+    folders = [line.split() for line in block.splitlines() if line]
+    files = [(folder, word) for folder, *words in folders for word in words if ".py" in word]
+    assert len(files) > 20
+    lines = sum(len((REPOSITORY / f / name).read_text().splitlines()) for f, name in files)
+    assert lines < AFTERNOON_LINES
 
 
 def test_pages_that_sources_name_exist():

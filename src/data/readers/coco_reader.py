@@ -19,10 +19,10 @@ from src.data.readers.coco_classes import (
 from src.data.readers.coco_entries import BoxEntry, ImageEntry, is_id
 from src.data.readers.coco_file import Content, Outline, Outlines, load_content, without_boxes
 from src.data.readers.coco_layout import find_coco
+from src.data.readers.coco_outlines import outline_sign
 from src.data.readers.reader import Reader
 from src.data.signs.areas import sound_areas
 from src.data.signs.given_boxes import SIDES, Form
-from src.data.signs.outlines import outline_sign
 from src.data.signs.sign import those_found
 from src.runtime.errors import InputError
 
