@@ -11,9 +11,7 @@ from src.runtime.signals import Interruption
 
 
 def main(argv=None, *, interruption: Interruption) -> None:
-    from src.config.command_line import parse_args
     from src.deploy.formats import format_of
-    from src.prediction.near_input import check_arguments
     from src.prediction.problems import Problems
     from src.prediction.recorded import device_line
     from src.prediction.sources import Video
@@ -23,16 +21,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     launch = find_launch()
     if launch.size > 1:
         raise InputError("predict.py runs as one process; start it without mpirun or msrun")
-    check_arguments(sys.argv[1:] if argv is None else argv)
-    found = []
-    cfg = parse_args(
-        __doc__,
-        argv,
-        program="predict",
-        beneath=partial(detector_layer, found),
-        over_recipe=["classes"],
-    )
-    (inputs,) = found
+    cfg, inputs = parse(argv)
     check_launch(launch, cfg)
     folder = make_output_folder(cfg.output, "output")
     targets = plan_targets(folder, cfg.input, inputs)
@@ -67,15 +56,25 @@ def main(argv=None, *, interruption: Interruption) -> None:
         raise RunError(problems.summary())
 
 
+def parse(argv):
+    """The configuration, and the Inputs that --input stands for."""
+    from src.config.command_line import parse_args
+    from src.prediction.near_input import check_arguments
+
+    check_arguments(sys.argv[1:] if argv is None else argv)
+    found = []
+    cfg = parse_args(
+        __doc__,
+        argv,
+        program="predict",
+        beneath=partial(detector_layer, found),
+        over_recipe=["classes"],
+    )
+    return cfg, found[0]
+
+
 def detector_layer(found, given):
-    """The keys in the checkpoint or exported file, as a layer below recipe and flags.
-
-    Args:
-        found: list, which gets the Inputs that --input stands for.
-
-    Raises:
-        InputError: input or detector is missing or invalid; before MindSpore is imported.
-    """
+    """The keys in the checkpoint or exported file, beneath the others; `found` gets the Inputs."""
     from src.config.keys import load_keys
     from src.deploy.formats import chosen_detector, format_of
     from src.prediction.inputs import find_inputs
