@@ -36,7 +36,7 @@ from benchmarks.common import (
     peak_bytes,
     print_row,
 )
-from benchmarks.evaluation_data import CLASSES, generated_split, spread_scores
+from benchmarks.evaluation_data import CLASSES, draw_head_norms, generated_split, spread_scores
 from benchmarks.input_pipeline import make_annotations, write_images
 from benchmarks.processes import result, start
 
@@ -107,6 +107,7 @@ def make_evaluation(folder: Path, images: int, flags: Sequence[str], **keys):
     cfg = configure(flags, **{"image_size": [SIZE, SIZE], "eval_batch_size": 4, **keys})
     set_up_device("CPU")
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell).set_train(False)
+    draw_head_norms(network)
     spread_scores(network, cfg, annotations, above=CANDIDATES)
     return cfg, annotations, network
 

@@ -12,6 +12,24 @@ SIDE = 640  # pixels of the generated images
 CROWD_SHARE = 0.01
 
 
+def draw_head_norms(network) -> None:
+    """Draws the heads' batch norms: those of the levels differ, as in a trained network."""
+    import mindspore as ms
+
+    rng = np.random.default_rng(3)
+    draws = {
+        "gamma": lambda shape: rng.uniform(0.5, 1.5, shape),
+        "beta": lambda shape: rng.normal(0, 0.02, shape),
+        "moving_mean": lambda shape: rng.normal(0, 0.02, shape),
+        "moving_variance": lambda shape: rng.uniform(0.5, 1.5, shape),
+    }
+    for head in (network.box_head, network.class_head):
+        for name, parameter in head.parameters_and_names():
+            draw = draws.get(name.rpartition(".")[2])
+            if draw:
+                parameter.set_data(ms.Tensor(draw(parameter.shape).astype(np.float32)))
+
+
 def spread_scores(network, cfg, annotations, *, above: int) -> None:
     """Sets the class layer so that about `above` predictions of an image pass the threshold."""
     import mindspore as ms

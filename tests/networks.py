@@ -33,9 +33,9 @@ def excite(network: SSD) -> SSD:
     return network.set_train(False)
 
 
-def stir_norms(network: SSD) -> SSD:
+def stir_norms(network: SSD, rng: np.random.Generator | None = None) -> SSD:
     """The network with batch norms that change what passes, as those of a trained one do."""
-    rng = np.random.default_rng(1)
+    rng = rng or np.random.default_rng(1)
     draws = {
         "gamma": lambda shape: rng.uniform(0.5, 1.5, shape),
         "beta": lambda shape: rng.normal(0, 0.2, shape),

@@ -1,5 +1,6 @@
 """Batch norms multiplied into the convolutions before them, for inference."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import mindspore as ms
@@ -10,28 +11,33 @@ from src.models.heads import Head, SharedHead
 from src.models.layers import has_statistics
 from src.models.ssd import SSD
 
+MIN_SHARE = 1e-6  # of a channel's largest scale, that the finest level's has to have
+
 
 class FoldedHead(Head):
-    """A SharedHead without norms: each level has its own convolutions, times the level's norms."""
+    """A SharedHead without norms, whose levels still share their convolutions.
+
+    The convolutions are multiplied by the finest level's norms. On the other levels, a third of its
+    size together, a scale and a shift per channel make up for the difference: nothing is copied.
+    """
 
     def __init__(self, head: SharedHead):
         super().__init__(head.outputs, head.scales, head.activation)
-        towers = [[folded(*pair) for pair in zip(head.convs, norms)] for norms in head.norms]
-        self.towers = nn.CellList([nn.CellList(tower) for tower in towers])
+        towers = [shared(*pair) for pair in zip(head.convs, zip(*head.norms, strict=True))]
+        self.towers = nn.CellList([nn.CellList(list(tower)) for tower in zip(*towers)])
         self.predictor, self.centerness = head.predictor, head.centerness
 
     def tower(self, level, x):
-        for conv in self.towers[level]:
-            x = self.activation(conv(x))
+        for layer in self.towers[level]:
+            x = self.activation(layer(x))
         return x
 
 
 def fold_norms(network: SSD) -> SSD:
     """Removes all batch norms from the network, in place, with the same outputs in inference.
 
-    The convolutions get biases. Heads with batch norms grow, since their convolutions are shared
-    and their norms are not; group norms stay. Only for a network that has not run yet: a compiled
-    graph does not change.
+    The convolutions get biases; group norms stay. Only for a network that has not run yet: a
+    compiled graph does not change.
 
     Raises:
         ValueError: a norm that does not follow a convolution.
@@ -60,16 +66,56 @@ def replace(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
         setattr(parent, name, cell)
 
 
+def shared(conv: nn.Conv2d, norms: Sequence[nn.BatchNorm2d]) -> list[nn.Cell]:
+    """For each level a cell that equals the convolution and the level's norm, in inference.
+
+    All have the same weights, times the scales of the first level, or not multiplied where one of
+    these is about 0. A level of another scale corrects it by a convolution of each channel alone;
+    as a multiplication ONNX Runtime would again fold it into copies of the weights.
+    """
+    scales, shifts = (np.stack(rows) for rows in zip(*map(affine, norms), strict=True))  # (L,C)
+    base = scales[0]
+    if (np.abs(base) <= MIN_SHARE * np.abs(scales).max(axis=0)).any():
+        base = np.ones_like(base)
+    weight = ms.Parameter(ms.Tensor((conv.weight.asnumpy() * per_filter(base)).astype(np.float32)))
+    cells = []
+    for scale, shift in zip(scales / base, shifts, strict=True):
+        if (scale == 1).all():
+            cells.append(like(conv, weight, shift))
+        else:
+            channel = nn.Conv2d(len(scale), len(scale), 1, group=len(scale), has_bias=True)
+            channel.weight.set_data(ms.Tensor(per_filter(scale).astype(np.float32)))
+            channel.bias.set_data(ms.Tensor(shift.astype(np.float32)))
+            cells.append(nn.SequentialCell([like(conv, weight, None), channel]))
+    return cells
+
+
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """One convolution that equals the two in sequence, in inference."""
+    scale, shift = affine(norm)
+    weight = (conv.weight.asnumpy() * per_filter(scale)).astype(np.float32)
+    bias = conv.bias.asnumpy() if conv.has_bias else 0
+    return like(conv, ms.Parameter(ms.Tensor(weight)), shift + bias * scale)
+
+
+def affine(norm: nn.BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift (C,) of a norm in inference, in float64."""
     gamma, beta, mean, variance = (
         parameter.asnumpy().astype(np.float64)
         for parameter in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
     )
     scale = gamma / np.sqrt(variance + norm.eps)
-    weight = conv.weight.asnumpy() * scale[:, None, None, None]
-    bias = conv.bias.asnumpy() if conv.has_bias else 0
-    return nn.Conv2d(
+    return scale, beta - mean * scale
+
+
+def per_filter(values: np.ndarray) -> np.ndarray:
+    """Values (C,) as (C,1,1,1), for the filters of a convolution."""
+    return values[:, None, None, None]
+
+
+def like(conv: nn.Conv2d, weight: ms.Parameter, bias: np.ndarray | None) -> nn.Conv2d:
+    """A convolution as the given one, but with this weight, not copied, and with a bias or none."""
+    other = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
         conv.kernel_size,
@@ -78,7 +124,9 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         padding=conv.padding,
         dilation=conv.dilation,
         group=conv.group,
-        has_bias=True,
-        weight_init=ms.Tensor(weight.astype(np.float32)),
-        bias_init=ms.Tensor((beta + (bias - mean) * scale).astype(np.float32)),
+        has_bias=bias is not None,
+        weight_init="zeros",
+        bias_init="zeros" if bias is None else ms.Tensor(bias.astype(np.float32)),
     )
+    other.weight = weight
+    return other

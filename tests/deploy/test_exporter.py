@@ -147,11 +147,12 @@ def test_a_backbone_that_pads_as_torchvision_does(base, tmp_path):
 @pytest.mark.slow
 def test_onnx_is_what_the_standard_says(base, truth, tmp_path):
     """Names, metadata, and what folding saves."""
-    models = {}
+    models, bytes_of = {}, {}
     for fold in (True, False):
         cfg = base.replace(export_batch=0, fold_norms=fold)
         exporter(cfg).export(making(cfg), truth, tmp_path / "a.onnx", "ONNX")
         models[fold] = onnx.load(str(tmp_path / "a.onnx"))
+        bytes_of[fold] = (tmp_path / "a.onnx").stat().st_size
     graph = models[True].graph
     onnx.checker.check_model(models[True], full_check=True)
 
@@ -173,7 +174,10 @@ def test_onnx_is_what_the_standard_says(base, truth, tmp_path):
     assert "BatchNormalization" not in kinds[True]
     norms = kinds[False].count("BatchNormalization")
     assert norms > 20
-    assert len(kinds[True]) <= len(kinds[False]) - norms
+    left = kinds[True].count("Conv") - kinds[False].count("Conv")  # of the heads' further levels
+    assert len(kinds[True]) <= len(kinds[False]) - norms + left
+    assert 0 < left < norms / 2
+    assert bytes_of[True] < bytes_of[False]
 
 
 class Wrong:

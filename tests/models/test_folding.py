@@ -4,7 +4,7 @@ import pytest
 from mindspore import nn
 
 from src.models.backbones import BACKBONES, build_backbone
-from src.models.folding import fold_norms, folded
+from src.models.folding import fold_norms, folded, shared
 from src.models.layers import norm
 from src.models.ssd import SSD
 from tests.networks import excite, stir_norms
@@ -39,7 +39,30 @@ def test_the_same_outputs_without_norms(backbone):
     assert not any(isinstance(cell, nn.BatchNorm2d) for cell in cells)
     names = [parameter.name for parameter in other.get_parameters()]
     assert len(set(names)) == len(names)
-    assert "class_head.towers.4.0.bias" in names
+    shared = [name for name in names if name.startswith("class_head.towers") and "weight" in name]
+    shapes = [other.parameters_dict()[name].shape for name in shared]
+    assert shapes == [(16, 16, 3, 3)] + [(16, 1, 1, 1)] * 4  # one of all levels; scales
+
+
+def drawn(rng, channels):
+    return stir_norms(nn.SequentialCell([norm(channels, 0.9)]), rng)[0]
+
+
+@pytest.mark.parametrize("gamma", [1.5, -0.5, 1e-3, 0])
+def test_a_convolution_that_levels_share(gamma):
+    """A scale of about 0 on the finest level cannot be divided by."""
+    rng = np.random.default_rng(4)
+    conv = nn.Conv2d(3, 4, 3, weight_init=ms.Tensor(rng.normal(size=(4, 3, 3, 3)), ms.float32))
+    norms = [drawn(rng, 4) for _ in range(3)]
+    norms[0].gamma.set_data(ms.Tensor(np.float32([0.7, gamma, 1.2, -1])))
+    cells = shared(conv, norms)
+    x = ms.Tensor(rng.normal(size=(1, 3, 6, 6)).astype(np.float32))
+    for cell, one in zip(cells, norms, strict=True):
+        wanted = one.set_train(False)(conv(x)).asnumpy()
+        np.testing.assert_allclose(cell(x).asnumpy(), wanted, atol=1e-5)
+    large = {id(p) for cell in cells for p in cell.get_parameters() if p.shape == (4, 3, 3, 3)}
+    assert len(large) == 1
+    assert isinstance(cells[0], nn.Conv2d) == (gamma != 0)
 
 
 def test_grouped_and_biased_convolutions():
