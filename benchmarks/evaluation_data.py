@@ -34,7 +34,7 @@ def spread_scores(network, cfg, annotations, *, above: int) -> None:
     """Sets the class layer so that about `above` predictions of an image pass the threshold."""
     import mindspore as ms
 
-    from src.data.loader import EvalSamples, eval_batches
+    from src.data.eval_loader import EvalSamples, eval_batches
     from src.detection.postprocess import logit
 
     predictor = network.class_head.predictor

@@ -44,7 +44,7 @@ def prepare(folder: Path, image_size: int, batch: int, flags: Sequence[str]) -> 
     import numpy as np
 
     from benchmarks.evaluation import make_evaluation
-    from src.data.loader import EvalSamples, eval_batches
+    from src.data.eval_loader import EvalSamples, eval_batches
     from src.deploy.exporter import Exporter, run_network
     from src.deploy.formats import describe
     from src.detection.anchors import build_anchors

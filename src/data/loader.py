@@ -1,8 +1,8 @@
-"""From records to batches: decoding, augmentation and assignment, in worker processes."""
+"""Batches to train on: decoding, augmentation and assignment, in worker processes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from src.data.annotations import Annotations, Record
 from src.data.augmentation.mosaic import TILES
 from src.data.augmentation.presets import Augmentation, augment, build_augmentation
 from src.data.sampling import images_per_epoch, repeat_factors, repeated
-from src.data.short_side import ShortSide
-from src.data.transforms import FILL, Sample, fit_image
+from src.data.targets import target_layout, write_targets
+from src.data.transforms import Sample
 from src.data.workers import Arrays, Layout, Prefetcher
 from src.detection.assign import Assigner, build_assigner
 from src.runtime.errors import InputError
@@ -32,18 +32,6 @@ class TrainBatch:
     labels: np.ndarray  # (N,G) int32
     image_ids: np.ndarray  # (N,) int64
     unread: Unread  # images that were replaced
-
-
-@dataclass(frozen=True)
-class EvalBatch:
-    """N images fitted to the network's input, and what maps boxes back to their own pixels."""
-
-    images: list[np.ndarray]  # (N,H,W,3) at each of the V sizes, uint8 or a ShortSide's dtype
-    image_ids: np.ndarray  # (N,) int64
-    scales: np.ndarray  # (N,V,2) float32, input pixels per pixel of the image in x and y
-    sizes: np.ndarray  # (N,2) float32, each image's own width and height
-    readable: np.ndarray  # (N,) bool
-    unread: Unread  # the images that could not be read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +60,10 @@ class TrainSamples:
     def layout(self, batch_size: int) -> Layout:
         """What `fill` fills: the arrays of TrainBatch."""
         tiles = TILES if self.augmentation.mosaic else 1
-        n, objects = batch_size, max(tiles * self.annotations.max_objects(), 1)
+        n, objects = batch_size, tiles * self.annotations.max_objects()
         return {
             "images": ((n, *self.image_size, 3), np.uint8),
-            "assigned": ((n, len(self.assigner.anchors)), np.int32),
-            "boxes": ((n, objects, 4), np.float32),
-            "labels": ((n, objects), np.int32),
+            **target_layout(n, self.assigner, objects),
             "image_ids": ((n,), np.int64),
         }
 
@@ -87,13 +73,8 @@ class TrainSamples:
         unread: Unread = []
         for row, number in enumerate(numbers.tolist()):
             record, sample = self.sample(epoch, number, unread)
-            count = len(sample.boxes)
             batch["images"][row] = sample.image
-            batch["assigned"][row] = self.assigner(sample.boxes, sample.crowd)
-            batch["boxes"][row, :count] = sample.boxes
-            batch["boxes"][row, count:] = (0, 0, 1, 1)  # positive sides keep log() finite
-            batch["labels"][row, :count] = sample.labels
-            batch["labels"][row, count:] = 0
+            write_targets(batch, row, self.assigner, sample.boxes, sample.labels, sample.crowd)
             batch["image_ids"][row] = record.image_id
         return unread
 
@@ -177,87 +158,6 @@ class TrainLoader:
     def close(self) -> None:
         """Ends the workers."""
         self.prefetcher.close()
-
-
-@dataclass(frozen=True)
-class EvalSamples:
-    """Images of a split fitted to the network's input at one or more sizes, not augmented.
-
-    With `short_side` there is one size, and which one depends on the image; see `by_size`.
-    """
-
-    annotations: Annotations
-    sizes: Sequence[tuple[int, int]]
-    keep_aspect: bool
-    short_side: ShortSide | None = None
-
-    def by_size(self, indices: np.ndarray) -> list[tuple["EvalSamples", np.ndarray]]:
-        """The images `indices` (N,), divided into those of equal sizes of the input."""
-        if self.short_side is None:
-            return [(self, indices)]
-        own = [self.short_side.canvas(*size) for size in self.annotations.sizes[indices].tolist()]
-        return [
-            (replace(self, sizes=[canvas]), indices[[one == canvas for one in own]])
-            for canvas in sorted(set(own))
-        ]
-
-    def layout(self, batch_size: int) -> Layout:
-        """What `fill` fills; rows beyond a smaller last batch keep what was there."""
-        dtype = np.uint8 if self.short_side is None else self.short_side.dtype
-        images = {
-            f"images{number}": ((batch_size, *size, 3), dtype)
-            for number, size in enumerate(self.sizes)
-        }
-        return {**images, "scales": ((batch_size, len(self.sizes), 2), np.float32)}
-
-    def fill(self, indices: np.ndarray, batch: Arrays) -> Unread:
-        """Reads the images `indices` (N,); returns those that could not be read."""
-        unread: Unread = []
-        for row, index in enumerate(indices.tolist()):
-            try:
-                image = self.annotations[index].read()
-            except InputError as error:
-                unread.append((index, str(error)))
-                image = np.full((1, 1, 3), FILL, np.uint8)
-            for number, size in enumerate(self.sizes):
-                if self.short_side is None:
-                    fitted, scale = fit_image(image, size, keep_aspect=self.keep_aspect)
-                else:
-                    fitted, scale = self.short_side.fit(image, size)
-                batch[f"images{number}"][row], batch["scales"][row, number] = fitted, scale
-        return unread
-
-
-def eval_batches(
-    samples: EvalSamples, *, batch_size: int, workers: int, rank: int = 0, ranks: int = 1
-) -> Iterator[EvalBatch]:
-    """Every rank-th image in the order of the annotations, those of one size after the other.
-
-    The last batch of a size may be smaller.
-    """
-    own = np.arange(rank, len(samples.annotations), ranks)
-    for of_size, indices in samples.by_size(own):
-        yield from batches_of(of_size, indices, batch_size=batch_size, workers=workers)
-
-
-def batches_of(
-    samples: EvalSamples, indices: np.ndarray, *, batch_size: int, workers: int
-) -> Iterator[EvalBatch]:
-    """The images `indices` (N,), all of the sizes of `samples`."""
-    annotations = samples.annotations
-    tasks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    workers = min(workers, len(tasks))
-    prefetcher = Prefetcher(samples.fill, samples.layout(batch_size), workers=workers)
-    with closing(prefetcher), closing(prefetcher.run(tasks)) as batches:
-        for indices, (arrays, unread) in zip(tasks, batches):
-            yield EvalBatch(
-                images=[arrays[f"images{i}"][: len(indices)] for i in range(len(samples.sizes))],
-                image_ids=annotations.image_ids[indices],
-                scales=arrays["scales"][: len(indices)],
-                sizes=annotations.sizes[indices].astype(np.float32),
-                readable=~np.isin(indices, [index for index, _ in unread]),
-                unread=unread,
-            )
 
 
 def training_samples(cfg, annotations: Annotations) -> TrainSamples:

@@ -51,14 +51,25 @@ class DetectionLoss(nn.Cell):
     def construct(self, predicted, logits, assigned, boxes, labels):
         """Total, a scalar for each of `term_names`, and the number of positives; all float32.
 
+        The arguments are those of `by_image`.
+        """
+        sums = self.by_image(predicted, logits, assigned, boxes, labels)
+        positives = sums[-1].sum()
+        normaliser = ops.maximum(positives, 1.0)
+        terms = ()
+        for own in sums[:-1]:
+            terms = (*terms, own.sum() / normaliser)
+        return (ops.addn(terms), *terms, positives)
+
+    def by_image(self, predicted, logits, assigned, boxes, labels):
+        """Sums of each term over an image's anchors, and its positives; each (N,) float32.
+
         Args:
             predicted: deltas (N,A,4), or distributions (N,A,4 * bins); logits: (N,A,K).
             assigned: (N,A) int32, an index into the image's boxes, BACKGROUND or IGNORED.
             boxes: (N,G,4) in pixels, of positive area; labels: (N,G) int32.
         """
         positive = ops.cast(assigned >= 0, ms.float32)  # (N,A)
-        positives = positive.sum()
-        normaliser = ops.maximum(positives, 1.0)
         own = ops.maximum(assigned, 0)  # (N,A)
         own_labels = ops.select(assigned >= 0, ops.gather_elements(labels, 1, own), assigned)
         index = ops.tile(ops.expand_dims(own, -1), (1, 1, 4))  # (N,A,4)
@@ -67,19 +78,14 @@ class DetectionLoss(nn.Cell):
         if self.distribution_loss is not None:
             deltas = self.distribution_loss.coder(predicted)  # (N,A,4)
         class_loss = self.class_loss(logits, own_labels, deltas, own_boxes)  # (N,A)
-        total = class_loss.sum(-1).sum() / normaliser
-        terms = (total,)
+        sums = (class_loss.sum(-1),)
         for box_loss in self.box_losses:
             term = box_loss(deltas, own_boxes) * positive  # (N,A)
-            term = self.box_weight * term.sum(-1).sum() / normaliser
-            total = total + term
-            terms = (*terms, term)
+            sums = (*sums, self.box_weight * term.sum(-1))
         if self.distribution_loss is not None:
             term = self.distribution_loss(predicted, own_boxes) * positive  # (N,A)
-            term = term.sum(-1).sum() / normaliser
-            total = total + term
-            terms = (*terms, term)
-        return (total, *terms, positives)
+            sums = (*sums, term.sum(-1))
+        return (*sums, positive.sum(-1))
 
 
 def build_loss(cfg) -> DetectionLoss:

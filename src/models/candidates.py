@@ -159,7 +159,10 @@ class CheckedCandidates(nn.Cell):
 
     def construct(self, images):
         """As `Candidates.construct`."""
-        deltas, logits = self.candidates.network(images)
+        return self.choose(*self.candidates.network(images), images)
+
+    def choose(self, deltas, logits, images):
+        """As `Candidates.choose`."""
         boxes, scores, labels = self.candidates.choose(deltas, logits, images)
         wrong = (deltas != deltas).any(axis=2).any(axis=1)  # (N,)
         wrong = ops.logical_or(wrong, (logits != logits).any(axis=2).any(axis=1))

@@ -100,6 +100,11 @@ class SSD(nn.Cell):
 
         In training a network that predicts distributions gives them, (N,A,4 * bins), as they are.
         """
+        predicted, logits = self.predict(images)
+        return predicted if self.training else self.deltas(predicted), logits
+
+    def predict(self, images):
+        """What the losses take: as `construct` in training."""
         x = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)  # (N,3,H,W)
         features = self.fpn(*self.backbone((x - self.mean) * self.inverse_std))
         predicted, logits = self.box_head(features), self.class_head(features)
@@ -107,9 +112,11 @@ class SSD(nn.Cell):
         if self.centerness:
             logits = product_logit(logits, predicted[..., -1:])
             predicted = predicted[..., :-1]
-        if self.distribution is not None and not self.training:
-            predicted = self.distribution(predicted)
         return predicted, logits
+
+    def deltas(self, predicted):
+        """Box deltas (N,A,4) from what `predict` gives."""
+        return predicted if self.distribution is None else self.distribution(predicted)
 
     def costs(self, image_size: Size) -> dict[str, list[LayerCost]]:
         """Costs of each part's layers for an image of (height, width)."""

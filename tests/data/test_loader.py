@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from src.data.dataset import build_annotations
-from src.data.loader import EvalSamples, TrainLoader, eval_batches, steps_per_epoch
+from src.data.eval_loader import EvalSamples, eval_batches
+from src.data.loader import TrainLoader, steps_per_epoch
 from src.runtime.errors import InputError
 from tests.data.batches import FIELDS, assert_same, epoch_of, make_samples
 

@@ -6,7 +6,7 @@ import pytest
 
 from src.config.configuration import make_config
 from src.data.annotations import CROWDS, Annotations
-from src.data.loader import EvalSamples, eval_batches
+from src.data.eval_loader import EvalSamples, eval_batches
 from src.data.short_side import ShortSide, build_short_side, check_training_resize
 from src.data.transforms import FILL
 from src.runtime.errors import InputError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.data.augmentation.presets import Augmentation
-from src.data.loader import EvalSamples, eval_batches
+from src.data.eval_loader import EvalSamples, eval_batches
 from src.data.problems import Unreadable
 from src.data.synthetic import write_dataset
 from src.runtime.errors import InputError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.data.dataset import build_annotations
-from src.data.loader import EvalSamples
+from src.data.eval_loader import EvalSamples
 from src.data.readers.coco_reader import read_coco
 from src.data.readers.voc_reader import read_voc, voc_paths
 from src.detection.postprocess import Postprocessor
