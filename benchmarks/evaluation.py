@@ -8,9 +8,10 @@ metric: COCO's metric alone on generated detections, 5,000 images x 100, with it
 pycocotools on the same ones, alternating.
 whole: images a second of eval.py's path at 640 px with the base network, whose class scores are
 spread so that about 1,000 predictions an image pass the threshold; what the main thread waits
-for, and CPU time of the parts. tta: the same with test-time augmentation, over none. memory: what
-ten times the images add to the peak memory of an evaluation with a small network, without the
-metric. Flags of train.py change the network.
+for, and CPU time of the parts; without the loss. tta: the same with test-time augmentation, over
+none. loss: the same with the loss of the images, over without, in CPU time; first: the first
+evaluation of each, which compiles. memory: what ten times the images add to the peak memory of an
+evaluation with a small network, without the metric. Flags of train.py change the network.
 """
 
 import argparse
@@ -104,7 +105,8 @@ def make_evaluation(folder: Path, images: int, flags: Sequence[str], **keys):
 
     write_images(folder, images)
     annotations = make_annotations(folder, images)
-    cfg = configure(flags, **{"image_size": [SIZE, SIZE], "eval_batch_size": 4, **keys})
+    usual = {"image_size": [SIZE, SIZE], "eval_batch_size": 4, "eval_loss": False}
+    cfg = configure(flags, **{**usual, **keys})
     set_up_device("CPU")
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell).set_train(False)
     draw_head_norms(network)
@@ -112,14 +114,14 @@ def make_evaluation(folder: Path, images: int, flags: Sequence[str], **keys):
     return cfg, annotations, network
 
 
-def timed_detection(cfg, annotations, network) -> tuple[float, float, dict[str, float]]:
+def timed_detection(cfg, annotations, network, model=None) -> tuple[float, float, dict[str, float]]:
     """Seconds, CPU-seconds of this process and its workers, and seconds waited for each part."""
     from src.evaluation.detect import detect_with
     from src.runtime.stopwatch import Stopwatch
 
     watch = Stopwatch()
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
-    found = detect_with(network, cfg, annotations, stopwatch=watch)
+    found = detect_with(network, cfg, annotations, stopwatch=watch, model=model)
     seconds = time.perf_counter() - wall
     found.check()
     return seconds, sum(os.times()[:4]) - cpu, watch.lap()
@@ -145,7 +147,7 @@ def whole_row(args: argparse.Namespace) -> dict:
 
 def host_work(cfg, annotations, network) -> dict[str, float]:
     """CPU milliseconds an image of reading and post-processing, each on its own."""
-    from src.data.loader import EvalSamples, eval_batches
+    from src.data.eval_loader import EvalSamples, eval_batches
     from src.detection.postprocess import build_postprocessor
     from src.evaluation.detect import POSTPROCESS, READ, detect_batch
     from src.prediction.inference import build_inference
@@ -185,6 +187,35 @@ def tta_row(args: argparse.Namespace) -> dict:
     }
 
 
+def loss_row(args: argparse.Namespace) -> dict:
+    """CPU time with and without the loss, alternating, and that of the first time of each."""
+    from src.detection.postprocess import build_postprocessor
+    from src.evaluation.split_loss import build_split_model
+
+    times: dict[str, list[float]] = {"without": [], "with": []}
+    with tempfile.TemporaryDirectory() as folder:
+        cfg, annotations, network = make_evaluation(Path(folder), args.images, args.flags)
+        models = {
+            name: build_split_model(
+                cfg.replace(eval_loss=name == "with"),
+                network,
+                annotations,
+                build_postprocessor(cfg),
+            )
+            for name in times
+        }
+        for _ in range(args.rounds + 1):
+            for name, model in models.items():
+                _, cpu, _ = timed_detection(cfg, annotations, network, model)
+                times[name].append(cpu)
+    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+    return {
+        "cpu_ms_an_image": {n: round(m / args.images * MILLI) for n, m in medians.items()},
+        "times_as_much": round(medians["with"] / medians["without"], 3),
+        "first_cpu_s": {name: round(values[0], 1) for name, values in times.items()},
+    }
+
+
 def memory_row(args: argparse.Namespace) -> dict:
     """Peak memory of detecting in few and in many images, a process each."""
     few, many = args.memory_images
@@ -203,14 +234,17 @@ def peak_memory(images: int) -> dict:
     return {"peak_mb": peak_bytes() / MEGA}
 
 
-ROWS = {"metric": metric_row, "whole": whole_row, "tta": tta_row, "memory": memory_row}
+ROWS = {
+    "metric": metric_row, "whole": whole_row, "tta": tta_row, "loss": loss_row,
+    "memory": memory_row,
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--images", type=int, default=24, help="of whole and tta")
-    parser.add_argument("--rounds", type=int, default=3, help="timed, of metric, whole and tta")
+    parser.add_argument("--images", type=int, default=24, help="of whole, tta and loss")
+    parser.add_argument("--rounds", type=int, default=3, help="timed, of all rows but memory")
     parser.add_argument("--metric_images", type=int, default=5000)
     parser.add_argument("--memory_images", type=int, nargs=2, default=(500, 5000))
     parser.add_argument("--metric", nargs=2, help=argparse.SUPPRESS)

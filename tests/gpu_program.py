@@ -32,6 +32,8 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     from src.deploy.export_cells import Suppression
     from src.detection.anchors import build_anchors
     from src.detection.postprocess import build_postprocessor
+    from src.evaluation.split_loss import LossModel
+    from src.losses.detection_loss import build_loss
     from src.models.ssd import build_ssd
     from src.prediction.network_model import build_model
     from src.training.setup import build_step
@@ -57,7 +59,7 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
     model = build_model(
         cfg, averaged or network, batch_size=n, postprocess=build_postprocessor(cfg)
     )
-    model.compile(cfg.image_size)
+    LossModel(model, build_loss(cfg), cfg.image_size, layout).compile(cfg.image_size)
     record("evaluation")
     limits = {"score_threshold": 0.05, "max_iou": 0.6, "class_agnostic": False}
     suppression = Suppression(cfg.pre_nms_top_k, **limits, max_detections=cfg.max_detections)

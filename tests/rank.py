@@ -59,8 +59,10 @@ def add_up(ranks) -> dict[str, np.ndarray]:
 def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     """Parameters after a run, and whether its detections are those of one process."""
     from src.data.dataset import build_annotations
+    from src.detection.postprocess import build_postprocessor
     from src.distributed.ranks import Ranks
     from src.evaluation.detect import detect_with
+    from src.evaluation.split_loss import build_split_model
     from src.training.callbacks.loading import load_callbacks
     from src.training.compiling import compile_graphs
     from src.training.run_log import RunLog
@@ -75,13 +77,16 @@ def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     compile_graphs(cfg, trainer)
     trainer.run()
     split = build_annotations(cfg, training=False)
-    shared = detect_with(trainer.network, cfg, split, ranks=ranks).rows.tolist()
-    alone = detect_with(trainer.network, cfg, split, ranks=Ranks()).rows.tolist()
+    model = build_split_model(cfg, trainer.network, split, build_postprocessor(cfg))
+    shared, alone = (
+        detect_with(trainer.network, cfg, split, ranks=own, model=model) for own in (ranks, Ranks())
+    )
     parameters = trainer.train_step.parameters().items()
     arrays = {name: parameter.asnumpy().copy() for name, parameter in parameters}
     differing = differ_by_one_bit(trainer, ranks)
-    facts = {"shared": shared, "alone": alone, "cores": ranks.cores(), "differing": differing}
-    return arrays, facts
+    found = {"shared": shared.rows.tolist(), "alone": alone.rows.tolist()}
+    losses = {"shared_losses": shared.losses, "alone_losses": alone.losses}
+    return arrays, {**found, **losses, "cores": ranks.cores(), "differing": differing}
 
 
 def differ_by_one_bit(trainer, ranks) -> str:

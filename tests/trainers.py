@@ -7,6 +7,7 @@ from pathlib import Path
 from src.config.configuration import Config
 from src.config.keys import keys_of_scope
 from src.data.dataset import build_annotations
+from src.prediction.network_model import Model
 from src.training.callbacks.loading import Named
 from src.training.resume import find_run, restore_run, rewind_folder
 from src.training.run_log import RunLog
@@ -14,6 +15,7 @@ from src.training.setup import build_trainer
 from src.training.trainer import Trainer
 
 compiled: dict[str, Trainer] = {}  # the first trainer of each kind of graphs
+models: dict[str, Model] = {}  # the first one of each kind that evaluates
 
 
 def make_trainer(
@@ -56,15 +58,18 @@ def with_shared_graphs(cfg: Config, trainer: Trainer) -> Trainer:
 
     Every parameter gets the value that the trainer's own has, so nothing of an earlier run is left.
     """
-    decisive = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
-    first = compiled.setdefault(repr([decisive, trainer.evaluator.model.graph_key()]), trainer)
+    decisive = repr({key: cfg[key] for key in keys_of_scope("graph", "batch")})
+    first, evaluator = compiled.setdefault(decisive, trainer), trainer.evaluator
+    evaluator.network = first.evaluator.network
+    if evaluator.is_on:
+        key = decisive + repr(evaluator.model.graph_key())
+        evaluator.model = models.setdefault(key, evaluator.model)
     if first is trainer:
         return trainer
-    step, own, evaluator = first.train_step, trainer.train_step, trainer.evaluator
+    step, own = first.train_step, trainer.train_step
     step.load({name: p.asnumpy() for name, p in own.parameters().items()}, updates=own.updates)
     for name in ("loss_scale", "clip_norm", "ema_decay"):
         setattr(step, name, getattr(own, name))
-    evaluator.network, evaluator.model = first.evaluator.network, first.evaluator.model
     first.network.set_train(trainer.network.training)
     first.clock.precise = trainer.clock.precise
     return replace(trainer, network=first.network, train_step=step, clock=first.clock)

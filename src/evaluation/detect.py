@@ -9,12 +9,14 @@ import numpy as np
 
 from src.config.configuration import Config
 from src.data.annotations import Annotations
-from src.data.loader import EvalBatch, EvalSamples, eval_batches
+from src.data.eval_loader import EvalBatch, EvalSamples, eval_batches
 from src.data.problems import Unreadable, first_lines
+from src.detection.assign import build_assigner
 from src.detection.postprocess import build_postprocessor
 from src.distributed.ranks import Ranks
 from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
+from src.evaluation.split_loss import LossModel, build_split_model, mean_losses
 from src.models.card_fit import advice_after_evaluation
 from src.models.ssd import SSD
 from src.prediction.exported_model import build_exported
@@ -37,11 +39,15 @@ class SplitDetections:
         unreadable: images that could not be read; they have no detections.
         rows: (R,7) float64 in COCO's array form, in the order of the split.
         not_finite: images with nan or infinite outputs, and the reason.
+        sums: (images,L) losses of the readable images with finite outputs, if they were measured.
+        losses: their means by name, see `split_loss.mean_losses`; none if they were not measured.
     """
 
     unreadable: Unreadable
     rows: np.ndarray = field(default_factory=no_rows)
     not_finite: list[str] = field(default_factory=list)
+    sums: np.ndarray | None = None
+    losses: dict[str, float] = field(default_factory=dict)
 
     def check(self) -> None:
         """InputError or NotFinite where a metric would be wrong for the split."""
@@ -50,7 +56,8 @@ class SplitDetections:
             raise NotFinite("the network's outputs\n  " + "\n  ".join(first_lines(self.not_finite)))
 
 
-Share = dict[int, np.ndarray | str]  # rows, or the error in outputs, by image id
+# by image id: rows, or the error in outputs; losses (L,), if they were measured
+Share = dict[int, tuple[np.ndarray | str, np.ndarray | None]]
 
 
 def detect_batch(
@@ -58,13 +65,15 @@ def detect_batch(
 ) -> Share:
     """Results of the readable images of a batch."""
     share: Share = {}
+    measured = next((one.losses for one in seen if one.losses is not None), None)
     for row in np.flatnonzero(batch.readable):
         image_id = int(batch.image_ids[row])
         try:
             found = inference.detections(seen, row, batch.scales[row], batch.sizes[row])
-            share[image_id] = result_rows(image_id, found, category_ids)
+            rows = result_rows(image_id, found, category_ids)
         except NotFinite as error:
-            share[image_id] = str(error)
+            rows = str(error)
+        share[image_id] = rows, None if measured is None else measured[row]
     return share
 
 
@@ -107,7 +116,7 @@ def detect_split(
                 break
             found.unreadable.add(batch.unread)
             with stopwatch(NETWORK):
-                seen = inference.forward(batch.images)
+                seen = inference.forward(batch.images, batch.targets)
             with stopwatch(POSTPROCESS):
                 call = (detect_batch, inference, batch, seen, annotations.category_ids)
                 for done in host.submit(*call):
@@ -127,9 +136,12 @@ def collect(found: SplitDetections, shares: list[tuple], annotations: Annotation
         results |= own
         found.unreadable.add(messages.items())
     ordered = {i: results[i] for i in annotations.image_ids.tolist() if i in results}
-    errors = {i: result for i, result in ordered.items() if isinstance(result, str)}
+    errors = {i: rows for i, (rows, _) in ordered.items() if isinstance(rows, str)}
     found.not_finite = [f"image {i}: {error}" for i, error in errors.items()]
-    found.rows = np.concatenate([no_rows(), *(ordered[i] for i in ordered if i not in errors)])
+    whole = [ordered[i] for i in ordered if i not in errors]
+    found.rows = np.concatenate([no_rows(), *(rows for rows, _ in whole)])
+    if sums := [losses for _, losses in whole if losses is not None]:
+        found.sums = np.stack(sums)
 
 
 def detect_with(
@@ -147,20 +159,26 @@ def detect_with(
     An existing `model` of the network is reused.
     """
     limits = build_protocol(cfg).limits()
+    assigner = None
     if network is None:
         inference = build_exported(cfg, threads=(ranks or Ranks()).cores(), **limits)
     else:
         postprocess = build_postprocessor(cfg, **limits)
+        model = model or build_split_model(cfg, network, annotations, postprocess)
         log = print if ranks is None or ranks.is_main else None
         inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model, log)
+        if isinstance(model, LossModel):
+            assigner = build_assigner(cfg)
     samples = EvalSamples(
         annotations,
         sizes=inference.sizes,
         keep_aspect=cfg.resize == "letterbox",
         short_side=find_short_side(cfg, network),
+        assigner=assigner,
+        assigned=inference.sizes.index(tuple(cfg.image_size)) if assigner else 0,
     )
     with with_memory_advice(partial(advice_after_evaluation, cfg)):
-        return detect_split(
+        found = detect_split(
             inference,
             samples,
             batch_size=cfg.eval_batch_size,
@@ -169,3 +187,6 @@ def detect_with(
             check=check,
             stopwatch=stopwatch,
         )
+    if found.sums is not None:
+        found.losses = mean_losses(model.term_names, found.sums)
+    return found

@@ -15,6 +15,7 @@ from src.evaluation.report.evaluated import Evaluated
 from src.evaluation.report.page import clear_report, write_report
 from src.evaluation.report.table import metrics_table
 from src.evaluation.results import write_results
+from src.evaluation.split_loss import describe_losses
 from src.runtime.files import to_json, write_atomically
 
 
@@ -41,9 +42,12 @@ def write_outputs(
     write_atomically(folder / TRUTH, to_json(truth))
     metrics = evaluate(annotations, cfg.classes, found.rows)
     print(metrics_table(metrics, title))
+    if found.losses:
+        print(describe_losses(found.losses))
     if found.unreadable.messages:
         print(f"without detections: {found.unreadable}")
     numbers, comparison = numbers_of(cfg, title, metrics, len(annotations)), None
+    numbers["losses"] = found.losses
     if other:
         comparison = compare(annotations, cfg.classes, truth, found.rows, other, seed=cfg.seed)
         numbers["against"] = comparison.to_dict()

@@ -24,6 +24,7 @@ class Results:
     Attributes:
         folder: with detections.json and report/.
         metrics: AP, AP50 and the others by COCO's names; nan where no object counts.
+        losses: "loss" and its terms over the images; none of an exported file.
         by_class: of each metric, the value of each class.
         report: the page, if one is written.
     """
@@ -32,6 +33,7 @@ class Results:
     metrics: dict[str, float]
     by_class: dict[str, dict[str, float]]
     report: Path | None
+    losses: dict[str, float]
 
 
 def evaluate(checkpoint: str | Path, config: str | Path | None = None, **keys) -> Results:
@@ -66,7 +68,12 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     from src.data.dataset import build_annotations, find_source
     from src.deploy.formats import chosen_detector
     from src.evaluation.protocol import build_protocol, unusual_settings
-    from src.prediction.recorded import device_line, naming_the_classes, naming_the_run
+    from src.prediction.recorded import (
+        device_line,
+        naming_the_classes,
+        naming_the_run,
+        records_loss,
+    )
     from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
     from src.training.callbacks.loading import load_callbacks
@@ -100,6 +107,8 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
         print(*filter(None, [device_line(cfg), split.summary()]), sep="\n")
         print(describe_views(cfg))
     network = None if cfg.model else load_network(cfg)
+    if network and not records_loss(cfg.checkpoint_path):
+        cfg = cfg.replace(eval_loss=False)
     started = time.perf_counter()
     found = detect_with(network, cfg, annotations, ranks=ranks)
     if ranks.is_main:
@@ -109,8 +118,8 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     def finish() -> Results:
         metrics, page = write_outputs(cfg, title, annotations, found, folder, other)
         if callbacks:
-            tell_evaluation(callbacks, cfg, metrics, page, folder)
-        return Results(folder, metrics.overall, metrics.by_class, page)
+            tell_evaluation(callbacks, cfg, metrics, found.losses, page, folder)
+        return Results(folder, metrics.overall, metrics.by_class, page, found.losses)
 
     return ranks.on_main(finish)
 

@@ -25,10 +25,16 @@ class View:
 
 
 class Seen(NamedTuple):
-    """What a model gave for a batch of a view: height and width of the input, and outputs."""
+    """What a model gave for a batch of a view.
+
+    Attributes:
+        size: height and width of the input.
+        losses: (n,L), with targets; see `evaluation.split_loss`.
+    """
 
     size: Size
     outputs: Outputs
+    losses: np.ndarray | None = None
 
 
 class Inference:
@@ -59,13 +65,22 @@ class Inference:
         mirrored = [False, True] if mirror else [False]
         self.views = [View(s, m) for s in range(len(self.sizes)) for m in mirrored]
 
-    def forward(self, images: Sequence[np.ndarray]) -> list[Seen]:
-        """What each view gives for a batch of images (n,H,W,3) at each of the sizes."""
+    def forward(
+        self, images: Sequence[np.ndarray], targets: Sequence[tuple[np.ndarray, ...]] = ()
+    ) -> list[Seen]:
+        """What each view gives for a batch of images (n,H,W,3) at each of the sizes.
+
+        Args:
+            targets: of the losses at each size, which are those of the view that is not mirrored.
+        """
         seen = []
         for view in self.views:
             batch = images[view.size]
-            outputs = self.model.forward(batch[:, :, ::-1] if view.mirrored else batch)
-            seen.append(Seen(batch.shape[1:3], outputs))
+            own = targets[view.size] if targets else ()
+            # a mirrored view gets them too, as it needs another graph without
+            outputs = self.model.forward(batch[:, :, ::-1] if view.mirrored else batch, *own)
+            losses = outputs[-1] if own and not view.mirrored else None
+            seen.append(Seen(batch.shape[1:3], outputs[:-1] if own else outputs, losses))
         return seen
 
     def detections(
@@ -81,7 +96,7 @@ class Inference:
             NotFinite: nan or infinite outputs.
         """
         found = []
-        for view, (input_size, outputs) in zip(self.views, seen):
+        for view, (input_size, outputs, _) in zip(self.views, seen):
             own = tuple(array[row] for array in outputs)
             width = input_size[1] if view.mirrored else 0
             postprocess = self.postprocess

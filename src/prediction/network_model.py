@@ -28,10 +28,11 @@ TOLD_SIZES = 3  # of those that are compiled; an image of another size makes a p
 class Model(Protocol):
     """Makes predictions for images: the network, or an exported file."""
 
-    def forward(self, images: np.ndarray) -> Outputs:
+    def forward(self, images: np.ndarray, *targets: np.ndarray) -> Outputs:
         """Raw outputs for images (n,H,W,3), RGB in 0..255, n at most the batch size.
 
-        They are uint8; the network takes float32 too.
+        They are uint8; the network takes float32 too. With targets, which only some models take,
+        the last output are losses (n,L), see `evaluation.split_loss`.
         """
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
@@ -73,9 +74,7 @@ class NetworkModel(Model):
         size = images.shape[1:3]
         if self.most_sizes and size not in self.sizes:
             self.make_room(size)
-        # shares the images' memory where no padding is needed
-        batch = ms.Tensor.from_numpy(pad_batch(images, self.batch_size))
-        outputs = tuple(output.asnumpy()[: len(images)] for output in self.cell(size)(batch))
+        outputs = run_cell(self.cell(size), self.batch_size, images)
         # outputs may lie in memory that is recycled
         return tuple(output.copy() for output in outputs) if self.most_sizes else outputs
 
@@ -136,6 +135,13 @@ class CandidateModel(NetworkModel):
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
         return postprocess.chosen(*outputs)
+
+
+def run_cell(cell: nn.Cell, batch_size: int, *arrays: np.ndarray) -> Outputs:
+    """The outputs (n,...) of a cell for arrays (n,...), n at most the batch size."""
+    # tensors share the arrays' memory where no padding is needed
+    tensors = [ms.Tensor.from_numpy(pad_batch(array, batch_size)) for array in arrays]
+    return tuple(output.asnumpy()[: len(arrays[0])] for output in cell(*tensors))
 
 
 def load_network(cfg) -> SSD:

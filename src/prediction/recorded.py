@@ -40,6 +40,11 @@ INSTEAD = {
 }  # fmt: skip
 
 
+def records_loss(path: str) -> bool:
+    """Whether a checkpoint says by which loss it was trained; those of converted files do not."""
+    return "class_loss" in recorded_config(path)
+
+
 def detector_layer(path: str) -> Layer:
     """The keys of the detector in a checkpoint; none where it records none, or without a path."""
     config = recorded_config(path) if path else {}

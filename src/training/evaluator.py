@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from src.evaluation.detect import SplitDetections, detect_with
 from src.evaluation.matching import match_split
 from src.evaluation.protocol import build_protocol
 from src.evaluation.report.pictures import draw_images
+from src.evaluation.split_loss import LossModel, build_split_model, describe_losses
 from src.models.ssd import SSD
-from src.prediction.network_model import build_model
+from src.prediction.network_model import NetworkModel
 from src.runtime.errors import InputError, NotFinite
 from src.training.callbacks.moments import Evaluation, Picture
 from src.training.run_log import RunLog
@@ -52,17 +53,16 @@ class Evaluator:
         if annotations is not None:
             self.annotations = self.protocol.images_of(annotations)
         self.network = network
-        # built once, so that its graphs are compiled once
-        self.model = build_model(
-            cfg,
-            network,
-            batch_size=cfg.eval_batch_size,
-            postprocess=build_postprocessor(cfg, **self.protocol.limits()),
-        )
         self.log = log
         self.best: dict | None = None  # {"AP": , "epoch": , "step": }
         self.stale = 0  # evaluations in a row without a better AP
         self.evaluated_step = 0
+
+    @cached_property
+    def model(self) -> NetworkModel | LossModel:
+        """The network as a model, built once, so that its graphs are compiled once."""
+        postprocess = build_postprocessor(self.cfg, **self.protocol.limits())
+        return build_split_model(self.cfg, self.network, self.annotations, postprocess)
 
     def compile(self) -> None:
         """Compiles the graph of an evaluation."""
@@ -125,12 +125,14 @@ class Evaluator:
         )
         self.ranks.idle()
         metrics = self._measure(found, epoch, step, started) if self.ranks.is_main else None
-        overall = self.ranks.from_main(metrics.overall if metrics else {})
+        own = (metrics.overall, found.losses) if metrics else ({}, {})
+        overall, losses = self.ranks.from_main(own)
         ap = overall.get("AP", math.nan)
         return Evaluation(
             epoch=epoch,
             step=step,
             metrics=overall,
+            losses=losses,
             by_class=metrics.by_class if metrics else {},
             is_best=self._note(-1.0 if math.isnan(ap) else ap, epoch, step, is_regular),
             pictures=partial(self._pictures, found.rows) if metrics else tuple,
@@ -160,17 +162,16 @@ class Evaluator:
         if found.unreadable.messages:
             self.log.line(f"without detections: {found.unreadable}")
         metrics = evaluate(self.annotations, self.cfg.classes, found.rows)
-        self._log_metrics(metrics, epoch, step, time.perf_counter() - started)
-        return metrics
-
-    def _log_metrics(self, metrics: Metrics, epoch: int, step: int, seconds: float) -> None:
+        seconds = time.perf_counter() - started
+        losses = describe_losses(found.losses)
         self.log.line(
-            f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}  "
-            f"(protocol {self.protocol.name}, {len(self.annotations)} images, {seconds:.0f} s)"
+            f"epoch {epoch}: AP {metrics.overall['AP']:.3f}  AP50 {metrics.overall['AP50']:.3f}"
+            + (f"  {losses}" if losses else "")
+            + f"  (protocol {self.protocol.name}, {len(self.annotations)} images, {seconds:.0f} s)"
         )
-        self.log.record(
-            "evaluation", epoch=epoch, step=step, seconds=round(seconds, 1), **metrics.overall
-        )
+        numbers = {"seconds": round(seconds, 1), **metrics.overall, **found.losses}
+        self.log.record("evaluation", epoch=epoch, step=step, **numbers)
+        return metrics
 
     def _pictures(self, rows: np.ndarray) -> Iterator[Picture]:
         """Draws a few images with their detections, the same images each time."""

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from src.config.command_line import parse_args
+from src.evaluation.split_loss import describe_losses
 from src.runtime.errors import InputError
 from tests.programs import call, checkpoint, numbers, run
 from tests.references import bare_coco_stats
+from tests.runs import records
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +33,11 @@ def test_eval(trained, flags, tmp_path):
     stats = bare_coco_stats(truth, tmp_path / "detections.json")
     assert numbers(tmp_path)["overall"]["AP"] == pytest.approx(stats[0], rel=1e-12)
     assert f"{stats[0]:.3f}" in process.stdout
+    # the loss is that of the run's evaluation
+    losses = numbers(tmp_path)["losses"]
+    evaluations = records(trained[1], "evaluation")
+    assert losses == pytest.approx({name: evaluations[-1][name] for name in losses}, rel=1e-6)
+    assert f"\n{describe_losses(losses)}\n" in process.stdout
     assert [line for line in process.stdout.splitlines() if line.startswith("told ")] == [
         f"told start of eval in {trained[1]} after 18",
         f"told eval AP {stats[0]:.6f} at 18: {tmp_path}/report/report.html",

@@ -118,6 +118,8 @@ def test_a_callback_of_one_rank_ends_the_run_on_all(job):
 def test_detections_are_those_of_one_process(found):
     assert len(found[0]["shared"]) > 100
     assert found[0]["shared"] == found[0]["alone"]
+    assert found[0]["shared_losses"] == found[0]["alone_losses"]
+    assert found[0]["shared_losses"]["loss"] > 0
     assert len({row[0] for row in found[0]["shared"]}) == 10
     assert found[1]["shared"] == found[2]["shared"] == []
     assert found[1]["alone"] == found[0]["alone"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.data.dataset import build_annotations
-from src.data.loader import EvalSamples, eval_batches
+from src.data.eval_loader import EvalSamples, eval_batches
 from src.data.transforms import FILL, fit_image
 from src.deploy.exported import ExportedModel
 from src.detection.anchors import build_anchors
@@ -291,7 +291,7 @@ def test_which_model_is_built(small, network_of, device, count, kind):
 def test_nan_from_the_network_is_refused(small, network_of):
     inference = build_inference(small, network_of(small), build_postprocessor(small), 1)
     image = np.zeros((1, 64, 64, 3), np.uint8)
-    ((size, (deltas, logits)),) = inference.forward([image])
+    ((size, (deltas, logits), _),) = inference.forward([image])
     broken = Seen(size, (deltas, np.full_like(logits, np.nan)))
     with pytest.raises(NotFinite):
         inference.detections([broken], 0, np.ones((1, 2)), np.array([64, 64]))

@@ -1,5 +1,7 @@
 """The overfit proof: a network learns a few images by heart."""
 
+from functools import partial
+
 import pytest
 
 from src.config.configuration import make_config
@@ -45,6 +47,10 @@ def test_eight_images_are_learnt_by_heart(tmp_path, losses):
     }
     cfg = make_config([(keys, "overfit")])
     trainer = make_trainer(cfg, val=True)
+    annotations = build_annotations(cfg, training=False)  # the split that it trains on
+    trainer.network.set_train(False)
+    detect = partial(detect_with, trainer.network, cfg, annotations, model=trainer.evaluator.model)
+    before = detect().losses
     best = trainer.run()
     trainer.log.close()
     folder = tmp_path / "run"
@@ -53,11 +59,13 @@ def test_eight_images_are_learnt_by_heart(tmp_path, losses):
     assert evaluation["AP50"] >= 0.9
     assert steps[-1]["loss"] < 0.2 * steps[0]["loss"]
     # the checkpoint on disk scores the same
-    annotations = build_annotations(cfg, training=False)  # the split that it trains on
     for parameter in trainer.network.get_parameters():
         parameter.set_data(parameter.value() * 0)
     load_detector(trainer.network, str(folder / "ckpt" / "best.ckpt"))
-    found = detect_with(trainer.network, cfg, annotations).rows
-    again = evaluate(annotations, cfg.classes, found)
+    found = detect()
+    again = evaluate(annotations, cfg.classes, found.rows)
     assert again.overall["AP"] == best["AP"] == evaluation["AP"]
     assert without_nan(again.overall) == {name: evaluation[name] for name in again.overall}
+    assert found.losses == {name: evaluation[name] for name in before}
+    assert found.losses["loss"] < 0.5 * before["loss"]
+    assert found.losses["loss"] == pytest.approx(steps[-1]["loss"], rel=0.5)  # other statistics

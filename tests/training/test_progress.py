@@ -256,11 +256,12 @@ def test_board_starts_after_the_steps_done_and_takes_pictures(tmp_path):
     board.start(Start(tmp_path, {}, step=41))
     pictures = [("val/7", np.full((20, 30, 3), 128, np.uint8))]
     metrics = {"AP": 0.5, "AP_small": float("nan")}
-    board.evaluation(Evaluation(2, 42, metrics, {}, True, lambda: pictures))
+    losses = {"loss": 1.5, "class_loss": float("inf")}
+    board.evaluation(Evaluation(2, 42, metrics, {}, True, lambda: pictures, losses=losses))
     board.end(End("finished"))
-    version, start, curve, image = read_events(tmp_path / "tensorboard")
-    (value,) = curve.summary.value
-    assert (curve.step, value.tag, value.simple_value) == (42, "val/AP", 0.5)
+    version, start, *curves, image = read_events(tmp_path / "tensorboard")
+    found = [(curve.step, v.tag, v.simple_value) for curve in curves for v in curve.summary.value]
+    assert found == [(42, "val/AP", 0.5), (42, "val/loss", 1.5)]
     assert version.file_version == "brain.Event:2"
     assert (start.step, start.session_log.status) == (42, 1)  # START hides what comes after
     (value,) = image.summary.value

@@ -10,6 +10,7 @@ import pytest
 from mindspore.nn import cell as cell_module
 
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
+from src.evaluation.detect import detect_with
 from src.runtime.errors import InputError, RunError
 from src.runtime.out_of_memory import OutOfMemory
 from src.runtime.signals import Interrupted
@@ -123,7 +124,7 @@ def count_compilations(monkeypatch):
     return compiled
 
 
-GRAPHS = ["Gradients", "Readout", "Update", "Copy", "SSD"]
+GRAPHS = ["Gradients", "Readout", "Update", "Copy", "WithLosses"]
 
 
 def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch):
@@ -143,6 +144,13 @@ def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch)
     assert all(np.array_equal(best[name], then[name]) for name in best)
     name = "class_head.predictor.weight"
     assert not np.array_equal(best[name], raw[name].asnumpy())
+    # the loss is theirs, too
+    evaluated = trainer.evaluator.network
+    for own in evaluated.get_parameters():
+        own.set_data(ms.Tensor(best[own.name.removeprefix("ema.")]))
+    annotations = trainer.evaluator.annotations
+    again = detect_with(evaluated, cfg, annotations, model=trainer.evaluator.model).losses
+    assert again["loss"] == records(cfg, "evaluation")[epoch - 1]["loss"]
 
 
 def test_patience_ends_the_run(small, monkeypatch):

@@ -1,5 +1,6 @@
 """Charts of metrics for the report, with their numbers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from src.data.fonts import drawable
-from src.data.page.figures import BLUE, LIGHT, new_figure
+from src.data.page.figures import BLUE, LIGHT, RED, new_figure
 from src.evaluation.coco_metric import LARGE_AREA, SMALL_AREA, Metrics
 from src.evaluation.curves import RECALLS
 from src.evaluation.report.table import number
@@ -137,14 +138,18 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
 
     Args:
         losses: (step, mean loss since the step before) of each line of the log.
-        evaluations: (step, AP, AP50) of each evaluation.
+        evaluations: (step, AP, AP50, loss or nan) of each evaluation.
     """
     figure, (left, right) = new_figure(3, 2)
     if losses:
-        left.plot(*zip(*losses), color=BLUE, lw=1)
+        left.plot(*zip(*losses), color=BLUE, lw=1, label="training")
+    measured = [(step, loss) for step, _, _, loss in evaluations if math.isfinite(loss)]
+    if measured:
+        left.plot(*zip(*measured), "o-", color=RED, ms=3, label="evaluation")
+        left.legend()
     left.set(title="mean loss", xlabel="update")
     if evaluations:
-        steps, ap, ap50 = zip(*evaluations)
+        steps, ap, ap50, _ = zip(*evaluations)
         right.plot(steps, ap, "o-", color=BLUE, ms=3, label="AP")
         right.plot(steps, ap50, "o-", color=LIGHT, ms=3, label="AP50")
         right.legend()
@@ -155,13 +160,14 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
         axes.set_xlim(left=0)
     right.set_ylim(0, 1)
     rows = [(step, "mean loss", loss) for step, loss in losses]
-    for step, ap, ap50 in evaluations:
+    rows += [(step, "evaluation loss", loss) for step, loss in measured]
+    for step, ap, ap50, _ in evaluations:
         rows += [(step, "AP", ap), (step, "AP50", ap50)]
     return Chart(
         "training",
         "The training run",
-        "From metrics.jsonl of the checkpoint's run. The loss is the mean since the point before, "
-        "as in log.txt.",
+        "From metrics.jsonl of the checkpoint's run. The loss in training is the mean since the "
+        "point before, as in log.txt, of augmented images; that of an evaluation is of plain ones.",
         figure,
         ("update", "what", "value"),
         rows,

@@ -135,7 +135,9 @@ def read_run(folder: Path) -> tuple[list[tuple], ...]:
         if record.get("kind") == "step" and record.get("mean_loss") is not None:
             losses.append((record["step"], record["mean_loss"]))
         elif record.get("kind") == "evaluation":
-            values = [math.nan if record[n] is None else record[n] for n in ("AP", "AP50")]
+            # older runs have no loss
+            values = [record.get(name) for name in ("AP", "AP50", "loss")]
+            values = [math.nan if value is None else value for value in values]
             evaluations.append((record["step"], *values))
     return (losses, evaluations) if records else ()
 

@@ -1,6 +1,6 @@
 """Tells callbacks of an evaluation by eval.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.config.configuration import Config
@@ -15,7 +15,12 @@ from src.weights.checkpoint_config import recorded_position
 
 
 def tell_evaluation(
-    callbacks: Sequence[Named], cfg: Config, metrics: Metrics, page: Path | None, folder: Path
+    callbacks: Sequence[Named],
+    cfg: Config,
+    metrics: Metrics,
+    losses: Mapping[str, float],
+    page: Path | None,
+    folder: Path,
 ) -> None:
     """Tells callbacks of a start, the evaluation, and an end, once all is written.
 
@@ -29,6 +34,7 @@ def tell_evaluation(
         epoch=epoch,
         step=step,
         metrics=metrics.overall,
+        losses=losses,
         by_class=metrics.by_class,
         is_best=False,
         report=page,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class Evaluation:
 
     Attributes:
         metrics: AP, AP50 and the others by COCO's names; none if there is no AP.
+        losses: "loss" and its terms over the images; none if `eval_loss` is off.
         by_class: of each metric, the value of each class; on rank 0 only.
         is_best: whether the AP is the run's highest so far.
         pictures: draws a few evaluated images, ground truth left, detections right; on rank 0.
@@ -91,10 +92,12 @@ class Evaluation:
     pictures: Callable[[], Iterable[Picture]] = tuple
     report: Path | None = None
     prefix: str = "val"
+    losses: Mapping[str, float] = field(default_factory=dict)
 
     def curves(self) -> dict[str, float]:
-        """The finite metrics, by the names of their curves."""
-        return finite({f"{self.prefix}/{name}": value for name, value in self.metrics.items()})
+        """The finite metrics and losses, by the names of their curves."""
+        numbers = {**self.metrics, **self.losses}
+        return finite({f"{self.prefix}/{name}": value for name, value in numbers.items()})
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def report(small, folder):
     log = [{"kind": "step", "step": n, "loss": 9, "mean_loss": 1 / n} for n in (1, 2, 3)]
     log.append({"kind": "step", "step": 4, "loss": 9, "mean_loss": None})  # all were skipped
     log += [{"kind": "evaluation", "step": n, "AP": n / 10, "AP50": None} for n in (2, 3)]
+    log[-1]["loss"] = 0.75  # that of an older version has none
     lines = [json.dumps(record) for record in log]
     (run / "metrics.jsonl").write_text("\n".join(lines) + '\n{"kind": "st')
     annotations = build_annotations(small, training=False)
@@ -147,6 +148,7 @@ def test_every_chart_is_a_picture_and_a_table(report):
     training = table(page.parent / "training.csv")[1:]
     assert training == [
         ["1", "mean loss", "1.0"], ["2", "mean loss", "0.5"], ["3", "mean loss", str(1 / 3)],
+        ["3", "evaluation loss", "0.75"],
         ["2", "AP", "0.2"], ["2", "AP50", ""], ["3", "AP", "0.3"], ["3", "AP50", ""],
     ]  # fmt: skip
     sizes = {row[0]: int(row[1]) for row in table(page.parent / "sizes.csv")[1:]}
