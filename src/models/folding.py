@@ -23,8 +23,9 @@ class FoldedHead(Head):
 
     def __init__(self, head: SharedHead):
         super().__init__(head.outputs, head.scales, head.activation)
-        towers = [shared(*pair) for pair in zip(head.convs, zip(*head.norms, strict=True))]
-        self.towers = nn.CellList([nn.CellList(list(tower)) for tower in zip(*towers)])
+        layers = [shared(*pair) for pair in zip(head.convs, zip(*head.norms, strict=True))]
+        towers = [[levels[level] for levels in layers] for level in range(len(head.norms))]
+        self.towers = nn.CellList([nn.CellList(tower) for tower in towers])
         self.predictor, self.centerness = head.predictor, head.centerness
 
     def tower(self, level, x):

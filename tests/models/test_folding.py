@@ -4,7 +4,7 @@ import pytest
 from mindspore import nn
 
 from src.models.backbones import BACKBONES, build_backbone
-from src.models.folding import fold_norms, folded, shared
+from src.models.folding import FoldedHead, fold_norms, folded, shared
 from src.models.layers import norm
 from src.models.ssd import SSD
 from tests.networks import excite, stir_norms
@@ -12,12 +12,12 @@ from tests.networks import excite, stir_norms
 DEEPER = {"resnet34", "resnet101"}  # of the same blocks as the two others
 
 
-def detector(backbone) -> SSD:
+def detector(backbone, head_depth: int = 1) -> SSD:
     return SSD(
         backbone=build_backbone(backbone),
         num_classes=3,
         fpn_channels=16,
-        head_depth=1,
+        head_depth=head_depth,
         anchors_per_cell=2,
     )
 
@@ -42,6 +42,13 @@ def test_the_same_outputs_without_norms(backbone):
     shared = [name for name in names if name.startswith("class_head.towers") and "weight" in name]
     shapes = [other.parameters_dict()[name].shape for name in shared]
     assert shapes == [(16, 16, 3, 3)] + [(16, 1, 1, 1)] * 4  # one of all levels; scales
+
+
+def test_heads_without_convolutions_before_the_predictor():
+    head = FoldedHead(detector("resnet18", head_depth=0).class_head)
+    assert [len(tower) for tower in head.towers] == [0] * 5
+    x = ms.Tensor(np.ones((1, 16, 2, 2), np.float32))
+    assert head.tower(4, x) is x
 
 
 def drawn(rng, channels):
