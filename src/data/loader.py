@@ -172,7 +172,7 @@ def training_samples(cfg, annotations: Annotations) -> TrainSamples:
     )
 
 
-def build_loader(cfg, annotations: Annotations, *, rank: int = 0, ranks: int = 1) -> TrainLoader:
+def build_loader(cfg, annotations: Annotations, *, rank: int, ranks: int) -> TrainLoader:
     """The training batches of one rank under the configuration."""
     return TrainLoader(
         training_samples(cfg, annotations),

@@ -90,7 +90,7 @@ def check_shared(free: int, slots: int, ranks: int, target: str) -> Finding:
 
 
 def check_cores(
-    own: int, there: int, ranks: int, workers: int, target: str, *, is_bound: bool = False
+    own: int, there: int, ranks: int, workers: int, target: str, *, is_bound: bool
 ) -> Finding:
     """Whether each rank has a core, and on cards its workers too.
 

@@ -73,9 +73,7 @@ def sort_errors(
     return kind, goals, missed
 
 
-def count_errors(
-    annotations: Annotations, matches: Matches, min_score: float = 0.0
-) -> dict[str, int]:
+def count_errors(annotations: Annotations, matches: Matches, min_score: float) -> dict[str, int]:
     """How many errors of each kind there are without the detections of scores below a least."""
     kind, _, missed = sort_errors(annotations, from_score(matches, min_score))
     counts = {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}

@@ -25,7 +25,7 @@ def write_outputs(
     annotations: Annotations,
     found: SplitDetections,
     folder: Path,
-    other: Other | None = None,
+    other: Other | None,
 ) -> tuple[Metrics, Path | None]:
     """Computes the metrics; prints them and writes them into the folder with the detections.
 

@@ -216,7 +216,7 @@ def restore_run(trainer: Trainer, saved: SavedRun) -> None:
     trainer.evaluator.renumber(number)
 
 
-def rewind_folder(trainer: Trainer, saved: SavedRun, *, set_aside: bool = False) -> None:
+def rewind_folder(trainer: Trainer, saved: SavedRun, *, set_aside: bool) -> None:
     """Removes records of the run's folder that are later than the checkpoint.
 
     Args:

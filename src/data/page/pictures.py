@@ -22,15 +22,13 @@ LEAST_ENLARGED = 16.0  # pixels of the image that it has at least
 MOST_ENLARGED = 12.0  # pixels of the page for one of the image
 
 
-def in_file(
-    album: Album, record: Record, names: tuple[str, ...], caption: str = ""
-) -> Picture | None:
+def in_file(album: Album, record: Record, names: tuple[str, ...]) -> Picture | None:
     """The image as it is in its file with its boxes; None where it cannot be shown."""
     try:
         pixels = record.read()
     except InputError:  # reported elsewhere
         return None
-    return album.picture(record.path.name, pixels, object_shapes(record, names), caption)
+    return album.picture(record.path.name, pixels, object_shapes(record, names))
 
 
 def as_evidence(

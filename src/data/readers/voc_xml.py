@@ -25,7 +25,7 @@ XML_ERRORS = {  # by the parser's number, in words
     "or one like < that has to be written &lt;",
     expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]: "an element that is not closed",
 }
-YES, NO = ("1", "true", "yes"), ("0", "false", "no")
+YES = ("1", "true", "yes")
 
 
 def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:

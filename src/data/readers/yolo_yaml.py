@@ -57,7 +57,7 @@ class DataSet:
 
     def place(self, entry: str) -> Path:
         """Where a folder or a list is."""
-        bare = entry[len(ROBOFLOW) :] if entry.startswith(ROBOFLOW) else entry
+        bare = entry.removeprefix(ROBOFLOW)
         tried = [self.base / entry, self.base / bare, self.path.parent / bare]
         found = next(filter(os.path.exists, tried), None)
         if found is None and "*" in entry:

@@ -40,13 +40,12 @@ def shares(boxes: GivenBoxes) -> Sign | None:
         return sign
     if share < FEW:
         return None
-    ones = np.ones((len(given), 2))
     readings = {
         SIDES: from_sides(given),
         "two corners": given,
         f"{CENTRES}, as in YOLO": centred(given),
     }
-    orders = [name for name, read in readings.items() if shares_fit(read[inside], ones[inside])]
+    orders = [name for name, read in readings.items() if shares_fit(read[inside])]
     order = f", which fit as {' or as '.join(orders)}" if orders else ""
     return boxes.sign(
         "shares",
@@ -58,7 +57,7 @@ def shares(boxes: GivenBoxes) -> Sign | None:
     )
 
 
-def shares_fit(corners: np.ndarray, ones: np.ndarray) -> bool:
+def shares_fit(corners: np.ndarray) -> bool:
     """Whether all boxes (B,4) have an area between 0 and 1."""
     has_area = (corners[:, 2:] > corners[:, :2]).all()
     return bool(has_area and (corners >= 1 - SHARE_LIMIT).all() and (corners <= SHARE_LIMIT).all())
