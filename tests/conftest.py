@@ -4,7 +4,8 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -27,6 +28,7 @@ LONGEST = (  # of 20 s to 2 min
     "test_overfit.py", "test_detector_step.py", "test_predict_command.py", "test_eval_command.py",
     "test_inference.py", "test_two_canvases.py", "test_detectors.py", "test_extending.py",
     "test_learning.py", "test_ladder.py", "test_detector.py", "test_candidates.py",
+    "test_resumed_trainer.py",
 )  # fmt: skip
 PEER = """#!{python}
 import json, pathlib, shutil, sys
@@ -90,8 +92,8 @@ def shapes(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def narrow():
+@contextmanager
+def narrowed() -> Iterator[None]:
     """ResNet-18 is a small one; see narrow_train.py."""
     from src.models import resnet
 
@@ -99,6 +101,13 @@ def narrow():
         patch.setattr(resnet, "STAGE_CHANNELS", resnet.STAGE_CHANNELS)
         patch.setitem(resnet.VARIANTS, "resnet18", resnet.VARIANTS["resnet18"])
         narrow_resnet()
+        yield
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """`narrowed`, for the tests of a file."""
+    with narrowed():
         yield
 
 

@@ -13,6 +13,7 @@ from src.training.resume import find_run, restore_run, rewind_folder
 from src.training.run_log import RunLog
 from src.training.setup import build_trainer
 from src.training.trainer import Trainer
+from tests.runs import records
 
 compiled: dict[str, Trainer] = {}  # the first trainer of each kind of graphs
 models: dict[str, Model] = {}  # the first one of each kind that evaluates
@@ -73,3 +74,11 @@ def with_shared_graphs(cfg: Config, trainer: Trainer) -> Trainer:
     first.network.set_train(trainer.network.training)
     first.clock.precise = trainer.clock.precise
     return replace(trainer, network=first.network, train_step=step, clock=first.clock)
+
+
+def train(cfg, *, val=False):
+    """Trains as train.py does; returns (best metrics, step records of metrics.jsonl)."""
+    trainer = make_trainer(cfg, val=val)
+    best = trainer.run()
+    trainer.log.close()
+    return best, records(Path(cfg.output_path), "step")

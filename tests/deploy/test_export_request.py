@@ -1,9 +1,11 @@
-"""Keys of an export, checked without a network."""
+"""Keys of an export and the images it is compared by, without a network."""
+
+from pathlib import Path
 
 import pytest
 
 from src.config.configuration import make_config
-from src.deploy.export_request import with_format
+from src.deploy.export_request import comparison_images, images_in, with_format
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,21 @@ from src.deploy.export_request import with_format
 )
 def test_the_suffix_decides_on_the_format(keys, expected):
     assert with_format(make_config([(keys, "flags")])).file_format == expected
+
+
+def test_images_of_a_folder_are_chosen_by_content(small, tmp_path):
+    photo = next(Path(small.coco_root).glob("val2017/*.jpg")).read_bytes()
+    for name in ("a.png", "b", "._a.png", "c.txt"):
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "d.jpg").write_bytes(b"no image")
+    assert [path.name for path in images_in(tmp_path)] == ["a.png", "b", "c.txt"]
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3, 20])
+def test_as_many_different_images_as_rows(small, batch):
+    path = next(Path(small.coco_root).glob("val2017/*.jpg"))
+    cfg = small.replace(export_batch=batch, export_image=str(path))
+    images = comparison_images(cfg)
+    assert len(images) == {0: 2, 1: 2, 3: 3, 20: 8}[batch]
+    assert len({image.tobytes() for image in images}) == len(images)
+    assert len(comparison_images(cfg.replace(export_image=""))) == max(4, len(images))

@@ -2,7 +2,6 @@
 
 import json
 import resource
-from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 from src.data.transforms import FILL
 from src.deploy import exporter as export_module
-from src.deploy.export_request import comparison_images, images_in
 from src.deploy.exported import LOADERS, load_exported
 from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import CLASSES, NAMES, describe, read_description
@@ -198,15 +196,6 @@ class Wrong:
         return model
 
 
-@pytest.mark.slow
-def test_images_of_a_folder_are_chosen_by_content(base, tmp_path):
-    photo = next(Path(base.coco_root).glob("val2017/*.jpg")).read_bytes()
-    for name in ("a.png", "b", "._a.png", "c.txt"):
-        (tmp_path / name).write_bytes(photo)
-    (tmp_path / "d.jpg").write_bytes(b"no image")
-    assert [path.name for path in images_in(tmp_path)] == ["a.png", "b", "c.txt"]
-
-
 @pytest.mark.parametrize(
     ("file_format", "error", "message"),
     [
@@ -294,16 +283,6 @@ def test_a_batch_whose_rows_are_mixed_up_is_refused(base, truth, tmp_path, monke
         cfg = base.replace(export_batch=batch)
         with pytest.raises(RunError, match="does not find"):
             exporter(cfg).export(making(cfg), truth, tmp_path / "a.onnx", "ONNX")
-
-
-@pytest.mark.parametrize("batch", [0, 1, 3, 20])
-def test_as_many_different_images_as_rows(base, batch):
-    path = next(Path(base.coco_root).glob("val2017/*.jpg"))
-    cfg = base.replace(export_batch=batch, export_image=str(path))
-    images = comparison_images(cfg)
-    assert len(images) == {0: 2, 1: 2, 3: 3, 20: 8}[batch]
-    assert len({image.tobytes() for image in images}) == len(images)
-    assert len(comparison_images(cfg.replace(export_image=""))) == max(4, len(images))
 
 
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])

@@ -1,7 +1,6 @@
 """Training end to end on the embedded data set, with a small network."""
 
 import json
-import signal
 from pathlib import Path
 
 import mindspore as ms
@@ -13,27 +12,18 @@ from src.config.open_keys import IMAGE_MEAN, IMAGE_STD
 from src.evaluation.detect import detect_with
 from src.runtime.errors import InputError, RunError
 from src.runtime.out_of_memory import OutOfMemory
-from src.runtime.signals import Interrupted
-from src.training import evaluator
 from src.training.callbacks.callback import Callback
 from src.training.callbacks.loading import Named
 from src.training.callbacks.moments import Step
 from src.training.compiling import compile_graphs
 from src.training.profile import profile
-from src.training.resume import best_on_disk, find_run
+from src.training.resume import find_run
 from src.training.step import TrainStep
 from src.weights.checkpoint_file import read_checkpoint
-from tests.trainers import make_trainer
+from tests.runs import records
+from tests.trainers import make_trainer, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
-
-
-def train(cfg, *, val=False):
-    """Trains as train.py does; returns (best metrics, step records of metrics.jsonl)."""
-    trainer = make_trainer(cfg, val=val)
-    best = trainer.run()
-    trainer.log.close()
-    return best, records(cfg, "step")
 
 
 def test_same_seed_gives_the_same_losses_to_the_last_bit(small, tmp_path):
@@ -68,33 +58,9 @@ def test_run_leaves_its_checkpoints_and_logs(small):
     assert (folder / "ckpt" / "last.ckpt").stat().st_mode & 0o777 == 0o644
 
 
-def test_max_steps_stops_early_and_the_run_can_be_resumed(small, tmp_path):
-    small = small.replace(eval_interval=2)
-    whole_best, whole = train(small.replace(output_path=str(tmp_path / "whole")), val=True)
-    cfg = small.replace(output_path=str(tmp_path / "part"))
-    part = train(cfg.replace(max_steps=5), val=True)[1]
-    assert len(whole) == 12
-    assert [s["lr"] for s in part] == [s["lr"] for s in whole[:5]]
-    make_trainer(cfg.replace(max_steps=6), val=True, resume=True).run()  # to the end of an epoch
-    best = make_trainer(cfg, val=True, resume=True).run()
-    folders = [tmp_path / name / "ckpt" for name in ("whole", "part")]
-    one, other = (ms.load_checkpoint(str(folder / "last.ckpt")) for folder in folders)
-    names = [n for n, p in one.items() if isinstance(p, ms.Tensor) and not n.startswith("run.")]
-    assert len(names) > 100
-    assert all(np.array_equal(one[n].asnumpy(), other[n].asnumpy()) for n in names)
-    # best.ckpt is of the evaluation that the run calls its best, that at max_steps included
-    assert best == best_on_disk(folders[1] / "best.ckpt", 6)
-    assert best["AP"] >= whole_best["AP"]
-
-
 def test_fewer_images_than_a_batch(small):
     with pytest.raises(InputError, match="24 images are fewer than a batch of 25"):
         train(small.replace(batch_size=25))
-
-
-def records(cfg, kind):
-    lines = (Path(cfg.output_path) / "metrics.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == kind]
 
 
 def test_moving_averages_take_one_step_per_update_and_none_in_evaluation(small):
@@ -184,7 +150,7 @@ def test_weights_that_explode_end_the_run_with_the_images(small):
     trainer = make_trainer(cfg)
     with pytest.raises(RunError, match="for 3 updates in a row") as caught:
         trainer.run()
-    skipped = records(cfg, "skipped")
+    skipped = records(Path(cfg.output_path), "skipped")
     assert [r["step"] for r in skipped] == [2, 3, 4]
     samples = trainer.loader.samples
     ids = samples.annotations.image_ids[samples.order(0)]
@@ -226,60 +192,6 @@ def test_profile_tells_where_the_time_goes(small):
     assert not (Path(cfg.output_path) / "ckpt").exists()
 
 
-def test_interrupted_evaluation_is_made_again_and_told_once(small, monkeypatch):
-    cfg = small.replace(eval_interval=1)
-    trainer = make_trainer(cfg, val=True)
-    original = evaluator.detect_with
-
-    def interrupted(*args, check, **kwargs):
-        trainer.interruption.signum = signal.SIGTERM
-        return original(*args, check=check, **kwargs)
-
-    monkeypatch.setattr(evaluator, "detect_with", interrupted)
-    with pytest.raises(Interrupted):
-        trainer.run()
-    monkeypatch.undo()
-    assert not (Path(cfg.output_path) / "ckpt" / "best.ckpt").exists()
-    resumed = make_trainer(cfg, val=True, resume=True)
-    assert resumed.step == 6
-    resumed.run()
-    assert [r["epoch"] for r in records(cfg, "evaluation")] == [1, 2]
-    epochs = records(cfg, "epoch")
-    assert [r["epoch"] for r in epochs] == [1, 2]
-    for epoch in epochs:
-        steps = [r["loss"] for r in records(cfg, "step") if r["epoch"] == epoch["epoch"]]
-        assert epoch["mean_loss"] == pytest.approx(np.mean(steps))
-
-
-def test_session_without_evaluation_keeps_the_account_of_earlier_ones(small):
-    cfg = small.replace(eval_interval=1, epoch_size=3)
-    best = make_trainer(cfg.replace(max_steps=6), val=True).run()
-    middle = make_trainer(cfg.replace(max_steps=12, eval_interval=0), resume=True)
-    assert middle.run() is None
-    last = make_trainer(cfg, val=True, resume=True)
-    assert last.evaluator.best == best
-    assert [r["epoch"] for r in records(cfg, "evaluation")] == [1]
-
-
-def test_going_back_to_an_epoch_without_the_last_checkpoint(small):
-    cfg = small.replace(eval_interval=1, epoch_size=3, keep_checkpoints=3, patience=1)
-    whole = make_trainer(cfg, val=True)
-    best = whole.run()
-    folder = Path(cfg.output_path) / "ckpt"
-    chosen = cfg.replace(resume=True, resume_from=str(folder / "epoch_01.ckpt"))
-    (folder / "last.ckpt").unlink()
-    make_trainer(chosen, val=True, resume=True)  # killed before its first save
-    again = make_trainer(chosen, val=True, resume=True)
-    assert again.step == 6
-    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "epoch_01.ckpt"]
-    # the evaluations that are made again do not try its patience more than they did
-    assert again.run() == best
-    assert again.step == whole.step
-    assert [r["epoch"] for r in records(cfg, "evaluation")] == list(
-        range(1, whole.ended_epochs + 1)
-    )
-
-
 class StopsAtFour(Callback):
     """Keeps what it is told, and ends the run after update 4, within the first epoch."""
 
@@ -305,7 +217,7 @@ def test_a_run_tells_its_moments_and_ends_when_asked(small):
     assert (start.step, start.total_steps, start.config["seed"]) == (0, 12, cfg.seed)
     assert (start.folder, first.step, second.step, second.epoch) == (trainer.log.folder, 2, 4, 1)
     means = [first.losses["loss"], second.losses["loss"]]
-    assert [record["mean_loss"] for record in records(cfg, "step")] == means
+    assert [record["mean_loss"] for record in records(Path(cfg.output_path), "step")] == means
     assert sum(second.losses[n] for n in ("class_loss", "box_loss")) == pytest.approx(
         second.losses["loss"]
     )
