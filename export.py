@@ -1,5 +1,6 @@
 """Exports a checkpoint for deployment; `python3 export.py --help` lists its keys."""
 
+from functools import partial
 from pathlib import Path
 
 from src.distributed.command import run_command
@@ -28,9 +29,11 @@ def main(argv=None) -> None:
     from src.deploy.exporter import Exporter, run_network
     from src.detection.anchors import build_anchors
     from src.distributed.join import build_device
+    from src.models.card_fit import advice_after_forward
     from src.models.folding import fold_norms
     from src.prediction.network_model import load_network
     from src.runtime.device import use_full_float32
+    from src.runtime.out_of_memory import with_memory_advice
 
     if line := device_line(cfg, exporting=True):
         print(line)
@@ -38,12 +41,13 @@ def main(argv=None) -> None:
     use_full_float32(cfg.device_target)  # as elsewhere
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     cfg = cfg.replace(precision="float32")  # users of the file may choose another
-    expected = run_network(load_network(cfg), images, cfg.checkpoint_path)
+    with with_memory_advice(partial(advice_after_forward, cfg, "export_batch")):
+        expected = run_network(load_network(cfg), images, cfg.checkpoint_path)
 
-    def make_network():
-        return fold_norms(load_network(cfg)) if cfg.fold_norms else load_network(cfg)
+        def make_network():
+            return fold_norms(load_network(cfg)) if cfg.fold_norms else load_network(cfg)
 
-    result = exporter.export(make_network, expected, path, cfg.file_format)
+        result = exporter.export(make_network, expected, path, cfg.file_format)
     print(report(cfg, path, result, len(images)))
 
 

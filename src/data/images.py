@@ -13,6 +13,7 @@ from src.data.files.file_kinds import HEAD as KIND_HEAD
 from src.data.files.file_kinds import sniff
 from src.data.files.strange_files import not_an_image
 from src.runtime.errors import InputError
+from src.runtime.out_of_memory import shortage
 from src.runtime.special_files import refuse_special
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -72,8 +73,9 @@ def read_image(path: Path) -> np.ndarray:
     cv2.setLogLevel(OPENCV_SILENT)  # what is wrong is in the error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:  # more pixels than OpenCV allows
-        raise unusable(path, f"cannot be decoded: {error.err}") from error
+    except (cv2.error, MemoryError) as error:  # more pixels than OpenCV allows, or the machine
+        reason = shortage(error) or error.err
+        raise unusable(path, f"cannot be decoded: {reason}") from error
     if image is None:
         reason = not_an_image(path) or deep_pixels(data) or f"{UNKNOWN}; damaged, or cut off?"
         raise unusable(path, reason)

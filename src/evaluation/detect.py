@@ -17,7 +17,7 @@ from src.distributed.ranks import Ranks
 from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
 from src.evaluation.split_loss import LossModel, build_split_model, mean_losses
-from src.models.card_fit import advice_after_evaluation
+from src.models.card_fit import advice_after_forward
 from src.models.ssd import SSD
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import Inference, Seen, build_inference, find_short_side
@@ -177,7 +177,7 @@ def detect_with(
         assigner=assigner,
         assigned=inference.sizes.index(tuple(cfg.image_size)) if assigner else 0,
     )
-    with with_memory_advice(partial(advice_after_evaluation, cfg)):
+    with with_memory_advice(partial(advice_after_forward, cfg)):
         found = detect_split(
             inference,
             samples,

@@ -112,10 +112,10 @@ def advice_after(cfg: Mapping, network: SSD, room: int | None) -> str:
     return f"{said}; use a smaller --batch_size or --image_size"
 
 
-def advice_after_evaluation(cfg: Mapping) -> str:
-    """The same where the forward passes of an evaluation took too much."""
-    batch, (height, width) = cfg["eval_batch_size"], cfg["image_size"]
-    text = f"forward passes of {count(batch, 'image')} (eval_batch_size) of {height} x {width}"
+def advice_after_forward(cfg: Mapping, key: str = "eval_batch_size") -> str:
+    """The same where forward passes took too much, of as many images as the `key` says."""
+    batch, (height, width) = max(cfg[key], 1), cfg["image_size"]
+    text = f"forward passes of {count(batch, 'image')} ({key}) of {height} x {width}"
     if batch == 1:
         return f"{text}; use a smaller --image_size"
-    return f"{text}; --eval_batch_size={batch // 2} takes about half as much"
+    return f"{text}; --{key}={batch // 2} takes about half as much"

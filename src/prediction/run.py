@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from src.prediction.sources import Frame
 from src.prediction.unreachable import shown_address
 from src.runtime.errors import NotFinite, NotWritten
 from src.runtime.files import JsonList
+from src.runtime.out_of_memory import OutOfMemory, with_memory_advice
 from src.runtime.text import count
 from src.runtime.threads import Follower, prefetch
 
@@ -41,7 +43,8 @@ def predict(
         while batch := list(islice(waiting, detector.batch_size)):
             read = [frame for frame in batch if not frame.error]
             images = [frame.image for frame in read]
-            pending = detector.forward(images) if read else []
+            with with_memory_advice(partial(advice, read)):
+                pending = detector.forward(images) if read else []
             yield from chain(*host.submit(postprocess_batch, detector, batch, pending, callback))
         yield from chain.from_iterable(host.drain())
 
@@ -61,13 +64,26 @@ def postprocess_batch(
     for frame in batch:
         if not frame.error:
             try:
-                callback(frame, detector.postprocess(next(waiting), frame.image))
+                with with_memory_advice(partial(advice, [frame])):
+                    callback(frame, detector.postprocess(next(waiting), frame.image))
             except NotFinite as error:
                 frame = replace(frame, error=f"the network's outputs: {error}")
-            except NotWritten as error:
+            except (NotWritten, OutOfMemory) as error:
                 frame = replace(frame, error=str(error))
         done.append(frame)
     return done
+
+
+def advice(frames: Sequence[Frame]) -> str:
+    """What to change where these take more memory than there is."""
+    largest = max(frames, key=lambda frame: frame.image.size)
+    height, width = largest.image.shape[:2]
+    if len(frames) == 1:
+        return f"{largest.path}, {width} x {height} pixels; use a smaller image or --image_size"
+    return (
+        f"{len(frames)} images at once, the largest is {largest.path}, {width} x {height} pixels; "
+        f"--eval_batch_size={len(frames) // 2} takes about half as much"
+    )
 
 
 @contextmanager

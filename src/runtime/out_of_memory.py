@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from src.runtime.errors import InputError, RunError
 
 # MindSpore's texts on all devices ("Memory not enough", "alloc failed"), CANN's ("EL0004: Failed to
-# allocate memory"), CUDA's, cuDNN's, ONNX Runtime's and C++'s
+# allocate memory"), CUDA's, cuDNN's, ONNX Runtime's, OpenCV's and C++'s
 SIGNS = re.compile(
     r"memory (?:is not|isn't|not) enough|alloc[ _]failed|out[ _]of[ _]memory|EL0004|bad_alloc"
-    r"|(?:allocate|malloc)(?: \w+){0,2} memory|cudaErrorMemoryAllocation",
+    r"|(?:allocate|malloc)(?: \w+){0,2} memory|insufficient memory|cudaErrorMemoryAllocation",
     re.IGNORECASE,
 )
 # the second is all that the error says of it, the first goes to MindSpore's log

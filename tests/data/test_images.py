@@ -128,6 +128,16 @@ def test_truncated_images_are_reported(tmp_path, kind, share):
         read_image(path)
 
 
+def test_too_little_memory_names_the_image(tmp_path, monkeypatch):
+    def imdecode(data, flags):
+        raise MemoryError
+
+    path = save(tmp_path / "huge.png", Image.fromarray(scene()))
+    monkeypatch.setattr(cv2, "imdecode", imdecode)
+    with pytest.raises(InputError, match="huge.png: cannot be decoded: out of memory"):
+        read_image(path)
+
+
 def test_too_many_pixels_are_reported(tmp_path):
     # a header that claims 60,000 x 60,000, more than OpenCV decodes
     data = bytearray(encoded("BMP"))

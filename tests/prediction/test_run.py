@@ -10,6 +10,7 @@ from src.prediction.run import Recorder, predict
 from src.prediction.sources import Frame
 from src.runtime.errors import NotFinite
 from src.runtime.files import JsonList
+from src.runtime.out_of_memory import OutOfMemory
 
 BLACK = np.zeros((8, 10, 3), np.uint8)
 
@@ -65,6 +66,32 @@ def test_an_error_with_a_result_ends_the_loop():
 
     with pytest.raises(OSError, match="disk full"):
         list(predict(Counts(), frames(1, 2, 3, 4, 5, 6, 7, 8), use))
+
+
+def test_too_little_memory_for_one_picture_fails_it_alone():
+    def use(frame, found):
+        if frame.path.stem == "1":
+            raise MemoryError("Unable to allocate 5.03 GiB")
+
+    done = list(predict(Counts(), frames(1, 2, 3), use))
+    assert [frame.error for frame in done] == [
+        "",
+        "out of memory: 1.png, 10 x 8 pixels; use a smaller image or --image_size",
+        "",
+    ]
+
+
+def test_too_little_memory_for_a_batch_names_its_largest_image():
+    class Full(Counts):
+        def forward(self, images):
+            raise RuntimeError("Device(id:0) memory isn't enough and alloc failed")
+
+    with pytest.raises(OutOfMemory) as told:
+        list(predict(Full(), frames(1, None, 3, 4), lambda frame, found: None))
+    assert str(told.value) == (
+        "out of memory: 2 images at once, the largest is 0.png, 10 x 8 pixels; "
+        "--eval_batch_size=1 takes about half as much"
+    )
 
 
 def test_recorder(tmp_path):

@@ -28,6 +28,7 @@ Gpu kernel op[Default/backbone-ResNet/conv1-Conv2d/Conv2D-op0] Resize failed.
 ASCEND = "EL0004: Failed to allocate memory requested by GE module."
 POOL = "Malloc for kernel output failed, Memory isn't enough, node:Default/Conv2D-op0"
 ONNX = "Failed to allocate memory for requested buffer of size 5033164800"
+OPENCV = "OpenCV(4.11.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ ONNX = "Failed to allocate memory for requested buffer of size 5033164800"
         (RuntimeError(POOL), "out of memory"),
         (RuntimeError(ONNX), "out of memory"),
         (RuntimeError("std::bad_alloc"), "out of memory"),
+        (RuntimeError(OPENCV), "out of memory"),
         (MemoryError(), "out of memory"),
     ],
 )
