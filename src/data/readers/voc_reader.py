@@ -94,7 +94,7 @@ def read_voc(
     if repair:
         problems.repair("list", repair)
     for number, name in names:
-        line = f"line {number}"
+        line = f"line {number} of {path.name}"
         with problems.at(line, number):
             builder.note_line(name, number)
             wanted = image_file(images, name)

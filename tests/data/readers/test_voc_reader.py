@@ -103,24 +103,36 @@ def test_other_image_formats(root):
 @pytest.mark.parametrize(
     ("xml", "where", "what"),
     [
-        (None, "line 2", "no such file"),
-        ('<?xml version="1.0" encoding="gb2312"?><a/>', "line 2", "not XML: multi-byte"),
-        ('<?xml version="1.0" encoding="foo"?><a/>', "line 2", "not XML: unknown encoding"),
+        (None, "line 2 of train.txt", "no such file"),
+        (
+            '<?xml version="1.0" encoding="gb2312"?><a/>',
+            "line 2 of train.txt",
+            "not XML: multi-byte",
+        ),
+        (
+            '<?xml version="1.0" encoding="foo"?><a/>',
+            "line 2 of train.txt",
+            "not XML: unknown encoding",
+        ),
         (
             "<annotation>",
-            "line 2",
+            "line 2 of train.txt",
             "bad.xml: not XML: it ends too early, as if cut off (its line 1",
         ),
         (image_xml("<object><name>cat</name></object>"), "bad.xml, object 1", "has no <bndbox>"),
         (image_xml(object_xml("cat", (1, 2, "x", 4))), "bad.xml, object 1", "<xmax> is 'x'"),
         (image_xml(object_xml("", (1, 2, 3, 4))), "bad.xml, object 1", "has no <name>"),
-        ("<object><bndbox/></object>", "line 2", "bad.xml: begins with <object>, not with VOC's"),
-        ("<annotations><image/></annotations>", "line 2", "src.data.convert"),
-        ("<html></html>", "line 2", "bad.xml: begins with <html>"),
-        ("", "line 2", "bad.xml: is empty (0 bytes)"),
-        ("<a/><b/>", "line 2", "something follows its first element"),
-        ("<a>\0</a>", "line 2", "not XML: a character that XML cannot have"),
-        ("<!doctype html><p>", "line 2", "bad.xml: is a web page (HTML)"),
+        (
+            "<object><bndbox/></object>",
+            "line 2 of train.txt",
+            "bad.xml: begins with <object>, not with VOC's",
+        ),
+        ("<annotations><image/></annotations>", "line 2 of train.txt", "src.data.convert"),
+        ("<html></html>", "line 2 of train.txt", "bad.xml: begins with <html>"),
+        ("", "line 2 of train.txt", "bad.xml: is empty (0 bytes)"),
+        ("<a/><b/>", "line 2 of train.txt", "something follows its first element"),
+        ("<a>\0</a>", "line 2 of train.txt", "not XML: a character that XML cannot have"),
+        ("<!doctype html><p>", "line 2 of train.txt", "bad.xml: is a web page (HTML)"),
         (image_xml(object_xml("cat", (1, 2, "nan", 4))), "bad.xml, object 1", "is not finite"),
         (
             image_xml(object_xml("cta", (1, 2, 3, 4)), object_xml("cta", (1, 2, 3, 4))),
@@ -145,7 +157,7 @@ def test_images_that_are_missing_or_listed_twice(root):
     add(root, "b", image_xml())
     (root / "JPEGImages" / "b.jpg").unlink()
     _, problems = read(root)
-    assert [e.where for e in problems.errors] == ["line 2", "line 3"]
+    assert [e.where for e in problems.errors] == ["line 2 of train.txt", "line 3 of train.txt"]
     assert problems.errors[0].what == "a is on line 1 already; leave one of them out"
     assert problems.errors[1].what.endswith("JPEGImages/b.jpg")
 
@@ -194,7 +206,7 @@ def test_images_in_sub_folders(root):
     _, problems = read(root)
     (error,) = problems.errors
     assert error.where == "all 3 images"
-    assert "such as line 1 ('a.jpg'); there is 'x/a.jpg'" in error.what
+    assert "such as line 1 of train.txt ('a.jpg'); there is 'x/a.jpg'" in error.what
     read_files, _ = voc_inputs(root / "ImageSets" / "Main" / "train.txt", root / "JPEGImages")
     assert len(read_files) == 4
 
