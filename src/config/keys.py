@@ -110,8 +110,11 @@ class Key:
             converted = msgspec.convert(plain, self.type, strict=strict)
         except (msgspec.ValidationError, UnicodeEncodeError):  # it reads numbers as UTF-8
             near = suggestion(value, self.spec[len("one of ") :].split(", ")) if is_choice else ""
-            expected = f"expected {self.spec}{self.example(value)}{near}"
+            spec = "one path" if self.spec == "path" else self.spec
+            expected = f"expected {spec}{self.example(value)}{near}"
             raise InputError(f"{where}: {self.name} is {shown(value)}; {expected}") from None
+        if self.spec == "path" and str(converted).startswith("[") and not os.path.exists(converted):
+            raise InputError(f"{where}: {self.name} is {shown(value)}; expected one path, no list")
         if isinstance(converted, str) and not is_name(converted):
             what = "a null byte, or characters that names of files cannot hold here"
             raise InputError(f"{where}: {self.name} is {shown(value)}, which has {what}")

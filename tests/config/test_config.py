@@ -143,6 +143,7 @@ def test_flags_are_parsed_to_the_type_of_their_key():
         ("--image_size=[640,640,64]", "expected [height, width]"),
         ("--image_size=600", "image_size is [600, 600]; expected [height, width], both multiples"),
         ("--image_size=[640,600]", "multiples of 32"),
+        ("--voc_root=[a,b]", "voc_root is '[a,b]'; expected one path, no list"),
         ("--image_size=[640,", "expected list of int"),
         ("--batchsize=8", "unknown argument '--batchsize=8'; did you mean 'batch_size'?"),
         ("--epoch_sizes=8", "did you mean 'epoch_size'?"),
