@@ -34,6 +34,7 @@ def main(argv=None) -> None:
     from src.prediction.network_model import load_network
     from src.runtime.device import use_full_float32
     from src.runtime.out_of_memory import with_memory_advice
+    from src.weights.checkpoint_file import read_checkpoint
 
     if line := device_line(cfg, exporting=True):
         print(line)
@@ -42,10 +43,11 @@ def main(argv=None) -> None:
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
     cfg = cfg.replace(precision="float32")  # users of the file may choose another
     with with_memory_advice(partial(advice_after_forward, cfg, "export_batch")):
-        expected = run_network(load_network(cfg), images, cfg.checkpoint_path)
+        load = partial(load_network, cfg, read_checkpoint(cfg.checkpoint_path))
+        expected = run_network(load(), images, cfg.checkpoint_path)
 
         def make_network():
-            return fold_norms(load_network(cfg)) if cfg.fold_norms else load_network(cfg)
+            return fold_norms(load()) if cfg.fold_norms else load()
 
         result = exporter.export(make_network, expected, path, cfg.file_format)
     print(report(cfg, path, result, len(images)))

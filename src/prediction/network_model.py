@@ -1,7 +1,7 @@
 """The network as a model: batches of images in, raw outputs or chosen candidates out."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import mindspore as ms
@@ -144,16 +144,20 @@ def run_cell(cell: nn.Cell, batch_size: int, *arrays: np.ndarray) -> Outputs:
     return tuple(output.asnumpy()[: len(arrays[0])] for output in cell(*tensors))
 
 
-def load_network(cfg) -> SSD:
-    """The configured network with the weights of `checkpoint_path`, ready for inference."""
+def load_network(cfg, arrays: Mapping[str, np.ndarray] | None = None) -> SSD:
+    """The configured network with the weights of `checkpoint_path`, ready for inference.
+
+    Args:
+        arrays: its weights, if they have been read already.
+    """
     saved = run_config(cfg.checkpoint_path)
     cfg = settled(cfg, saved)
     if not cfg.classes:
-        refuse_backbone(read_checkpoint(cfg.checkpoint_path), cfg.checkpoint_path)
+        refuse_backbone(arrays or read_checkpoint(cfg.checkpoint_path), cfg.checkpoint_path)
         raise InputError(f"{cfg.checkpoint_path}: records no classes; name them with --classes")
     check_run(cfg.checkpoint_path, saved, cfg)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
-    load_detector(network, cfg.checkpoint_path)
+    load_detector(network, cfg.checkpoint_path, arrays)
     return network.set_train(False)
 
 

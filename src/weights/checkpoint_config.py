@@ -4,9 +4,11 @@ A checkpoint is a protobuf message of entries (field 1), each a name (field 1) a
 2), whose content (field 3) is UTF-32 for text.
 """
 
+import functools
 import json
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +22,7 @@ CONFIG = "run.config"  # entry with the configuration, as YAML
 STATE = "run.state"  # entry with the state of the run, as JSON
 NAME, TENSOR, CONTENT, BYTES = 1, 2, 3, 2  # numbers of fields, and their type
 ENTRY = 1 << 3 | BYTES
-HEAD_BYTES = 64  # of an entry, in which a name as short as CONFIG is
+HEAD_BYTES = 512  # of an entry, in which its name is
 BEGINNING = 40  # letters of a text file that are shown
 # keys that change the meaning of weights, but not their names and shapes
 SILENT_KEYS = (
@@ -37,14 +39,22 @@ NETWORK_KEYS = (  # that decide names and shapes
 def recorded_config(path: str) -> dict[str, Any]:
     """The configuration that a checkpoint records, with current names of keys.
 
-    Empty where there is none, or the file is no checkpoint: loading it says so.
+    Empty where there is none, or the file is no checkpoint: loading it says so. A file that has not
+    changed is read once.
     """
     try:
-        with Path(path).open("rb") as file:
-            values = yaml.safe_load(find_text(file, CONFIG))
+        state = os.stat(path)
+        values = parsed_config(str(path), state.st_size, state.st_mtime_ns)
     except (OSError, ValueError, IndexError, KeyError, yaml.YAMLError):
         return {}
     return with_new_names(values, path) if isinstance(values, Mapping) else {}
+
+
+@functools.lru_cache(maxsize=4)  # a process asks for one or two files
+def parsed_config(path: str, size: int, changed: int) -> Any:
+    """The content of CONFIG in the file as it is, of this size and time of change."""
+    with Path(path).open("rb") as file:
+        return yaml.safe_load(find_text(file, CONFIG))
 
 
 def recorded_position(path: str) -> tuple[int, int]:
@@ -79,18 +89,25 @@ def other_file(path: str) -> str:
 
 def find_text(file: BinaryIO, entry: str) -> str:
     """The text of an entry, e.g. CONFIG; empty without one. Other files may raise anything."""
-    at, name = 0, entry.encode()
-    name = bytes([NAME << 3 | BYTES, len(name)]) + name
+    for name, at, size in entries(file):
+        if name == entry:
+            file.seek(at)
+            tensor = fields(file.read(size))[TENSOR]
+            return fields(tensor)[CONTENT].decode("utf-32-le")
+    return ""
+
+
+def entries(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+    """Name, place and size of each entry, without its content. Other files may raise anything."""
+    at = 0
     while True:
         file.seek(at)
         head = file.read(HEAD_BYTES)
         if head[:1] != bytes([ENTRY]):
-            return ""
+            return
         size, start = varint(head, 1)
-        if head[start:].startswith(name):
-            file.seek(at + start)
-            tensor = fields(file.read(size))[TENSOR]
-            return fields(tensor)[CONTENT].decode("utf-32-le")
+        length, first = varint(head, start + 1)
+        yield head[first : first + length].decode(), at + start, size
         at += start + size
 
 

@@ -23,6 +23,8 @@ from src.weights.checkpoint_config import (
     CONFIG,
     NETWORK_KEYS,
     SILENT_KEYS,
+    entries,
+    find_text,
     other_file,
     recorded_config,
 )
@@ -136,16 +138,23 @@ def read_origin(path: str) -> dict[str, Any]:
     """What is known of the Origin of a checkpoint's backbone, as keys of the configuration.
 
     A detector has its run's configuration. mindcv's backbones are recognised by names of weights;
-    their padding is "mixed".
+    their padding is "mixed". The weights are not read.
     """
-    entries = load_entries(path)
-    if CONFIG in entries:
-        saved = saved_config(entries, path)
+    if saved := run_config(path):
         known = [key for key in (*OPEN, "backbone") if saved.get(key) not in (None, [], "auto")]
         return {key: saved[key] for key in known}
-    if any(MINDCV_SHORTCUT in name for name in entries):
+    try:
+        with Path(path).open("rb") as file:
+            names = [name for name, *_ in entries(file)]
+            origin = find_text(file, ORIGIN)
+    except (OSError, ValueError, IndexError, KeyError):
+        names = []
+    if not names:
+        load_entries(path)  # which says what is wrong
+        return {}
+    if any(MINDCV_SHORTCUT in name for name in names):
         return {"padding": "mixed"}
-    return json.loads(entries.get(ORIGIN, "{}"))
+    return json.loads(origin or "{}")
 
 
 def write_backbone(path: Path, arrays: Mapping[str, np.ndarray], origin: Origin) -> None:

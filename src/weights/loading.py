@@ -68,9 +68,11 @@ def set_parameters(
         parameters[name].set_data(ms.Tensor(arrays[name], parameters[name].dtype))
 
 
-def load_detector(network: nn.Cell, path: str) -> Match:
-    """Loads a whole detector; InputError where parameters differ."""
-    return load_arrays(network, read_checkpoint(path), path)
+def load_detector(
+    network: nn.Cell, path: str, arrays: Mapping[str, np.ndarray] | None = None
+) -> Match:
+    """Loads a whole detector, whose arrays may have been read; InputError where others differ."""
+    return load_arrays(network, arrays or read_checkpoint(path), path)
 
 
 def load_arrays(
