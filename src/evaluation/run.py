@@ -14,7 +14,9 @@ from src.runtime.signals import Interruption
 
 if TYPE_CHECKING:
     from src.data.annotations import Annotations
+    from src.distributed.ranks import Ranks
     from src.evaluation.against import Other
+    from src.evaluation.detect import SplitDetections
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,8 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     from src.data.classes import with_classes
     from src.data.dataset import build_annotations, find_source
     from src.deploy.formats import chosen_detector
-    from src.evaluation.protocol import build_protocol, unusual_settings
-    from src.prediction.recorded import (
-        device_line,
-        naming_the_classes,
-        naming_the_run,
-        records_loss,
-    )
+    from src.evaluation.protocol import build_protocol
+    from src.prediction.recorded import device_line, naming_the_classes, naming_the_run
     from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
     from src.training.callbacks.loading import load_callbacks
@@ -88,32 +85,20 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
     with naming_the_classes(cfg):
         split = build_annotations(cfg, training=False)
-    protocol = build_protocol(cfg)
-    annotations = protocol.images_of(split)
-    counted = f"{len(annotations)} of {len(split)}" if len(annotations) < len(split) else len(split)
-    title = f"{cfg.model or cfg.checkpoint_path} on {split.source}: {counted} images, {protocol}"
-    title += unusual_settings(cfg)
+    annotations = build_protocol(cfg).images_of(split)
+    title = title_of(cfg, split, len(annotations))
     other = read_against(cfg, annotations) if launch.is_main else None  # before minutes of work
 
     from src.distributed.join import build_device
-    from src.evaluation.detect import detect_with
     from src.evaluation.outputs import write_outputs
     from src.prediction.inference import describe_views
-    from src.prediction.network_model import load_network
     from src.training.callbacks.evaluated import tell_evaluation
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
         print(*filter(None, [device_line(cfg), split.summary()]), sep="\n")
         print(describe_views(cfg))
-    network = None if cfg.model else load_network(cfg)
-    if network and not records_loss(cfg.checkpoint_path):
-        cfg = cfg.replace(eval_loss=False)
-    started = time.perf_counter()
-    found = detect_with(network, cfg, annotations, ranks=ranks)
-    if ranks.is_main:
-        seconds = time.perf_counter() - started
-        print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
+    found = detect_in(cfg, annotations, ranks)
 
     def finish() -> Results:
         metrics, page = write_outputs(cfg, title, annotations, found, folder, other)
@@ -122,6 +107,32 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
         return Results(folder, metrics.overall, metrics.by_class, page, found.losses)
 
     return ranks.on_main(finish)
+
+
+def title_of(cfg: Config, split: "Annotations", counting: int) -> str:
+    """Which detector is evaluated on how many images of a split, and how."""
+    from src.evaluation.protocol import build_protocol, unusual_settings
+
+    images = f"{counting} of {len(split)}" if counting < len(split) else len(split)
+    where = f"{cfg.model or cfg.checkpoint_path} on {split.source}"
+    return f"{where}: {images} images, {build_protocol(cfg)}{unusual_settings(cfg)}"
+
+
+def detect_in(cfg: Config, annotations: "Annotations", ranks: "Ranks") -> "SplitDetections":
+    """What the detector finds in a split; prints how long it took."""
+    from src.evaluation.detect import detect_with
+    from src.prediction.network_model import load_network
+    from src.prediction.recorded import records_loss
+
+    network = None if cfg.model else load_network(cfg)
+    if network and not records_loss(cfg.checkpoint_path):
+        cfg = cfg.replace(eval_loss=False)
+    started = time.perf_counter()
+    found = detect_with(network, cfg, annotations, ranks=ranks)
+    if ranks.is_main:
+        seconds = time.perf_counter() - started
+        print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
+    return found
 
 
 def read_against(cfg: Config, annotations: "Annotations") -> "Other | None":

@@ -38,6 +38,7 @@ from src.training.evaluator import Evaluator
 from src.training.guard import Guard
 from src.training.loss_scale import build_loss_scale
 from src.training.optimizer import build_optimizer
+from src.training.plan import Plan, build_plan
 from src.training.progress import Progress
 from src.training.rank_reports import peak_memory
 from src.training.resume import (
@@ -51,7 +52,7 @@ from src.training.run_folder import prepare_folder
 from src.training.run_log import RunLog
 from src.training.schedule import build_schedule
 from src.training.step import TrainStep
-from src.training.trainer import Plan, Trainer
+from src.training.trainer import Trainer
 from src.training.update_graphs import LossNetwork
 from src.weights.starting_weights import build_network, fill_open_keys
 
@@ -176,7 +177,6 @@ def build_trainer(
     loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
     evaluated = network if averaged is None else averaged
     plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
-    unreadable = Unreadable(annotations.source, len(annotations), met=0)
     return Trainer(
         network=network,
         train_step=build_step(cfg, network, averaged=averaged, clock=clock, ranks=ranks),
@@ -185,9 +185,7 @@ def build_trainer(
         plan=plan,
         evaluator=Evaluator(cfg, val_annotations, evaluated, log, ranks),
         checkpoints=build_checkpoints(cfg, log, ranks),
-        agreement=Agreement(
-            ranks, interruption, unreadable, save_seconds=cfg.save_minutes * MINUTE
-        ),
+        agreement=build_agreement(cfg, annotations, ranks, interruption),
         guard=Guard(log, max_bad_steps=cfg.max_bad_steps),
         progress=build_progress(cfg, log, plan),
         log=log,
@@ -205,6 +203,14 @@ def with_tensorboard(callbacks: Sequence[Named], ranks: Ranks) -> list[Named]:
     return [*own, *callbacks]
 
 
+def build_agreement(
+    cfg: Config, annotations: Annotations, ranks: Ranks, interruption: Interruption
+) -> Agreement:
+    """The messages between the ranks that train on a split."""
+    unreadable = Unreadable(annotations.source, len(annotations), met=0)
+    return Agreement(ranks, interruption, unreadable, save_seconds=cfg.save_minutes * MINUTE)
+
+
 def build_checkpoints(cfg: Config, log: RunLog, ranks: Ranks) -> Checkpoints:
     """The checkpoints of the run whose log this is."""
     config = without_launch_keys(cfg).to_yaml()
@@ -219,19 +225,6 @@ def build_progress(cfg: Config, log: RunLog, plan: Plan) -> Progress:
         images_per_step=plan.images_per_step,
         log_interval=cfg.log_interval,
         memory=partial(peak_memory, cfg.device_target),
-    )
-
-
-def build_plan(cfg: Config, steps_per_epoch: int, ranks: int) -> Plan:
-    """The length of the configured run."""
-    total_steps = cfg.epoch_size * steps_per_epoch
-    return Plan(
-        epochs=cfg.epoch_size,
-        steps_per_epoch=steps_per_epoch,
-        stop_at=min(cfg.max_steps or total_steps, total_steps),
-        images_per_step=cfg.batch_size * cfg.accumulate * ranks,
-        accumulate=cfg.accumulate,
-        save_interval=cfg.save_interval,
     )
 
 

@@ -22,44 +22,12 @@ from src.training.callbacks.moments import Checkpoint, End, Moment, Start
 from src.training.checkpoints import Checkpoints
 from src.training.evaluator import Evaluator
 from src.training.guard import Guard
+from src.training.plan import Plan
 from src.training.progress import Progress
 from src.training.rescue import rescued
 from src.training.run_log import RunLog
 from src.training.schedule import Schedule
 from src.training.step import StepReport, TrainStep
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long a run is, in updates ("steps").
-
-    Attributes:
-        stop_at: number of the update after which it ends, at most `total_steps`.
-        images_per_step: of all batches and ranks.
-        accumulate: batches per rank and update.
-        save_interval: epochs between two kept checkpoints.
-    """
-
-    epochs: int
-    steps_per_epoch: int
-    stop_at: int
-    images_per_step: int
-    accumulate: int = 1
-    save_interval: int = 1
-
-    @property
-    def total_steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
-
-    def epoch_of(self, step: int) -> int:
-        """The epoch, from 1, of update number `step`, from 1; 0 for step 0."""
-        return -(-step // self.steps_per_epoch)
-
-    def is_kept(self, epoch: int, step: int) -> bool:
-        """Whether to keep a checkpoint of `epoch` at update `step`."""
-        if epoch == 0 or step != epoch * self.steps_per_epoch:
-            return False
-        return epoch % self.save_interval == 0 or step == self.total_steps
 
 
 @dataclass

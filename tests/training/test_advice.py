@@ -13,8 +13,8 @@ from src.training.advice import (
     warn_of_few_images,
     warn_of_settings,
 )
+from src.training.plan import build_plan
 from src.training.schedule import Schedule, build_schedule
-from src.training.setup import build_plan
 from src.training.trainer import Trainer
 from tests.conftest import REPOSITORY
 
