@@ -12,6 +12,7 @@ def main(argv=None) -> None:
     from src.config.command_line import parse_args
     from src.deploy.export_request import comparison_images, target_path, with_format
     from src.deploy.formats import check_detector, describe
+    from src.deploy.quantized_export import build_conversion
     from src.prediction.recorded import device_line, export_layer, naming_the_run
     from src.runtime.files import check_file
 
@@ -23,6 +24,7 @@ def main(argv=None) -> None:
     check_detector(cfg.checkpoint_path)
     cfg = with_format(cfg)
     path = target_path(cfg)
+    convert = build_conversion(cfg)
     with naming_the_run(cfg):
         images = comparison_images(cfg)
 
@@ -49,12 +51,13 @@ def main(argv=None) -> None:
         def make_network():
             return fold_norms(load()) if cfg.fold_norms else load()
 
-        result = exporter.export(make_network, expected, path, cfg.file_format)
+        result = exporter.export(make_network, expected, path, cfg.file_format, convert)
     print(report(cfg, path, result, len(images)))
 
 
 def report(cfg, path: Path, result, images: int) -> str:
     """The result as text for the user."""
+    from src.deploy.export_request import one_canvas
     from src.deploy.formats import description_path
 
     batch, rows = cfg.export_batch or "N", result.rows
@@ -85,16 +88,7 @@ def report(cfg, path: Path, result, images: int) -> str:
             f"compared with the network on {images} images: {found.compared} {what} equal, "
             f"within {found.boxes:.2g} pixels and {found.scores:.2g} in score"
         )
-    return "\n".join(lines)
-
-
-def one_canvas(height: int, width: int) -> str:
-    """What a file of one canvas means for images of the other orientation."""
-    fits, shrunk = ("landscapes", "portraits") if height < width else ("portraits", "landscapes")
-    return (
-        f"one canvas, for {fits}: {shrunk} are shrunk until they fit, and detected otherwise than "
-        f"by the checkpoint; for these export another file with --image_size='[{width},{height}]'"
-    )
+    return "\n".join([*lines, *result.notes])
 
 
 if __name__ == "__main__":

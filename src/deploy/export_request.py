@@ -67,6 +67,15 @@ def target_path(cfg: Config) -> Path:
     return path
 
 
+def one_canvas(height: int, width: int) -> str:
+    """What a file of one canvas means for images of the other orientation."""
+    fits, shrunk = ("landscapes", "portraits") if height < width else ("portraits", "landscapes")
+    return (
+        f"one canvas, for {fits}: {shrunk} are shrunk until they fit, and detected otherwise than "
+        f"by the checkpoint; for these export another file with --image_size='[{width},{height}]'"
+    )
+
+
 def comparison_images(cfg: Config) -> np.ndarray:
     """The images (n,H,W,3) uint8 that the exported file is compared on.
 

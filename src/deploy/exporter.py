@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class ExportResult:
     rows: int  # per image
     comparison: Comparison | None  # with the network; None for AIR files, which cannot be run here
     by_candidates: bool = False  # these were compared, as nothing was detected in the images
+    notes: Sequence[str] = ()  # lines for the user of what the file was converted to
 
 
 class Exporter:
@@ -87,6 +88,7 @@ class Exporter:
         expected: list[NetworkOutput],
         path: Path,
         file_format: str,
+        convert: Callable[[Path], Sequence[str]] | None = None,
     ) -> ExportResult:
         """Writes the file, and moves it to `path` if it detects what the network does.
 
@@ -95,13 +97,15 @@ class Exporter:
                 the same one twice.
             expected: outputs for real images, different ones for each row of a batch.
             path: with the suffix of the format.
+            convert: called with the path of the file before it is kept; may replace it, returns
+                lines for the user.
 
         Raises:
             RunError: the file cannot be read or detects something else; it is not kept.
         """
         path = linked_file(path)
         partial = part_of(path.with_suffix(""), SUFFIXES[file_format])
-        comparison, by_candidates = None, False
+        comparison, by_candidates, notes = None, False, ()
         try:
             with path_in_errors(path):
                 rows = self.write(make_network(), partial, file_format)
@@ -111,6 +115,8 @@ class Exporter:
             if by_candidates:
                 comparison = self.compare_candidates(make_network(), expected, path, file_format)
             with path_in_errors(path):
+                if convert is not None:
+                    notes = convert(partial)
                 partial.chmod(FILE_MODE)
                 if file_format != "ONNX":
                     write_description(self.description, partial)
@@ -119,7 +125,7 @@ class Exporter:
         finally:
             partial.unlink(missing_ok=True)
             description_path(partial).unlink(missing_ok=True)
-        return ExportResult(rows, comparison, by_candidates)
+        return ExportResult(rows, comparison, by_candidates, notes)
 
     def compare_candidates(
         self, network: nn.Cell, expected: list[NetworkOutput], path: Path, file_format: str

@@ -95,6 +95,12 @@ def forks(tmp_path_factory):
         ("export.py", ["--checkpoint_path={ckpt}", "--file_name="], ["--file_name"]),
         (
             "export.py",
+            ["--checkpoint_path={ckpt}", "--quantize=int8"],
+            ["quantize is int8, which only ONNX", "is MINDIR", "give --file_format=ONNX"],
+        ),
+        ("export.py", ["--checkpoint_path={ckpt}", "--quantize=int4"], ["none, fp16, int8"]),
+        (
+            "export.py",
             ["--checkpoint_path={ckpt}", "--file_name=my dir/ü"],
             ["my dir/ü", "only to"],
         ),

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from tests.programs import checkpoint, run
+from src.prediction.detector import Detector
+from tests.programs import call, checkpoint, run
 
 pytestmark = pytest.mark.slow
 
@@ -28,3 +29,24 @@ def test_the_checkpoint_alone(exported):
     _, printed = exported
     assert "compared with the network on 4 images" in printed
     assert "with its classes and thresholds in its metadata" in printed
+
+
+def test_a_quantized_file(trained, shapes, tmp_path):
+    """Of 8 bits, with images of the run's own splits; then used in every way."""
+    path = tmp_path / "small.onnx"
+    few = ["--calibrate_on=4", "--judge_on=6", "--max_ap_fall=1"]
+    low = "--score_threshold=0.001"
+    flags = [checkpoint(trained), low, f"--file_name={path}", "--quantize=int8", *few]
+    printed = call("export", *flags)
+    assert "compared with the network on 4 images" in printed
+    assert "then quantized to int8, calibrated on 4 images of " in printed
+    assert "on 6 images of " in printed
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_size < trained[1].joinpath("ckpt", "best.ckpt").stat().st_size / 2
+    call("eval", f"--config_path={trained[0]}", f"--model={path}", f"--output_path={tmp_path}")
+    images = sorted((shapes / "val2017").glob("*.jpg"))[:2]
+    detector = Detector.load(path)
+    done = run("examples/detect_onnx.py", path, *images)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == sum(len(found.scores) for found in detector(images)) > 0
