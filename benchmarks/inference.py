@@ -31,7 +31,8 @@ CLASSES = 80
 CANDIDATES = 1000  # of an image, that pass the threshold
 THRESHOLD = 0.05
 COMPARED = 2  # images on which exported files are checked
-OURS = ("mindspore", "mindir", "onnx", "onnx_plain")
+EXPORTED = ("mindir", "onnx", "onnx_plain")
+OURS = ("mindspore", *EXPORTED)
 PEERS = ("torchvision", "torchvision_onnx")
 FILES = {
     "mindir": "folded.mindir", "onnx": "folded.onnx", "onnx_plain": "plain.onnx",
@@ -39,8 +40,14 @@ FILES = {
 }  # fmt: skip
 
 
-def prepare(folder: Path, image_size: int, batch: int, flags: Sequence[str]) -> None:
-    """Writes images.npy, a checkpoint of the base network, and its exported files."""
+def prepare(
+    folder: Path,
+    image_size: int,
+    batch: int,
+    flags: Sequence[str],
+    roles: Sequence[str] = EXPORTED,
+) -> None:
+    """Writes images.npy, a checkpoint of the base network, and its exported files of `roles`."""
     import numpy as np
 
     from benchmarks.evaluation import make_evaluation
@@ -64,7 +71,7 @@ def prepare(folder: Path, image_size: int, batch: int, flags: Sequence[str]) -> 
     cfg = cfg.replace(checkpoint_path=str(path))
     truth = run_network(network, images, "network.ckpt")
     exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
-    for name in (FILES[role] for role in OURS if role in FILES):
+    for name in (FILES[role] for role in roles):
         fold = fold_norms if name.startswith("folded") else lambda network: network
         file_format = "ONNX" if name.endswith("onnx") else "MINDIR"
         outcome = exporter.export(

@@ -1,7 +1,7 @@
 """Every script and row of benchmarks/ at toy size: what it prints, and relations that must hold.
 
-Those of inference*.py, ladder.py, learning.py, scaling.py and small_data.py are in files of their
-own.
+Those of inference*.py, quantized.py, ladder.py, learning.py, scaling.py and small_data.py are in
+files of their own.
 
 The peers' own code, torchvision's, is not run: PyTorch is not among the requirements. In its place
 `peer` answers as it would, so that what our side does with a peer's answers is tested.

@@ -1,4 +1,4 @@
-"""inference.py and inference_converted.py at toy size, with an answer in torchvision's place."""
+"""inference*.py and quantized.py at toy size, with an answer in torchvision's place."""
 
 import sys
 
@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from benchmarks import inference, inference_converted
+from benchmarks import inference, inference_converted, quantized
 from tests.conftest import REPOSITORY
 from tests.printed_rows import NETWORK
 from tests.weights.golden.seeded_detector import detector_weights
@@ -26,6 +26,34 @@ def test_inference(run_script, peer):
     for role in ("mindir", "onnx", "onnx_plain"):
         assert row[role]["file_mb"] > 30  # the weights of a ResNet18
     assert min(row["onnx_to_torchvision"], row["onnx_to_torchvision_onnx"]) > 0
+
+
+@pytest.mark.slow
+def test_quantized(run_script):
+    row = run_script(quantized, "--image_size=64", "--batches=2", "--rounds=1", *NETWORK)
+    row = row["quantized"]
+    assert (row["image_size"], row["batch"]) == (64, 2)
+    sizes = [row[role]["file_mb"] for role in quantized.FORMATS]
+    assert sizes[0] > 1.8 * sizes[1] > 3 * sizes[2] > 0
+    for role in quantized.FORMATS:
+        assert min(row[role]["ms_an_image"], row[role]["peak_gb"]) > 0
+    assert row["float32"]["to_float32"] == row["float32"]["cpu_to_float32"] == 1
+
+
+def test_equal_detections_are_counted(tmp_path):
+    boxes = np.array([[[0, 0, 9, 9], [5, 5, 20, 20], [0, 0, 0, 0]]], np.float32)
+    scores, labels = np.array([[0.9, 0.4, 0]], np.float32), np.array([[1, 0, -1]], np.int32)
+    np.savez(tmp_path / "a.npz", boxes=boxes, scores=scores, labels=labels)
+    assert quantized.count_equal([boxes, scores, labels], tmp_path / "a.npz") == (2, 2)
+    other = scores - np.float32([[0, 0.01, 0]])
+    assert quantized.count_equal([boxes, other, labels], tmp_path / "a.npz") == (1, 2)
+
+
+def test_openvino_is_asked_for_where_it_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr(quantized.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        quantized.main(["--openvino"])
+    assert "has no package openvino; 'pip install openvino' gets it" in capsys.readouterr().err
 
 
 ORIGINAL = """#!{python}
