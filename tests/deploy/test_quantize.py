@@ -77,8 +77,8 @@ def test_the_rest_is_computed_in_float32(bits):
     ]
     for image in IMAGES:
         expected, found = run(model, image)[0], run(changed, image)
-        # 11 bits of mantissa, or half a step of 255 over the range in both convolutions
-        np.testing.assert_allclose(found[0], expected, rtol=2e-3 if bits == 16 else 2e-2)
+        # 11 bits of mantissa, or in both convolutions weights of 7 bits and results of 8
+        np.testing.assert_allclose(found[0], expected, rtol=2e-3 if bits == 16 else 4e-2)
         assert found[1] == PLACES + 1
     assert run(changed, IMAGES[0])[0] != run(model, IMAGES[0])[0]
 
@@ -95,7 +95,7 @@ def test_weights_of_8_bits_have_a_scale_a_channel():
     for name, weight in WEIGHTS.items():
         scale = arrays[f"{name}_scale"]
         assert scale.shape == (CHANNELS,)
-        np.testing.assert_allclose(scale, np.abs(weight).max(axis=(1, 2, 3)) / 127, rtol=2e-2)
+        np.testing.assert_allclose(scale, np.abs(weight).max(axis=(1, 2, 3)) / 64, rtol=1e-5)
         restored = arrays[f"{name}_quantized"] * scale[:, None, None, None]
         assert arrays[f"{name}_quantized"].dtype == np.int8
         np.testing.assert_array_less(np.abs(restored - weight).max(axis=(1, 2, 3)), scale)
