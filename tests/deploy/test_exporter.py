@@ -13,6 +13,7 @@ from src.deploy import exporter as export_module
 from src.deploy.exported import LOADERS, load_exported
 from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import CLASSES, NAMES, describe, read_description
+from src.deploy.quantize import to_fp16, to_int8
 from src.detection.anchors import build_anchors
 from src.models.folding import fold_norms
 from src.models.ssd import build_ssd
@@ -132,6 +133,22 @@ def test_every_way(base, truth, tmp_path, file_format, nms, batch, fold, other):
         if cfg.resize == "letterbox":  # nothing beside the pictures, whose sides are 24 there
             assert not (boxes[0, :, 0][scores[0] > 0] >= 24).any()
             assert not (boxes[1:2, :, 1][scores[1:2] > 0] >= 24).any()
+    if file_format == "ONNX":
+        check_quantized(path, images[: batch or 2])
+
+
+def check_quantized(path, images):
+    """The file in 16 and 8 bits gives the same arrays, with about the same scores."""
+    model, description = onnx.load(str(path)), read_description(path)
+    wanted = LOADERS["ONNX"](path, description)(images)
+    small = path.with_name("small.onnx")
+    for changed, difference in ((to_fp16(model), 0.01), (to_int8(model, [images]), 0.1)):
+        onnx.save(changed, str(small))
+        assert read_description(small) == description
+        found = LOADERS["ONNX"](small, description)(images)
+        assert [(a.shape, a.dtype) for a in found] == [(a.shape, a.dtype) for a in wanted]
+        np.testing.assert_allclose(found[1][:, :10], wanted[1][:, :10], atol=difference)
+        assert small.stat().st_size < path.stat().st_size
 
 
 @pytest.mark.slow
