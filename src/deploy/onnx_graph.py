@@ -1,4 +1,4 @@
-"""Adds suppression, a free batch size and a description to ONNX files of MindSpore."""
+"""Completes ONNX files of MindSpore: suppression, free batch size, description, faster nodes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from src.deploy.formats import OUTPUTS
 
 CANDIDATE = "candidate_"  # prefix of outputs before suppression
 BATCH_AXIS = "batch"
+TWICE = [1, 1, 1, 2, 1, 2]  # repeats of Tile in `layers.upsample2x`
 
 
 class GraphBuilder:
@@ -117,14 +118,55 @@ def free_batch(graph: onnx.GraphProto) -> None:
     weights = {init.name for init in graph.initializer}
     reshapes = [node for node in graph.node if node.op_type == "Reshape"]
     shapes = {node.input[1] for node in reshapes if node.input[0] not in weights}
-    constants = [(init.name, init) for init in graph.initializer]
-    constants += [(n.output[0], n.attribute[0].t) for n in graph.node if n.op_type == "Constant"]
-    for name, tensor in constants:
+    for name, tensor in constant_tensors(graph).items():
         if name in shapes:
             shape = numpy_helper.to_array(tensor).copy()
             shape[0] = 0  # copied from the input
             tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
     del graph.value_info[:]  # may hold the old batch size
+
+
+def upsample_by_resize(graph: onnx.GraphProto) -> None:
+    """Replaces Reshape, Tile and Reshape, as `layers.upsample2x` is exported, by one Resize."""
+    tensors = constant_tensors(graph)
+    makers = {name: node for node in graph.node for name in node.output}
+    for tile in [node for node in graph.node if node.op_type == "Tile"]:
+        if numpy_helper.to_array(tensors[tile.input[1]]).tolist() != TWICE:
+            continue
+        [last] = [node for node in graph.node if tile.output[0] in node.input]
+        first = makers[tile.input[0]]
+        build = GraphBuilder(graph)
+        region, scales = build.constant([], np.float32), build.constant([1, 1, 2, 2], np.float32)
+        resize = helper.make_node(
+            "Resize",
+            [first.input[0], region, scales],
+            last.output,
+            name=last.name,
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        last.CopyFrom(resize)
+        graph.node.remove(tile)
+        graph.node.remove(first)
+    remove_unused(graph)
+
+
+def remove_unused(graph: onnx.GraphProto) -> None:
+    """Removes constants that no node takes, which ONNX Runtime would warn of."""
+    used = {name for node in graph.node for name in node.input}
+    for constant in [init for init in graph.initializer if init.name not in used]:
+        graph.initializer.remove(constant)
+    kinds = [node for node in graph.node if node.op_type == "Constant"]
+    for constant in [node for node in kinds if node.output[0] not in used]:
+        graph.node.remove(constant)
+
+
+def constant_tensors(graph: onnx.GraphProto) -> dict[str, TensorProto]:
+    """Initializers and outputs of Constant nodes, by name."""
+    found = {init.name: init for init in graph.initializer}
+    found |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
+    return found
 
 
 def complete_file(
@@ -146,6 +188,7 @@ def complete_file(
         RuntimeError: the result is not valid ONNX.
     """
     model = onnx.load(str(path))
+    upsample_by_resize(model.graph)
     if description["export_batch"] == 0:
         free_batch(model.graph)
     if suppression is None:

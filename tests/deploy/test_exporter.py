@@ -192,6 +192,7 @@ def test_onnx_is_what_the_standard_says(base, truth, tmp_path):
     left = kinds[True].count("Conv") - kinds[False].count("Conv")  # of the heads' further levels
     assert len(kinds[True]) <= len(kinds[False]) - norms + left
     assert 0 < left < norms / 2
+    assert kinds[True].count("Resize") == 2  # 2x upsampling, which MindSpore writes as six axes
     assert bytes_of[True] < bytes_of[False]
 
 
