@@ -9,7 +9,8 @@ peer's network too; both have 80 classes and random weights otherwise. Flags of 
 network.
 
 mindspore: the network in graph mode, and post-processing in NumPy as in eval.py. mindir, onnx:
-files with suppression inside and batch norms folded; onnx_plain: with norms not folded.
+files of export.py; onnx_fast: with --winograd=10; onnx_direct: with --winograd=0; onnx_plain: also
+with norms not folded.
 torchvision: retinanet_resnet50_fpn; torchvision_onnx: its torch.onnx.export, run by the same ONNX
 Runtime as our files.
 """
@@ -31,12 +32,13 @@ CLASSES = 80
 CANDIDATES = 1000  # of an image, that pass the threshold
 THRESHOLD = 0.05
 COMPARED = 2  # images on which exported files are checked
-EXPORTED = ("mindir", "onnx", "onnx_plain")
+LEAST_TIME = 10.0  # `winograd` that limits nothing
+EXPORTED = ("mindir", "onnx", "onnx_fast", "onnx_direct", "onnx_plain")
 OURS = ("mindspore", *EXPORTED)
 PEERS = ("torchvision", "torchvision_onnx")
 FILES = {
-    "mindir": "folded.mindir", "onnx": "folded.onnx", "onnx_plain": "plain.onnx",
-    "torchvision_onnx": "peer.onnx",
+    "mindir": "folded.mindir", "onnx": "folded.onnx", "onnx_fast": "fast.onnx",
+    "onnx_direct": "direct.onnx", "onnx_plain": "plain.onnx", "torchvision_onnx": "peer.onnx",
 }  # fmt: skip
 
 
@@ -70,9 +72,11 @@ def prepare(
     write_checkpoint(path, network.parameters_dict(), cfg.to_yaml(), {"epoch": 1, "step": 1})
     cfg = cfg.replace(checkpoint_path=str(path))
     truth = run_network(network, images, "network.ckpt")
-    exporter = Exporter(build_anchors(cfg).boxes(cfg.image_size), describe(cfg))
+    anchors = build_anchors(cfg).boxes(cfg.image_size)
+    growth = {FILES["onnx"]: cfg.winograd, FILES["onnx_fast"]: LEAST_TIME}
     for name in (FILES[role] for role in roles):
-        fold = fold_norms if name.startswith("folded") else lambda network: network
+        exporter = Exporter(anchors, describe(cfg), growth.get(name, 0))
+        fold = (lambda network: network) if name.startswith("plain") else fold_norms
         file_format = "ONNX" if name.endswith("onnx") else "MINDIR"
         outcome = exporter.export(
             lambda fold=fold: fold(load_network(cfg)), truth, folder / name, file_format
@@ -239,7 +243,10 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
             **times["facts"],
         }
     for peer in PEERS if args.peer else ():
-        row[f"onnx_to_{peer}"] = round(found["onnx"]["seconds"] / found[peer]["seconds"], 3)
+        for role in ("onnx", "onnx_fast"):
+            for what in ("seconds", "cpu_seconds", "peak_gb"):
+                ratio = found[role][what] / found[peer][what]
+                row[f"{role}_to_{peer}_{what}"] = round(ratio, 3)
     return row
 
 

@@ -60,10 +60,12 @@ class Exporter:
     Args:
         anchors: (A,4).
         description: of the file, see formats.describe.
+        winograd: the `growth` of `use_winograd`, for ONNX files.
     """
 
-    def __init__(self, anchors: np.ndarray, description: dict[str, Any]):
+    def __init__(self, anchors: np.ndarray, description: dict[str, Any], winograd: float = 0):
         self.anchors = anchors
+        self.winograd = winograd
         self.description = description
         self.image_size = tuple(description["image_size"])
         self.batch = description["export_batch"]
@@ -131,7 +133,7 @@ class Exporter:
         self, network: nn.Cell, expected: list[NetworkOutput], path: Path, file_format: str
     ) -> Comparison:
         """`compare` for a temporary file without suppression."""
-        plain = Exporter(self.anchors, {**self.description, "nms": False})
+        plain = Exporter(self.anchors, {**self.description, "nms": False}, self.winograd)
         file = path.with_name(f".{path.stem}.candidates{SUFFIXES[file_format]}")
         try:
             with path_in_errors(path):
@@ -182,6 +184,7 @@ class Exporter:
             candidates=candidates.count,
             num_classes=candidates.num_classes,
             suppression=self.suppression,
+            winograd=self.winograd,
         )
 
     def compare(self, file: Path, expected: list[NetworkOutput], path: Path) -> Comparison:
@@ -223,9 +226,10 @@ class Exporter:
                 found = model.candidates(own, self.image_size, every)
                 comparison.add(found, wanted[row], row + 1)
         if comparison.problems:
+            advice = "; --winograd=0 rounds less" if self.winograd else ""
             raise RunError(
                 f"{path}: the exported file does not find what the network finds, and was not kept"
-                "\n  " + "\n  ".join(comparison.problems[:SHOWN_PROBLEMS])
+                f"{advice}\n  " + "\n  ".join(comparison.problems[:SHOWN_PROBLEMS])
             )
         return comparison
 

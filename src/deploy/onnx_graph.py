@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.deploy.export_cells import NO_OBJECT
 from src.deploy.formats import OUTPUTS
+from src.deploy.winograd import use_winograd
 
 CANDIDATE = "candidate_"  # prefix of outputs before suppression
 BATCH_AXIS = "batch"
@@ -176,6 +177,7 @@ def complete_file(
     candidates: int,
     num_classes: int,
     suppression: Mapping[str, Any] | None,
+    winograd: float = 0,
 ) -> None:
     """Completes and checks the file at `path`, which MindSpore exported for candidates.
 
@@ -183,6 +185,7 @@ def complete_file(
         description: becomes the file's metadata, one JSON value per key.
         candidates: P, per image.
         suppression: the other arguments of `add_suppression`, or None.
+        winograd: the `growth` of `use_winograd`.
 
     Raises:
         RuntimeError: the result is not valid ONNX.
@@ -191,6 +194,8 @@ def complete_file(
     upsample_by_resize(model.graph)
     if description["export_batch"] == 0:
         free_batch(model.graph)
+    if winograd:
+        use_winograd(model, winograd)
     if suppression is None:
         set_outputs(model.graph, candidates)
     else:
