@@ -23,7 +23,7 @@ def test_inference(run_script, peer):
     for role in (*inference.OURS, *inference.PEERS):
         assert row[role]["ms_an_image"] >= 0
         assert row[role]["peak_gb"] > 0
-    for role in ("mindir", "onnx", "onnx_fast", "onnx_plain"):
+    for role in inference.EXPORTED:
         assert row[role]["file_mb"] > 30  # the weights of a ResNet18
     ratios = [value for name, value in row.items() if "_to_torchvision" in name]
     assert len(ratios) == 12
