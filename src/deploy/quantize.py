@@ -27,7 +27,7 @@ CHANNEL_OPSET = 13  # of ONNX, the first in which each channel may have a scale 
 KEPT_NAMES = (
     "rename_nodes", "rename_edges", "rename_inputs", "rename_outputs", "rename_value_infos",
 )  # fmt: skip
-INT8_KINDS = ("Conv", "Relu", "Clip", "Add", "MaxPool", "Reshape", "Transpose", "Concat", "Tile")
+INT8_KINDS = ("Conv", "Relu", "Clip", "Add", "MaxPool", "Reshape", "Transpose", "Concat", "Resize")
 
 
 def network_of(model: onnx.ModelProto) -> onnx.ModelProto:
