@@ -30,13 +30,12 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from tqdm import tqdm
 
     from src.distributed.join import build_device
+    from src.prediction.crops import find_batch_size
     from src.prediction.detector import build_detector
     from src.prediction.job import predict_all
 
     build_device(cfg)
-    if stream or not inputs.videos:
-        most = 1 if stream else len(inputs.images)  # a stream's frames are not waited for
-        cfg = cfg.replace(eval_batch_size=min(cfg.eval_batch_size, most))
+    cfg = cfg.replace(eval_batch_size=find_batch_size(cfg, inputs))
     detector = build_detector(cfg, partial(tqdm.write, file=sys.stderr))  # beside the bar
     for line in filter(None, [device_line(cfg), *inputs.lines()]):
         print(line)

@@ -161,7 +161,7 @@ def host_work(cfg, annotations, network) -> dict[str, float]:
 
     def post_process():
         for _ in range(REPEATS):
-            detect_batch(inference, batches[0], outputs, annotations.category_ids)
+            detect_batch(inference, batches[0], outputs, annotations.category_ids, {})
 
     _, seconds = measure(post_process)
     return {

@@ -107,7 +107,7 @@ def build_network(folder: Path, threads: int):
     def work():
         outputs = inference.forward([images])
         for row in range(len(images)):
-            inference.detections(outputs, row, scales, size)
+            inference.merged([inference.candidates(outputs, row, scales, size)])
 
     return work, {}
 

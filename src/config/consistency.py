@@ -15,6 +15,7 @@ USUAL_WARMUP = 0.3  # of a run at most, which the recipes have
 # of a format, keys with a split of its own to evaluate on, which val_share would not use
 OWN_EVALUATION = {"coco": ("val_json", "val_images"), "other": ("val_anno_path",)}
 SIZE_MULTIPLE = 32  # C3, C4 and C5 must be exact halves of each other for the pyramid
+LEAST_TILE = 32  # pixels; smaller ones hold nothing but parts
 
 
 def as_lists(value: Any) -> Any:
@@ -55,6 +56,8 @@ def network_contradictions(cfg: EasyDict) -> Iterator[str]:
             yield f"{name} is {list(cfg[name])}; expected red, green and blue"
     if len(set(cfg.tta_scales)) < len(cfg.tta_scales):
         yield f"tta_scales is {as_lists(cfg.tta_scales)}; a scale is repeated"
+    if 0 < cfg.tiles < LEAST_TILE:
+        yield f"tiles is {cfg.tiles}; expected the pixels of a side, {LEAST_TILE} or more, or 0"
     if cfg.anchor_pixels == "whole" and cfg.anchors == "ssd":
         yield "anchor_pixels is whole and anchors is ssd; whole pixels are for anchors octave"
     if cfg.box_coding == "distribution":

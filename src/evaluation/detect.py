@@ -12,7 +12,7 @@ from src.data.annotations import Annotations
 from src.data.eval_loader import EvalBatch, EvalSamples, eval_batches
 from src.data.problems import Unreadable, first_lines
 from src.detection.assign import build_assigner
-from src.detection.postprocess import build_postprocessor
+from src.detection.postprocess import Detections, build_postprocessor
 from src.distributed.ranks import Ranks
 from src.evaluation.protocol import build_protocol
 from src.evaluation.results import no_rows, result_rows
@@ -60,20 +60,50 @@ class SplitDetections:
 Share = dict[int, tuple[np.ndarray | str, np.ndarray | None]]
 
 
+@dataclass
+class Parts:
+    """What was found in the windows of an image so far.
+
+    Attributes:
+        found: the candidates of each window.
+        error: in the outputs of one.
+        losses: (L,) of the whole image, its first window.
+    """
+
+    found: list[list[Detections]] = field(default_factory=list)
+    error: str = ""
+    losses: np.ndarray | None = None
+
+
 def detect_batch(
-    inference: Inference, batch: EvalBatch, seen: list[Seen], category_ids: tuple[int, ...]
+    inference: Inference,
+    batch: EvalBatch,
+    seen: list[Seen],
+    category_ids: tuple[int, ...],
+    parts: dict[int, Parts],
 ) -> Share:
-    """Results of the readable images of a batch."""
+    """Results of the readable images whose last window is in the batch.
+
+    Args:
+        parts: by image id, of images whose other windows are in other batches.
+    """
     share: Share = {}
     measured = next((one.losses for one in seen if one.losses is not None), None)
     for row in np.flatnonzero(batch.readable):
         image_id = int(batch.image_ids[row])
+        where = (batch.scales[row], batch.sizes[row], batch.windows[row])
+        own = parts.setdefault(image_id, Parts())
+        if measured is not None and not own.found:
+            own.losses = measured[row]
         try:
-            found = inference.detections(seen, row, batch.scales[row], batch.sizes[row])
-            rows = result_rows(image_id, found, category_ids)
+            found = inference.candidates(seen, row, *where)
         except NotFinite as error:
-            rows = str(error)
-        share[image_id] = rows, None if measured is None else measured[row]
+            found, own.error = [], str(error)
+        own.found.append(found)
+        if len(own.found) == batch.counts[row]:
+            del parts[image_id]
+            rows = own.error or result_rows(image_id, inference.merged(own.found), category_ids)
+            share[image_id] = rows, own.losses
     return share
 
 
@@ -101,6 +131,7 @@ def detect_split(
     annotations = samples.annotations
     found = SplitDetections(Unreadable(annotations.source, len(annotations)))
     share: Share = {}
+    parts: dict[int, Parts] = {}
     ranks.idle()
     batches = eval_batches(
         samples, batch_size=batch_size, workers=workers, rank=ranks.rank, ranks=ranks.size
@@ -118,7 +149,7 @@ def detect_split(
             with stopwatch(NETWORK):
                 seen = inference.forward(batch.images, batch.targets)
             with stopwatch(POSTPROCESS):
-                call = (detect_batch, inference, batch, seen, annotations.category_ids)
+                call = (detect_batch, inference, batch, seen, annotations.category_ids, parts)
                 for done in host.submit(*call):
                     share |= done
         with stopwatch(POSTPROCESS):
@@ -176,6 +207,7 @@ def detect_with(
         short_side=find_short_side(cfg, network),
         assigner=assigner,
         assigned=inference.sizes.index(tuple(cfg.image_size)) if assigner else 0,
+        tiling=inference.tiling,
     )
     with with_memory_advice(partial(advice_after_forward, cfg)):
         found = detect_split(

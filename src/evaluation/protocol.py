@@ -19,7 +19,7 @@ MAX_IMAGE_ID = 2**53  # largest exact integer in float64, the type of COCO's arr
 # keys that change detections, besides the protocol and the network
 SETTINGS = (
     "suppression", "nms_iou", "soft_sigma", "class_agnostic", "pre_nms_top_k",
-    "candidates_per_level", "tta_flip", "tta_scales",
+    "candidates_per_level", "tta_flip", "tta_scales", "tiles", "tile_overlap",
 )  # fmt: skip
 
 

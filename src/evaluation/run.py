@@ -89,6 +89,7 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     title = title_of(cfg, split, len(annotations))
     other = read_against(cfg, annotations) if launch.is_main else None  # before minutes of work
 
+    from src.detection.tiles import build_tiling, describe_tiles
     from src.distributed.join import build_device
     from src.evaluation.outputs import write_outputs
     from src.prediction.inference import describe_views
@@ -98,6 +99,8 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     if ranks.is_main:
         print(*filter(None, [device_line(cfg), split.summary()]), sep="\n")
         print(describe_views(cfg))
+        if cfg.tiles:
+            print(describe_tiles(build_tiling(cfg), annotations.sizes))
     found = detect_in(cfg, annotations, ranks)
 
     def finish() -> Results:

@@ -1,13 +1,15 @@
 """A trained detector for use in other programs."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from src.config.configuration import Config, make_config
 from src.config.keys import note_new_names
@@ -16,8 +18,9 @@ from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
 from src.deploy.formats import check_detector, format_of, read_description
 from src.detection.postprocess import Detections, build_postprocessor
+from src.prediction.crops import Choose, Crop, called, filled
 from src.prediction.exported_model import build_exported
-from src.prediction.inference import Inference, Seen, build_inference, find_short_side
+from src.prediction.inference import Inference, build_inference, find_short_side
 from src.prediction.network_model import Log, load_network
 from src.prediction.objects import Objects, as_objects, labels_of
 from src.prediction.recorded import detector_layer
@@ -25,14 +28,8 @@ from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
 
 Image = str | Path | np.ndarray  # a file, or an array (H,W,3) uint8 RGB
-
-
-class Pending(NamedTuple):
-    """An image after the network: what its batch gave, its row there, and its scales (sizes,2)."""
-
-    seen: list[Seen]
-    row: int
-    scales: np.ndarray
+Canvas = tuple[int, int] | None  # height and width, where images are resized to a short side
+Pending = list[Choose]  # an image after the network: what gives the candidates of each window
 
 
 @dataclass(eq=False)
@@ -42,9 +39,10 @@ class Detector:
     inference: Inference
     names: tuple[str, ...]  # of the classes, by label
     keep_aspect: bool  # see `fit_image`
-    batch_size: int  # most images per call
+    batch_size: int  # of the network
     short_side: ShortSide | None = None  # in place of `fit_image`
     kept: np.ndarray | None = None  # labels of the classes that are kept, if not all are
+    told: bool = False  # that an image has very many tiles
 
     @classmethod
     def load(cls, path: str | Path, *, classes: Sequence[str] | None = None, **keys) -> "Detector":
@@ -92,42 +90,56 @@ class Detector:
 
     def _objects(self, images: Iterable[np.ndarray], kept: np.ndarray | None) -> Iterator[Objects]:
         """Objects of the labels `kept` in each of the images, by batches."""
-        waiting = iter(images)
-        while batch := list(islice(waiting, self.batch_size)):
-            for pair in zip(self.forward(batch), batch):
-                found = self.postprocess(*pair)
+        for batch in filled(images, self.batch_size, self.views):
+            for pending in self.forward(batch):
+                found = self.postprocess(pending)
                 if kept is not None:
                     found = found.take(np.isin(found.labels, kept))
                 yield as_objects(found, self.names)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detections of all classes in each of the images, at most `batch_size` of them."""
-        if not images:
-            return []
-        images = list(map(as_array, images))
-        return [self.postprocess(*pair) for pair in zip(self.forward(images), images)]
+        """Detections of all classes in each of the images."""
+        return [self.postprocess(pending) for pending in self.forward(images)]
+
+    def views(self, image: np.ndarray) -> int:
+        """How many places of a batch the image takes: its tiles and the whole."""
+        return len(self.inference.tiling.windows(*image.shape[1::-1]))
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Pending]:
-        """Runs the network on the images, on those of one input size at a time."""
+        """Runs the network on the images and their tiles, on those of one input size at a time."""
         images = list(map(as_array, images))
-        if len(images) > self.batch_size:
-            raise InputError(
-                f"{len(images)} images at once; the detector takes {self.batch_size}, load it with "
-                "another eval_batch_size"
-            )
-        if self.short_side is None:
-            fitted = [
-                [fit_image(image, size, keep_aspect=self.keep_aspect) for image in images]
-                for size in self.inference.sizes
-            ]
-            return self._run(fitted)
-        canvases = [self.short_side.canvas(*image.shape[1::-1]) for image in images]
-        done: dict[int, Pending] = {}
-        for canvas in dict.fromkeys(canvases):
-            own = [index for index, one in enumerate(canvases) if one == canvas]
-            fitted = [self.short_side.fit(images[index], canvas) for index in own]
-            done |= zip(own, self._run([fitted]))
-        return [done[index] for index in range(len(images))]
+        crops = [
+            Crop(index, image, window)
+            for index, image in enumerate(images)
+            for window in self.inference.tiling.windows(*image.shape[1::-1])
+        ]
+        done: list[Pending] = [[] for _ in images]
+        is_more = len(crops) > self.batch_size  # whose outputs together may take much memory
+        with self._progress(crops) as bar:
+            for batch, canvas in self._batches(crops):
+                for crop, choose in zip(batch, self._run(batch, canvas)):
+                    done[crop.index].append(called(choose) if is_more else choose)
+                bar.update(len(batch))
+        return done
+
+    def _progress(self, crops: list[Crop]) -> tqdm:
+        """A bar, on terminals, and a line for the first image with very many tiles."""
+        note = self.inference.tiling.note(crops[0].image.shape[1::-1]) if crops else ""
+        if note and not self.told:
+            tqdm.write(note, file=sys.stderr)
+            self.told = True
+        disable = None if note else True
+        return tqdm(total=len(crops), unit="tile", leave=False, file=sys.stderr, disable=disable)
+
+    def _batches(self, crops: list[Crop]) -> Iterator[tuple[list[Crop], Canvas]]:
+        """The crops in batches, each of one canvas."""
+        groups: dict[Canvas, list[Crop]] = {}
+        for crop in crops:
+            canvas = self.short_side and self.short_side.canvas(*crop.picture.shape[1::-1])
+            groups.setdefault(canvas, []).append(crop)
+        for canvas, own in groups.items():
+            for start in range(0, len(own), self.batch_size):
+                yield own[start : start + self.batch_size], canvas
 
     def grouped(self, paths: Sequence[Path]) -> list[Path]:
         """Image files, those of one input size together, as another size may be compiled anew.
@@ -144,17 +156,31 @@ class Detector:
             groups.setdefault(canvas, []).append(path)
         return list(chain.from_iterable(groups.values()))
 
-    def _run(self, fitted: list[list[tuple[np.ndarray, np.ndarray]]]) -> list[Pending]:
-        """`forward` of a batch: of each size of the input the images (H,W,3) and scales (2,)."""
+    def _run(self, crops: list[Crop], canvas: Canvas) -> list[Choose]:
+        """`forward` of a batch, on a canvas if there are canvases."""
+        pictures = [crop.picture for crop in crops]
+        if self.short_side is None:
+            fitted = [
+                [fit_image(picture, size, keep_aspect=self.keep_aspect) for picture in pictures]
+                for size in self.inference.sizes
+            ]
+        else:
+            fitted = [[self.short_side.fit(picture, canvas) for picture in pictures]]
         batches = [np.stack([picture for picture, _ in of_size]) for of_size in fitted]
         scales = np.stack([[scale for _, scale in of_size] for of_size in fitted], axis=1)
-        seen = self.inference.forward(batches)
-        return [Pending(seen, row, own) for row, own in enumerate(scales)]
+        seen, choose = self.inference.forward(batches), self.inference.candidates
+        return [
+            partial(choose, seen, row, scales[row], crop.size, crop.window)
+            for row, crop in enumerate(crops)
+        ]
 
-    def postprocess(self, pending: Pending, image: np.ndarray) -> Detections:
-        """Detections in an image after `forward`."""
-        size = np.array([image.shape[1], image.shape[0]], np.float32)
-        return self.inference.detections(*pending, size)
+    def postprocess(self, pending: Pending) -> Detections:
+        """Detections in an image after `forward`.
+
+        Raises:
+            NotFinite: nan or infinite outputs.
+        """
+        return self.inference.merged([choose() for choose in pending])
 
 
 def as_array(image: Image, what: str = "an image") -> np.ndarray:

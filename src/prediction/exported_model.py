@@ -9,6 +9,7 @@ from src.config.consistency import as_lists
 from src.deploy.exported import load_exported
 from src.deploy.formats import read_description
 from src.detection.postprocess import build_postprocessor
+from src.detection.tiles import build_tiling
 from src.prediction.inference import Inference
 from src.runtime.errors import InputError
 
@@ -25,8 +26,9 @@ TOLERANCE = {"score_threshold": " or more", "max_detections": " or less"}  # val
 def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inference:
     """Inference with the exported file `model`.
 
-    A file with suppression is not followed by another one, unless views are merged: boxes in a
-    letterbox are clipped to the image after the file's suppression, and then overlap differently.
+    A file with suppression is not followed by another one, unless views or tiles are merged: boxes
+    in a letterbox are clipped to the image after the file's suppression, and then overlap
+    differently.
 
     Args:
         threads: of ONNX Runtime, where cpu_threads is 0; 0 for as many as there are cores.
@@ -44,6 +46,7 @@ def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inferen
     check_compatible(path, description, cfg)
     threads = cfg.cpu_threads or threads
     model = load_exported(path, description, threads=threads, device=cfg.device_target)
+    merge = build_postprocessor(cfg, **limits)
     if description["nms"] and not cfg.tta_flip:
         limits["nms_iou"] = 1.0
     postprocess = build_postprocessor(cfg, **limits)
@@ -53,6 +56,8 @@ def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inferen
         sizes=[cfg.image_size],
         mirror=cfg.tta_flip,
         letterbox=cfg.resize == "letterbox",
+        tiling=build_tiling(cfg),
+        merge=merge,
     )
 
 

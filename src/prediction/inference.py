@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from src.config.consistency import SIZE_MULTIPLE
 from src.data.short_side import ShortSide, build_short_side
 from src.detection.postprocess import Detections, Postprocessor
+from src.detection.tiles import Tiling, build_tiling, in_whole_image
 from src.models.ssd import SSD
 from src.prediction.network_model import Log, Model, Outputs, Size, build_model
 
@@ -40,13 +42,15 @@ class Seen(NamedTuple):
 class Inference:
     """Detections of batches, merged from all views of an image.
 
-    `forward` runs on the device and `detections` on the host, so that batches can overlap.
+    `forward` runs on the device, the rest on the host, so that batches can overlap.
 
     Args:
         sizes: of the input, one per scale; batches may have others.
         mirror: whether to add mirrored views.
         letterbox: whether an image fills a part of the input only; predictions beside it are
             dropped before the best are chosen, where that is not done in the graph.
+        tiling: windows that images are to be seen in, by default the whole image alone.
+        merge: for images with tiles, if not as `postprocess`.
     """
 
     def __init__(
@@ -57,11 +61,15 @@ class Inference:
         sizes: Sequence[Size],
         mirror: bool,
         letterbox: bool = False,
+        tiling: Tiling | None = None,
+        merge: Postprocessor | None = None,
     ):
         self.model = model
         self.postprocess = postprocess
         self.sizes = tuple(sizes)
         self.letterbox = letterbox
+        self.tiling = tiling or Tiling()
+        self.merge = replace(merge or postprocess, candidates=0)  # the best of each tile enter
         mirrored = [False, True] if mirror else [False]
         self.views = [View(s, m) for s in range(len(self.sizes)) for m in mirrored]
 
@@ -83,29 +91,44 @@ class Inference:
             seen.append(Seen(batch.shape[1:3], outputs[:-1] if own else outputs, losses))
         return seen
 
-    def detections(
-        self, seen: list[Seen], row: int, scales: np.ndarray, size: np.ndarray
-    ) -> Detections:
-        """Detections of image `row` of the batch, in its own pixels.
+    def candidates(
+        self,
+        seen: list[Seen],
+        row: int,
+        scales: np.ndarray,
+        size: np.ndarray,
+        window: np.ndarray | None = None,
+    ) -> list[Detections]:
+        """Candidates of each view of image `row` of the batch, in its own pixels.
 
         Args:
             scales: (sizes,2) pixels of each input per pixel of the image, in x and y.
             size: (2,) the image's own width and height.
+            window: (4,) the part of it that is in the batch, if not all of it is.
 
         Raises:
             NotFinite: nan or infinite outputs.
         """
-        found = []
+        found, sides = [], size if window is None else window[2:] - window[:2]
         for view, (input_size, outputs, _) in zip(self.views, seen):
             own = tuple(array[row] for array in outputs)
             width = input_size[1] if view.mirrored else 0
             postprocess = self.postprocess
             if self.letterbox:
-                window = window_of(scales[view.size] * size, mirrored=width)
-                postprocess = replace(postprocess, window=window)
+                filled = window_of(scales[view.size] * sides, mirrored=width)
+                postprocess = replace(postprocess, window=filled)
             candidates = self.model.candidates(own, input_size, postprocess)
-            found.append(candidates.in_image(scales[view.size], size, mirrored=width))
-        return self.postprocess(found)
+            candidates = candidates.in_image(scales[view.size], sides, mirrored=width)
+            if window is not None:
+                candidates = in_whole_image(candidates, window, size)
+            found.append(candidates)
+        return found
+
+    def merged(self, found: Sequence[list[Detections]]) -> Detections:
+        """The detections of an image, from the candidates of each of its windows."""
+        if len(found) == 1:
+            return self.postprocess(found[0])
+        return self.merge(list(chain.from_iterable(found)))
 
 
 def window_of(sides: np.ndarray, *, mirrored: int) -> np.ndarray:
@@ -166,5 +189,10 @@ def build_inference(
         model.most_sizes, model.log = MOST_CANVASES, log
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
     return Inference(
-        model, postprocess, sizes=sizes, mirror=cfg.tta_flip, letterbox=cfg.resize == "letterbox"
+        model,
+        postprocess,
+        sizes=sizes,
+        mirror=cfg.tta_flip,
+        letterbox=cfg.resize == "letterbox",
+        tiling=build_tiling(cfg),
     )

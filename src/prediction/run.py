@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from src.data.fonts import lacking_fonts
 from src.detection.postprocess import Detections
+from src.prediction.crops import filled
 from src.prediction.detector import Detector, Pending
 from src.prediction.sinks import draw, json_entry
 from src.prediction.sources import Frame
@@ -37,10 +38,14 @@ def predict(
     One thread reads ahead, this one runs the network, and a third post-processes and calls back.
     With `live` only the newest frame waits: what arrives while the network is busy is left out.
     """
+
+    def views(frame: Frame) -> int:
+        return 1 if frame.error else detector.views(frame.image)
+
     waiting = prefetch(frames, 1, newest=True) if live else prefetch(frames, PREFETCHED_FRAMES)
     reading = closing(waiting)
     with reading as waiting, Follower(PENDING_BATCHES) as host:
-        while batch := list(islice(waiting, detector.batch_size)):
+        for batch in filled(waiting, 1 if live else detector.batch_size, views):
             read = [frame for frame in batch if not frame.error]
             images = [frame.image for frame in read]
             with with_memory_advice(partial(advice, read)):
@@ -65,7 +70,7 @@ def postprocess_batch(
         if not frame.error:
             try:
                 with with_memory_advice(partial(advice, [frame])):
-                    callback(frame, detector.postprocess(next(waiting), frame.image))
+                    callback(frame, detector.postprocess(next(waiting)))
             except NotFinite as error:
                 frame = replace(frame, error=f"the network's outputs: {error}")
             except (NotWritten, OutOfMemory) as error:

@@ -1,6 +1,7 @@
 """eval.py as a user types it, on a checkpoint and on exported files."""
 
 import json
+import re
 
 import pytest
 
@@ -63,6 +64,15 @@ def test_eval_by_the_legacy_protocol_with_augmentation(flags, tmp_path):
         stats = bare_coco_stats(tmp_path / "ground_truth.json", tmp_path / "detections.json")
         assert report["overall"]["AP"] == pytest.approx(stats[0], rel=1e-12)
     assert all(result["score"] > 0.1 for result in results)
+
+
+def test_eval_with_tiles(flags, tmp_path):
+    """Images of 144 x 192 to 192 x 160 pixels have 4 to 6 tiles of 96."""
+    printed = call("eval", *flags, "--score_threshold=0", "--tiles=96", "--report=False")
+    assert re.search(
+        r"^(4\d|5\d) tiles of 96 x 96 pixels too: \d\.\d times the work$", printed, re.M
+    )
+    assert "tiles=96" in numbers(tmp_path)["title"]
 
 
 def test_eval_of_an_exported_file(trained, exported, flags, tmp_path):

@@ -152,7 +152,7 @@ def test_predict_on_nothing_that_can_be_read_leaves_nothing(trained, pile, tmp_p
 
 
 def test_predict_with_an_exported_file(trained, exported, pile, tmp_path, capsys):
-    flags = [f"--input={pile}/*.jpg", "--score_threshold=0", "--tta_flip=True"]
+    flags = [f"--input={pile}/*.jpg", "--score_threshold=0", "--tta_flip=True", "--tiles=100"]
     for name, flag in (("onnx", f"--model={exported[0]}"), ("ckpt", checkpoint(trained))):
         with pytest.raises(RunError, match="1 of 4 inputs failed\n.*empty.jpg"):
             call("predict", flag, *flags, f"--output={tmp_path / name}")

@@ -35,6 +35,8 @@ def test_bad_files(trained, tmp_path):
             Detector.load(lonely)
     with pytest.raises(InputError, match="unknown key 'score'"):
         Detector.load(cfg.checkpoint_path, score=0.5)
+    with pytest.raises(InputError, match="tiles is 31; expected the pixels of a side, 32 or more"):
+        Detector.load(cfg.checkpoint_path, tiles=31)
     with pytest.raises(InputError, match="tta_scales needs a checkpoint"):
         Detector.load(folder / "detector.onnx", tta_scales=[1.0, 2.0])
     (tmp_path / "bad.onnx").write_bytes(b"no graph" * 20)

@@ -37,6 +37,11 @@ class SeesBright(Model):
         return Detections(np.array([box], np.float32), np.array([score]), np.array([0]))
 
 
+def detections(inference, outputs, scales, size):
+    """Those of the first image of a batch."""
+    return inference.merged([inference.candidates(outputs, 0, scales, size)])
+
+
 def keep_all():
     return Postprocessor(score_threshold=0.05, candidates=100, nms_iou=1.0, max_detections=100)
 
@@ -52,7 +57,7 @@ def test_every_view_finds_the_same_place(keep_aspect, mirror):
     inference = Inference(model, keep_all(), sizes=sizes, mirror=mirror)
     outputs = inference.forward([picture[None] for picture, _ in fitted])
     scales = np.stack([scale for _, scale in fitted])
-    found = inference.detections(outputs, 0, scales, np.array([400, 200]))
+    found = detections(inference, outputs, scales, np.array([400, 200]))
     assert len(model.seen) == len(found.scores) == (6 if mirror else 3)
     # a pixel of the smallest view is up to 400 / 128 pixels of the image
     np.testing.assert_allclose(found.boxes, [[40, 50, 120, 150]] * len(found.boxes), atol=3.2)
@@ -67,7 +72,7 @@ def test_one_object_seen_in_several_views_is_one_detection():
     )
     inference = Inference(SeesBright(), postprocess, sizes=[(64, 64)], mirror=True)
     outputs = inference.forward([image[None]])
-    found = inference.detections(outputs, 0, np.ones((1, 2)), np.array([64, 64]))
+    found = detections(inference, outputs, np.ones((1, 2)), np.array([64, 64]))
     assert found.boxes.tolist() == [[8, 16, 32, 48]]
 
 
@@ -227,7 +232,7 @@ def test_letterbox_gives_no_place_to_what_is_beside_the_image(mirror):
             SeesEverywhere(), postprocess, sizes=[(64, 64)], mirror=mirror, letterbox=letterbox
         )
         outputs = inference.forward([fitted[None]])
-        found[letterbox] = inference.detections(outputs, 0, scale[None], np.array([100, 200]))
+        found[letterbox] = detections(inference, outputs, scale[None], np.array([100, 200]))
     # the image fills the left half of the input, of four columns; the others are better
     assert len(found[False].scores) == 0
     # of two views those nearest to the margin enter, at 24 and 16 pixels, and 28 and 20 mirrored
@@ -256,7 +261,7 @@ def test_candidates_chosen_in_the_graph_equal_numpys(small, network_of, per_leve
             inference = Inference(
                 model, postprocess, sizes=[(64, 64)], mirror=mirror, letterbox=boxed
             )
-            kept.append(inference.detections(inference.forward(images), 0, scales, size))
+            kept.append(detections(inference, inference.forward(images), scales, size))
     one, other = found
     assert len(one.scores) > 5
     assert (len(free[0].scores) < len(alone[0].scores)) == letterbox
@@ -294,4 +299,4 @@ def test_nan_from_the_network_is_refused(small, network_of):
     ((size, (deltas, logits), _),) = inference.forward([image])
     broken = Seen(size, (deltas, np.full_like(logits, np.nan)))
     with pytest.raises(NotFinite):
-        inference.detections([broken], 0, np.ones((1, 2)), np.array([64, 64]))
+        detections(inference, [broken], np.ones((1, 2)), np.array([64, 64]))

@@ -44,7 +44,10 @@ class Finder:
     def forward(self, images):
         return list(images)
 
-    def postprocess(self, pending, image):
+    def views(self, image):
+        return 1
+
+    def postprocess(self, pending):
         return Detections(np.array([[1, 2, 9, 8.0]]), np.array([0.9]), np.array([0]))
 
 
@@ -167,9 +170,9 @@ def test_predictions_are_in_the_order_of_the_inputs(pile, tmp_path):
     interruption = SimpleNamespace(signum=None, deferred=False)
 
     class Stopped(Turned):
-        def postprocess(self, pending, image):
+        def postprocess(self, pending):
             interruption.signum = signal.SIGINT
-            return super().postprocess(pending, image)
+            return super().postprocess(pending)
 
     for number in range(20):
         cv2.imwrite(str(pile / f"e{number:02}.png"), np.full((20, 30, 3), 90, np.uint8))
