@@ -11,6 +11,8 @@ import json
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,12 +25,19 @@ from benchmarks import (
     postprocess,
     run_costs,
     start,
+    tiles,
     train_step,
     update_parts,
 )
+from benchmarks.common import configure
+from benchmarks.drawn_large import draw_large, draw_training
 from benchmarks.updates import build_update, make_boxes
+from src.detection.anchors import build_anchors
 from src.models.layers import statistics
+from src.models.ssd import build_ssd
+from src.training.checkpoints import write_checkpoint
 from tests.conftest import REPOSITORY
+from tests.networks import excite
 from tests.printed_rows import FROZEN, NETWORK, SIZE
 
 SCRIPTS = sorted(
@@ -251,6 +260,53 @@ def test_update_parts(run_script, monkeypatch):
     assert row["first_update"] > row["whole"] > 0
     assert min(row[part] for part in ("gradients_called", "gradients", "readout", "update")) > 0
     assert min(row["evaluation"][name] for name in ("candidates", "all_outputs")) > 0
+
+
+@pytest.mark.usefixtures("narrow")
+def test_tiles(run_script, tmp_path, monkeypatch):
+    """With a network that detects something everywhere, and training that only notes its flags."""
+    commands = []
+
+    def train(command, **_):
+        commands.append(command)
+        cfg = configure([*command[2:], "--fpn_channels=16", "--head_depth=1"])
+        network = excite(build_ssd(cfg, build_anchors(cfg).anchors_per_cell))
+        write_checkpoint(
+            Path(cfg.output_path) / "ckpt" / "last.ckpt", network.parameters_dict(), cfg.to_yaml(),
+            {"epoch": 1, "step": 1},
+        )  # fmt: skip
+
+    monkeypatch.setattr(tiles.subprocess, "run", train)
+    monkeypatch.setattr(tiles, "SETTINGS", {"whole": (64, {}), "tiles_320": (64, {"tiles": 320})})
+    flags = [f"--folder={tmp_path}", "--seeds=2", "--images=2", "--side=500", "--train_images=8"]
+    rows = run_script(tiles, *flags, "--settings", "whole", "tiles_320", "--score_threshold=0.4")
+    (one, other) = (configure(command[2:]) for command in commands)
+    assert (one.seed, other.seed, one.image_size, one.epoch_size) == (1, 2, (160, 160), 4)
+    row, seeds = rows["tiles tiles_320"], [rows[f"tiles tiles_320 seed{n}"] for n in (1, 2)]
+    assert row["seeds"] == 2 and row["cpu_seconds"] > 0 and row["times_whole"] > 1
+    assert row["AP"] == pytest.approx(np.mean([seed["AP"] for seed in seeds]), abs=1e-4)
+    run_script(tiles, *flags, "--settings", "whole", "--score_threshold=0.4")
+    assert len(commands) == 2  # the checkpoints are there
+
+
+def test_drawn_large_images():
+    """Every object is where its box is, of the sides that are asked for, and touches no other."""
+    for draw, least, most in (
+        (partial(draw_large, side=640), 12 / 1.5, 480),
+        (draw_training, 8, 120),
+    ):
+        image, objects = draw(3, 1)
+        assert len(objects) > 3
+        taken = np.zeros(image.shape[:2], bool)
+        for item in objects:
+            x, y, w, h = map(int, item["bbox"])
+            assert least - 1 <= w <= most and least - 1 <= h <= most
+            assert not taken[y : y + h, x : x + w].any()
+            taken[y : y + h, x : x + w] = True
+            assert 0 < item["area"] <= w * h
+    sides = [max(item["bbox"][2:]) for item in draw_large(0, 0)[1]]
+    assert sum(side > 190 for side in sides) in (1, 2, 3)
+    assert all(11 <= side <= 41 for side in sides if side < 190) and len(sides) > 25
 
 
 def test_memory_of_a_card(monkeypatch):

@@ -20,7 +20,7 @@ from src.prediction.inputs import Inputs
 from src.prediction.network_model import Model
 from src.prediction.run import predict
 from src.prediction.sources import Frame
-from src.runtime.errors import NotFinite
+from src.runtime.errors import InputError, NotFinite
 
 TILE = 64
 TILING = Tiling(TILE, TILE, 0.25)
@@ -127,6 +127,16 @@ def test_several_images_in_batches_and_those_of_one_class():
     detector = build(batch_size=8)
     assert [len(objects.scores) for objects in detector(images)] == [1, 1, 0]
     assert detector.inference.model.batches == [8, 8, 6]  # 16, then 1 + 5
+
+
+def test_files_without_colour_and_with_transparency(tmp_path):
+    image = picture(240, 150, [SEAM])
+    cv2.imwrite(str(tmp_path / "grey.png"), image[..., 0])
+    cv2.imwrite(str(tmp_path / "alpha.png"), cv2.cvtColor(image, cv2.COLOR_RGB2RGBA))
+    for objects in build()([tmp_path / "grey.png", tmp_path / "alpha.png"]):
+        assert objects.boxes.tolist() == [SEAM]
+    with pytest.raises(InputError, match="expected uint8"):
+        build()(image[..., 0])
 
 
 def test_groups_of_frames_fill_batches():
