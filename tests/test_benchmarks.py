@@ -124,14 +124,17 @@ def test_evaluation_metric(run_script):
 
 @pytest.mark.slow
 def test_evaluation_detection(run_script):
-    rows = run_script(evaluation, "--rows", "whole", "tta", "--rounds=1", "--images=4", SIZE,
-               "--num_workers=1", *NETWORK)  # fmt: skip
+    rows = run_script(evaluation, "--rows", "whole", "tta", "loss", "--rounds=1", "--images=4",
+               SIZE, "--num_workers=1", *NETWORK)  # fmt: skip
     row = rows["evaluation whole"]
     assert row["images_per_s"] > 0
     assert set(row["waited_for_percent"]) == {"reading", "network", "post-processing"}
     assert 0 < sum(row["waited_for_percent"].values()) <= 100.5
     assert set(row["cpu_ms_an_image"]) == {"all", "reading", "post-processing"}
     assert row["cpu_not_network_percent"] > 0
+    row = rows["evaluation loss"]
+    ratio = row["cpu_ms_an_image"]["with"] / row["cpu_ms_an_image"]["without"]
+    assert row["times_as_much"] == pytest.approx(ratio, rel=0.1)
     row = rows["evaluation tta"]
     assert row["times_as_long"]["none"] == 1
     for name in ("flip", "scales"):
