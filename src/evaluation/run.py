@@ -61,6 +61,8 @@ def evaluate(checkpoint: str | Path, config: str | Path | None = None, **keys) -
             beneath=recorded_layer,
             over_recipe=["classes"],
         )
+        if "compile_cache" not in keys:  # its graphs are known by their number in the process
+            cfg = cfg.replace(compile_cache=False)
         return run_evaluation(cfg, launch)
 
 
@@ -123,15 +125,24 @@ def title_of(cfg: Config, split: "Annotations", counting: int) -> str:
 
 def detect_in(cfg: Config, annotations: "Annotations", ranks: "Ranks") -> "SplitDetections":
     """What the detector finds in a split; prints how long it took."""
+    from src.detection.postprocess import build_postprocessor
+    from src.evaluation.compiling import compile_model
     from src.evaluation.detect import detect_with
+    from src.evaluation.protocol import build_protocol
+    from src.evaluation.split_loss import build_split_model
     from src.prediction.network_model import load_network
     from src.prediction.recorded import records_loss
 
-    network = None if cfg.model else load_network(cfg)
-    if network and not records_loss(cfg.checkpoint_path):
-        cfg = cfg.replace(eval_loss=False)
+    network, model = None, None
+    if not cfg.model:
+        network = load_network(cfg)
+        if not records_loss(cfg.checkpoint_path):
+            cfg = cfg.replace(eval_loss=False)
+        postprocess = build_postprocessor(cfg, **build_protocol(cfg).limits())
+        model = build_split_model(cfg, network, annotations, postprocess)
+        compile_model(cfg, model, ranks)
     started = time.perf_counter()
-    found = detect_with(network, cfg, annotations, ranks=ranks)
+    found = detect_with(network, cfg, annotations, ranks=ranks, model=model)
     if ranks.is_main:
         seconds = time.perf_counter() - started
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")

@@ -11,6 +11,7 @@ from typing import Any
 
 ENABLE, PLACE = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 ABANDONED = 24 * 3600  # seconds after which a half-written folder is deleted
+GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
 KEPT = 20  # folders, of a few megabytes each
 
 used_folders: list[Path] = []  # of this process, at most one; see GraphCache

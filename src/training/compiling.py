@@ -7,11 +7,9 @@ import mindspore as ms
 
 from src.config.configuration import Config
 from src.config.keys import keys_of_scope
-from src.runtime.graph_cache import GraphCache
+from src.runtime.graph_cache import GRAPHS, GraphCache
 from src.runtime.out_of_memory import with_memory_advice
 from src.training.trainer import Trainer
-
-GRAPHS = ".graphs"  # folder beside output_path, shared by runs; can be deleted any time
 
 
 def compile_graphs(cfg: Config, trainer: Trainer) -> None:

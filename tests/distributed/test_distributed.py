@@ -209,6 +209,7 @@ def test_evaluation_by_two_ranks_equals_that_of_one(recipe, two_hosts):
     done = run(mpirun(2, "eval.py", *flags, f"--output_path={shared}", "--run_distribute=True"))
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("protocol coco") == 1
+    assert "compiled graph loaded in" in done.stdout  # that of the one rank
     for name in ("detections.json", "report/metrics.json"):
         assert (alone / name).read_bytes() == (shared / name).read_bytes()
     assert len(json.loads((shared / "detections.json").read_text())) > 100
