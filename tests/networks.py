@@ -12,7 +12,7 @@ OTHER_KEYS = ("norm_momentum", "precision", "seed")
 built: dict[str, SSD] = {}  # by what their graphs depend on
 
 
-def shared_network(cfg, per_cell: int) -> SSD:
+def shared_network(cfg, per_cell: int, *, drawn: bool = True) -> SSD:
     """As `build_ssd`, but one network of each kind, compiled once; the caller sets its weights."""
     keys = {key: cfg[key] for key in (*NETWORK_KEYS, *SILENT_KEYS, *OTHER_KEYS)}
     kind = repr([per_cell, resnet.STAGE_CHANNELS, {**keys, "classes": len(cfg.classes)}])

@@ -168,8 +168,12 @@ def initialize(network: SSD, seed: int) -> None:
     bias.set_data(ms.Tensor(np.full(bias.shape, prior_logit, np.float32)))
 
 
-def build_ssd(cfg, anchors_per_cell: int) -> SSD:
-    """The detector that the configuration asks for, with freshly drawn weights."""
+def build_ssd(cfg, anchors_per_cell: int, *, drawn: bool = True) -> SSD:
+    """The detector that the configuration asks for, with freshly drawn weights.
+
+    Args:
+        drawn: false where the weights are replaced or not used, which saves time.
+    """
     cfg = settled(cfg, {})
     network = SSD(
         backbone=build_backbone(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum),
@@ -190,7 +194,8 @@ def build_ssd(cfg, anchors_per_cell: int) -> SSD:
         image_mean=cfg.image_mean,
         image_std=cfg.image_std,
     )
-    initialize(network, cfg.seed)
+    if drawn:
+        initialize(network, cfg.seed)
     freeze(network.backbone.stages(cfg.freeze_backbone_stages))
     if cfg.freeze_norms != "none":
         freeze([network if cfg.freeze_norms == "all" else network.backbone], norms_only=True)

@@ -156,7 +156,7 @@ def load_network(cfg, arrays: Mapping[str, np.ndarray] | None = None) -> SSD:
         refuse_backbone(arrays or read_checkpoint(cfg.checkpoint_path), cfg.checkpoint_path)
         raise InputError(f"{cfg.checkpoint_path}: records no classes; name them with --classes")
     check_run(cfg.checkpoint_path, saved, cfg)
-    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell, drawn=False)
     load_detector(network, cfg.checkpoint_path, arrays)
     return network.set_train(False)
 

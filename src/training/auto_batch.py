@@ -30,7 +30,7 @@ def fill_batch(cfg: Config, images: int, log: Callable[[str], None]) -> Config:
         raise InputError(
             "batch_size is auto, but MindSpore does not know the card's memory; give a number"
         )
-    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell, drawn=False)
     return choose_batch(cfg, images, room, network, log)
 
 

@@ -196,7 +196,7 @@ def compare(
 ) -> Detector:
     """The arrays, compared part by part with the network that the family's configuration builds."""
     cfg, rows, note = configure(arrays, family, source, classes)
-    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell, drawn=False)
     parameters = network.parameters_dict()
     expected = {name: their_name(name, family) for name in parameters}
     # the class layer may have rows that are left out
