@@ -37,7 +37,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
 def configure(flags: Sequence[str], **keys: object):
     """The configuration with these keys, and over them flags of train.py; else COCO's classes."""
     from src.config.command_line import parse_args
-    from src.weights.detector_families import COCO_NAMES
+    from src.weights.coco_classes import COCO_NAMES
 
     given = [*(f"--{key}={value}" for key, value in keys.items()), *flags]
     return parse_args("", given, beneath=lambda _: ({"classes": COCO_NAMES}, "benchmark"))

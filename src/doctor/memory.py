@@ -24,12 +24,12 @@ def needed(card: int, keys: Mapping) -> dict:
     from src.models.card_fit import smaller_update
     from src.models.card_memory import options_of, whole_estimate
     from src.models.ssd import build_ssd
-    from src.weights.detector_families import COCO_NAMES
+    from src.weights.coco_classes import COCO_NAMES
 
     cfg = make_config([(keys, "src.doctor.memory")])
     if not cfg.classes:  # those of the data are not read here
         cfg = cfg.replace(classes=COCO_NAMES)
-    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
+    network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell, drawn=False)
     options = options_of(cfg)
     total = whole_estimate(network, **options)
     advice = smaller_update(card, network, **options) if total > card else ""

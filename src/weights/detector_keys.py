@@ -11,8 +11,9 @@ from src.config.keys import load_keys
 from src.detection.anchors import build_anchors
 from src.runtime.errors import InputError
 from src.runtime.text import printable
+from src.weights.coco_classes import COCO_IDS, COCO_NAMES
 from src.weights.convert import closest_variant
-from src.weights.detector_families import COCO_IDS, COCO_NAMES, Family, their_name
+from src.weights.detector_families import Family, their_name
 
 CATEGORY_ROWS = COCO_IDS[-1] + 1  # of a class layer by category ids
 INPUTS = (load_keys()["fpn_channels"].default, 3, 3)  # of a predictor's weight

@@ -8,7 +8,7 @@ from src.config.command_line import parse_args
 from src.config.configuration import make_config, read_recipe
 from src.config.keys import DEFAULT_PATH, keys_of_scope, load_keys
 from src.runtime.errors import InputError
-from src.weights.detector_families import COCO_NAMES
+from src.weights.coco_classes import COCO_NAMES
 from tests.conftest import DEMO_RECIPE, REPOSITORY
 
 

@@ -8,7 +8,7 @@ from benchmarks.complexity import count_costs
 from src.config.configuration import make_config
 from src.models.resnet import resnet
 from src.models.ssd import SSD, build_ssd, initialize
-from src.weights.detector_families import COCO_NAMES
+from src.weights.coco_classes import COCO_NAMES
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from src.runtime.errors import InputError
 from src.weights.__main__ import main
 from src.weights.checkpoint_config import recorded_config
 from src.weights.checkpoint_file import read_checkpoint, run_config
+from src.weights.coco_classes import COCO_NAMES
 from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
-from src.weights.detector_families import COCO_NAMES
 from src.weights.detector_keys import ClassNames
 from src.weights.detectors import find_detector
 from tests.weights.shapes import SHAPES, blank, mmdetection_shapes
