@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.common import REPOSITORY, make_parser, parse, print_row
 
 FIRST_UPDATE = "made the first update"
+VAL_IMAGES = 8  # are evaluated at the end, after what is timed
 
 
 def first_update_seconds(*flags: str) -> float:
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     times = []
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        command = [sys.executable, "-m", "src.data.synthetic", str(data), f"--train={args.images}"]
+        drawn = [f"--train={args.images}", f"--val={VAL_IMAGES}"]
+        command = [sys.executable, "-m", "src.data.synthetic", str(data), *drawn]
         subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
         for pair in range(args.pairs):
             output = Path(folder) / str(pair) / "run"
