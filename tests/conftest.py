@@ -16,7 +16,7 @@ from src.config.configuration import Config, make_config, read_recipe
 from src.config.keys import DEFAULT_PATH
 from src.data.synthetic import write_dataset
 from tests.gpu_stub.build import build as build_stub
-from tests.narrow_train import narrow_resnet
+from tests.narrow.narrow_resnet import narrow_environment, narrow_resnet
 from tests.printed_rows import read_rows
 
 REPOSITORY = DEFAULT_PATH.parents[1]
@@ -94,13 +94,15 @@ def shapes(tmp_path_factory) -> Path:
 
 @contextmanager
 def narrowed() -> Iterator[None]:
-    """ResNet-18 is a small one; see narrow_train.py."""
+    """ResNet-18 is a small one, here and in processes that are started; see narrow/."""
     from src.models import resnet
 
-    with pytest.MonkeyPatch.context() as patch:  # which restores both
+    with pytest.MonkeyPatch.context() as patch:  # which restores all
         patch.setattr(resnet, "STAGE_CHANNELS", resnet.STAGE_CHANNELS)
         patch.setitem(resnet.VARIANTS, "resnet18", resnet.VARIANTS["resnet18"])
         narrow_resnet()
+        for name, value in narrow_environment().items():
+            patch.setenv(name, value)
         yield
 
 

@@ -18,6 +18,7 @@ sys.path.insert(0, os.getcwd())
 from src.distributed.launch import find_launch, prepare_environment  # noqa: E402
 
 OBJECTS = 8  # G
+BOTTLENECKS = (2, 1, 1, 1)  # of a ResNet-50's stages: each kind, with and without a projection
 
 
 def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
@@ -78,9 +79,11 @@ def main() -> None:
 
     from src.config.command_line import parse_args
     from src.distributed.join import build_device
-    from tests.narrow_train import narrow_resnet
+    from src.models import resnet
+    from tests.narrow.narrow_resnet import narrow_resnet
 
     narrow_resnet()
+    resnet.VARIANTS["resnet50"] = (resnet.BottleneckBlock, BOTTLENECKS)
     own = folder / f"rank_{launch.rank}"
     ms.set_context(save_graphs=1, save_graphs_path=str(own))
     found, ranks, seen = {}, None, set()

@@ -119,9 +119,6 @@ def main() -> None:
     from src.distributed.join import build_device
 
     folder = Path(sys.argv[1])
-    from tests.narrow_train import narrow_resnet
-
-    narrow_resnet()
     cfg = parse_args("", sys.argv[2:])
     ranks = build_device(cfg, launch)
     found = exchange(ranks)

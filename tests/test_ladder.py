@@ -11,6 +11,7 @@ from tests.printed_rows import LADDER
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow")
 def test_ladder(run_script, tmp_path, monkeypatch):
     flags = ["--rungs", "giou", "base", "--seeds=1", "--lr", "0.001", "--updates=4",
              f"--folder={tmp_path}", *LADDER]  # fmt: skip

@@ -14,6 +14,7 @@ from tests.printed_rows import LADDER
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow")
 def test_learning(run_script, peer, tmp_path, monkeypatch):
     flags = ["--backbones", "resnet18", "--updates=4", "--peer_updates", "2", "4", "--rates", "0.1",
              "0.2", f"--peer={peer}", f"--folder={tmp_path}", "--lr=0.002", *LADDER]  # fmt: skip

@@ -14,6 +14,8 @@ from tests.conftest import REPOSITORY
 from tests.jobs import environment
 from tests.printed_rows import FROZEN, NETWORK, read_rows
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 
 def test_overhead_by_hand():
     # copy, upload of 22.88 MB at 6 and 3 GB/s, calls, bytes, weights, host; in ms
@@ -85,17 +87,17 @@ def scale(*arguments: str) -> dict[str, dict]:
 
 @pytest.mark.mpi
 def test_whole_updates():
-    row = scale("--rows", "ranks", FROZEN)["scaling: ranks"]
-    alone, together = row["1 x 2"], (row["2 x 1 mpirun"], row["2 x 1 msrun"])
+    """By one launcher: both start ranks in the test of sums."""
+    row = scale("--rows", "ranks", "--launchers", "mpirun", FROZEN)["scaling: ranks"]
+    alone, own = row["1 x 2"], row["2 x 1 mpirun"]
     assert alone["ratio_to_one_rank"] == 1
     assert alone["reduce_ms"] == alone["reduce_share"] == 0
-    for own in together:
-        ratio = own["images_per_second"] / alone["images_per_second"]
-        assert own["ratio_to_one_rank"] == pytest.approx(ratio, rel=0.01)
-        share = own["reduce_ms"] / own["update_seconds"] / 1000
-        assert own["reduce_share"] == pytest.approx(share, rel=0.01)
-        assert own["reduce_ms"] > 0 and own["other_ranks_ms"] > 0
-        assert own["cpu_seconds_per_image"] > 0
+    ratio = own["images_per_second"] / alone["images_per_second"]
+    assert own["ratio_to_one_rank"] == pytest.approx(ratio, rel=0.01)
+    share = own["reduce_ms"] / own["update_seconds"] / 1000
+    assert own["reduce_share"] == pytest.approx(share, rel=0.01)
+    assert own["reduce_ms"] > 0 and own["other_ranks_ms"] > 0
+    assert own["cpu_seconds_per_image"] > 0
 
 
 @pytest.mark.mpi
@@ -103,7 +105,7 @@ def test_sums_alone():
     row = scale("--rows", "reduce")["scaling: reduce"]
     assert row["ranks"] == 2
     mpirun, msrun = row["mpirun"], row["msrun"]
-    assert mpirun["floats"] == msrun["floats"] > 11e6
+    assert mpirun["floats"] == msrun["floats"] > 117_000
     assert mpirun["mbytes"] == pytest.approx(4 * mpirun["floats"] / 1e6, rel=0.001)
     parts = sum(mpirun[part] for part in ("fill_ms", "allreduce_ms", "read_ms"))
     assert mpirun["call_ms"] == pytest.approx(parts, rel=0.2)

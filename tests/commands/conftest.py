@@ -1,4 +1,7 @@
-"""A small run of train.py that the tests of the command lines share, and its data."""
+"""A small run of train.py that the tests of the command lines share, and its data.
+
+Tests that use it need `narrow`, as the run does.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,7 @@ import pytest
 
 from src.data.readers.coco_layout import coco_paths
 from src.data.readers.coco_reader import read_coco
-from tests.conftest import made_once, small_keys, write_recipe
+from tests.conftest import made_once, narrowed, small_keys, write_recipe
 from tests.datasets import write_txt, write_voc
 from tests.programs import call, checkpoint, run
 
@@ -32,7 +35,8 @@ def trained(recipe, tmp_path_factory):
     path, run_folder = recipe
 
     def train(folder: Path) -> None:
-        process = run("train.py", f"--config_path={path}", "--callbacks=[tests/told.py:Told]")
+        with narrowed():
+            process = run("train.py", f"--config_path={path}", "--callbacks=[tests/told.py:Told]")
         assert process.returncode == 0, process.stderr
         (folder / "printed.txt").write_text(process.stdout)
 
@@ -46,7 +50,8 @@ def exported(trained, tmp_path_factory):
 
     def export(folder: Path) -> None:
         flags = [checkpoint(trained), "--file_format=ONNX", "--nms=False", "--export_batch=0"]
-        printed = call("export", *flags, f"--file_name={folder / 'a.onnx'}")
+        with narrowed():
+            printed = call("export", *flags, f"--file_name={folder / 'a.onnx'}")
         (folder / "printed.txt").write_text(printed)
 
     folder = made_once(tmp_path_factory, "commands_exported", export)

@@ -12,7 +12,7 @@ from tests.programs import call, checkpoint, numbers, run
 from tests.references import bare_coco_stats
 from tests.runs import records
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from mindspore import nn
 from src.prediction.detector import Detector
 from tests.programs import call, checkpoint, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
 
 def test_export(trained, tmp_path):

@@ -14,7 +14,7 @@ from tests.datasets import write_video
 from tests.programs import call, checkpoint, run, wait_until
 from tests.streams import Camera, served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
 SHAPES = ("ellipse", "rectangle", "triangle", "cross")
 

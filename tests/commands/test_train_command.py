@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.programs import call, numbers, run
 from tests.references import bare_coco_stats
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
 
 def test_train(trained):

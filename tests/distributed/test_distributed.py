@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY, small_keys, write_recipe
 from tests.jobs import finish, mpirun, run, start
 from tests.runs import assert_close, contents, records
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("narrow")]
 
 STEPS = 12  # of the runs that are made to fail
 LIMIT = 60  # seconds in which a job with a failed rank has to end

@@ -16,7 +16,7 @@ from tests.jobs import mpirun, run
 from tests.rank import UPDATES
 from tests.runs import assert_close, records
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("narrow")]
 
 RANKS = 3
 COMPARED_UPDATES = 5

@@ -11,6 +11,8 @@ import pytest
 from tests import jobs
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("narrow")
+
 RANKS_SECONDS = 400  # more than the doctor gives its own updates, so that it reports what hangs
 
 

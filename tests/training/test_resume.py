@@ -15,10 +15,9 @@ import pytest
 
 from tests.conftest import REPOSITORY, small_keys, write_recipe
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
 NOT_COMPARED = ("images_per_second", "data_share", "seconds", "peak_memory_gb")
-TRAIN = "tests/narrow_train.py"  # most of the time of a run is for its weights
 PATIENCE = 120  # seconds until a process that should do something is given up
 
 # Trains and kills the run in a save: when a part of the file is written (to a .tmp; crc32 is
@@ -37,7 +36,7 @@ def dying_replace(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return replace(source, target)
 binascii.crc32, os.replace = dying_crc32, dying_replace
-sys.argv = ["tests/narrow_train.py", *sys.argv[3:]]
+sys.argv = ["train.py", *sys.argv[3:]]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -114,7 +113,7 @@ def recipe(shapes, tmp_path_factory):
 def uninterrupted(recipe):
     """The folder of a run that nothing happens to."""
     output = recipe.parent / "whole"
-    process = start(TRAIN, *flags(recipe, output))
+    process = start("train.py", *flags(recipe, output))
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     return output
@@ -122,7 +121,7 @@ def uninterrupted(recipe):
 
 def stop_by_signals(recipe: Path, output: Path, step: int) -> None:
     """Stops a run by SIGTERM after its first step, and resumed by Ctrl-C after `step`."""
-    process = start(TRAIN, *flags(recipe, output, "--save_minutes=0"))
+    process = start("train.py", *flags(recipe, output, "--save_minutes=0"))
     stop_after(process, output, 1, signal.SIGTERM, group=True)
     out, errors = process.communicate()
     assert process.returncode == 143, errors
@@ -133,7 +132,7 @@ def stop_by_signals(recipe: Path, output: Path, step: int) -> None:
 
     recipe = output / "config.yaml"
     resume = flags(recipe, output, "--resume=True", "--save_minutes=0")
-    process = start(TRAIN, *resume)
+    process = start("train.py", *resume)
     stop_after(process, output, max(step, stopped_at + 1), signal.SIGINT)
     out, errors = process.communicate()
     assert process.returncode == 130, errors
@@ -146,7 +145,7 @@ def kill_at_every_point(output: Path, step: int) -> None:
     """Resumes a run and kills it after `step`, then twice more in a save."""
     recipe = output / "config.yaml"
     every_step = flags(recipe, output, "--resume=True", "--save_minutes=0.00001")
-    process = start(TRAIN, *every_step)
+    process = start("train.py", *every_step)
     stop_after(process, output, step, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -192,7 +191,7 @@ def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
     first, second = sorted(random.Random(seed).sample(range(3, 6), 2))
     stop_by_signals(recipe, output, first)
     kill_at_every_point(output, second + 2)
-    process = start(TRAIN, *flags(output / "config.yaml", output, "--resume=True"))
+    process = start("train.py", *flags(output / "config.yaml", output, "--resume=True"))
     out, errors = process.communicate()
     assert process.returncode == 0, errors
     assert out.splitlines()[-1].startswith("done, best AP ")
@@ -201,7 +200,7 @@ def test_stopped_and_killed_run_ends_as_one_left_alone(recipe, uninterrupted):
 
 def test_finished_run_says_so_again(recipe, uninterrupted):
     before = (uninterrupted / "metrics.jsonl").read_text()
-    process = start(TRAIN, *flags(recipe, uninterrupted, "--resume=True"))
+    process = start("train.py", *flags(recipe, uninterrupted, "--resume=True"))
     out, errors = process.communicate()
     assert process.returncode == 0, errors
     assert out.splitlines()[-1].startswith("done, best AP ")
@@ -216,7 +215,7 @@ def test_full_disk_ends_in_a_line_and_keeps_the_checkpoint(recipe, uninterrupted
     last.write_bytes((uninterrupted / "ckpt" / "epoch_03.ckpt").read_bytes())
     before = last.read_bytes()
     # no file may be larger than 1,000 kB: the kernel refuses to write on, as a full disk does
-    command = ["ulimit -f 1000; exec", sys.executable, TRAIN]
+    command = ["ulimit -f 1000; exec", sys.executable, "train.py"]
     command += flags(recipe, output, "--resume=True")
     process = subprocess.run(
         ["bash", "-c", " ".join(map(str, command))], cwd=REPOSITORY, capture_output=True, text=True
