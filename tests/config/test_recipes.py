@@ -10,7 +10,8 @@ from src.detection.anchors import build_anchors
 from src.detection.assign import build_assigner
 from src.losses.detection_loss import build_loss
 from src.models.ssd import build_ssd
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, narrowed
+from tests.networks import shared_network
 
 pytestmark = pytest.mark.slow
 
@@ -46,10 +47,10 @@ def test_a_header_says_what_to_expect_and_that_it_was_not_run(path):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_gives_a_network_and_its_loss(path):
     small = ["--image_size=[64,64]", "--fpn_channels=16", "--head_depth=1", "--backbone=resnet18"]
-    cfg = load(path, *small)
-    cfg = cfg if cfg.classes else load(path, *small, "--classes=[cat, dog]")
+    cfg = load(path, *small, "--classes=[cat, dog]")
     anchors = build_anchors(cfg)
-    network = build_ssd(cfg, anchors.anchors_per_cell)
+    with narrowed():
+        network = shared_network(cfg, anchors.anchors_per_cell)
     boxes = np.array([[4, 4, 40, 44]], np.float32)
     assigned = build_assigner(cfg)(boxes, np.zeros(1, bool))
     images = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
