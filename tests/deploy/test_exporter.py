@@ -88,9 +88,15 @@ def making(cfg):
 
 
 @pytest.fixture(scope="module")
-def truth(base):
-    """Predictions of the network, with its batch norms, for three images."""
-    return run_network(network(base), IMAGES, "")
+def compiled(base):
+    """The network, with its batch norms, which is compiled once."""
+    return network(base)
+
+
+@pytest.fixture(scope="module")
+def truth(compiled):
+    """Its predictions for three images, on which thresholds have no influence."""
+    return run_network(compiled, IMAGES, "")
 
 
 def exporter(cfg) -> Exporter:
@@ -257,9 +263,8 @@ def test_an_older_network_s_truth_is_a_mismatch(base, truth, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
-def test_candidates_are_compared_where_nothing_is_detected(base, tmp_path, file_format):
+def test_candidates_are_compared_where_nothing_is_detected(base, truth, tmp_path, file_format):
     cfg = base.replace(score_threshold=0.99)
-    truth = run_network(network(cfg), IMAGES, "")
     path = tmp_path / f"a.{file_format.lower()}"
     outcome = exporter(cfg).export(making(cfg), truth, path, file_format)
     assert outcome.by_candidates
@@ -270,20 +275,20 @@ def test_candidates_are_compared_where_nothing_is_detected(base, tmp_path, file_
 
 
 @pytest.mark.slow
-def test_candidates_that_differ_where_nothing_is_detected(base, tmp_path):
+def test_candidates_that_differ_where_nothing_is_detected(base, truth, tmp_path):
     cfg = base.replace(score_threshold=0.99)
-    truth = run_network(network(cfg), IMAGES, "")
     with pytest.raises(RunError, match="does not find what the network finds"):
         exporter(cfg).export(making(cfg.replace(seed=5)), truth, tmp_path / "b.onnx", "ONNX")
     assert not (tmp_path / "b.onnx").exists()
 
 
-def test_a_network_that_gives_no_numbers(base):
-    broken = network(base)
-    weight = broken.class_head.predictor.weight
-    weight.set_data(weight.value() * float("nan"))
+def test_a_network_that_gives_no_numbers(compiled, truth):
+    weight = compiled.class_head.predictor.weight
+    sound = weight.value().copy()
+    weight.set_data(sound * float("nan"))
     with pytest.raises(NotFinite, match=r"last\.ckpt: the network's outputs for image 1"):
-        run_network(broken, IMAGES, "last.ckpt")
+        run_network(compiled, IMAGES, "last.ckpt")
+    weight.set_data(sound)
 
 
 @pytest.mark.slow
