@@ -44,6 +44,7 @@ def compile_here(cfg: Config, trainer: Trainer) -> bool:
     if ranks.is_in_graphs:  # each rank has its own graphs
         root = root / f"rank_{ranks.rank}"
     keys = {key: cfg[key] for key in keys_of_scope("graph", "batch")}
+    keys["classes"] = len(keys["classes"])  # whatever their names
     evaluated = evaluator.model.graph_key() if evaluator.is_on else None
     # with sums on the host, the graphs do not depend on the number of ranks, if there are several
     size = ranks.size if ranks.is_in_graphs else ranks.size > 1

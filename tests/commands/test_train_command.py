@@ -98,12 +98,13 @@ def test_a_share_that_is_held_out(open_run, tmp_path):
         ("voc", ["--num_workers=0"], ["cross", "ellipse", "rectangle", "triangle"]),
     ],
 )
-def test_other_formats_train_and_evaluate(recipe, formats, tmp_path, dataset, how, classes):
+def test_other_formats_train_and_evaluate(trained, formats, tmp_path, dataset, how, classes):
     """With the classes of their data: numbers in the text file."""
-    folder = tmp_path / "run"
-    flags = [f"--config_path={recipe[0]}", *formats[dataset], *how, f"--output_path={folder}"]
+    folder = trained[1].with_name(dataset)  # beside the run whose compiled graphs it uses
+    flags = [f"--config_path={trained[0]}", *formats[dataset], *how, f"--output_path={folder}"]
     process = run("train.py", *flags, "--classes=[]", "--max_steps=4")
     assert process.returncode == 0, process.stderr
+    assert "compiled graphs loaded in" in process.stdout
     assert_classes(folder, process.stdout, classes)
     lines = process.stdout.splitlines()
     # a text file knows no crowd regions
