@@ -16,7 +16,7 @@ from src.config.configuration import Config, make_config, read_recipe
 from src.config.keys import DEFAULT_PATH
 from src.data.synthetic import write_dataset
 from tests.gpu_stub.build import build as build_stub
-from tests.narrow.narrow_resnet import narrow_environment, narrow_resnet
+from tests.narrow.narrow_resnet import NARROWED, narrow_environment, narrow_resnet
 from tests.printed_rows import read_rows
 
 REPOSITORY = DEFAULT_PATH.parents[1]
@@ -94,12 +94,13 @@ def shapes(tmp_path_factory) -> Path:
 
 @contextmanager
 def narrowed() -> Iterator[None]:
-    """ResNet-18 is a small one, here and in processes that are started; see narrow/."""
+    """ResNets are small ones, here and in processes that are started; see narrow/."""
     from src.models import resnet
 
     with pytest.MonkeyPatch.context() as patch:  # which restores all
         patch.setattr(resnet, "STAGE_CHANNELS", resnet.STAGE_CHANNELS)
-        patch.setitem(resnet.VARIANTS, "resnet18", resnet.VARIANTS["resnet18"])
+        for name in NARROWED:
+            patch.setitem(resnet.VARIANTS, name, resnet.VARIANTS[name])
         narrow_resnet()
         for name, value in narrow_environment().items():
             patch.setenv(name, value)

@@ -11,7 +11,7 @@ from benchmarks import inference, inference_converted, quantized
 from tests.conftest import REPOSITORY
 from tests.printed_rows import NETWORK
 from tests.weights.golden.seeded_detector import detector_weights
-from tests.weights.shapes import SHAPES
+from tests.weights.shapes import small_shapes
 from tests.weights.torch_writer import state_dict
 
 
@@ -74,7 +74,7 @@ def original(tmp_path) -> str:
     """An interpreter that has prepared files of a RetinaNet, in place of torchvision."""
     files, path = tmp_path / "files", tmp_path / "python"
     files.mkdir()
-    state_dict(files / "peer.pth", detector_weights(SHAPES["v2"]))
+    state_dict(files / "peer.pth", detector_weights(small_shapes()))
     found = {
         "boxes": np.array([[0, 0, 30, 40], [5, 5, 20, 20]], np.float32),
         "scores": np.array([0.9, 0.4], np.float32),
@@ -98,6 +98,7 @@ def original(tmp_path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow")
 def test_inference_of_a_converted_detector(run_script, original):
     row = run_script(
         inference_converted, "--short_side=64", "--rounds=1", f"--peer={original}"

@@ -12,7 +12,7 @@ from src.detection.boxes import area, iou
 from tests.programs import call, run
 from tests.runs import records
 from tests.weights.golden import seeded_detector as seeded
-from tests.weights.shapes import SHAPES
+from tests.weights.shapes import SHAPES, small_shapes
 
 pytestmark = pytest.mark.slow
 
@@ -24,21 +24,18 @@ SIDES = (  # small ones, since seeded weights need no more; else the commands ar
 )
 
 
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory):
+def convert(shapes: dict, folder: Path) -> tuple[Path, str]:
     """The checkpoint of a converted file with seeded weights, and what the command printed."""
-    folder = tmp_path_factory.mktemp("converted")
     source, target = folder / "retinanet_v2.safetensors", folder / "retinanet_v2.ckpt"
-    save_file(seeded.detector_weights(SHAPES["v2"]), source)
+    save_file(seeded.detector_weights(shapes), source)
     process = run("-m", "src.weights", source, target)
     assert process.returncode == 0, process.stderr
     source.unlink()
-    yield target, process.stdout
-    target.unlink()
+    return target, process.stdout
 
 
-def test_two_commands_detect_what_torchvision_detects(converted, tmp_path):
-    checkpoint, printed = converted
+def test_two_commands_detect_what_torchvision_detects(tmp_path):
+    checkpoint, printed = convert(SHAPES["v2"], tmp_path)
     assert f"python3 predict.py --checkpoint_path={checkpoint} --input=photo.jpg" in printed
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -61,6 +58,7 @@ def test_two_commands_detect_what_torchvision_detects(converted, tmp_path):
             same = [is_among(one, own["objects"]) for one in wanted]
             assert np.mean(same) >= 0.99
             assert len(wanted) > 150
+    checkpoint.unlink()  # 150 MB
 
 
 def is_among(wanted, objects) -> bool:
@@ -74,9 +72,9 @@ def is_among(wanted, objects) -> bool:
     )
 
 
-def test_finetuning_and_export(converted, shapes, tmp_path):
+def test_finetuning_and_export(narrow, shapes, tmp_path):
     """On the drawn shapes, without any key of the network on the command lines."""
-    checkpoint, _ = converted
+    checkpoint, _ = convert(small_shapes(), tmp_path)
     folder, file = tmp_path / "run", tmp_path / "detector.onnx"
     data = (f"--coco_root={shapes}", "--eval_batch_size=2", "--num_workers=1")
     classes = "[background, ellipse, rectangle, triangle, cross]"

@@ -1,12 +1,28 @@
 """Names and shapes of detectors' state dicts."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 
 GOLDEN = Path(__file__).parent / "golden"
 SHAPES = json.loads((GOLDEN / "retinanet_shapes.json").read_text())  # of torchvision's "v1", "v2"
+
+OF_BACKBONE = re.compile(r"(inner_blocks\.\d\.0|p6)\.weight")  # take what the backbone gives
+
+
+def small_shapes() -> dict[str, list[int]]:
+    """Those of "v2" with the backbone of narrow_resnet.py: an eighth as wide, a block a stage."""
+    small = {}
+    for name, shape in SHAPES["v2"].items():
+        if ".body." in name:
+            shape = [size // 8 if size % 64 == 0 else size for size in shape]
+        elif OF_BACKBONE.search(name):
+            shape = [shape[0], shape[1] // 8, *shape[2:]]
+        if not re.search(r"layer\d\.[1-9]", name):
+            small[name] = shape
+    return small
 
 
 def mmdetection_shapes(head, *, classes=80, from_c5=False):
