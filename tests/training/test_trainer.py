@@ -116,7 +116,7 @@ def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch)
         own.set_data(ms.Tensor(best[own.name.removeprefix("ema.")]))
     annotations = trainer.evaluator.annotations
     again = detect_with(evaluated, cfg, annotations, model=trainer.evaluator.model).losses
-    assert again["loss"] == records(cfg, "evaluation")[epoch - 1]["loss"]
+    assert again["loss"] == records(Path(cfg.output_path), "evaluation")[epoch - 1]["loss"]
 
 
 def test_patience_ends_the_run(small, monkeypatch):
