@@ -48,7 +48,7 @@ def predict(
         for batch in filled(waiting, 1 if live else detector.batch_size, views):
             read = [frame for frame in batch if not frame.error]
             images = [frame.image for frame in read]
-            with with_memory_advice(partial(advice, read)):
+            with with_memory_advice(partial(advice, read, detector.batch_size)):
                 pending = detector.forward(images) if read else []
             yield from chain(*host.submit(postprocess_batch, detector, batch, pending, callback))
         yield from chain.from_iterable(host.drain())
@@ -79,15 +79,17 @@ def postprocess_batch(
     return done
 
 
-def advice(frames: Sequence[Frame]) -> str:
-    """What to change where these take more memory than there is."""
+def advice(frames: Sequence[Frame], batch_size: int = 1) -> str:
+    """What to change where these take more memory than there is, in batches of the network."""
     largest = max(frames, key=lambda frame: frame.image.size)
     height, width = largest.image.shape[:2]
+    fewer = f"--eval_batch_size={batch_size // 2}"
     if len(frames) == 1:
-        return f"{largest.path}, {width} x {height} pixels; use a smaller image or --image_size"
+        ways = "use a smaller image or --image_size" + f", or {fewer}" * (batch_size > 1)
+        return f"{largest.path}, {width} x {height} pixels; {ways}"
     return (
         f"{len(frames)} images at once, the largest is {largest.path}, {width} x {height} pixels; "
-        f"--eval_batch_size={len(frames) // 2} takes about half as much"
+        f"{fewer} takes about half as much"
     )
 
 

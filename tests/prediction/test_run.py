@@ -96,6 +96,18 @@ def test_too_little_memory_for_a_batch_names_its_largest_image():
     )
 
 
+def test_too_little_memory_for_the_tiles_of_one_picture():
+    class Full(Counts):
+        def forward(self, images):
+            raise RuntimeError("Device(id:0) memory isn't enough and alloc failed")
+
+        def views(self, image):
+            return 9
+
+    with pytest.raises(OutOfMemory, match=r"0\.png, .* or --image_size, or --eval_batch_size=1$"):
+        list(predict(Full(), frames(1, 2), lambda frame, found: None))
+
+
 def test_recorder(tmp_path):
     written = []
 
