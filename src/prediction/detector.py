@@ -1,7 +1,7 @@
 """A trained detector for use in other programs."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,6 +43,7 @@ class Detector:
     short_side: ShortSide | None = None  # in place of `fit_image`
     kept: np.ndarray | None = None  # labels of the classes that are kept, if not all are
     told: bool = False  # that an image has very many tiles
+    check: Callable[[], None] | None = None  # called before each batch; may raise to stop
 
     @classmethod
     def load(cls, path: str | Path, *, classes: Sequence[str] | None = None, **keys) -> "Detector":
@@ -117,6 +118,8 @@ class Detector:
         is_more = len(crops) > self.batch_size  # whose outputs together may take much memory
         with self._progress(crops) as bar:
             for batch, canvas in self._batches(crops):
+                if self.check is not None:
+                    self.check()
                 for crop, choose in zip(batch, self._run(batch, canvas)):
                     done[crop.index].append(called(choose) if is_more else choose)
                 bar.update(len(batch))

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from src.prediction.sources import Frame, Video, read_images, reason_alone
 from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError, RunError
 from src.runtime.files import JsonList
-from src.runtime.signals import Interruption
+from src.runtime.signals import Interrupted, Interruption
 
 Run = Callable[..., None]  # predict_with_progress without its first arguments
 
@@ -47,6 +48,7 @@ def predict_all(
     """
     inputs, started = problems.inputs, time.perf_counter()
     interruption.deferred = True  # finished predictions are kept
+    detector.check = interruption.check  # an image may have thousands of tiles
     results = JsonList(folder / "predictions.json", keep=True)
     with naming_what_is_kept(results), results:
         recorder = Recorder(results, detector.names, min_score, inputs.images)
@@ -108,7 +110,7 @@ def predict_with_progress(
         live: see `run.predict`.
     """
     bar = tqdm(total=total or None, unit="image", file=sys.stderr, disable=None)  # on terminals
-    with bar:
+    with bar, suppress(Interrupted):
         for frame in predict(detector, frames, callback, live=live):
             if frame.error:
                 shown = problems.inputs.shown(frame.path)

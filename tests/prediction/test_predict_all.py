@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from itertools import count
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +18,8 @@ from src.prediction.problems import Problems
 from src.prediction.sources import Frame, Video
 from src.prediction.targets import plan_targets
 from src.runtime.errors import RunError
+from src.runtime.out_of_memory import OutOfMemory
+from src.runtime.signals import Interruption
 from tests.datasets import write_video
 from tests.streams import Answers, served
 
@@ -70,8 +71,7 @@ def predicted(source, output, detector=None, interruption=None):
     inputs = find_inputs(str(source), output)
     targets = plan_targets(output, str(source), inputs)
     problems = Problems(inputs)
-    interruption = interruption or SimpleNamespace(signum=None, deferred=False)
-    run_all(detector or Finder(), problems, targets, output, interruption)
+    run_all(detector or Finder(), problems, targets, output, interruption or Interruption())
     return problems
 
 
@@ -167,7 +167,7 @@ def test_predictions_are_in_the_order_of_the_inputs(pile, tmp_path):
     assert names == ["a.png", "b/c.png", "d.png", *["1.avi"] * 4, *["2.avi"] * 4]
     assert [entry["frame"] for entry in written[3:]] == [0, 1, 2, 3, 0, 1, 2, 3]
 
-    interruption = SimpleNamespace(signum=None, deferred=False)
+    interruption = Interruption()
 
     class Stopped(Turned):
         def postprocess(self, pending):
@@ -235,8 +235,26 @@ def test_an_error_of_the_detector_keeps_predictions(pile, tmp_path):
                 raise MemoryError
             return super().forward(images)
 
-    with pytest.raises(MemoryError):
+    with pytest.raises(OutOfMemory, match=r"memory: .*/1\.avi, 64 x 48 pixels; use"):
         predicted(pile, tmp_path / "out", Breaks())
+    assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1}
+
+
+def test_a_stop_within_an_image_keeps_predictions(pile, tmp_path):
+    interruption = Interruption()
+
+    class Stopped(Finder):
+        """Ends as a Detector does between two batches of tiles."""
+
+        batch_size = 1
+
+        def forward(self, images):
+            if images[0].shape == (48, 64, 3):
+                interruption.signum = signal.SIGINT
+                self.check()
+            return super().forward(images)
+
+    assert "1.avi" not in predicted(pile, tmp_path / "out", Stopped(), interruption).failed
     assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1}
 
 
@@ -284,7 +302,7 @@ class Camera:
 
 def test_a_stream_that_is_stopped_leaves_a_whole_video(tmp_path):
     camera = Camera()
-    interruption = SimpleNamespace(signum=None, deferred=False)
+    interruption = Interruption()
 
     class Slow(Finder):
         batch_size = 1

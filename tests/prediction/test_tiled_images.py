@@ -1,5 +1,6 @@
 """Detections in large images from their tiles, with a model that finds bright rectangles."""
 
+import signal
 from dataclasses import replace
 
 import cv2
@@ -21,6 +22,7 @@ from src.prediction.network_model import Model
 from src.prediction.run import predict
 from src.prediction.sources import Frame
 from src.runtime.errors import InputError, NotFinite
+from src.runtime.signals import Interrupted, Interruption
 
 TILE = 64
 TILING = Tiling(TILE, TILE, 0.25)
@@ -93,6 +95,23 @@ def test_every_object_is_found_once(mirror, batch_size, keep_aspect):
     assert sorted(small.tolist()) == sorted([SEAM, CORNER])
     calls = detector.inference.model.batches
     assert max(calls) == min(batch_size, 16) and sum(calls) == 16 * (2 if mirror else 1)
+
+
+def test_a_signal_stops_between_batches_of_tiles():
+    detector, interruption = build(batch_size=4), Interruption()
+    detector.check = interruption.check
+    detector.detect([picture(240, 150, OBJECTS)])
+    batches = detector.inference.model.batches
+    assert batches == [4] * 4
+
+    def stop(images):
+        interruption.signum = signal.SIGINT
+        return SeesRectangles.forward(detector.inference.model, images)
+
+    detector.inference.model.forward = stop
+    with pytest.raises(Interrupted):
+        detector.detect([picture(240, 150, OBJECTS)])
+    assert batches == [4] * 5
 
 
 def test_without_tiles_small_objects_are_lost():
