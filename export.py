@@ -43,8 +43,7 @@ def main(argv=None) -> None:
     build_device(cfg)
     use_full_float32(cfg.device_target)  # as elsewhere
     anchors = build_anchors(cfg).boxes(cfg.image_size)
-    winograd = 0 if cfg.file_format != "ONNX" or convert else cfg.winograd
-    exporter = Exporter(anchors, describe(cfg), winograd)
+    exporter = Exporter(anchors, describe(cfg), cfg.winograd)
     cfg = cfg.replace(precision="float32")  # users of the file may choose another
     with with_memory_advice(partial(advice_after_forward, cfg, "export_batch")):
         load = partial(load_network, cfg, read_checkpoint(cfg.checkpoint_path))

@@ -45,8 +45,8 @@ def prepare(folder: Path, image_size: int, batch: int, flags: Sequence[str]) -> 
     from src.deploy.formats import OUTPUTS
     from src.deploy.quantize import to_fp16, to_int8
 
-    prepare_float32(folder, image_size, batch, flags, roles=("onnx_direct",))
-    model = onnx.load(str(folder / FILES["onnx_direct"]))
+    prepare_float32(folder, image_size, batch, flags, roles=("onnx",))
+    model = onnx.load(str(folder / FILES["onnx"]))
     images = np.load(folder / "images.npy")
     made = {"float32": model, "fp16": to_fp16(model), "int8": to_int8(model, [images])}
     for name, one in made.items():

@@ -26,7 +26,7 @@ def test_inference(run_script, peer):
     for role in inference.EXPORTED:
         assert row[role]["file_mb"] > 30  # the weights of a ResNet18
     ratios = [value for name, value in row.items() if "_to_torchvision" in name]
-    assert len(ratios) == 12
+    assert len(ratios) == 18
     assert min(ratios) > 0
 
 

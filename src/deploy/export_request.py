@@ -35,6 +35,12 @@ def target_path(cfg: Config) -> Path:
             "file_format is AIR, which MindSpore writes only on an Ascend card, but device_target "
             f"is {cfg.device_target}; export MINDIR or ONNX"
         )
+    if cfg.winograd and (cfg.file_format != "ONNX" or cfg.quantize != "none"):
+        found = cfg.file_format if cfg.file_format != "ONNX" else f"to be quantized, {cfg.quantize}"
+        raise InputError(
+            f"winograd is {cfg.winograd:g}, which is for ONNX files of float32, but the file is "
+            f"{found}; leave --winograd out"
+        )
     if format_of(cfg.checkpoint_path):
         raise InputError(f"{cfg.checkpoint_path}: is an exported file; expected a checkpoint")
     if cfg.nms and cfg.suppression != "hard":

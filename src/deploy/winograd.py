@@ -18,9 +18,8 @@ Sizes = Mapping[str, Sequence[int]]  # by names of tensors
 TILE, PATCH = 4, 6  # sides of outputs and inputs
 TRANSFORMED = PATCH * PATCH
 MIN_CHANNELS = 256  # with fewer the transformations cost what the multiplications save
-MIN_CELLS = (
-    1000  # H * W; the error, 1e-5 of the largest output, must not move larger anchors' boxes
-)
+# H * W; below, the error, 1e-5 of the largest output, would move the boxes of large anchors
+MIN_CELLS = 1000
 INPUT = np.array([
     [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
     [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1],

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from src.config.configuration import make_config
-from src.deploy.export_request import comparison_images, images_in, with_format
+from src.deploy.export_request import comparison_images, images_in, target_path, with_format
+from src.runtime.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,16 @@ def test_as_many_different_images_as_rows(small, batch):
     assert len(images) == {0: 2, 1: 2, 3: 3, 20: 8}[batch]
     assert len({image.tobytes() for image in images}) == len(images)
     assert len(comparison_images(cfg.replace(export_image=""))) == max(4, len(images))
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ({"file_format": "MINDIR"}, "the file is MINDIR"),
+        ({"file_format": "ONNX", "quantize": "int8"}, "the file is to be quantized, int8"),
+    ],
+)
+def test_winograd_is_refused_where_it_would_do_nothing(keys, found):
+    cfg = make_config([({**keys, "winograd": 0.5}, "flags")])
+    with pytest.raises(InputError, match=f"winograd is 0.5, which .* {found}; leave --winograd"):
+        target_path(cfg)
