@@ -6,9 +6,10 @@ from pathlib import Path
 from src.distributed.command import run_command
 from src.distributed.launch import find_launch
 from src.runtime.errors import InputError
+from src.runtime.signals import Interruption
 
 
-def main(argv=None) -> None:
+def main(argv=None, *, interruption: Interruption) -> None:
     from src.config.command_line import parse_args
     from src.deploy.export_request import comparison_images, target_path, with_format
     from src.deploy.formats import check_detector, describe
@@ -24,7 +25,7 @@ def main(argv=None) -> None:
     check_detector(cfg.checkpoint_path)
     cfg = with_format(cfg)
     path = target_path(cfg)
-    convert = build_conversion(cfg)
+    convert = build_conversion(cfg, interruption)
     with naming_the_run(cfg):
         images = comparison_images(cfg)
 
@@ -93,4 +94,5 @@ def report(cfg, path: Path, result, images: int) -> str:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    interruption = Interruption()
+    run_command(partial(main, interruption=interruption), interruption)

@@ -44,7 +44,7 @@ def call(script: str, *flags) -> str:
     main = importlib.import_module(script).main
     if script == "eval":
         flags = (*flags, "--compile_cache=False")  # whose graphs are those of a process of its own
-    if script in ("train", "predict"):
+    if script != "eval":
         main = partial(main, interruption=Interruption())
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):

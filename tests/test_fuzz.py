@@ -113,7 +113,7 @@ def programs(monkeypatch):
     return {
         "train": partial(train_script.main, **interruption),
         "eval": eval_script.main,
-        "export": export_script.main,
+        "export": partial(export_script.main, **interruption),
         "predict": partial(predict_script.main, **interruption),
         "validate": validate.main,
     }

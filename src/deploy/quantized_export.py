@@ -14,6 +14,7 @@ from src.data.signs.sign import NAMES
 from src.prediction.recorded import naming_the_classes, naming_the_run
 from src.runtime.errors import InputError, NotFinite
 from src.runtime.files import part_of, to_json
+from src.runtime.signals import Interruption
 from src.runtime.text import count
 
 NONE, FP16, INT8 = "none", "fp16", "int8"  # values of `quantize`
@@ -21,10 +22,11 @@ ANY_FALL = 1.0  # of max_ap_fall, with which every file is kept
 FEW_IMAGES = 50  # resamples of fewer say little
 MEGA = 1e6
 
+Check = Callable[[], None]  # called before each batch; may raise to stop
 Convert = Callable[[Path], list[str]]  # replaces a file in its place; returns lines for the user
 
 
-def build_conversion(cfg: Config) -> Convert | None:
+def build_conversion(cfg: Config, interruption: Interruption) -> Convert | None:
     """What quantizes an exported file as configured; None without quantization.
 
     InputError where the format has none, or the images for it are not there.
@@ -43,7 +45,9 @@ def build_conversion(cfg: Config) -> Convert | None:
             # whatever is suspicious about boxes, the images are good enough to calibrate on
             train = annotations_of(cfg.replace(accept=NAMES), training=True)
             calibration = some(train, cfg.calibrate_on, cfg.seed)
-    return partial(convert, cfg=cfg, judged=judged, calibration=calibration)
+    return partial(
+        convert, cfg=cfg, judged=judged, calibration=calibration, interruption=interruption
+    )
 
 
 def annotations_of(cfg: Config, *, training: bool) -> Annotations:
@@ -63,7 +67,12 @@ def some(annotations: Annotations, most: int, seed: int) -> Annotations:
 
 
 def convert(
-    file: Path, *, cfg: Config, judged: Annotations, calibration: Annotations | None
+    file: Path,
+    *,
+    cfg: Config,
+    judged: Annotations,
+    calibration: Annotations | None,
+    interruption: Interruption,
 ) -> list[str]:
     """Quantizes the exported file in its place, if AP is kept; returns lines for the user.
 
@@ -73,28 +82,32 @@ def convert(
 
     Raises:
         InputError: AP falls too much, or cannot be measured.
+        Interrupted: by a signal.
     """
     import onnx
 
     from src.deploy.quantize import to_fp16, to_int8
 
-    model = onnx.load(str(file))
+    model, check = onnx.load(str(file)), interruption.check
     how = {"type": cfg.quantize}
-    if calibration is None:
-        changed = to_fp16(model)
-    else:
-        changed = to_int8(model, calibration_batches(cfg, calibration))
-        how |= {"calibration_images": len(calibration), "seed": cfg.seed}
     small = part_of(file.with_suffix(""), f".{cfg.quantize}.onnx")
+    interruption.deferred = True  # files of hundreds of megabytes are removed first
     try:
+        if calibration is None:
+            changed = to_fp16(model)
+        else:
+            changed = to_int8(model, calibration_batches(cfg, calibration, check))
+            how |= {"calibration_images": len(calibration), "seed": cfg.seed}
         onnx.save(changed, str(small))
-        kept, line = judge(cfg, file, small, judged)
+        kept, line = judge(cfg, file, small, judged, check)
         changed.metadata_props.add(key="quantized", value=to_json({**how, **kept}))
         onnx.save(changed, str(small))
         sizes = [path.stat().st_size / MEGA for path in (small, file)]
+        check()
         os.replace(small, file)
     finally:
         small.unlink(missing_ok=True)
+        interruption.deferred = False
     on = ""
     if calibration is not None:
         on = f", calibrated on {count(len(calibration), 'image')} of {calibration.source}"
@@ -104,7 +117,9 @@ def convert(
     ]
 
 
-def calibration_batches(cfg: Config, calibration: Annotations) -> Iterator[np.ndarray]:
+def calibration_batches(
+    cfg: Config, calibration: Annotations, check: Check
+) -> Iterator[np.ndarray]:
     """The images as prediction prepares them, in batches (N,H,W,3) of the file.
 
     Unreadable ones are left out; InputError where all are.
@@ -121,6 +136,7 @@ def calibration_batches(cfg: Config, calibration: Annotations) -> Iterator[np.nd
     )
     read, unread = 0, []
     for batch in eval_batches(samples, batch_size=cfg.export_batch or 1, workers=0):
+        check()
         images = batch.images[0][batch.readable]
         unread += batch.unread
         read += len(images)
@@ -131,7 +147,7 @@ def calibration_batches(cfg: Config, calibration: Annotations) -> Iterator[np.nd
 
 
 def judge(
-    cfg: Config, file: Path, small: Path, judged: Annotations
+    cfg: Config, file: Path, small: Path, judged: Annotations, check: Check
 ) -> tuple[dict[str, float | int], str]:
     """Compares the AP of a file with that of its quantized one, on the same images.
 
@@ -144,7 +160,7 @@ def judge(
     from src.evaluation.resampling import match_classes, resampled_difference
 
     truth = ground_truth(judged, cfg.classes)
-    rows = [detections(cfg, path, judged) for path in (file, small)]
+    rows = [detections(cfg, path, judged, check) for path in (file, small)]
     before, after = (evaluate(judged, cfg.classes, one).overall["AP"] for one in rows)
     on = f"on {count(len(judged), 'image')} of {judged.source}"
     found = {"AP": after, "AP_float32": before, "images": len(judged)}
@@ -172,12 +188,12 @@ def judge(
     return found, line
 
 
-def detections(cfg: Config, file: Path, judged: Annotations) -> np.ndarray:
+def detections(cfg: Config, file: Path, judged: Annotations, check: Check) -> np.ndarray:
     """What the file detects, as eval.py --model does: rows (R,7) in COCO's array form."""
     from src.evaluation.detect import detect_with
 
     plain = {"protocol": "coco", "tta_flip": False, "tta_scales": [1.0]}
-    found = detect_with(None, cfg.replace(model=str(file), **plain), judged)
+    found = detect_with(None, cfg.replace(model=str(file), **plain), judged, check=check)
     try:
         found.check()
     except NotFinite as error:
