@@ -98,5 +98,6 @@ def in_whole_image(found: Detections, window: np.ndarray, size: np.ndarray) -> D
 
 def build_tiling(cfg) -> Tiling:
     """The configured tiles: `tiles` is the longer side, and the shape is that of the input."""
-    height, width = (round(cfg.tiles * side / max(cfg.image_size)) for side in cfg.image_size)
+    longest = max(cfg.image_size)
+    height, width = (math.ceil(cfg.tiles * side / longest) for side in cfg.image_size)
     return Tiling(height, width, cfg.tile_overlap)

@@ -99,6 +99,7 @@ def test_shape_of_the_input(small):
     square = small.replace(tiles=320, tile_overlap=0.5)
     assert build_tiling(square) == Tiling(320, 320, 0.5)
     assert build_tiling(square.replace(image_size=[384, 640])) == Tiling(192, 320, 0.5)
+    assert build_tiling(square.replace(image_size=[32, 6400], tiles=32)) == Tiling(1, 32, 0.5)
     assert build_tiling(small) == Tiling(0, 0, 0.2)
     assert len(build_tiling(small).windows(9999, 9999)) == 1
 
