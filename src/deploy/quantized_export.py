@@ -189,10 +189,13 @@ def judge(
 
 
 def detections(cfg: Config, file: Path, judged: Annotations, check: Check) -> np.ndarray:
-    """What the file detects, as eval.py --model does: rows (R,7) in COCO's array form."""
+    """What the file detects on the CPU, as eval.py --model does: rows (R,7) as COCO's array.
+
+    The usual ONNX Runtime has no other device, and calibrates there too.
+    """
     from src.evaluation.detect import detect_with
 
-    plain = {"protocol": "coco", "tta_flip": False, "tta_scales": [1.0]}
+    plain = {"protocol": "coco", "tta_flip": False, "tta_scales": [1.0], "device_target": "CPU"}
     found = detect_with(None, cfg.replace(model=str(file), **plain), judged, check=check)
     try:
         found.check()

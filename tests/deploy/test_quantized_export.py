@@ -9,8 +9,10 @@ import pytest
 
 from src.config.configuration import make_config
 from src.data.annotations import Annotations
+from src.data.problems import Unreadable
 from src.deploy import quantized_export
 from src.deploy.quantized_export import build_conversion, calibration_batches, some
+from src.evaluation.detect import SplitDetections
 from src.runtime.errors import InputError
 from src.runtime.signals import Interrupted, Interruption
 from tests.conftest import small_keys
@@ -90,6 +92,20 @@ def test_a_file_that_detects_less_is_not_kept(cfg, file, detecting):
     assert "max_ap_fall allows 1.0%. It was not kept; export without --quantize" in text
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     assert file.read_bytes() == before
+
+
+def test_a_network_of_a_gpu_is_judged_on_the_cpu(cfg, file, monkeypatch):
+    """As the usual ONNX Runtime has no GPU."""
+    asked = []
+
+    def detect_with(network, cfg, judged, *, check):
+        asked.append((cfg.device_target, cfg.model))
+        return SplitDetections(Unreadable("", len(judged)), perfect_rows(judged))
+
+    monkeypatch.setattr("src.evaluation.detect.detect_with", detect_with)
+    conversion(cfg.replace(device_target="GPU"))(file)
+    small = file.with_name("..a.part.part.fp16.onnx")
+    assert asked == [("CPU", str(file)), ("CPU", str(small))]
 
 
 @pytest.mark.parametrize("quantize", ["fp16", "int8"])
