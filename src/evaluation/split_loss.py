@@ -58,7 +58,7 @@ class LossModel(Model):
         self.model, self.layout, self.term_names = model, layout, loss.term_names
         cell = model.cell(size)
         choice = None if cell is model.network else cell
-        self.cell = WithLosses(model.network, choice, loss).set_train(False)
+        self.cell = WithLosses(model.network, choice, loss)  # leaves the network's mode as it is
 
     def graph_key(self) -> tuple:
         """What its graphs depend on, besides the network."""

@@ -130,7 +130,7 @@ class CandidateModel(NetworkModel):
             anchors = self.boxes(size)
             levels = level_counts(size, len(anchors)) if self.by_level else ()
             choice = Candidates(self.network, anchors, size, self.count, levels, self.fill)
-            self.cells[size] = CheckedCandidates(choice).set_train(False)
+            self.cells[size] = CheckedCandidates(choice)  # leaves the network's mode as it is
         return self.cells[size]
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:

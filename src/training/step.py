@@ -90,6 +90,7 @@ class TrainStep:
         number = ms.Tensor(1, ms.float32)
         weights = self.update.optimizer.parameters
         gradients = [ms.Tensor(np.zeros(w.shape, np.float32)) for w in weights]
+        self.gradients.set_train(True)  # whatever an evaluation of the network has left
         self.gradients.compile(*arrays, number)
         if batches > 1:
             self.weighted_sum.compile(number, number, *gradients, *gradients)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from src.config.command_line import parse_args
@@ -14,6 +15,7 @@ from src.weights.checkpoint_file import Origin, write_backbone
 from tests.conftest import REPOSITORY
 from tests.programs import call, numbers, run
 from tests.references import bare_coco_stats
+from tests.runs import contents
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
@@ -37,6 +39,15 @@ def test_train(trained):
     assert told[0] == f"told start of train in {folder} after 0"
     assert told[-2].startswith("told val AP 0.") and told[-2].endswith(" at 18: None")
     assert told[-1] == "told end: finished at 18"
+
+
+def test_norms_learn_their_statistics(trained):
+    """The update is compiled for training, beside the graph that evaluates the same network."""
+    weights = contents(trained[1] / "ckpt" / "last.ckpt")
+    means = [name for name in weights if "head.norms" in name and name.endswith("moving_mean")]
+    assert len(means) >= 10  # two heads on five levels
+    for name in means:
+        assert np.abs(weights[name]).max() > 0, name
 
 
 @pytest.fixture(scope="module")
