@@ -15,7 +15,10 @@ LIMITS = (("short_side", min), ("long_side", max))  # pixels of an image's sides
 
 if len(sys.argv) < 3:
     sys.exit("usage: detect_onnx.py detector.onnx photo.jpg ...")
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+try:
+    session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+except Exception as error:  # of a type for each reason
+    sys.exit(f"{sys.argv[1]}: ONNX Runtime cannot read it: {error}")
 metadata = session.get_modelmeta().custom_metadata_map
 about = {key: json.loads(value) for key, value in metadata.items()}
 if not about.get("nms"):

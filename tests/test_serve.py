@@ -222,6 +222,7 @@ def test_settings_by_flag_variable_and_default(capsys):
     assert read_settings(["b.onnx"], variables).model == "b.onnx"
     wrong = {
         "--max_batch=0": "--max_batch or DETECTOR_MAX_BATCH is 0; expected 1 or more",
+        "--port=99999": "--port or DETECTOR_PORT is 99999; expected 0 to 65535",
         "--port=x": "--port or DETECTOR_PORT is 'x'; expected a whole number",
         "--max_wait_ms=nan": "expected 0 or more",
         "--log_level=loud": "expected one of critical, error, warning, info, debug",

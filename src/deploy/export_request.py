@@ -39,7 +39,7 @@ def target_path(cfg: Config) -> Path:
         found = cfg.file_format if cfg.file_format != "ONNX" else f"to be quantized, {cfg.quantize}"
         raise InputError(
             f"winograd is {cfg.winograd:g}, which is for ONNX files of float32, but the file is "
-            f"{found}; leave --winograd out"
+            f"{found}; set winograd to 0"
         )
     if format_of(cfg.checkpoint_path):
         raise InputError(f"{cfg.checkpoint_path}: is an exported file; expected a checkpoint")

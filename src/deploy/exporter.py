@@ -26,11 +26,13 @@ from src.deploy.formats import (
     write_description,
 )
 from src.deploy.onnx_graph import CANDIDATE, complete_file
+from src.deploy.winograd import MIN_CELLS, MIN_CHANNELS
 from src.detection.anchors import level_counts
 from src.detection.postprocess import Postprocessor
 from src.models.candidates import Candidates
 from src.runtime.errors import NotFinite, RunError
 from src.runtime.files import FILE_MODE, linked_file, part_of, path_in_errors
+from src.runtime.text import count
 
 SHOWN_PROBLEMS = 12
 
@@ -66,6 +68,7 @@ class Exporter:
     def __init__(self, anchors: np.ndarray, description: dict[str, Any], winograd: float = 0):
         self.anchors = anchors
         self.winograd = winograd
+        self.rewritten = 0  # convolutions, in the last file
         self.description = description
         self.image_size = tuple(description["image_size"])
         self.batch = description["export_batch"]
@@ -127,7 +130,18 @@ class Exporter:
         finally:
             partial.unlink(missing_ok=True)
             description_path(partial).unlink(missing_ok=True)
-        return ExportResult(rows, comparison, by_candidates, notes)
+        return ExportResult(rows, comparison, by_candidates, [*self.winograd_notes(), *notes])
+
+    def winograd_notes(self) -> list[str]:
+        """A line on the convolutions rewritten, if any were to be."""
+        if not self.winograd:
+            return []
+        if self.rewritten:
+            return [f"{count(self.rewritten, 'convolution')} by Winograd's method"]
+        return [
+            f"warning: no 3x3 convolution has {MIN_CHANNELS} channels and {MIN_CELLS} cells within "
+            f"the memory of winograd={self.winograd:g}, so the file is the same without it"
+        ]
 
     def compare_candidates(
         self, network: nn.Cell, expected: list[NetworkOutput], path: Path, file_format: str
@@ -178,7 +192,7 @@ class Exporter:
             logging.disable(logging.NOTSET)
         if not path.exists():
             raise OSError(errno.EIO, "MindSpore cannot write it; is the disk full?", str(path))
-        complete_file(
+        self.rewritten = complete_file(
             path,
             self.description,
             candidates=candidates.count,

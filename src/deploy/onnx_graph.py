@@ -178,7 +178,7 @@ def complete_file(
     num_classes: int,
     suppression: Mapping[str, Any] | None,
     winograd: float = 0,
-) -> None:
+) -> int:
     """Completes and checks the file at `path`, which MindSpore exported for candidates.
 
     Args:
@@ -187,6 +187,9 @@ def complete_file(
         suppression: the other arguments of `add_suppression`, or None.
         winograd: the `growth` of `use_winograd`.
 
+    Returns:
+        The number of convolutions that `use_winograd` rewrote.
+
     Raises:
         RuntimeError: the result is not valid ONNX.
     """
@@ -194,8 +197,7 @@ def complete_file(
     upsample_by_resize(model.graph)
     if description["export_batch"] == 0:
         free_batch(model.graph)
-    if winograd:
-        use_winograd(model, winograd)
+    rewritten = use_winograd(model, winograd) if winograd else 0
     if suppression is None:
         set_outputs(model.graph, candidates)
     else:
@@ -207,3 +209,4 @@ def complete_file(
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise RuntimeError(f"{path.name}: not valid ONNX: {error}") from error
     onnx.save(model, str(path))
+    return rewritten

@@ -127,7 +127,9 @@ class Detector:
 
     def _progress(self, crops: list[Crop]) -> tqdm:
         """A bar, on terminals, and a line for the first image with very many tiles."""
-        note = self.inference.tiling.note(crops[0].image.shape[1::-1]) if crops else ""
+        sizes = {crop.index: crop.image.shape[1::-1] for crop in crops}
+        notes = [self.inference.tiling.note(size) for size in sizes.values()]
+        note = next(filter(None, notes), "")
         if note and not self.told:
             tqdm.write(note, file=sys.stderr)
             self.told = True

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,9 +11,12 @@ PREFIX = "DETECTOR_"
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
-def setting(default: Any, text: str, *, least: float = 0, choices: Sequence = ()) -> Any:
-    """A field with its help, and the smallest number or the words that it may be."""
-    return field(default=default, metadata={"help": text, "least": least, "choices": choices})
+def setting(
+    default: Any, text: str, *, least: float = 0, most: float = sys.maxsize, choices: Sequence = ()
+) -> Any:
+    """A field with its help, and the smallest and largest number or the words that it may be."""
+    limits = {"least": least, "most": most, "choices": choices}
+    return field(default=default, metadata={"help": text, **limits})
 
 
 def cores() -> int:
@@ -26,7 +30,7 @@ class Settings:
 
     model: str = setting("", "file of export.py --file_format=ONNX --nms=True")
     host: str = setting("127.0.0.1", "address to listen on; 0.0.0.0 for all")
-    port: int = setting(8000, "port to listen on; 0 for a free one")
+    port: int = setting(8000, "port to listen on; 0 for a free one", most=65535)
     threads: int = setting(0, "threads of ONNX Runtime; 0 for as many as the process has cores")
     decoders: int = setting(2, "images decoded at once, a thread each", least=1)
     max_batch: int = setting(
@@ -70,15 +74,17 @@ def checked(values: Mapping[str, Any]) -> Settings:
     """Settings of their types and within their limits; ValueError names the wrong one."""
     found = {}
     for item in fields(Settings):
-        text, least, choices = values[item.name], item.metadata["least"], item.metadata["choices"]
+        text, choices = values[item.name], item.metadata["choices"]
+        least, most = item.metadata["least"], item.metadata["most"]
         name = f"--{item.name} or {PREFIX}{item.name.upper()}"
         try:
             value = item.type(text)
         except ValueError:
             kind = "a whole number" if item.type is int else "a number"
             raise ValueError(f"{name} is {text!r}; expected {kind}") from None
-        if item.type is not str and not least <= value < float("inf"):
-            raise ValueError(f"{name} is {text}; expected {least} or more")
+        if item.type is not str and not least <= value <= most:
+            limits = f"{least} or more" if most == sys.maxsize else f"{least} to {most}"
+            raise ValueError(f"{name} is {text}; expected {limits}")
         if choices and value not in choices:
             raise ValueError(f"{name} is {text!r}; expected one of {', '.join(choices)}")
         found[item.name] = value
