@@ -210,8 +210,8 @@ def without_ap(cfg: Config, before: float, on: str) -> str:
     if cfg.max_ap_fall < ANY_FALL:
         raise InputError(
             f"the {cfg.quantize} file cannot be judged, and was not kept: {why}, {on}. Train "
-            "further, give another --val_split or more --judge_on, or keep the file unjudged "
-            "with --max_ap_fall=1"
+            f"further, lower score_threshold ({cfg.score_threshold:g}), give another --val_split "
+            "or more --judge_on, or keep the file unjudged with --max_ap_fall=1"
         )
     return f"NOT JUDGED, as max_ap_fall is {cfg.max_ap_fall:g}: {why}, {on}"
 
