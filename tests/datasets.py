@@ -1,5 +1,6 @@
 """Writes a split in the other formats."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,18 @@ def make_split(images, *, classes: int, regions: str = CROWDS) -> Annotations:
         crowd=np.array([o[2] for o in objects], bool),
         category_ids=tuple(range(1, classes + 1)),
         regions=regions,
+    )
+
+
+def split_of_images(folder: Path, sizes) -> Annotations:
+    """A split of the images 0.png, 1.png, .. in a folder, of these (width, height), no objects."""
+    return replace(
+        make_split([[] for _ in sizes], classes=1),
+        source=folder,
+        image_dir=folder,
+        file_names=np.array([f"{i}.png".encode() for i in range(len(sizes))]),
+        image_ids=np.arange(10, 10 + len(sizes)),
+        sizes=np.array(sizes, np.int32),
     )
 
 

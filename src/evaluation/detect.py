@@ -126,8 +126,7 @@ def detect_split(
         check: called before each batch; may raise to stop.
         stopwatch: gets the time that this thread spends on READ, NETWORK and POSTPROCESS.
     """
-    ranks = ranks or Ranks()
-    stopwatch = stopwatch or Stopwatch()
+    ranks, stopwatch = ranks or Ranks(), stopwatch or Stopwatch()
     annotations = samples.annotations
     found = SplitDetections(Unreadable(annotations.source, len(annotations)))
     share: Share = {}

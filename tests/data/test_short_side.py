@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from src.config.configuration import make_config
-from src.data.annotations import CROWDS, Annotations
+from src.data.annotations import Annotations
 from src.data.eval_loader import EvalSamples, eval_batches
 from src.data.short_side import ShortSide, build_short_side, check_training_resize
 from src.data.transforms import FILL
 from src.runtime.errors import InputError
+from tests.datasets import split_of_images
 
 MEAN = (123.675, 116.28, 103.53)
 CANVASES = ((64, 96), (96, 64))
@@ -146,19 +147,7 @@ def split(tmp_path) -> Annotations:
         pixels = picture(height, width, index)
         cv2.imwrite(str(tmp_path / f"{index}.png"), pixels[..., ::-1])
     (tmp_path / "4.png").write_bytes(b"")
-    return Annotations(
-        source=tmp_path,
-        image_dir=tmp_path,
-        file_names=np.array([f"{i}.png".encode() for i in range(5)]),
-        image_ids=np.arange(10, 15),
-        sizes=np.array(sizes, np.int32),
-        offsets=np.zeros(6, int),
-        boxes=np.zeros((0, 4), np.float32),
-        labels=np.zeros(0, np.int32),
-        crowd=np.zeros(0, bool),
-        category_ids=(1,),
-        regions=CROWDS,
-    )
+    return split_of_images(tmp_path, sizes)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.annotations import CROWDS, Annotations
+from src.data.annotations import Annotations
 from src.data.eval_loader import EvalSamples, eval_batches
 from src.data.short_side import ShortSide
 from src.detection.postprocess import Detections, Postprocessor
@@ -23,6 +23,7 @@ from src.prediction.run import predict
 from src.prediction.sources import Frame
 from src.runtime.errors import InputError, NotFinite
 from src.runtime.signals import Interrupted, Interruption
+from tests.datasets import split_of_images
 
 TILE = 64
 TILING = Tiling(TILE, TILE, 0.25)
@@ -228,19 +229,7 @@ def split(tmp_path):
         path.write_text("no image") if boxes is None else cv2.imwrite(
             str(path), picture(*size, boxes)
         )
-    return Annotations(
-        source=tmp_path,
-        image_dir=tmp_path,
-        file_names=np.array([f"{number}.png".encode() for number in range(5)]),
-        image_ids=np.arange(10, 15),
-        sizes=np.array(sizes, np.int32),
-        offsets=np.zeros(6, int),
-        boxes=np.zeros((0, 4), np.float32),
-        labels=np.zeros(0, np.int32),
-        crowd=np.zeros(0, bool),
-        category_ids=(1,),
-        regions=CROWDS,
-    )
+    return split_of_images(tmp_path, sizes)
 
 
 @pytest.mark.parametrize(("workers", "batch_size"), [(0, 1), (0, 5), (2, 3)])
