@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import scaling
+from benchmarks import scaling, scaling_sums
 from benchmarks import scaling_cards as cards
 from benchmarks import scaling_prediction as prediction
 from tests.conftest import REPOSITORY
@@ -100,6 +100,21 @@ def test_whole_updates():
     assert own["cpu_seconds_per_image"] > 0
 
 
+def test_parts_of_a_sum_are_its_time(monkeypatch):
+    class Sum:
+        def add_up(self, flat):
+            pass
+
+        def __call__(self, numbers, gradients, weight):
+            self.add_up(numbers)
+            return numbers, []
+
+    call = scaling_sums.build_call(Sum(), 1)
+    marks = iter([0, 0.003, 0.007, 0.008])  # start, before and after the transport, end
+    monkeypatch.setattr(scaling_sums.time, "perf_counter", lambda: next(marks))
+    assert call(())[1] == pytest.approx([0.003, 0.004, 0.001])
+
+
 @pytest.mark.mpi
 def test_sums_alone():
     row = scale("--rows", "reduce")["scaling: reduce"]
@@ -107,8 +122,7 @@ def test_sums_alone():
     mpirun, msrun = row["mpirun"], row["msrun"]
     assert mpirun["floats"] == msrun["floats"] > 117_000
     assert mpirun["mbytes"] == pytest.approx(4 * mpirun["floats"] / 1e6, rel=0.001)
-    parts = sum(mpirun[part] for part in ("fill_ms", "allreduce_ms", "read_ms"))
-    assert mpirun["call_ms"] == pytest.approx(parts, rel=0.2)
+    assert min(mpirun[part] for part in ("fill_ms", "allreduce_ms", "read_ms")) > 0
     assert "fill_ms" not in msrun  # all in one graph
     for own in (mpirun, msrun):
         for part in ("call_ms", "bare_allreduce_ms", "copy_ms", "arrays_ms", "sums_norm_ms"):

@@ -16,7 +16,7 @@ from tests.runs import assert_close, contents, records
 pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("narrow")]
 
 STEPS = 12  # of the runs that are made to fail
-LIMIT = 60  # seconds in which a job with a failed rank has to end
+LIMIT = 60  # seconds in which a job has to make a few updates, or to end once told to
 
 
 @pytest.fixture(scope="module")
@@ -98,15 +98,13 @@ def command_that_fails(how: str, recipe: Path, *flags: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def failed(recipe, two_hosts):
-    """A function of how a rank fails: the finished run, made once, and its seconds."""
+    """A function of how a rank fails: the finished run, made once."""
     flags = {"hang": ["--rank_timeout=3"], "kill": ["--save_minutes=0.00001"]}
     made = {}
 
     def get(how: str):
         if how not in made:
-            started = time.monotonic()
-            done = run(command_that_fails(how, recipe, *flags.get(how, [])))
-            made[how] = done, time.monotonic() - started
+            made[how] = run(command_that_fails(how, recipe, *flags.get(how, [])))
         return made[how]
 
     return get
@@ -121,9 +119,8 @@ def failed(recipe, two_hosts):
     ],
 )
 def test_failed_rank_ends_the_job(failed, how, status, expected, then):
-    done, seconds = failed(how)
+    done = failed(how)
     assert done.returncode == status, done.stdout
-    assert seconds < LIMIT
     head, found, tail = done.stdout.partition(expected)
     assert found, done.stdout
     assert then in tail
@@ -186,13 +183,11 @@ def test_signal_while_a_rank_is_late_saves_and_exits(recipe, two_hosts):
     try:
         wait_for_step(job, output, 5)
         time.sleep(1)  # the other rank waits by now
-        started = time.monotonic()
         job.send_signal(signal.SIGUSR1)
         out = job.communicate(timeout=LIMIT)[0]
     finally:
         finish(job)
     assert job.returncode == 128 + signal.SIGUSR1, out
-    assert time.monotonic() - started < 20
     assert "SIGUSR1: saved" in out
     assert "step 6)" in out  # the update that all were at
 
@@ -240,7 +235,6 @@ def test_signal_to_the_launcher_saves_and_exits(recipe, two_hosts):
     ],
 )
 def test_contradictions_are_reported_once_at_the_start(recipe, ranks, flags, expected):
-    started = time.monotonic()
     flags = ["--accumulate=1", "--alpha=0.3", *flags]
     done = run(mpirun(ranks, "train.py", f"--config_path={recipe}", *flags))
     assert done.returncode == 2, done.stdout
@@ -248,7 +242,6 @@ def test_contradictions_are_reported_once_at_the_start(recipe, ranks, flags, exp
     errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert expected in errors[0]
-    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

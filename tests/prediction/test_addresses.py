@@ -1,7 +1,6 @@
 """Pictures at addresses, and why there is none, with servers of the test's own."""
 
 import socket
-import time
 
 import cv2
 import numpy as np
@@ -138,7 +137,6 @@ def test_addresses_where_nothing_is(tmp_path, address, reason):
 
 
 def test_servers_that_say_nothing(quick, tmp_path):
-    started = time.monotonic()
     with answering(None) as port:
         for scheme in ("http", "rtsp"):
             with pytest.raises(
@@ -148,7 +146,6 @@ def test_servers_that_say_nothing(quick, tmp_path):
                 Video(find_inputs(f"{scheme}://127.0.0.1:{port}/live", tmp_path).stream)
     with pytest.raises(InputError, match=r"no video there within 0\.5 s; check address"):
         Video("udp://127.0.0.1:9")
-    assert time.monotonic() - started < 10
 
 
 def test_a_host_that_does_not_answer(monkeypatch, tmp_path):
