@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.config.configuration import Config, Layer, checked_values, make_config, read_recipe
+from src.config.idle_keys import note_idle_keys
 from src.config.keys import Key, load_keys, note_new_names, unknown_hint
 from src.runtime.errors import InputError
 from src.runtime.files import user_path
@@ -38,7 +39,7 @@ def parse_args(
     `beneath`, given what both set, returns a layer that overrides only the defaults, and with the
     keys `over_recipe` the recipe too. `prog` is the command in the usage, else the script's name;
     `program`, one of PROGRAMS, is the one whose keys --help lists, else all; `quiet` leaves out
-    notes on former names of keys.
+    notes on former names of keys, and on flags without effect.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if "--all" in argv and {"-h", "--help"} & set(argv):
@@ -50,7 +51,11 @@ def parse_args(
     path = flags.pop("config_path")
     if not quiet:
         note_new_names(flags, dashes="--")
-    return layered(path, (flags, WHERE), beneath, over_recipe, quiet=quiet)
+    cfg = layered(path, (flags, WHERE), beneath, over_recipe, quiet=quiet)
+    if not quiet:
+        # commands of another name than their program take the flags of train.py
+        note_idle_keys(cfg, flags, dashes="--", program="" if prog else program)
+    return cfg
 
 
 def python_config(
@@ -64,7 +69,9 @@ def python_config(
     """`parse_args` for a function of that name (`where`), with a recipe file and keys."""
     note_new_names(keys, f"{where}: ")
     given = {key: str(v) if isinstance(v, os.PathLike) else v for key, v in keys.items()}
-    return layered(config and str(config), (given, where), beneath, over_recipe)
+    cfg = layered(config and str(config), (given, where), beneath, over_recipe)
+    note_idle_keys(cfg, given, f"{where}: ")
+    return cfg
 
 
 def layered(

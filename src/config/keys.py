@@ -1,10 +1,11 @@
 """The keys of the configuration, as config/default.yaml describes them.
 
-An entry there ends with a comment "type range; scope | meaning", with "; was OLD" after the scope
-where the key had another name, and "; for train, eval" where the programs that --help lists it for
-are not those of its section, "# --- title (programs)". Types are bool, int, float, str, path,
-`one of a, b` and `list of TYPE`; a range is `low..high`, `>= low` or `> low`. "or auto" behind it
-allows that word too.
+An entry there ends with a comment "type range; scope | meaning". After the scope may come, in this
+order, "; was OLD" where the key had another name; "; for train, eval" where the programs that
+--help lists it for are not those of its section, "# --- title (programs)"; "; if OTHER=a, b" and
+"; unless OTHER" where it has no effect otherwise, see idle_keys.py. Types are bool, int, float,
+str, path, `one of a, b` and `list of TYPE`; a range is `low..high`, `>= low` or `> low`. "or auto"
+behind it allows that word too.
 """
 
 import functools
@@ -41,7 +42,8 @@ CHOICE = re.compile(r"one of (\w+(?:, \w+)*)$")
 ENTRY = re.compile(r"^(\w+):(?:(?!^\w+:).)*?  # ([^\n]+)", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(
     r"(?P<spec>[^;|]+)(?:; (?P<scope>\w+))?(?:; was (?P<was>\w+))?"
-    r"(?:; for (?P<programs>\w+(?:, \w+)*))? \| (?P<meaning>.+)"
+    r"(?:; for (?P<programs>\w+(?:, \w+)*))?"
+    r"(?:; if (?P<needs>[^;|]+))?(?:; unless (?P<unless>\w+(?:, \w+)*))? \| (?P<meaning>.+)"
 )
 SECTION = re.compile(r"^# --- (.+?)(?: \((\w+(?:, \w+)*)\))?$", re.MULTILINE)
 PROGRAMS = ("train", "eval", "export", "predict", "validate")
@@ -53,7 +55,8 @@ SCOPES = ("graph", "run", "session", "batch")
 class Key:
     """One key: name, default, meaning, scope, former name, and what its `spec` allows.
 
-    `section` is its place in default.yaml, `programs` those whose --help lists it.
+    `section` is its place in default.yaml, `programs` those whose --help lists it; for `needs` and
+    `unless` see idle_keys.py.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Key:
     was: str
     section: str
     programs: tuple[str, ...]
+    needs: str
+    unless: str
     type: Any  # with constraints, for msgspec; lists are tuples
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.config.configuration import Config, make_config
+from src.config.idle_keys import note_idle_keys
 from src.config.keys import note_new_names
 from src.data.images import read_image, read_size
 from src.data.short_side import ShortSide
@@ -65,6 +66,7 @@ class Detector:
         if classes is not None and not own.get("classes"):
             classes, given["classes"] = None, classes
         cfg = make_config([(own, path), (given, "Detector.load()")])
+        note_idle_keys(cfg, keys, "Detector.load(): ")
         kept = None if classes is None else labels_of(classes, cfg.classes[1:])
         set_up_device(cfg.device_target, device_id=cfg.device_id, cpu_threads=cfg.cpu_threads)
         return replace(build_detector(cfg), kept=kept)

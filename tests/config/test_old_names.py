@@ -25,7 +25,8 @@ def test_no_old_name_is_a_key():
 
 @pytest.mark.parametrize("old", OLD)
 def test_flags(old, capsys):
-    cfg = parse_args("", [f"--{old}", "1"] if old == "candidates" else [f"--{old}=0.5"])
+    flags = [f"--{old}", "1"] if old == "candidates" else [f"--{old}=0.5"]
+    cfg = parse_args("", [*flags, "--anchors=ssd"])
     assert cfg[OLD[old]] == (1 if old == "candidates" else 0.5)
     assert old not in cfg
     assert capsys.readouterr().err == f"--{old} is now --{OLD[old]}\n"
