@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +154,24 @@ def add_key(add: Callable[..., Any], key: Key, *, is_listed: bool) -> None:
 def rest_hint(argument: str) -> str:
     """What to add to the error on an argument that is not understood."""
     if argument.startswith("-"):
-        return unknown_hint(argument.lstrip("-").partition("=")[0])
+        name = argument.lstrip("-").partition("=")[0]
+        key = load_keys().get(re.sub("^no[-_]", "", name))
+        return off_hint(key) if key else unknown_hint(name)
     return "; a list is written without spaces, as in --classes=cat,dog, or in quotes"
+
+
+def off_hint(key: Key) -> str:
+    """What turns off a key that is no switch, or its default: "; --tiles takes a value, ..."."""
+    for value in ("", 0, "none", key.default):
+        with suppress(InputError):
+            key.check(value, key.name)
+            return f"; --{key.name} takes a value, such as {as_flag(key.name, value)}"
+    return ""
+
+
+def as_flag(name: str, value: Any) -> str:
+    """A key and its value as they are typed."""
+    return f"--{name}={str(value).replace(' ', '')}"
 
 
 def parse_with_report(
@@ -174,4 +192,10 @@ def parse_with_report(
 
 def raise_input_error(message: str) -> None:
     """What argparse calls on a flag without a value and the like."""
+    name = re.match(r"argument --(\w+): expected one argument", message)
+    key = name and load_keys().get(name[1])
+    if key:
+        example = re.search(r"e\.g\. ([\w./]+)", key.meaning)
+        value = example[1] if example else key.default
+        message += f", such as {as_flag(key.name, value)}\n  {key.spec}: {key.meaning}"
     raise InputError(f"{WHERE}: {message}")

@@ -1,5 +1,7 @@
 """Flags as people type them: alone, without brackets, by the names of other programs."""
 
+import re
+
 import pytest
 
 from src.config.command_line import parse_args
@@ -40,7 +42,16 @@ def test_short_forms(flags, values):
         (["--classes=a,,b"], "classes is 'a,,b'; expected list of str, such as [first,second]"),
         (["--tta_scales=1,x"], "tta_scales is '1,x'; expected list of float 0.1..4, such as [1.0]"),
         (["--classes=[cat,", "dog]"], "'dog]'; a list is written without spaces, as in --classes="),
-        (["--no-lr"], "unknown argument '--no-lr'"),
+        (["--no-lr"], "unknown argument '--no-lr'; --lr takes a value, such as --lr=0.05"),
+        (["--no-tiles"], "'--no-tiles'; --tiles takes a value, such as --tiles=0"),
+        (["--no_pretrained"], "--pretrained takes a value, such as --pretrained="),
+        (["--no-augmentation"], "such as --augmentation=none"),
+        (["--no-image_size"], "such as --image_size=[640,640]"),
+        (
+            ["--tiles"],
+            "--tiles: expected one argument, such as --tiles=640\n  int 0..65536: Longer",
+        ),
+        (["--nms_iou"], "--nms_iou: expected one argument, such as --nms_iou=0.6\n  float 0..1: h"),
         (["--source=a.jpg"], "unknown argument '--source=a.jpg'; did you mean 'input'?"),
         (["--conf-thres", "1"], "did you mean 'score_threshold'?"),
         (["--device=0"], "did you mean 'device_target' or 'device_id'?"),
@@ -50,6 +61,15 @@ def test_errors(flags, message):
     with pytest.raises(InputError) as error:
         parse_args("", flags)
     assert message in str(error.value)
+
+
+def test_examples_of_values_are_values():
+    keys = load_keys()
+    examples = {name: re.findall(r"e\.g\. ([\w./]+)", key.meaning) for name, key in keys.items()}
+    for name, values in examples.items():
+        for value in values:
+            keys[name].check(keys[name].parse(value), name)
+    assert examples["tiles"] == ["640"]
 
 
 def test_one_number_in_a_recipe():
