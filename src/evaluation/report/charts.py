@@ -140,25 +140,24 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
         losses: (step, mean loss since the step before) of each line of the log.
         evaluations: (step, AP, AP50, loss or nan) of each evaluation.
     """
-    figure, (left, right) = new_figure(3, 2)
+    figure, axes = new_figure(3, 2 if evaluations else 1)
     if losses:
-        left.plot(*zip(*losses), color=BLUE, lw=1, label="training")
+        axes[0].plot(*zip(*losses), color=BLUE, lw=1, label="training")
     measured = [(step, loss) for step, _, _, loss in evaluations if math.isfinite(loss)]
     if measured:
-        left.plot(*zip(*measured), "o-", color=RED, ms=3, label="evaluation")
-        left.legend()
-    left.set(title="mean loss", xlabel="update")
+        axes[0].plot(*zip(*measured), "o-", color=RED, ms=3, label="evaluation")
+        axes[0].legend()
+    axes[0].set(title="mean loss", xlabel="update")
+    plain = "It was not evaluated; --eval_interval=1 of train.py gives AP after each epoch."
     if evaluations:
+        plain = "That of an evaluation is of plain ones."
         steps, ap, ap50, _ = zip(*evaluations)
-        right.plot(steps, ap, "o-", color=BLUE, ms=3, label="AP")
-        right.plot(steps, ap50, "o-", color=LIGHT, ms=3, label="AP50")
-        right.legend()
-    else:
-        right.text(0.5, 0.5, "not evaluated", ha="center", transform=right.transAxes)
-    right.set(title="AP", xlabel="update")
-    for axes in (left, right):
-        axes.set_xlim(left=0)
-    right.set_ylim(0, 1)
+        axes[1].plot(steps, ap, "o-", color=BLUE, ms=3, label="AP")
+        axes[1].plot(steps, ap50, "o-", color=LIGHT, ms=3, label="AP50")
+        axes[1].legend()
+        axes[1].set(title="AP", xlabel="update", ylim=(0, 1))
+    for one in axes:
+        one.set_xlim(left=0)
     rows = [(step, "mean loss", loss) for step, loss in losses]
     rows += [(step, "evaluation loss", loss) for step, loss in measured]
     for step, ap, ap50, _ in evaluations:
@@ -167,7 +166,7 @@ def run_chart(losses: Sequence[tuple], evaluations: Sequence[tuple]) -> Chart:
         "training",
         "The training run",
         "From metrics.jsonl of the checkpoint's run. The loss in training is the mean since the "
-        "point before, as in log.txt, of augmented images; that of an evaluation is of plain ones.",
+        f"point before, as in log.txt, of augmented images. {plain}",
         figure,
         ("update", "what", "value"),
         rows,

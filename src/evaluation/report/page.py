@@ -128,10 +128,9 @@ def clear_report(folder: Path) -> None:
 
 
 def read_run(folder: Path) -> tuple[list[tuple], ...]:
-    """Losses and evaluations in the log of a training run; () without a log."""
-    records = json_lines(folder / "metrics.jsonl")
+    """Losses and evaluations in the log of a training run; () where it has none of either."""
     losses, evaluations = [], []
-    for record in records:
+    for record in json_lines(folder / "metrics.jsonl"):
         if record.get("kind") == "step" and record.get("mean_loss") is not None:
             losses.append((record["step"], record["mean_loss"]))
         elif record.get("kind") == "evaluation":
@@ -139,7 +138,7 @@ def read_run(folder: Path) -> tuple[list[tuple], ...]:
             values = [record.get(name) for name in ("AP", "AP50", "loss")]
             values = [math.nan if value is None else value for value in values]
             evaluations.append((record["step"], *values))
-    return (losses, evaluations) if records else ()
+    return (losses, evaluations) if losses or evaluations else ()
 
 
 def write_chart(chart: Chart, folder: Path) -> str:

@@ -14,11 +14,11 @@ from src.evaluation.against import Other
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
 from src.evaluation.comparison import compare
 from src.evaluation.matching import match_split
-from src.evaluation.report.charts import curve_chart
+from src.evaluation.report.charts import curve_chart, run_chart
 from src.evaluation.report.comparison import changed_images
 from src.evaluation.report.diagnoses import confusion_chart
 from src.evaluation.report.evaluated import Evaluated
-from src.evaluation.report.page import CHARTS, clear_report, write_report
+from src.evaluation.report.page import CHARTS, clear_report, read_run, write_report
 from tests.datasets import make_split
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -154,6 +154,25 @@ def test_every_chart_is_a_picture_and_a_table(report):
     sizes = {row[0]: int(row[1]) for row in table(page.parent / "sizes.csv")[1:]}
     assert sizes["all"] == sizes["small"] + sizes["medium"] + sizes["large"]
     assert len(list((page.parent / "pictures").glob("*.jpg"))) == 3 + 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "axes", "says"),
+    [
+        ([{"kind": "step", "step": 1, "mean_loss": 2.0}], ["mean loss"], "--eval_interval=1"),
+        ([{"kind": "evaluation", "step": 1, "AP": 0.5}], ["mean loss", "AP"], "of plain ones"),
+    ],
+)
+def test_a_run_without_evaluations_has_no_chart_of_ap(tmp_path, rows, axes, says):
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    chart = run_chart(*read_run(tmp_path))
+    assert [one.get_title() for one in chart.figure.axes] == axes
+    assert says in chart.text
+
+
+def test_a_run_that_logged_nothing_has_no_chart(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "epoch"}\n')
+    assert read_run(tmp_path) == ()
 
 
 def test_mean_precision_over_recall_is_ap50(report):
