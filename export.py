@@ -21,9 +21,9 @@ def main(argv=None, *, interruption: Interruption) -> None:
         raise InputError("export.py runs as one process; start it without mpirun or msrun")
 
     cfg = parse_args(__doc__, argv, program="export", beneath=export_layer, over_recipe=["classes"])
+    cfg = with_format(cfg)
     check_file(cfg, "checkpoint_path", needed=True)
     check_detector(cfg.checkpoint_path)
-    cfg = with_format(cfg)
     path = target_path(cfg)
     convert = build_conversion(cfg, interruption)
     with naming_the_run(cfg):

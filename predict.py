@@ -58,6 +58,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
 def parse(argv):
     """The configuration, and the Inputs that --input stands for."""
     from src.config.command_line import parse_args
+    from src.prediction.exported_keys import check_exported
     from src.prediction.near_input import check_arguments
 
     check_arguments(sys.argv[1:] if argv is None else argv)
@@ -69,6 +70,8 @@ def parse(argv):
         beneath=partial(detector_layer, found),
         over_recipe=["classes"],
     )
+    if cfg.model:
+        check_exported(cfg)
     return cfg, found[0]
 
 
@@ -77,6 +80,7 @@ def detector_layer(found, given):
     from src.config.keys import load_keys
     from src.deploy.formats import chosen_detector, format_of
     from src.prediction.inputs import find_inputs
+    from src.prediction.recorded import detector_config, device_keys
 
     if not given.get("input"):
         raise InputError(
@@ -86,10 +90,6 @@ def detector_layer(found, given):
     output = Path(str(given.get("output", load_keys()["output"].default)))
     found.append(find_inputs(str(given["input"]), output))
     path = chosen_detector(given)
-
-    from src.prediction.detector import detector_config
-    from src.prediction.recorded import device_keys
-
     own = {} if format_of(path) else device_keys(path, given)
     return detector_config(path) | own, path
 

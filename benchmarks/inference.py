@@ -92,9 +92,9 @@ def build_network(folder: Path, threads: int):
 
     from src.config.configuration import make_config
     from src.detection.postprocess import build_postprocessor
-    from src.prediction.detector import detector_config
     from src.prediction.inference import build_inference
     from src.prediction.network_model import load_network
+    from src.prediction.recorded import detector_config
     from src.runtime.device import set_up_device
 
     images = np.load(folder / "images.npy")

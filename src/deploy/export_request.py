@@ -17,12 +17,25 @@ from src.runtime.errors import InputError
 from src.runtime.files import check_file, make_output_folder
 
 NAME_OF_MINDSPORE = r"[0-9a-zA-Z@_\-.:/]+"  # of exported files, with their folders
+OTHER_SUFFIXES = (  # whose formats export.py does not write
+    ".bin", ".ckpt", ".engine", ".h5", ".keras", ".mlmodel", ".mlpackage", ".ms", ".om", ".pb",
+    ".plan", ".pt", ".pth", ".safetensors", ".tflite", ".torchscript", ".trt", ".xml",
+)  # fmt: skip
 MAX_COMPARED_IMAGES = 4  # read from the split or folder
 MAX_DISTINCT_ROWS = 8  # different images in a batch; each costs a forward pass
 
 
 def with_format(cfg: Config) -> Config:
-    """The configuration with the format of file_name's suffix, MINDIR without, if it is open."""
+    """The configuration with the format of file_name's suffix, MINDIR without, if it is open.
+
+    InputError for a suffix of another program's format.
+    """
+    suffix = Path(cfg.file_name).suffix
+    if suffix.lower() in (*OTHER_SUFFIXES, *SUFFIXES.values()) and suffix not in SUFFIXES.values():
+        raise InputError(
+            f"--file_name is {cfg.file_name}; export.py writes {', '.join(SUFFIXES.values())}, and "
+            "docs/deployment.md says what other programs make of .onnx"
+        )
     if cfg.file_format != "auto":
         return cfg
     return cfg.replace(file_format=format_of(cfg.file_name) or "MINDIR")
@@ -39,7 +52,7 @@ def target_path(cfg: Config) -> Path:
         found = cfg.file_format if cfg.file_format != "ONNX" else f"to be quantized, {cfg.quantize}"
         raise InputError(
             f"winograd is {cfg.winograd:g}, which is for ONNX files of float32, but the file is "
-            f"{found}; set winograd to 0"
+            f"{found}; --winograd=0 exports without it, whatever a recipe says"
         )
     if format_of(cfg.checkpoint_path):
         raise InputError(f"{cfg.checkpoint_path}: is an exported file; expected a checkpoint")

@@ -71,14 +71,21 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     from src.data.classes import with_classes
     from src.data.dataset import build_annotations, find_source
     from src.deploy.formats import chosen_detector
+    from src.evaluation.against import find_evaluation
     from src.evaluation.protocol import build_protocol
+    from src.prediction.exported_keys import check_exported
     from src.prediction.recorded import device_line, naming_the_classes, naming_the_run
     from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
     from src.training.callbacks.loading import load_callbacks
 
     check_launch(launch, cfg)
+    if cfg.against and launch.is_main:
+        find_evaluation(Path(cfg.against))
     chosen_detector(cfg)
+    if cfg.model:
+        check_exported(cfg)
+    protocol = build_protocol(cfg)
     callbacks = load_callbacks(cfg.callbacks) if launch.is_main else []
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
     with naming_the_run(cfg):
@@ -87,7 +94,7 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
     with naming_the_classes(cfg):
         split = build_annotations(cfg, training=False)
-    annotations = build_protocol(cfg).images_of(split)
+    annotations = protocol.images_of(split)
     title = title_of(cfg, split, len(annotations))
     other = read_against(cfg, annotations) if launch.is_main else None  # before minutes of work
 

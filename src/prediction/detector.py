@@ -17,14 +17,14 @@ from src.config.keys import note_new_names
 from src.data.images import read_image, read_size
 from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
-from src.deploy.formats import check_detector, format_of, read_description
+from src.deploy.formats import format_of
 from src.detection.postprocess import Detections, build_postprocessor
 from src.prediction.crops import Choose, Crop, called, filled
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import Inference, build_inference, find_short_side
 from src.prediction.network_model import Log, load_network
 from src.prediction.objects import Objects, as_objects, labels_of
-from src.prediction.recorded import detector_layer
+from src.prediction.recorded import detector_config
 from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
 
@@ -199,15 +199,6 @@ def as_array(image: Image, what: str = "an image") -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(f"{what} is {image.dtype} {image.shape}; expected uint8 (H,W,3)")
     return image
-
-
-def detector_config(path: str) -> dict:
-    """The detector's keys in a checkpoint or exported file; InputError where it is neither."""
-    check_detector(path)
-    if format_of(path):
-        return read_description(Path(path))
-    keys, _ = detector_layer(path)
-    return keys
 
 
 def build_detector(cfg: Config, log: Log | None = None) -> Detector:

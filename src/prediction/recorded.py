@@ -9,7 +9,7 @@ from typing import Any
 
 from src.config.configuration import Config, Layer
 from src.config.keys import load_keys
-from src.deploy.formats import USE_KEYS
+from src.deploy.formats import USE_KEYS, check_detector, format_of, read_description
 from src.runtime.cards import has_card
 from src.runtime.errors import InputError
 from src.weights.checkpoint_config import NETWORK_KEYS, SILENT_KEYS, recorded_config
@@ -53,6 +53,15 @@ def detector_layer(path: str) -> Layer:
         # a converted file; a run records the batch size that suits its machine
         names = (*names, "eval_batch_size")
     return {name: config[name] for name in names if name in config}, path
+
+
+def detector_config(path: str) -> dict:
+    """The detector's keys in a checkpoint or exported file; InputError where it is neither."""
+    check_detector(path)
+    if format_of(path):
+        return read_description(Path(path))
+    keys, _ = detector_layer(path)
+    return keys
 
 
 def evaluation_layer(path: str, given: Mapping[str, Any] = MappingProxyType({})) -> Layer:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from src.config.configuration import make_config
+from src.deploy.formats import describe, write_description
 from tests.conftest import REPOSITORY
 from tests.forked import Forks
 
@@ -64,6 +66,28 @@ def forks(tmp_path_factory):
         ("eval.py", ["{small}", "--model={bad}"], [".mindir", "checkpoint_path"]),
         ("eval.py", ["{small}", "--model=a.air"], ["a.air: no such file"]),
         ("eval.py", ["--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
+        # before the data are looked for
+        (
+            "eval.py",
+            ["--against=/no", "--checkpoint_path={ckpt}", "--coco_root=/x"],
+            ["t: /no: no"],
+        ),
+        (
+            "eval.py",
+            ["--protocol=legacy", "--score_threshold=0.2", "--checkpoint_path={ckpt}"],
+            ["score_threshold is 0.2, but protocol legacy has its own limits"],
+        ),
+        (
+            "eval.py",
+            ["--model={mindir}", "--nms_iou=0.5", "--coco_root=/x"],
+            ["a.mindir: was exported with other keys", "\n  --nms_iou is 0.5; expected 0.6"],
+        ),
+        (
+            "predict.py",
+            ["--model={mindir}", "--max_detections=200", "--input={bad}"],
+            ["--max_detections is 200; expected 100 or less"],
+        ),
+        ("predict.py", ["--model={mindir}", "--tta_scales=1,2", "--input={bad}"], ["--tta_scales"]),
         ("predict.py", ["--input={bad}", "--checkpoint_path=a.onnx"], ["a.onnx", "--model"]),
         (
             "export.py",
@@ -78,6 +102,12 @@ def forks(tmp_path_factory):
         ("predict.py", ["--input={bad}", "--model=no.onnx"], ["no.onnx: no such file"]),
         ("predict.py", ["--input={bad}", "--model=a.onnx", "--checkpoint_path={bad}"], ["both"]),
         ("export.py", ["{small}"], ["--checkpoint_path is needed"]),
+        (
+            "export.py",
+            ["--file_name=x.tflite"],
+            ["--file_name is x.tflite", ".mindir, .onnx, .air"],
+        ),
+        ("export.py", ["--file_name=x.ONNX", "--file_format=ONNX"], ["--file_name is x.ONNX"]),
         ("export.py", ["--checkpoint_path={ckpt}", "--file_format=AIR"], ["Ascend", "CPU", "ONNX"]),
         ("export.py", ["--checkpoint_path={ckpt}", "--suppression=soft"], ["--nms=False"]),
         ("export.py", ["--checkpoint_path={onnx}"], ["a.onnx: is an exported file"]),
@@ -117,7 +147,10 @@ def test_bad_input_ends_at_once(recipe, shapes, forks, tmp_path, script, flags, 
     values = {"small": f"--config_path={recipe[0]}", "bad": bad, "shapes": shapes}
     ckpt = tmp_path / "a.ckpt"
     ckpt.write_bytes(b"\x0a\x03\x0a\x01x")  # an entry named x
-    values.update(onnx=onnx, folder=folder, ckpt=ckpt)
+    mindir = tmp_path / "a.mindir"
+    mindir.touch()
+    write_description(describe(make_config([({"classes": ["cat"]}, "test")])), mindir)
+    values.update(onnx=onnx, folder=folder, ckpt=ckpt, mindir=mindir)
     process = forks.run(script, *(flag.format(**values) for flag in flags))
     assert process.returncode == 2, process.stderr
     assert process.stdout == ""

@@ -51,5 +51,5 @@ def test_as_many_different_images_as_rows(small, batch):
 )
 def test_winograd_is_refused_where_it_would_do_nothing(keys, found):
     cfg = make_config([({**keys, "winograd": 0.5}, "flags")])
-    with pytest.raises(InputError, match=f"winograd is 0.5, which .* {found}; set winograd to 0"):
+    with pytest.raises(InputError, match=f"winograd is 0.5, which .* {found}; --winograd=0 "):
         target_path(cfg)

@@ -14,9 +14,10 @@ from src.detection.anchors import build_anchors
 from src.evaluation.coco_metric import evaluate
 from src.evaluation.detect import detect_with
 from src.models.ssd import build_ssd
-from src.prediction.detector import Detector, detector_config
+from src.prediction.detector import Detector
 from src.prediction.network_model import load_network
 from src.prediction.objects import Objects
+from src.prediction.recorded import detector_config
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
 from tests.prediction.conftest import LOW

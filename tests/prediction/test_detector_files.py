@@ -9,8 +9,9 @@ import pytest
 
 from src.deploy.exported import load_onnx
 from src.deploy.formats import NAMES, description_path
-from src.prediction.detector import Detector, detector_config
+from src.prediction.detector import Detector
 from src.prediction.network_model import load_network
+from src.prediction.recorded import detector_config
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
 from src.weights.checkpoint_file import run_config
@@ -47,7 +48,7 @@ def test_bad_files(trained, tmp_path):
         Detector.load(tmp_path / "a.air")
     with pytest.raises(InputError, match=r"no class 'a'; the detector knows ellipse, rectangle"):
         Detector.load(folder / "detector.onnx", classes=["background", "a", "b", "c", "d"])
-    with pytest.raises(InputError, match=r"image_size: \[64, 64\], not \[96, 96\]"):
+    with pytest.raises(InputError, match=r"--image_size is \[96, 96\]; expected \[64, 64\]"):
         Detector.load(folder / "detector.onnx", image_size=[96, 96])
     with pytest.raises(InputError, match=r"images\[0\] is int; expected an array"):
         Detector.load(cfg.checkpoint_path)([1, 2])
@@ -85,7 +86,7 @@ def test_exported_files_of_older_versions(trained, tmp_path, capsys, name):
     np.testing.assert_array_equal(found.scores, expected.scores)
     assert len(found.scores) > 0
     assert capsys.readouterr().err == ""
-    with pytest.raises(InputError, match="pre_nms_top_k: .*, not 2000"):
+    with pytest.raises(InputError, match="--pre_nms_top_k is 2000; expected "):
         Detector.load(path, candidates=2000)
     assert capsys.readouterr().err == "Detector.load(): candidates is now pre_nms_top_k\n"
 
@@ -154,7 +155,7 @@ def test_keys_that_are_fixed_in_a_file(trained):
         ("onnx", "candidates_per_level", 50),
         ("mindir", "candidates_per_level", 50),
     ):
-        with pytest.raises(InputError, match=f"{key}: .*, not {value}"):
+        with pytest.raises(InputError, match=f"--{key} is {value}; expected "):
             Detector.load(folder / f"detector.{name}", **{key: value})
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(InputError, match="has no CUDAExecutionProvider for device_target GPU"):

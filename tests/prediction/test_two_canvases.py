@@ -116,7 +116,7 @@ def test_an_exported_file_on_its_one_canvas(detector_file, network, tmp_path):
         assert len(found.scores) == len(expected.scores) > 50
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
         np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
-    with pytest.raises(InputError, match="long_side: 90, not 80"):
+    with pytest.raises(InputError, match="--long_side is 80; expected 90"):
         Detector.load(path, long_side=80)
 
 
