@@ -21,7 +21,6 @@ from src.deploy.formats import (
     INPUT,
     NAMES,
     OUTPUTS,
-    SUFFIXES,
     description_path,
     write_description,
 )
@@ -54,6 +53,22 @@ class ExportResult:
     comparison: Comparison | None  # with the network; None for AIR files, which cannot be run here
     by_candidates: bool = False  # these were compared, as nothing was detected in the images
     notes: Sequence[str] = ()  # lines for the user of what the file was converted to
+
+
+def partial_file(path: Path) -> Path:
+    """What is written beside the path first."""
+    return part_of(path.with_suffix(""), path.suffix)
+
+
+def candidates_file(path: Path) -> Path:
+    """What is written beside the path where nothing but candidates can be compared."""
+    return path.with_name(f".{path.stem}.candidates{path.suffix}")
+
+
+def temporary_files(path: Path) -> list[Path]:
+    """All that an export to the path writes beside it, and removes at the end."""
+    partial = partial_file(linked_file(path))
+    return [partial, description_path(partial), candidates_file(linked_file(path))]
 
 
 class Exporter:
@@ -109,7 +124,7 @@ class Exporter:
             RunError: the file cannot be read or detects something else; it is not kept.
         """
         path = linked_file(path)
-        partial = part_of(path.with_suffix(""), SUFFIXES[file_format])
+        partial = partial_file(path)
         comparison, by_candidates, notes = None, False, ()
         try:
             with path_in_errors(path):
@@ -148,7 +163,7 @@ class Exporter:
     ) -> Comparison:
         """`compare` for a temporary file without suppression."""
         plain = Exporter(self.anchors, {**self.description, "nms": False}, self.winograd)
-        file = path.with_name(f".{path.stem}.candidates{SUFFIXES[file_format]}")
+        file = candidates_file(path)
         try:
             with path_in_errors(path):
                 plain.write(network, file, file_format)

@@ -91,6 +91,7 @@ def convert(
     model, check = onnx.load(str(file)), interruption.check
     how = {"type": cfg.quantize}
     small = part_of(file.with_suffix(""), f".{cfg.quantize}.onnx")
+    interruption.unfinished.append(small)
     interruption.deferred = True  # files of hundreds of megabytes are removed first
     try:
         if calibration is None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 # SIGHUP: the terminal was closed; SIGUSR1: from schedulers, which mpirun forwards to all ranks
@@ -37,12 +38,16 @@ class Interruption:
 
     Args:
         is_quiet: whether it prints nothing, as on all ranks but the main one.
+
+    Attributes:
+        unfinished: files that are removed where the process ends at once.
     """
 
     def __init__(self, *, is_quiet: bool = False):
         self.is_quiet = is_quiet
         self.signum: int | None = None
         self.deferred = False
+        self.unfinished: list[Path] = []
 
     def watch(self) -> "Interruption":
         """Starts to receive signals; call it in the main thread, before others start.
@@ -105,6 +110,9 @@ class Interruption:
             received_at = time.monotonic()
             if not self.deferred or self.signum is not None:
                 self._print(f"\n{name}: exiting at once")
+                for path in self.unfinished:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
                 os._exit(Interrupted(signum).exit_status)
             self.signum = signum
             self._print(f"\n{name}: saving and exiting; another signal exits at once")

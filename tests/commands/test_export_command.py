@@ -1,12 +1,17 @@
 """export.py as a user types it."""
 
+import signal
+import subprocess
+import sys
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import nn
 
 from src.prediction.detector import Detector
-from tests.programs import call, checkpoint, run
+from tests.conftest import REPOSITORY
+from tests.programs import call, checkpoint, run, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
 
@@ -29,6 +34,25 @@ def test_the_checkpoint_alone(exported):
     _, printed = exported
     assert "compared with the network on 4 images" in printed
     assert "with its classes and thresholds in its metadata" in printed
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".mindir"])
+def test_ctrl_c_leaves_no_files(trained, tmp_path, suffix):
+    process = subprocess.Popen(
+        [sys.executable, "export.py", checkpoint(trained), f"--file_name={tmp_path}/a{suffix}"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background ignores Ctrl-C, and its children would
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_until(lambda: any(tmp_path.glob(".a.*")), process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.endswith("\nSIGINT: exiting at once\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_quantized_file(trained, shapes, tmp_path):
