@@ -19,6 +19,10 @@ from src.runtime.files import user_path
 Beneath = Callable[[Mapping[str, Any]], Layer]  # see `parse_args`
 
 WHERE = "command line"  # as errors call it
+FLAG_OF_FILE = {  # that is given alone, by its suffix
+    ".yaml": "config", ".yml": "config", ".ckpt": "checkpoint_path", ".mindir": "model",
+    ".onnx": "model",
+}  # fmt: skip
 SHOWN_DEFAULT = 60  # characters in --help
 SHORT_FORMS = """\
 A bool alone is true, as in --resume, and --no-resume is false. A list needs no brackets:
@@ -157,6 +161,8 @@ def rest_hint(argument: str) -> str:
         name = argument.lstrip("-").partition("=")[0]
         key = load_keys().get(re.sub("^no[-_]", "", name))
         return off_hint(key) if key else unknown_hint(name)
+    if flag := FLAG_OF_FILE.get(os.path.splitext(argument)[1]):
+        return f"; did you mean --{flag}={argument}?"
     return "; a list is written without spaces, as in --classes=cat,dog, or in quotes"
 
 

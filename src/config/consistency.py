@@ -14,6 +14,7 @@ from src.runtime.errors import InputError
 USUAL_WARMUP = 0.3  # of a run at most, which the recipes have
 # of a format, keys with a split of its own to evaluate on, which val_share would not use
 OWN_EVALUATION = {"coco": ("val_json", "val_images"), "other": ("val_anno_path",)}
+ROOTS = {"coco": "coco_root", "voc": "voc_root", "yolo": "yolo_root"}  # folders of formats
 SIZE_MULTIPLE = 32  # C3, C4 and C5 must be exact halves of each other for the pyramid
 LEAST_TILE = 32  # pixels; smaller ones hold nothing but parts
 
@@ -111,6 +112,10 @@ def short_side_contradictions(cfg: EasyDict) -> Iterator[str]:
 
 def data_contradictions(cfg: EasyDict) -> Iterator[str]:
     """Messages on keys that say where the data are."""
+    root = ROOTS.get(cfg.dataset)
+    is_needed = cfg.dataset != "coco" or not (cfg.train_json or cfg.val_json)
+    if root and not cfg[root] and is_needed:
+        yield f"{root} is empty; expected a folder, such as . for this one"
     for name in OWN_EVALUATION.get(cfg.dataset, ()):
         if cfg.val_share and cfg[name]:
             yield (

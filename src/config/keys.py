@@ -126,9 +126,11 @@ class Key:
         return os.path.expanduser(converted) if self.spec == "path" else converted
 
     def example(self, value: Any) -> str:
-        """How a list is written, or a share that was given in percent, for errors; else ""."""
+        """How a list, a share given in percent or a decimal point is written, for errors; or ""."""
         if self.spec.startswith("list of "):
             return f", such as {str(self.default or '[first,second]').replace(' ', '')}"
+        if "float" in self.spec and re.fullmatch(r"\d+,\d+", str(value)):
+            return f"; did you mean {str(value).replace(',', '.')}?"
         is_share = self.spec.startswith("float 0..") and type(value) in (int, float)
         return f"; {value:g} % is {value / PERCENT:g}" if is_share and 1 < value <= PERCENT else ""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from src.evaluation.results import no_rows
 from src.runtime.errors import InputError
+from src.runtime.near_path import no_folder
 from src.runtime.text import count
 
 DETECTIONS, TRUTH, NUMBERS = "detections.json", "ground_truth.json", "report/metrics.json"
@@ -98,7 +99,7 @@ def read_other(path: str, truth: dict) -> Other:
 def find_evaluation(path: Path) -> Path:
     """The folder with DETECTIONS: this one, or of a run that of its best checkpoint or the only."""
     if not path.is_dir():
-        raise InputError(f"against: {path}: no such folder; give that of a run or of an evaluation")
+        raise InputError(f"against: {no_folder(path)}; give that of a run or of an evaluation")
     if (path / DETECTIONS).is_file():
         return path
     found = sorted(one.parent for one in path.glob(f"{EVALUATIONS}/*/{DETECTIONS}"))

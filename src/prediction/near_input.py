@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from src.config.command_line import FLAG_OF_FILE
 from src.runtime.errors import InputError
 from src.runtime.near_path import SHOWN, names_in, nearest, spellings
 from src.runtime.text import count
@@ -72,6 +73,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
                 f"command line: unknown argument {argument!r}; --input takes one value: a pattern "
                 f"in quotes, such as --input='{pattern}', or a list, --input='[a.jpg, b.jpg]'"
             )
+        elif Path(argument).suffix in FLAG_OF_FILE:
+            continue  # which the parser says
         elif os.path.exists(argument) or glob.has_magic(argument):
             raise InputError(
                 f"command line: unknown argument {argument!r}; give it as --input={argument!r}"

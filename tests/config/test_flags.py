@@ -27,6 +27,7 @@ from src.runtime.errors import InputError
         (["--classes=yes, no"], {"classes": ("background", "yes", "no")}),
         (['--classes=["a, b", c]'], {"classes": ("background", "a, b", "c")}),
         (["--classes="], {"classes": ()}),
+        (["--coco_root=", "--train_json=a.json"], {"coco_root": ""}),  # which is not read
         (["--accept=shares,turned"], {"accept": ("shares", "turned")}),
     ],
 )
@@ -54,6 +55,11 @@ def test_short_forms(flags, values):
         (["--nms_iou"], "--nms_iou: expected one argument, such as --nms_iou=0.6\n  float 0..1: h"),
         (["--source=a.jpg"], "unknown argument '--source=a.jpg'; did you mean 'input'?"),
         (["--conf-thres", "1"], "did you mean 'score_threshold'?"),
+        (["config/my recipe.yaml"], "did you mean --config=config/my recipe.yaml?"),
+        (["a.ckpt"], "unknown argument 'a.ckpt'; did you mean --checkpoint_path=a.ckpt?"),
+        (["--lr=0,01"], "lr is '0,01'; expected float > 0; did you mean 0.01?"),
+        (["--coco_root="], "coco_root is empty; expected a folder, such as . for this one"),
+        (["--dataset=voc", "--voc_root", ""], "voc_root is empty"),
         (["--device=0"], "did you mean 'device_target' or 'device_id'?"),
     ],
 )

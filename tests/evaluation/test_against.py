@@ -103,6 +103,7 @@ def test_folders_that_are_none(split, run, tmp_path):
         return str(caught.value)
 
     assert "no such folder" in refused(tmp_path / "none")
+    assert f"; there is {run}; give that of a run" in refused(tmp_path / "RUN")
     assert "no detections.json in it or in eval/best; evaluate that" in refused(tmp_path)
     best = run / "eval" / "best"
     best.rename(run / "eval" / "a")

@@ -51,4 +51,5 @@ def test_inputs_that_are_no_flags_value(arguments, hint):
 
 
 def test_values_of_flags_are_left_to_the_parser():
+    check_arguments(["a.ckpt", "config/default.yaml"])
     check_arguments(["--input", ".", "--classes=cat,", ".", "--model=x", "stray", "--output", "."])
