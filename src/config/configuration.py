@@ -116,7 +116,7 @@ def read_recipe(path: str) -> dict[str, Any]:
             what = no_file(path, ".yaml")
         raise InputError(f"{what}; check --config_path") from error
     except YAML_ERRORS as error:
-        raise InputError(f"{path}: {why_not_yaml(error)}") from error
+        raise InputError(f"{path}: {why_not_yaml(error)}; check --config_path") from error
     if not isinstance(content, dict | None):
         raise InputError(f"{path}: expected lines of 'key: value', found {type(content).__name__}")
     return content or {}

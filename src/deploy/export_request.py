@@ -49,10 +49,12 @@ def target_path(cfg: Config) -> Path:
             f"is {cfg.device_target}; export MINDIR or ONNX"
         )
     if cfg.winograd and (cfg.file_format != "ONNX" or cfg.quantize != "none"):
-        found = cfg.file_format if cfg.file_format != "ONNX" else f"to be quantized, {cfg.quantize}"
+        found, advice = f"to be quantized, {cfg.quantize}", "leave --quantize out"
+        if cfg.file_format != "ONNX":
+            found, advice = cfg.file_format, "give --file_format=ONNX"
         raise InputError(
             f"winograd is {cfg.winograd:g}, which is for ONNX files of float32, but the file is "
-            f"{found}; --winograd=0 exports without it, whatever a recipe says"
+            f"{found}; {advice}, or --winograd=0, whatever a recipe says"
         )
     if format_of(cfg.checkpoint_path):
         raise InputError(f"{cfg.checkpoint_path}: is an exported file; expected a checkpoint")

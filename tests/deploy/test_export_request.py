@@ -45,11 +45,14 @@ def test_as_many_different_images_as_rows(small, batch):
 @pytest.mark.parametrize(
     ("keys", "found"),
     [
-        ({"file_format": "MINDIR"}, "the file is MINDIR"),
-        ({"file_format": "ONNX", "quantize": "int8"}, "the file is to be quantized, int8"),
+        ({"file_format": "MINDIR"}, "the file is MINDIR; give --file_format=ONNX"),
+        (
+            {"file_format": "ONNX", "quantize": "int8"},
+            "the file is to be quantized, int8; leave --quantize out",
+        ),
     ],
 )
 def test_winograd_is_refused_where_it_would_do_nothing(keys, found):
     cfg = make_config([({**keys, "winograd": 0.5}, "flags")])
-    with pytest.raises(InputError, match=f"winograd is 0.5, which .* {found}; --winograd=0 "):
+    with pytest.raises(InputError, match=f"winograd is 0.5, which .* {found}, or --winograd=0"):
         target_path(cfg)
