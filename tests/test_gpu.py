@@ -58,17 +58,23 @@ DUMPED = {"MS_DEV_DUMP_IR_PASSES": "graph_build", "GLOG_v": "3"}
 
 @pytest.fixture(scope="module")
 def built(gpu_stub, tmp_path_factory) -> dict[str, dict]:
-    """What gpu_program.py says of each variation of each recipe, compiled in one process."""
-    folder = tmp_path_factory.mktemp("built")
-    recipe = f"--config_path={REPOSITORY / 'config'}/{{}}.yaml"
-    cases = {
-        name: [recipe.format(name), *SMALL, *VARIATIONS.get(name, SMALLER)] for name in RECIPES
-    }
-    command = [sys.executable, "tests/gpu_program.py", str(folder), json.dumps(cases)]
-    environment = {**os.environ, **gpu_stub, **DUMPED}
-    subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, timeout=600)
-    found = json.loads((folder / "found_0.json").read_text())
-    return {name: {**case, **kernels(case)} for name, case in found.items()}
+    """What gpu_program.py says of each variation of each recipe.
+
+    Each in a process of its own: where MindSpore has compiled before, it takes twice as long.
+    """
+    found = {}
+    for name in RECIPES:
+        folder = tmp_path_factory.mktemp(name)
+        recipe = f"--config_path={REPOSITORY / 'config' / name}.yaml"
+        cases = {name: [recipe, *SMALL, *VARIATIONS.get(name, SMALLER)]}
+        command = [sys.executable, "tests/gpu_program.py", str(folder), json.dumps(cases)]
+        if name == RECIPES[0]:
+            command.append("--suppression")
+        environment = {**os.environ, **gpu_stub, **DUMPED}
+        subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, timeout=600)
+        (case,) = json.loads((folder / "found_0.json").read_text()).values()
+        found[name] = {**case, **kernels(case)}
+    return found
 
 
 def kernels(case: dict) -> dict[str, list]:
