@@ -1,9 +1,9 @@
 """Compiles what a run needs for a GPU that computes nothing: a part of test_gpu.py.
 
-python gpu_program.py FOLDER CASES [--suppression]
+python gpu_program.py FOLDER FLAGS [--suppression]
 
-CASES is JSON, {name: flags of train.py}. MindSpore's dumps go to FOLDER, and a file of this rank:
-{name: {graph: dumps, "error": traceback}}.
+FLAGS is a JSON list, of train.py's flags. MindSpore's dumps go to FOLDER, and a file of this rank:
+{graph: dumps, "error": traceback}.
 """
 
 import json
@@ -63,7 +63,7 @@ def compile_case(cfg, ranks, record: Callable[[str], None]) -> None:
 
 
 def compile_suppression(cfg) -> None:
-    """That of an exported file, which is the same for all cases."""
+    """That of an exported file, which is the same for all recipes."""
     import mindspore as ms
     import numpy as np
 
@@ -79,7 +79,7 @@ def compile_suppression(cfg) -> None:
 
 
 def main() -> None:
-    folder, cases = Path(sys.argv[1]), json.loads(sys.argv[2])
+    folder, flags = Path(sys.argv[1]), json.loads(sys.argv[2])
     launch = find_launch()
     prepare_environment(launch)
     import mindspore as ms
@@ -93,24 +93,21 @@ def main() -> None:
     resnet.VARIANTS["resnet50"] = (resnet.BottleneckBlock, BOTTLENECKS)
     own = folder / f"rank_{launch.rank}"
     ms.set_context(save_graphs=1, save_graphs_path=str(own))
-    found, ranks, seen = {}, None, set()
-    for name, flags in cases.items():
-        found[name] = {}
+    found, seen = {}, set()
 
-        def record(graph, name=name):
-            new = set(own.glob("**/graph_build_*.ir")) - seen
-            found[name][graph] = sorted(map(str, new))
-            seen.update(new)
+    def record(graph):
+        new = set(own.glob("**/graph_build_*.ir")) - seen
+        found[graph] = sorted(map(str, new))
+        seen.update(new)
 
-        cfg = parse_args("", [*flags, "--device_target=GPU"])
-        try:
-            ranks = ranks or build_device(cfg, launch)
-            compile_case(cfg, ranks, record)
-            if "--suppression" in sys.argv:
-                compile_suppression(cfg)
-                record("suppression")
-        except Exception:
-            found[name]["error"] = traceback.format_exc()
+    cfg = parse_args("", [*flags, "--device_target=GPU"])
+    try:
+        compile_case(cfg, build_device(cfg, launch), record)
+        if "--suppression" in sys.argv:
+            compile_suppression(cfg)
+            record("suppression")
+    except Exception:
+        found["error"] = traceback.format_exc()
     (folder / f"found_{launch.rank}.json").write_text(json.dumps(found))
     if launch.size > 1:
         from mpi4py import MPI
