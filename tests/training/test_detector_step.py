@@ -74,6 +74,24 @@ def detector_step(network=None, *, frozen=True, loss=None, **options):
     return network, TrainStep(LossNetwork(network, loss), optimizer, **options)
 
 
+@pytest.fixture(scope="module")
+def compiled():
+    """A network whose norms are trained, its step with averages, and the values at the start."""
+    network, averaged = TinyDetector(), TinyDetector()
+    averages = MovingAverages(network, averaged)
+    _, step = detector_step(network, frozen=False, averages=averages, ema_decay=0.5)
+    return network, step, everything(step)
+
+
+@pytest.fixture
+def trained_norms(compiled):
+    """Of `compiled` the network and the step, as they were at the start."""
+    network, step, start = compiled
+    step.load(start, updates=0)
+    step.loss_scale = LossScale(1.0)
+    return network, step
+
+
 def detector_batch(seed, *, images=2, objects=True):
     rng = np.random.default_rng(seed)
     assigned = (
@@ -108,21 +126,21 @@ def test_accumulated_batches_equal_one_large_batch(make, numbers, scale):
     # one of the batches has no object, so the batches' losses have different divisors
     batches = [detector_batch(1), detector_batch(2, objects=False), detector_batch(3)]
     options = {"clip_norm": 0.5, "loss_scale": LossScale(scale)}
-    one, step_of_one = detector_step(TinyDetector(numbers), loss=make(), **options)
-    other, step_of_other = detector_step(TinyDetector(numbers), loss=make(), **options)
-    for _ in range(2):
-        report = step_of_one([joined(batches)], LR)
-        accumulated = step_of_other(batches, LR)
-    for name, expected in report.numbers().items():
-        assert accumulated.numbers()[name] == pytest.approx(expected, rel=1e-5)
-    for name, value in values(one).items():
-        np.testing.assert_allclose(values(other)[name], value, rtol=1e-5, atol=1e-7)
-    start = values(TinyDetector(numbers))
-    assert not np.allclose(values(one)["conv.weight"], start["conv.weight"], atol=1e-3)
+    network, step = detector_step(TinyDetector(numbers), loss=make(), **options)
+    start, reports, trained = everything(step), [], []
+    for one in ([joined(batches)], batches):
+        step.load(start, updates=0)
+        step(one, LR)
+        reports.append(step(one, LR).numbers())
+        trained.append(values(network))
+    assert reports[1] == pytest.approx(reports[0], rel=1e-5)
+    for name, value in trained[0].items():
+        np.testing.assert_allclose(trained[1][name], value, rtol=1e-5, atol=1e-7)
+    assert not np.allclose(trained[0]["conv.weight"], start["conv.weight"], atol=1e-3)
 
 
-def test_batch_without_any_object_trains():
-    network, step = detector_step(frozen=False)
+def test_batch_without_any_object_trains(trained_norms):
+    network, step = trained_norms
     before = values(network)
     report = step([detector_batch(1, objects=False)], LR)
     assert report.updated
@@ -143,13 +161,11 @@ def assert_equal(one, other):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_bad_batch_leaves_no_trace(accumulate):
+def test_bad_batch_leaves_no_trace(trained_norms, accumulate):
     good, bad = detector_batch(1), detector_batch(2)
     bad.boxes[:] = np.nan
     bad.images[:] = 255  # would show in the norm's statistics
-    network, averaged = TinyDetector(), TinyDetector()
-    averages = MovingAverages(network, averaged)
-    _, step = detector_step(network, frozen=False, averages=averages, ema_decay=0.5)
+    _, step = trained_norms
     assert step([good] * accumulate, LR).updated
     before = everything(step)
     assert not step([good] * (accumulate - 1) + [bad], LR).updated
@@ -169,11 +185,12 @@ def test_bad_batch_leaves_no_trace(accumulate):
     assert_equal(everything(step), loaded)
 
 
-def test_loss_that_is_not_finite_leaves_the_scale_as_it_is():
+def test_loss_that_is_not_finite_leaves_the_scale_as_it_is(trained_norms):
     bad = detector_batch(2)
     bad.boxes[:] = np.nan
     scale = LossScale(8.0, dynamic=True)
-    _, step = detector_step(loss_scale=scale)
+    _, step = trained_norms
+    step.loss_scale = scale
     report = step([bad], LR)
     assert (report.updated, report.overflow, scale.value) == (False, False, 8.0)
 
@@ -194,10 +211,8 @@ def test_frozen_values_are_their_own_averages():
     assert list(averages.named) == [f"ema.{p.name}" for p in network.get_parameters()]
 
 
-def test_parameters_of_a_run_are_those_of_network_averages_and_optimizer():
-    network, averaged = TinyDetector(), TinyDetector()
-    averages = MovingAverages(network, averaged)
-    _, step = detector_step(network, frozen=False, averages=averages, ema_decay=0.5)
+def test_parameters_of_a_run_are_those_of_network_averages_and_optimizer(trained_norms):
+    network, step = trained_norms
     names = set(step.parameters())
     own = {p.name for p in network.get_parameters()}
     trained = {p.name for p in network.trainable_params()}
@@ -205,17 +220,18 @@ def test_parameters_of_a_run_are_those_of_network_averages_and_optimizer():
     assert names == expected
 
 
-def test_float16_network_trains_as_a_float32_one_up_to_rounding():
+def test_float16_network_trains_as_a_float32_one_up_to_rounding(trained_norms):
     # on CPU MindSpore stores float16 and calculates in float32: slow, but the types are the same
-    whole, halved = TinyDetector(), TinyDetector()
+    whole, step_of_whole = trained_norms
+    halved, step_of_halved = detector_step(frozen=False)
     use_float16(halved)
     x = ms.Tensor(np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float32))
     assert halved.conv(x).dtype == ms.float16
     assert halved.norm(halved.conv(x)).dtype == ms.float32
     assert {p.dtype for p in halved.get_parameters()} == {ms.float32}
     reports = []
-    for network in (whole, halved):
-        _, step = detector_step(network, frozen=False, loss_scale=LossScale(256.0))
+    for step in (step_of_whole, step_of_halved):
+        step.loss_scale = LossScale(256.0)
         reports.append([step([detector_batch(seed)], LR) for seed in range(3)][-1])
     for name in ("loss", "class_loss", "box_loss", "gradient_norm"):
         expected = reports[0].numbers()[name]
