@@ -70,7 +70,7 @@ def test_each_image_on_its_canvas_in_the_order_given(detector_file, network):
     cfg, rng = detector_file, np.random.default_rng(2)
     shapes = [(50, 70), (70, 50), (60, 60), (40, 100), (100, 30)]
     images = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
-    detector = Detector.load(cfg.checkpoint_path, eval_batch_size=5)
+    detector = Detector.load(cfg.checkpoint_path, eval_batch_size=3)
     for image, found in zip(images, detector.detect(images)):
         expected = plain_detections(network, cfg, image)
         assert len(found.scores) == len(expected.scores) > 100  # more than AP counts of a class
