@@ -4,17 +4,31 @@ import argparse
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import scaling, scaling_sums
+from benchmarks import scaling, scaling_rank, scaling_sums
 from benchmarks import scaling_cards as cards
 from benchmarks import scaling_prediction as prediction
+from benchmarks.updates import configure_update
+from src.distributed.ranks import Ranks
+from src.runtime.stopwatch import COMPUTE, UPDATE
 from tests.conftest import REPOSITORY
 from tests.jobs import environment
 from tests.printed_rows import FROZEN, NETWORK, read_rows
 
 pytestmark = pytest.mark.usefixtures("narrow")
+
+RANK = """
+import sys
+sys.path.insert(0, {repository!r})
+from pathlib import Path
+from src.distributed.launch import find_launch
+launch = find_launch()
+if not launch.is_scheduler:
+    Path({folder!r}, f"{{launch.rank}}_of_{{launch.size}}").touch()
+"""
 
 
 def test_overhead_by_hand():
@@ -76,28 +90,66 @@ def test_row_names_each_estimate(capsys, tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
-def scale(*arguments: str) -> dict[str, dict]:
-    """What scaling.py prints, its jobs at toy size."""
-    command = [sys.executable, "benchmarks/scaling.py", "--image_size=64", "--steps=2",
-               "--rounds=1", *arguments, *NETWORK]  # fmt: skip
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE,
-                          text=True, check=True)  # fmt: skip
-    return read_rows(done.stdout)
+def test_ratios_and_medians_by_hand(monkeypatch):
+    """Three rounds, the third of which is disturbed."""
+    rounds = {
+        "1 x 2": iter([(0.5, 0), (0.5, 0), (2.5, 0)]),
+        "2 x 1 mpirun": iter([(0.8, 200), (0.8, 200), (5.0, 900)]),
+    }
+    batches = []
+
+    def run(job, work, flags, *, batch_size, **options):
+        assert (work, options) == ("updates", {"image_size": 64, "steps": 2})
+        batches.append(batch_size)
+        return dict(zip(("update_seconds", "reduce_ms"), next(rounds[job.name])))
+
+    monkeypatch.setattr(scaling.Job, "run", run)
+    asked = {"image_size": 64, "batch_size": 4, "steps": 2, "rounds": 3}
+    row = scaling.compare_ranks(argparse.Namespace(**asked, launchers=["mpirun"], flags=[]))
+    assert batches == [4, 2] * 3
+    names = ("images_per_second", "ratio_to_one_rank", "reduce_share", "reduce_ms")
+    assert {key: row[key] for key in asked} == asked
+    assert [row["1 x 2"][name] for name in names] == [8, 1, 0, 0]
+    assert [row["2 x 1 mpirun"][name] for name in names] == [5, 0.625, 0.25, 200]
+
+
+@pytest.mark.parametrize("is_updated", [True, False])
+def test_times_are_of_one_update(is_updated, monkeypatch):
+    """Of one rank, whose updates have a second of computing and two of updating weights."""
+    build, spent = scaling_rank.build_update, {COMPUTE: 1.0, UPDATE: 2.0}
+
+    def build_update(cfg, *, clock, **options):
+        def step(batches, lr):
+            assert [len(batch.images) for batch in batches] == [2]
+            clock.seconds.update({part: clock.seconds[part] + s for part, s in spent.items()})
+            return SimpleNamespace(updated=is_updated)
+
+        sound, batches = build(cfg, clock=clock, **options)
+        assert sound.clock is clock
+        step.sync = sound.sync
+        return step, batches
+
+    monkeypatch.setattr(scaling_rank, "build_update", build_update)
+    monkeypatch.setattr(scaling_rank, "measure", lambda work: (work(), (12.0, 24.0))[1])
+    cfg = configure_update([*NETWORK, FROZEN], image_size=64, batch_size=2)
+    if not is_updated:
+        with pytest.raises(RuntimeError, match="an update was skipped"):
+            scaling_rank.time_updates(cfg, Ranks(), steps=4)
+        return
+    times = {"forward_backward_ms": 1000, "update_ms": 2000, "other_ranks_ms": 0, "reduce_ms": 0}
+    found = scaling_rank.time_updates(cfg, Ranks(), steps=4)
+    assert found == {"update_seconds": 3, "cpu_seconds_per_image": 3, **times}
 
 
 @pytest.mark.mpi
-def test_whole_updates():
-    """By one launcher: both start ranks in the test of sums."""
-    row = scale("--rows", "ranks", "--launchers", "mpirun", FROZEN)["scaling: ranks"]
-    alone, own = row["1 x 2"], row["2 x 1 mpirun"]
-    assert alone["ratio_to_one_rank"] == 1
-    assert alone["reduce_ms"] == alone["reduce_share"] == 0
-    ratio = own["images_per_second"] / alone["images_per_second"]
-    assert own["ratio_to_one_rank"] == pytest.approx(ratio, rel=0.01)
-    share = own["reduce_ms"] / own["update_seconds"] / 1000
-    assert own["reduce_share"] == pytest.approx(share, rel=0.01)
-    assert own["reduce_ms"] > 0 and own["other_ranks_ms"] > 0
-    assert own["cpu_seconds_per_image"] > 0
+@pytest.mark.parametrize("launcher", scaling.LAUNCHERS)
+def test_ranks_of_each_launcher(launcher, tmp_path):
+    script = tmp_path / "rank.py"
+    script.write_text(RANK.format(repository=str(REPOSITORY), folder=str(tmp_path)))
+    command = [*scaling.Job(launcher, 2)._starter(str(tmp_path)), str(script)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in tmp_path.glob("*_of_*")} == {"0_of_2", "1_of_2"}
 
 
 def test_parts_of_a_sum_are_its_time(monkeypatch):
@@ -117,16 +169,17 @@ def test_parts_of_a_sum_are_its_time(monkeypatch):
 
 @pytest.mark.mpi
 def test_sums_alone():
-    row = scale("--rows", "reduce")["scaling: reduce"]
+    command = [sys.executable, "benchmarks/scaling.py", "--rows", "reduce", "--launchers", "mpirun"]
+    done = subprocess.run([*command, *NETWORK], cwd=REPOSITORY, env=environment(),
+                          stdout=subprocess.PIPE, text=True, check=True)  # fmt: skip
+    row = read_rows(done.stdout)["scaling: reduce"]
     assert row["ranks"] == 2
-    mpirun, msrun = row["mpirun"], row["msrun"]
-    assert mpirun["floats"] == msrun["floats"] > 117_000
-    assert mpirun["mbytes"] == pytest.approx(4 * mpirun["floats"] / 1e6, rel=0.001)
-    assert min(mpirun[part] for part in ("fill_ms", "allreduce_ms", "read_ms")) > 0
-    assert "fill_ms" not in msrun  # all in one graph
-    for own in (mpirun, msrun):
-        for part in ("call_ms", "bare_allreduce_ms", "copy_ms", "arrays_ms", "sums_norm_ms"):
-            assert own[part] > 0
+    found = row["mpirun"]
+    assert found["floats"] > 117_000
+    assert found["mbytes"] == pytest.approx(4 * found["floats"] / 1e6, rel=0.001)
+    assert min(found[part] for part in ("fill_ms", "allreduce_ms", "read_ms")) > 0
+    for part in ("call_ms", "bare_allreduce_ms", "copy_ms", "arrays_ms", "sums_norm_ms"):
+        assert found[part] > 0
 
 
 @pytest.mark.parametrize("argument, error", [
