@@ -1,8 +1,11 @@
 """Checkpoints of a tiny network: whole, refused with a reason, and never half-written."""
 
+import binascii
 import os
 import re
 import resource
+import signal
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -260,3 +263,44 @@ def test_full_disk_keeps_the_checkpoint_and_leaves_nothing(checkpoints):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == before
     assert read_run(checkpoints.last).state["epoch"] == 4
+
+
+@pytest.mark.parametrize("where", ["write", "move"])
+def test_kill_in_a_save_leaves_the_checkpoint_before(checkpoints, where):
+    last = checkpoints.last
+    part = last.with_name(f".last.part.{'tmp' if where == 'write' else 'ckpt'}")
+    before = last.read_bytes()
+    large = {f"w{n}": ms.Parameter(ms.Tensor(np.ones((50, 400), np.float32))) for n in range(3)}
+    child = os.fork()
+    if not child:
+        die_in_a_save(where, part)
+        checkpoints.save(large, {"epoch": 5, "step": 50})
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert last.read_bytes() == before
+    size = part.stat().st_size
+    assert 80_000 < size < 240_000 if where == "write" else size > 240_000
+    assert find(checkpoints).state["epoch"] == 4
+    save(checkpoints, 5)
+    assert find(checkpoints).state["epoch"] == 5
+    assert not list(last.parent.glob(".*"))
+
+
+def die_in_a_save(where: str, part: Path) -> None:
+    """Lets this process be killed when some parameters are written, or before the file is moved."""
+    crc32, replace = binascii.crc32, os.replace
+
+    def dying_crc32(*args):  # called for each parameter
+        if part.exists() and part.stat().st_size > 80_000:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return crc32(*args)
+
+    def dying_replace(source, target):
+        if source == part:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(source, target)
+
+    if where == "write":
+        binascii.crc32 = dying_crc32
+    else:
+        os.replace = dying_replace

@@ -1,19 +1,29 @@
 """Runs that are interrupted, and go on as if they had not been."""
 
+import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 
+from src.runtime.errors import RunError
 from src.runtime.signals import Interrupted
 from src.training import evaluator
 from src.training.resume import best_on_disk
+from tests import trainers
 from tests.runs import records
 from tests.trainers import make_trainer, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("narrow")]
+
+
+@pytest.fixture
+def small(small):
+    """With a backbone that does not train, which halves the time to compile."""
+    return small.replace(freeze_backbone_stages=4)
 
 
 def test_max_steps_stops_early_and_the_run_can_be_resumed(small, tmp_path):
@@ -88,3 +98,47 @@ def test_going_back_to_an_epoch_without_the_last_checkpoint(small):
     assert [r["epoch"] for r in records(Path(cfg.output_path), "evaluation")] == list(
         range(1, whole.ended_epochs + 1)
     )
+
+
+def test_updates_of_two_ranks_are_renumbered_for_one(small, monkeypatch):
+    cfg = small.replace(eval_interval=0)
+    make_trainer(cfg.replace(max_steps=8)).run()
+    found = trainers.find_run
+
+    def found_of_two(*args):
+        """The run as two ranks would have saved it: half the updates, of twice the images."""
+        saved = found(*args)
+        assert (saved.state["step"], saved.state["steps_per_epoch"]) == (8, 6)
+        numbers = {"step": 4, "steps_per_epoch": 3, "images_per_step": 8}
+        return replace(saved, state={**saved.state, **numbers})
+
+    monkeypatch.setattr(trainers, "find_run", found_of_two)
+    trainer = make_trainer(cfg, resume=True)
+    assert trainer.step == 8
+    trainer.run()
+    assert trainer.step == 12
+    folder = Path(cfg.output_path)
+    assert [record["epoch"] for record in records(folder, "epoch")] == [1, 2]
+    log = (folder / "log.txt").read_text()
+    assert "an update has 4 images now and had 8, so steps are renumbered: 4 is now 8" in log
+
+
+def test_full_disk_ends_the_run_and_keeps_the_checkpoint(small, capfd):
+    cfg = small.replace(eval_interval=0, max_steps=4)
+    make_trainer(cfg).run()
+    last = Path(cfg.output_path) / "ckpt" / "last.ckpt"
+    before, limits = last.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    trainer = make_trainer(cfg.replace(max_steps=0), resume=True)
+    # the kernel refuses to write on in a file of that size, as a full disk does
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(RunError) as error:
+            trainer.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert trainer.step == 6  # the end of the epoch
+    assert str(error.value).startswith(f"{last}: the checkpoint cannot be written: ")
+    assert str(error.value).endswith(f"the previous one, {last}, is kept")
+    assert capfd.readouterr().err == ""
+    assert last.read_bytes() == before
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
