@@ -18,17 +18,16 @@ from src.data.classes import with_classes
 from src.data.dataset import find_source
 from src.data.decoding import check_images
 from src.data.hold_out import describe
-from src.data.loader import training_samples
 from src.data.page.findings import SplitFindings
 from src.data.page.page import write_page
 from src.data.problems import Problem, Problems, alike, first_lines
 from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
-from src.data.signs.augmented import augmented_sign, idle_strengths
 from src.data.signs.contents import leaked_images
 from src.data.signs.sign import Sign, check_accept
 from src.data.signs.similar import similar_images
 from src.data.signs.sizes import size_sign
 from src.data.signs.stages import between_signs, cheap_signs, signs_of_images
+from src.data.signs.strengths import idle_strengths
 from src.data.size_check import check_sizes, not_from_sizes
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
@@ -77,9 +76,6 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
         summary = build_summary(cfg, annotations, build_anchors(cfg))
         if not problems.errors:  # which tiny boxes may follow from
             problems.judge([size_sign(summary)], cfg.accept)
-            if training:
-                samples = training_samples(cfg, annotations)
-                problems.judge([augmented_sign(samples)], cfg.accept)
     if training:
         problems.judge(idle_strengths(cfg), cfg.accept)
     print("\n".join(report(problems)))

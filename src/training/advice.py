@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from src.config.consistency import USUAL_WARMUP
-from src.data.signs.augmented import idle_strengths
+from src.data.signs.strengths import idle_strengths
 from src.runtime.text import count
 from src.training.schedule import Schedule
 from src.training.trainer import Trainer

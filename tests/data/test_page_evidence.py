@@ -9,7 +9,6 @@ from PIL import Image
 
 from src.data.dataset import build_annotations, find_source
 from src.data.decoding import check_images
-from src.data.loader import training_samples
 from src.data.page.album import EVIDENCE, NARROW, Album
 from src.data.page.evidence import draw_all, kind_of, of_problems, of_sign
 from src.data.page.findings import SplitFindings
@@ -17,7 +16,6 @@ from src.data.page.pictures import around, as_evidence, given_shape
 from src.data.page.shapes import labels, rectangle
 from src.data.problems import Problem, Problems
 from src.data.signs.contents import equal_images, leaked_images
-from src.data.signs.sign import Sign
 from src.data.signs.sizes import size_sign
 from src.data.size_check import check_sizes
 from src.data.summary import build_summary
@@ -105,9 +103,7 @@ def test_leaked_and_equal_images_are_side_by_side(own):
     splits = [split_of(own, role) for role in ("training", "evaluation")]
     leak = leaked_images(*(split.annotations for split in splits))
     equal = equal_images(splits[0].annotations)
-    (pair,), (three,) = pictures(
-        of_sign(leak, *splits, None), of_sign(equal, splits[0], None, None)
-    )
+    (pair,), (three,) = pictures(of_sign(leak, *splits), of_sign(equal, splits[0], None))
     captions = [picture.caption.partition(":")[:2] for picture in pair]
     assert captions == [("training", ":"), ("evaluation", ":")]
     assert [picture.name for picture in pair] == [train[9].name, val[1].name]
@@ -144,7 +140,7 @@ def test_tiny_boxes_are_enlarged(own):
     split = split_of(own)
     sign = size_sign(split.summary)
     assert sign.name == "tiny" and len(sign.image_ids) == len(sign.boxes)
-    (groups,) = pictures(of_sign(sign, split, None, None))
+    (groups,) = pictures(of_sign(sign, split, None))
     assert len(groups) == 4
     for whole, large in groups:
         (box,) = [s.box for s in large.shapes if s.box in {shape.box for shape in whole.shapes}][:1]
@@ -152,16 +148,6 @@ def test_tiny_boxes_are_enlarged(own):
         left, top, width, height = large.view
         assert left <= box[0] and box[2] <= left + width
         assert top <= box[1] and box[3] <= top + height
-
-
-def test_lost_objects_are_shown_as_the_loader_gives_them(own):
-    split = split_of(own)
-    sign = Sign("lost_objects", "all", "Cuts", "weaken", image_ids=(3,))
-    samples = training_samples(own, split.annotations)
-    (((whole, seen),),) = pictures(of_sign(sign, split, None, lambda _: samples))
-    assert seen.view == (0, 0, *own.image_size[::-1])
-    assert "anchor" in seen.caption or seen.caption == "no object"
-    assert whole.view[2:] == tuple(split.annotations.sizes[split.rows[3]])
 
 
 def test_image_that_the_split_has_not_is_grey(own):

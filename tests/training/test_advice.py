@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from src.config.configuration import make_config, read_recipe
-from src.data.signs.augmented import idle_strengths
+from src.data.signs.strengths import idle_strengths
 from src.training.advice import (
     advice_on_outcome,
     advice_on_settings,

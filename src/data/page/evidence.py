@@ -9,7 +9,6 @@ from functools import partial
 from src.data.page.album import Album, Picture
 from src.data.page.findings import SplitFindings
 from src.data.page.pictures import as_evidence
-from src.data.page.samples import SamplesOf, as_seen
 from src.data.problems import Problem
 from src.data.signs.sign import Sign
 
@@ -22,7 +21,6 @@ GREY_SIZE = (320, 200)  # of a picture without image and size
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 PARTICULAR = re.compile(r"[\d/\\]")  # in words of one problem: numbers and paths
 COMPARED = 200  # characters that tell kinds apart
-SEEN = ("lost_objects", "blank_samples")  # signs that show in what the loader makes of images
 
 Draw = Callable[[Album], list[Picture | None]]  # pictures that belong together
 
@@ -49,9 +47,7 @@ def draw_all(parts: Sequence[Evidence], album: Album) -> None:
             part.draw(number, album)
 
 
-def of_sign(
-    sign: Sign, split: SplitFindings, other: SplitFindings | None, samples: SamplesOf
-) -> Evidence:
+def of_sign(sign: Sign, split: SplitFindings, other: SplitFindings | None) -> Evidence:
     """The pictures of a sign of a split; `other` is the split that it may be compared with."""
     if sign.groups:
         last = other if sign.across else split
@@ -71,9 +67,6 @@ def of_sign(
         [partial(draw_image, split, image_id, box=box)]
         for image_id, box in zip(sign.image_ids[:MAX_GROUPS], boxes)
     ]
-    if sign.name in SEEN:
-        for draws, image_id in zip(singles, sign.image_ids):
-            draws.append(partial(draw_seen, split, image_id, samples))
     return Evidence(singles)
 
 
@@ -125,11 +118,3 @@ def draw_image(
     if not caption:
         caption = f"{split.role}: " * with_role + split.annotations.file_name(row)
     return as_evidence(album, record, split.names, caption, box)
-
-
-def draw_seen(
-    split: SplitFindings, image_id: int, samples: SamplesOf, album: Album
-) -> list[Picture | None]:
-    """An image as the loader gives it."""
-    row = split.rows.get(image_id)
-    return [] if row is None else [as_seen(album, samples(split), row, split.names)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from src.config.configuration import Config
@@ -11,11 +10,11 @@ from src.data.page.album import EVIDENCE, SAMPLE, Album
 from src.data.page.charts import MAX_CLASSES, chart, class_rows
 from src.data.page.evidence import Evidence, draw_all, of_problems, of_sign
 from src.data.page.findings import SplitFindings
-from src.data.page.samples import SamplesOf, make_samples, sample_pairs
+from src.data.page.samples import sample_pairs
 from src.data.page.shapes import css
 from src.data.problems import Problem
 from src.data.sampling import describe_repeats
-from src.data.signs.augmented import describe_strengths
+from src.data.signs.strengths import describe_strengths
 from src.data.summary import fitting_iou
 from src.runtime.files import write_atomically
 from src.runtime.html import render
@@ -31,8 +30,7 @@ MAX_TEXT = 400  # characters of a line
 def write_page(cfg: Config, folder: Path, splits: Sequence[SplitFindings], *, verdict: str) -> Path:
     """Writes PAGE into the folder, with all that is in it; less than 4 MB."""
     evidence, samples = (Album(kind, size) for kind, size in BUDGETS.items())
-    samples_of = partial(make_samples, cfg)
-    suspicious = [suspicions(split, splits, samples_of) for split in splits]
+    suspicious = [suspicions(split, splits) for split in splits]
     draw_all([part for found in suspicious for part in all_evidence(found)], evidence)
     page = render(
         TEMPLATE,
@@ -45,7 +43,7 @@ def write_page(cfg: Config, folder: Path, splits: Sequence[SplitFindings], *, ve
             {
                 **parts(cfg, split),
                 **found,
-                "samples": list(sample_pairs(split, samples_of, samples)),
+                "samples": list(sample_pairs(cfg, split, samples)),
             }
             for split, found in zip(splits, suspicious)
         ],
@@ -55,9 +53,7 @@ def write_page(cfg: Config, folder: Path, splits: Sequence[SplitFindings], *, ve
     return folder / PAGE
 
 
-def suspicions(
-    split: SplitFindings, splits: Sequence[SplitFindings], samples_of: SamplesOf
-) -> dict[str, list[dict]]:
+def suspicions(split: SplitFindings, splits: Sequence[SplitFindings]) -> dict[str, list[dict]]:
     """Signs of a split, and its errors and repairs as lists; with evidence that is to be drawn."""
     problems = split.problems
     other = next((one for one in splits if one is not split), None)
@@ -65,8 +61,7 @@ def suspicions(
     errors = [error for error in problems.errors if error.where not in names]
     return {
         "signs": [
-            {"sign": sign, "evidence": of_sign(sign, split, other, samples_of)}
-            for sign in problems.signs
+            {"sign": sign, "evidence": of_sign(sign, split, other)} for sign in problems.signs
         ],
         "lists": [
             {"kind": kind, **lines(kind, entries), "evidence": of_problems(pictured, split)}

@@ -1,36 +1,33 @@
 """Samples of a split: images in their files, and as the network sees them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from src.config.configuration import Config
-from src.data.augmentation.presets import Augmentation, build_augmentation
+from src.data.augmentation.presets import Augmentation
 from src.data.drawing import FOUND, IGNORED, MISSED
-from src.data.loader import TrainSamples
+from src.data.loader import TrainSamples, training_samples
 from src.data.page.album import Album, Picture
 from src.data.page.findings import SplitFindings
 from src.data.page.pictures import MAX_BOXES, in_file, object_shape
 from src.data.page.shapes import Shape, rectangle
 from src.data.summary import Summary, fitting_iou
 from src.data.transforms import Sample
-from src.detection.assign import Assigner, build_assigner
+from src.detection.assign import Assigner
 from src.detection.boxes import iou
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
 SAMPLES = {"training": 10, "evaluation": 4}  # images shown of a split
 
-SamplesOf = Callable[[SplitFindings], TrainSamples]
 
-
-def sample_pairs(
-    split: SplitFindings, samples_of: SamplesOf, album: Album
-) -> Iterator[list[Picture]]:
+def sample_pairs(cfg: Config, split: SplitFindings, album: Album) -> Iterator[list[Picture]]:
     """Pairs of pictures: an image in its file, and as the network sees it."""
     if split.summary is None:
         return
-    samples = samples_of(split)
+    samples = make_samples(cfg, split)
     left = SAMPLES[split.role]
     for index in sample_order(split.summary):
         if left == 0:
@@ -48,14 +45,10 @@ def sample_pairs(
 
 def make_samples(cfg: Config, split: SplitFindings) -> TrainSamples:
     """The samples of the training run, or of evaluation, which only fits images to the input."""
-    plain = Augmentation("none", keep_aspect=cfg.resize != "stretch")
-    return TrainSamples(
-        split.summary.annotations,
-        image_size=cfg.image_size,
-        augmentation=build_augmentation(cfg) if split.role == "training" else plain,
-        assigner=build_assigner(cfg),
-        seed=cfg.seed,
-    )
+    samples = training_samples(cfg, split.summary.annotations)
+    if split.role == "training":
+        return samples
+    return replace(samples, augmentation=Augmentation("none", keep_aspect=cfg.resize != "stretch"))
 
 
 def as_seen(

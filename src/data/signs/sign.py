@@ -16,7 +16,7 @@ NAMES = (  # what the key `accept` takes
     "two_classes", "few_images", "empty_images", "turned", "orientation", "same_file",
     "file_names", "equal_images", "leak", "areas", "box_areas", "outlines", "pixel_range",
     "flat_images", "unused_class", "absent_class", "swapped_classes", "alike_classes",
-    "no_objects", "unmatched", "tiny", "lost_objects", "blank_samples", "no_effect", FOLDERS,
+    "no_objects", "unmatched", "tiny", "no_effect", FOLDERS,
 )  # fmt: skip
 
 
