@@ -15,6 +15,7 @@ from src.weights.checkpoint_file import write_detector
 from src.weights.detectors import converted, find_detector
 from tests.weights.golden.drawn_split import LONG, SHORT, SIZES, drawing
 from tests.weights.golden.seeded_detector import ROWS, UNNAMED, detector_weights
+from tests.weights.shapes import small_shapes
 
 GOLDEN = Path(__file__).parents[1] / "weights" / "golden"
 IDS = np.setdiff1d(np.arange(ROWS), UNNAMED).tolist()  # of COCO's categories
@@ -59,9 +60,9 @@ def in_image(rows: np.ndarray, image: int) -> Detections:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow")
 def test_ap_is_torchvisions(golden, tmp_path, monkeypatch, capsys):
-    shapes = json.loads((GOLDEN / "retinanet_shapes.json").read_text())["v2"]
-    found = find_detector(detector_weights(shapes), "v2.pth")
+    found = find_detector(detector_weights(small_shapes()), "v2.pth")
     path = tmp_path / "v2.ckpt"
     write_detector(path, converted(found, "v2.pth", frozen_epsilon=None), found.config.to_yaml())
     write_split(tmp_path, golden["objects"], found.config.classes[1:])

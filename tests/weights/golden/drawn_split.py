@@ -10,8 +10,8 @@ except ImportError:  # as a script beside formula.py
 SHORT, LONG = 160, 224  # pixels of the sides that pictures are resized to, at most
 # height and width; they go on three canvases of multiples of 32
 SIZES = (
-    (240, 320), (200, 301), (150, 213), (331, 240), (99, 75), (180, 180), (64, 160), (320, 247),
-    (213, 250), (410, 300), (120, 177), (256, 341),
+    (240, 320), (200, 301), (150, 213), (331, 240), (99, 75), (100, 260), (64, 160), (320, 247),
+    (213, 290), (410, 300), (70, 171), (256, 341),
 )  # fmt: skip
 
 

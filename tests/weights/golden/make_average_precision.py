@@ -3,9 +3,10 @@
     pip install torch==2.14.1 torchvision==0.29.1 pycocotools==2.0.11
     python3 tests/weights/golden/make_average_precision.py
 
-With weights by formula, in the pictures of drawn_split.py, one at a time. Objects are some of the
-detections, moved, so that the AP is far from 0 and 1. The file holds detections and objects in
-COCO's array form, (image, x, y, w, h, score, category), and pycocotools' numbers.
+With weights by formula and a narrow backbone, in the pictures of drawn_split.py, one at a time.
+Objects are some of the detections, moved, so that the AP is far from 0 and 1. The file holds
+detections and objects in COCO's array form, (image, x, y, w, h, score, category), and pycocotools'
+numbers.
 """
 
 import contextlib
@@ -19,14 +20,36 @@ from formula import uniform
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from seeded_detector import detector_weights
-from torchvision.models.detection import retinanet_resnet50_fpn_v2
+from torch import nn
+from torchvision.models.detection import retinanet, retinanet_resnet50_fpn_v2
+from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 FOLDER = Path(__file__).parent
 EVERY, MOST_MOVED = 5, 0.3  # of the detections one is an object, moved by up to a share of its side
+WIDTHS = (8, 16, 32, 64)  # inner ones of the stages, of a block each, as in tests/narrow/
+
+
+def narrow_resnet(**_) -> ResNet:
+    """torchvision's ResNet-50, an eighth as wide and with a block a stage."""
+    net = ResNet(Bottleneck, [1, 1, 1, 1])
+    net.inplanes = WIDTHS[0]
+    net.conv1 = nn.Conv2d(3, WIDTHS[0], 7, stride=2, padding=3, bias=False)
+    net.bn1 = nn.BatchNorm2d(WIDTHS[0])
+    for stage, width in enumerate(WIDTHS):
+        layer = net._make_layer(Bottleneck, width, 1, stride=2 if stage else 1)
+        setattr(net, f"layer{stage + 1}", layer)
+    return net
+
+
+def narrow_pyramid(_, channels: int) -> LastLevelP6P7:
+    """The levels on top of P5, which have as many channels as C5 here."""
+    return LastLevelP6P7(4 * WIDTHS[-1], channels)
 
 
 def detect() -> np.ndarray:
     """Detections (R,7) in all pictures."""
+    retinanet.resnet50, retinanet.LastLevelP6P7 = narrow_resnet, narrow_pyramid
     model = retinanet_resnet50_fpn_v2(
         weights=None, weights_backbone=None, min_size=SHORT, max_size=LONG
     ).eval()
