@@ -1,7 +1,7 @@
 """Every script and row of benchmarks/ at toy size: what it prints, and relations that must hold.
 
-Those of inference*.py, quantized.py, ladder.py, learning.py, scaling.py and small_data.py are in
-files of their own.
+Those that time training, inference*.py, quantized.py, ladder.py, learning.py, scaling.py and
+small_data.py are in files of their own.
 
 The peers' own code, torchvision's, is not run: PyTorch is not among the requirements. In its place
 `peer` answers as it would, so that what our side does with a peer's answers is tested.
@@ -10,7 +10,6 @@ The peers' own code, torchvision's, is not run: PyTorch is not among the require
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,22 +22,16 @@ from benchmarks import (
     evaluation,
     input_pipeline,
     postprocess,
-    run_costs,
-    start,
     tiles,
-    train_step,
-    update_parts,
 )
 from benchmarks.common import configure
 from benchmarks.drawn_large import draw_large, draw_training
-from benchmarks.updates import build_update, make_boxes
 from src.detection.anchors import build_anchors
-from src.models.layers import statistics
 from src.models.ssd import build_ssd
 from src.training.checkpoints import write_checkpoint
 from tests.conftest import REPOSITORY
 from tests.networks import excite
-from tests.printed_rows import FROZEN, NETWORK, SIZE
+from tests.printed_rows import NETWORK, SIZE
 
 pytestmark = pytest.mark.usefixtures("narrow")
 
@@ -147,128 +140,14 @@ def test_evaluation_detection(run_script):
 
 
 @pytest.mark.slow
-def test_evaluation_memory(run_script):
-    row = run_script(evaluation, "--rows", "memory", "--memory_images", "2", "6")[
-        "evaluation memory"
-    ]
-    few, many = row["peak_mb"]["2"], row["peak_mb"]["6"]
-    assert min(few, many) > 100
-    assert row["kb_an_image"] == pytest.approx((many - few) / 4 * 1000, abs=0.1)
-
-
-@pytest.mark.slow
-def test_start(run_script):
-    flags = ["--pairs=1", "--images=8", SIZE, "--batch_size=2", "--eval_batch_size=2",
-             "--anchor_size=2", "--num_workers=1", *NETWORK, FROZEN]  # fmt: skip
-    row = run_script(start, *flags)["start"]
-    assert row["first_seconds"] > 0 and row["second_seconds"] > 0
-    assert row["ratio"] == pytest.approx(row["first_seconds"] / row["second_seconds"], rel=0.1)
-
-
-@pytest.mark.slow
-def test_train_step(run_script, peer):
-    row = run_script(train_step, "--rows", "step", "--image_size=64", "--batch_size=1", "--steps=1",
-              f"--peer={peer}", *NETWORK)["train_step"]  # fmt: skip
-    assert (row["image_size"], row["batch_size"], row["classes"]) == (64, 1, 80)
-    assert 117_000 < row["parameters"] < 120_000  # a narrow ResNet-18's, nearly
-    assert row["forward_gflops_per_image"] > 0
-    assert row["first_step_seconds"] > 0 and row["step_seconds"] > 0
-    assert row["peer"]["parameters"] == 34
-    ours, peer_s = row["peak_memory_gb"], row["peer"]["peak_memory_gb"]  # rounded to 0.01
-    ratio = row["ratio_to_peer"]["peak_memory_gb"]
-    assert (ours - 0.01) / (peer_s + 0.01) < ratio
-    assert ratio * (peer_s - 0.01) < ours + 0.01
-    assert min(row["ratio_to_peer"].values()) > 0 and len(row["ratio_to_peer"]) == 4
-
-
-def test_boxes_of_a_training_image():
-    boxes = make_boxes(64, 128)
-    assert boxes.shape == (7, 4)
-    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] <= [128, 64]).all()
-    sides = boxes[:, 2:] - boxes[:, :2]
-    np.testing.assert_allclose(sides[[0, -1]], [[12.8, 6.4], [84.48, 42.24]], rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_costs_of_a_run(shapes):
-    # of more channels than in the other tests: sizes are compared, in whole hundreds of kilobytes
-    flags = ["--backbone=resnet18", "--fpn_channels=256", "--head_depth=0", "--num_workers=1",
-             "--anchor_size=2"]  # fmt: skip
-    with run_costs.running_trainer(64, 1, flags, profile=True) as trainer:
-        overhead = run_costs.compare_with_bare(trainer, steps=2)
-        done = trainer.step
-        memory = run_costs.watch_memory(trainer, steps=3)
-        assert (done, trainer.step) == (4, 7)  # two to warm up
-        saving = run_costs.time_saving(trainer)
-    assert overhead["bare_step_seconds"] > 0
-    assert min(overhead["norm_seconds"], overhead["hooks_seconds"]) > 0
-    added = sum(overhead[key] for key in ("norm_seconds", "scaling_averages_and_backup_seconds",
-                                          "hooks_seconds"))  # fmt: skip
-    ratio = added / overhead["bare_step_seconds"]
-    assert overhead["overhead"] == pytest.approx(ratio, rel=0.1, abs=0.01)
-    assert memory["early_gb"] > 0.1 and memory["late_gb"] > 0.1
-    growth = 1000 * (memory["late_gb"] - memory["early_gb"]) / 2 * 100
-    assert memory["growth_mb_per_100_steps"] == pytest.approx(growth, abs=51)
-    assert saving["weights"]["seconds"] > 0 and saving["all"]["seconds"] > 0
-    # beside the weights their averages and the momentum of each
-    ratio = saving["all"]["megabytes"] / saving["weights"]["megabytes"]
-    assert ratio == pytest.approx(3, abs=0.05)
-
-
-@pytest.mark.slow
-def test_rows_in_processes_of_their_own(run_script):
-    flags = ["--memory_size=64", "--image_size=64", "--batch_size=1", "--num_workers=1", *NETWORK]
-    rows = run_script(train_step, "--rows", "save", "traffic", *flags)
-    assert set(rows["train_step: save"]) == {"weights", "all"}
-    row = rows["train_step: traffic"]
-    assert (row["copied_mb"], row["waits"], row["messages"]) == (0, 1, 1)
-    assert row["summed_tensors"] > 100  # gradients and statistics of norms
-
-
-@pytest.mark.parametrize("row, function", [
-    ("overhead", "compare_with_bare"), ("memory", "watch_memory"), ("save", "time_saving"),
-])  # fmt: skip
-def test_rows_of_a_trainer(row, function, capsys, monkeypatch):
-    """How rows get their arguments; test_costs_of_a_run has their figures."""
-    trainers = []
-
-    @contextmanager
-    def running_trainer(*arguments, **_):
-        trainers.append(arguments)
-        print("a line of the log")
-        yield "trainer"
-
-    monkeypatch.setattr(run_costs, "running_trainer", running_trainer)
-    monkeypatch.setattr(run_costs, function, lambda trainer, *steps: {"found": [trainer, *steps]})
-    sizes = ["--image_size=64", "--memory_size=96", "--batch_size=3"]
-    train_step.main(["--row", row, *sizes, "--steps=4", "--memory_steps=5", "--lr=1"])
-    printed = json.loads(capsys.readouterr().out)
-    assert trainers == [(64 if row == "overhead" else 96, 3, ["--lr=1"])]
-    steps = {"overhead": [4], "memory": [5], "save": []}
-    assert printed["found"] == ["trainer", *steps[row]]
-
-
-@pytest.mark.slow
-def test_update_parts(run_script, monkeypatch):
-    """An update reads once and copies no batch."""
-    steps = []
-
-    def remember(cfg):
-        step, batches = build_update(cfg)
-        steps.append(step)
-        return step, batches
-
-    monkeypatch.setattr(update_parts, "build_update", remember)
-    flags = [SIZE, "--batch_size=2", "--accumulate=2", "--candidates=50", *NETWORK]
-    row = run_script(update_parts, "--steps=1", *flags)["update_parts"]
-    assert row["flags"] == flags
-    assert (row["copied_mb"], row["waits"], row["messages"]) == (0, 1, 1)
-    weights = steps[0].update.optimizer.parameters
-    assert row["summed_tensors"] == 1 + len(weights) + len(statistics(steps[0].network))
-    assert row["peak_gb"] == 0  # of a card
-    assert row["first_update"] > row["whole"] > 0
-    assert min(row[part] for part in ("gradients_called", "gradients", "readout", "update")) > 0
-    assert min(row["evaluation"][name] for name in ("candidates", "all_outputs")) > 0
+def test_evaluation_memory(run_script, monkeypatch, capsys):
+    """A process that detects in two images, and the row of two such processes."""
+    evaluation.main(["--peak=2"])
+    assert json.loads(capsys.readouterr().out)["peak_mb"] > 100
+    monkeypatch.setattr(evaluation, "start", lambda script, flag, images: (flag, images))
+    monkeypatch.setattr(evaluation, "result", lambda started: {"peak_mb": 200 + started[1] / 4})
+    row = run_script(evaluation, "--rows", "memory", "--memory_images", "2", "6")
+    assert row["evaluation memory"] == {"peak_mb": {"2": 200.5, "6": 201.5}, "kb_an_image": 250}
 
 
 @pytest.mark.usefixtures("narrow")
@@ -318,9 +197,3 @@ def test_drawn_large_images():
     sides = [max(item["bbox"][2:]) for item in draw_large(0, 0)[1]]
     assert sum(side > 190 for side in sides) in (1, 2, 3)
     assert all(11 <= side <= 41 for side in sides if side < 190) and len(sides) > 25
-
-
-def test_memory_of_a_card(monkeypatch):
-    monkeypatch.setattr("mindspore.runtime.max_memory_allocated", lambda: 17_900_000_000)
-    assert update_parts.card_gigabytes("GPU") == 17.9
-    assert update_parts.card_gigabytes("CPU") == 0
