@@ -105,8 +105,15 @@ class SSD(nn.Cell):
 
     def predict(self, images):
         """What the losses take: as `construct` in training."""
+        return self.predictions(self.fpn(*self.body(images)))
+
+    def body(self, images):
+        """The backbone's levels of images (N,H,W,3)."""
         x = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)  # (N,3,H,W)
-        features = self.fpn(*self.backbone((x - self.mean) * self.inverse_std))
+        return self.backbone((x - self.mean) * self.inverse_std)
+
+    def predictions(self, features):
+        """`predict` from the pyramid's levels."""
         predicted, logits = self.box_head(features), self.class_head(features)
         predicted, logits = ops.cast(predicted, ms.float32), ops.cast(logits, ms.float32)
         if self.centerness:

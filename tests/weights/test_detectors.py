@@ -29,13 +29,24 @@ class Stages(nn.Cell):
 
     def __init__(self, network):
         super().__init__(auto_prefix=False)
-        self.network = network
+        self.network, self.rest = network, Rest(network)
 
     def construct(self, images):
-        x = images.transpose(0, 3, 1, 2)
-        body = self.network.backbone((x - self.network.mean) * self.network.inverse_std)
+        body = self.network.body(images)
+        return (*body, *self.rest(*body))
+
+
+class Rest(nn.Cell):
+    """What a detector computes of its backbone's levels."""
+
+    def __init__(self, network):
+        super().__init__(auto_prefix=False)
+        self.network = network
+
+    def construct(self, *body):
         levels = self.network.fpn(*body)
-        return (*body, *levels, *self.network(images))
+        predicted, logits = self.network.predictions(levels)
+        return (*levels, self.network.deltas(predicted), logits)
 
 
 def load(arrays, *, epsilon=None, size=CANVAS):
@@ -124,29 +135,43 @@ HEADS = [("retina", True, 0.5), ("retina", False, 0.5), ("atss", False, 0.6), ("
 
 
 @pytest.fixture(scope="module")
-def body():
-    """C3, C4 and C5 of a picture, by NumPy; all heads have this backbone."""
-    shapes = {n: s for n, s in mmdetection_shapes("gfl").items() if n.startswith("backbone.")}
+def bodies():
+    """C3, C4 and C5 of a picture, by NumPy and by a network, and the network's weights."""
+    arrays = seeded.detector_weights(mmdetection_shapes("gfl"))
     pixels = (small_picture() - IMAGE_MEAN) / IMAGE_STD
-    return slow_body(pixels.transpose(2, 0, 1), seeded.detector_weights(shapes))
+    slow = slow_body(pixels.transpose(2, 0, 1), arrays)
+    network, _ = load(arrays, size=SMALL_CANVAS)
+    backbone = network.backbone
+    found = backbone(ms.Tensor(pixels.transpose(2, 0, 1)[None].astype(np.float32)))
+    weights = {p.name: p.asnumpy() for p in backbone.get_parameters()}
+    return slow, found, weights
 
 
 def small_picture() -> np.ndarray:
     return seeded.picture(0)[: SMALL_CANVAS[0], : SMALL_CANVAS[1]].astype(np.float32)
 
 
+def check_stages(found, wanted):
+    for number, (own, other) in enumerate(zip(found, wanted, strict=True)):
+        atol = 1e-4 * np.abs(other).max()
+        np.testing.assert_allclose(own, other, rtol=0, atol=atol, err_msg=number)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("head", "from_c5", "max_iou"), HEADS)
-def test_every_stage_is_mmdetection_s(body, head, from_c5, max_iou):
+def test_every_stage_is_mmdetection_s(bodies, head, from_c5, max_iou):
+    slow_levels, body, weights = bodies  # all heads have the same backbone
+    check_stages([level.asnumpy()[0] for level in body], slow_levels)
     arrays = seeded.detector_weights(mmdetection_shapes(head, from_c5=from_c5))
     network, cfg = load(arrays, size=SMALL_CANVAS)
-    image = small_picture()
-    stages = [output.asnumpy()[0] for output in Stages(network)(ms.Tensor(image[None]))]
-    *levels, deltas, logits = stages
-    pyramid = slow_neck(body, arrays)
-    for number, (own, wanted) in enumerate(zip(levels, [*body, *pyramid], strict=True)):
-        atol = 1e-4 * np.abs(wanted).max()
-        np.testing.assert_allclose(own, wanted, rtol=0, atol=atol, err_msg=number)
+    own = {p.name: p.asnumpy() for p in network.backbone.get_parameters()}
+    assert own.keys() == weights.keys()
+    assert all(np.array_equal(own[name], weights[name]) for name in own)
+    assert np.allclose(network.mean.asnumpy().ravel(), IMAGE_MEAN)
+    assert np.allclose(network.inverse_std.asnumpy().ravel(), 1 / np.array(IMAGE_STD))
+    *levels, deltas, logits = [output.asnumpy()[0] for output in Rest(network)(*body)]
+    pyramid = slow_neck(slow_levels, arrays)
+    check_stages(levels, pyramid)
     slow = slow_head(pyramid, arrays, head, 80)
     anchors = build_anchors(cfg).boxes(SMALL_CANVAS)
     boxes = np.concatenate([boxes for _, boxes, _ in slow])
