@@ -1,7 +1,7 @@
 """Keys that are given and have no effect, as config/default.yaml says of them.
 
-`needs` is conditions, of which one must hold, such as "auto_scale_lr or batch_size=auto": a key is
-set, or has one of the values. None of the keys in `unless` may be set.
+`needs` is conditions, of which one must hold, such as "tiles or resize=stretch, letterbox": a key
+is set, or has one of the values. None of the keys in `unless` may be set.
 """
 
 import sys

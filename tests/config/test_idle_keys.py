@@ -30,8 +30,8 @@ def notes(capsys, *flags, **options):
             "--focal_gamma has no effect without --class_loss=focal or varifocal",
         ),
         (
-            ["--lr_batch_size=8"],
-            "--lr_batch_size has no effect without --auto_scale_lr or --batch_size=auto",
+            ["--loss_scale_window=9"],
+            "--loss_scale_window has no effect without --dynamic_loss_scale=true or --precision=fl",
         ),
         (["--warmup_ratio=0", "--warmup_epochs=0"], "--warmup_ratio has no effect without --warm"),
         (["--finetune=a", "--pretrained=b"], "--pretrained has no effect with --finetune"),
@@ -54,7 +54,7 @@ def test_a_flag_without_effect(capsys, flags, note):
         ["--tile_overlap=0.2", "--tiles=640"],
         ["--soft_sigma=1", "--suppression=soft"],
         ["--focal_gamma=1"],
-        ["--lr_batch_size=8", "--auto_scale_lr"],
+        ["--lr_batch_size=8"],  # also says for how many images lr is right
         ["--finetune=a", "--pretrained="],
         ["--loss_scale_window=9", "--precision=float16", "--device_target=GPU"],
     ],
@@ -88,6 +88,7 @@ def test_what_a_checkpoint_records_counts(capsys):
         ("eval", "--output_path=a", False),
         ("export", "--backbone=resnet18", False),  # of the detector, where its file has none
         ("export", "--epoch_size=4", False),
+        ("export", "--num_workers=0", False),  # of --quantize
     ],
 )
 def test_flags_of_other_programs(capsys, program, flag, is_idle):
