@@ -147,6 +147,7 @@ def check_input(
     from src.data.loader import steps_per_epoch
     from src.data.run_data import read_run_data
     from src.data.short_side import check_training_resize
+    from src.deploy.formats import format_of
     from src.runtime.cards import check_cards
     from src.runtime.files import check_file, make_output_folder
     from src.training.callbacks.loading import load_callbacks
@@ -164,6 +165,8 @@ def check_input(
         check_file(cfg, "resume_from")
         if not cfg.resume:
             check_file(cfg, "finetune" if cfg.finetune else "pretrained")
+            if format_of(source := cfg.finetune or cfg.pretrained):
+                raise InputError(f"{source}: is an exported file; expected a checkpoint")
     roles = [True, False] if cfg.eval_interval and not cfg.profile else [True]
     for training in roles:
         find_source(cfg, training=training)

@@ -41,6 +41,11 @@ def forks(tmp_path_factory):
             ["none.ckpt: no such file", "ckpt/README.md", "-m src.weights", "--pretrained= starts"],
         ),
         ("train.py", ["{small}", "--finetune=none.ckpt"], ["none.ckpt", "no such file"]),
+        (
+            "train.py",
+            ["{small}", "--finetune={onnx}"],
+            ["a.onnx: is an exported file; expected a c"],
+        ),
         ("train.py", ["{small}", "--batch_size=99"], ["24 images", "--batch_size"]),
         ("train.py", ["{small}", "--accumulate=7"], ["24 images", "fewer than a batch of 28"]),
         ("train.py", ["{small}", "--precision=float16"], ["float16", "CPU", "--precision=float32"]),
