@@ -53,8 +53,7 @@ class Source:
                 held = np.zeros(len(annotations), bool)
             annotations = annotations.take(np.flatnonzero(~held if self.training else held))
         if self.training:
-            signs = tuple(sign for sign in annotations.signs if sign.name != "areas")
-            annotations = replace(annotations, truth=None, signs=signs)
+            annotations = replace(annotations, truth=None)
         return annotations, problems
 
     def read_whole(self) -> tuple[Annotations, Problems]:

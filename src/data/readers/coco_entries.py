@@ -125,10 +125,12 @@ class BoxEntry(msgspec.Struct, gc=False):
         return done
 
     def object_area(self) -> float:
-        """The file's area in square pixels, of outlines mostly; else that of the box."""
-        if type(self.area) is float or is_id(self.area):
-            return self.area
-        return self.bbox[2] * self.bbox[3]
+        """The file's area in square pixels, mostly of an outline; the box's where it has none.
+
+        Many tools write 0 or -1 for none.
+        """
+        is_area = type(self.area) in (int, float) and 0 < self.area < math.inf
+        return self.area if is_area else self.bbox[2] * self.bbox[3]
 
 
 class Category(msgspec.Struct):

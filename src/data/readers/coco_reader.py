@@ -19,11 +19,8 @@ from src.data.readers.coco_classes import (
 from src.data.readers.coco_entries import BoxEntry, ImageEntry, is_id
 from src.data.readers.coco_file import Content, Outline, Outlines, load_content, without_boxes
 from src.data.readers.coco_layout import find_coco
-from src.data.readers.coco_outlines import outline_sign
 from src.data.readers.reader import Reader
-from src.data.signs.areas import sound_areas
 from src.data.signs.given_boxes import SIDES, Form
-from src.data.signs.sign import those_found
 from src.runtime.errors import InputError
 
 
@@ -46,10 +43,6 @@ def read_coco(
     row_of = {image.id: row for row, image in enumerate(images)}
     entries = [entry for entry in entries if entry.image_id in row_of]  # of usable images
     truth = as_objects(entries, category_ids)
-    sides = np.array([(image.width, image.height) for image in images], np.float64).reshape(-1, 2)
-    rows = np.array([row_of[entry.image_id] for entry in entries], np.int64)
-    image_areas, ids = sides[rows].prod(axis=1), [entry.id for entry in entries]
-    truth["area"], area_sign = sound_areas(truth, image_areas, ids)
     annotations = make_annotations(
         as_raw_boxes(truth, entries, row_of),
         problems,
@@ -61,13 +54,12 @@ def read_coco(
         category_ids=category_ids,
         id_kind="image",
         truth=truth,
-        signs=those_found(area_sign, outline_sign(path)),
     )
     return annotations, problems
 
 
 def as_objects(entries: list[BoxEntry], category_ids: tuple[int, ...]) -> np.ndarray:
-    """The entries as (B,) OBJECT; an area that is missing or no number is that of the box."""
+    """The entries as (B,) OBJECT."""
     label_of = {category_id: label for label, category_id in enumerate(category_ids)}
     objects = np.zeros(len(entries), OBJECT)
     objects["image_id"] = [entry.image_id for entry in entries]

@@ -14,7 +14,7 @@ NAMES = (  # what the key `accept` takes
     "shares", "percent", "box_format", "swapped_axes", "outside", "offset", "one_side",
     "upper_left", "whole_image", "key_points", "equal_boxes", "default_box", "double_boxes",
     "two_classes", "few_images", "empty_images", "turned", "orientation", "same_file",
-    "file_names", "equal_images", "leak", "areas", "box_areas", "outlines", "pixel_range",
+    "file_names", "equal_images", "leak", "pixel_range",
     "flat_images", "unused_class", "absent_class", "swapped_classes", "alike_classes",
     "no_objects", "unmatched", "tiny", "no_effect", FOLDERS,
 )  # fmt: skip

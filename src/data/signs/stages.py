@@ -17,26 +17,19 @@ from src.data.signs.pixels import flat_images, pixel_range
 from src.data.signs.sign import Sign, those_found
 from src.data.signs.split import equal_boxes, few_images, no_objects, same_file, unused_classes
 
-OF_AREAS = ("areas", "box_areas")  # signs that follow from wrong boxes
 TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
 MOSTLY = 0.5  # of a sign's images, for a turn to explain it
 
 
 def signs_as_read(given: GivenBoxes, annotations: Annotations) -> tuple[Sign, ...]:
-    """What is suspicious about the boxes, before and after the repairs, and about the files.
-
-    Signs that the annotations have, of areas and outlines, are left out where boxes are wrong: they
-    follow.
-    """
+    """What is suspicious about the boxes, before and after the repairs, and about the files."""
     of_boxes = box_sign(given)
     found = those_found(*annotations.signs, of_boxes)
     is_certain = any(sign.certain for sign in found)
-    follow = (*OF_AREAS, "outlines") if is_certain else OF_AREAS if of_boxes else ()
     few = few_images(annotations)
-    if few:  # boxes of other images may leave these
-        follow = (*follow, "outside")
     return those_found(
-        *(sign for sign in found if sign.name not in follow),
+        # boxes of other images may leave these
+        *(sign for sign in found if not (few and sign.name == "outside")),
         equal_boxes(annotations),
         *(() if is_certain else overlap_signs(annotations)),
         few or unannotated_block(annotations),
