@@ -12,7 +12,7 @@ from src.runtime.errors import InputError
 
 # signs that boxes have where the annotated sizes are wrong
 FROM_SIZES = (
-    "percent", "box_format", "swapped_axes", "outside", "offset", "one_side", "upper_left",
+    "percent", "box_format", "swapped_axes", "outside", "upper_left",
 )  # fmt: skip
 MOSTLY = 0.5  # of a sign's images, whose sizes explain it
 

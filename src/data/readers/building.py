@@ -71,8 +71,6 @@ def make_annotations(
         image_ids=annotations.image_ids[raw.owners],
         where=raw.where,
         form=raw.form,
-        before=np.roll(sizes, 1, axis=0)[raw.owners],
-        after=np.roll(sizes, -1, axis=0)[raw.owners],
     )
     return replace(annotations, signs=signs_as_read(given, annotations))
 

@@ -5,29 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.data.signs.given_boxes import GivenBoxes, fits
-from src.data.signs.places import offset, one_side, outside, upper_left, whole_image
-from src.data.signs.readings import mixed, other_reading
+from src.data.signs.places import outside, upper_left, whole_image
+from src.data.signs.readings import other_reading
 from src.data.signs.sign import Sign, those_found
-from src.data.signs.units import percent, shares, thousandths
-
-SEARCHES = (
-    shares, percent, thousandths, offset, other_reading, mixed, outside, one_side,
-    upper_left, whole_image,
-)  # fmt: skip
-BY_NUMBERS = ("box_format", "swapped_axes")
+from src.data.signs.units import percent, shares
 
 
 def box_sign(boxes: GivenBoxes) -> Sign | None:
-    """The sign that explains the boxes best, if there is one: the first of those that are certain.
-
-    That boxes are outside explains nothing where they fit by other numbers.
-    """
+    """The sign that explains the boxes best, if there is one: the first certain one, if any is."""
     boxes = boxes.take(np.flatnonzero(np.isfinite(boxes.corners).all(axis=1)))
     if len(boxes.corners) == 0:
         return None
-    found = those_found(*(find(boxes) for find in SEARCHES))
-    if any(sign.name in BY_NUMBERS for sign in found):
-        found = tuple(sign for sign in found if sign.name != "outside")
+    found = those_found(
+        shares(boxes),
+        percent(boxes),
+        other_reading(boxes) or outside(boxes),
+        upper_left(boxes),
+        whole_image(boxes),
+    )
     return min(found, key=lambda sign: not sign.certain, default=None)
 
 

@@ -11,8 +11,7 @@ SLACK = 1.0  # pixels that a box may be outside: VOC's first pixel, rounding
 SIDES, CORNERS = "x, y, width and height", "two corners, x1, y1, x2, y2"
 CENTRES = "centre, width and height"
 FEW = 0.05  # of the boxes, for a warning
-LEAST_OUT = 3  # boxes that are out, for an error
-SURE_OUT = 8  # the same, where another reading fits all of many: by chance once in 2 ** 8
+MANY, LEAST_OUT = 0.3, 3  # of the boxes, and boxes, that are out, for an error
 NEARLY_ALL = 0.9  # of the boxes
 LEAST_BOXES, LEAST_IMAGES = 20, 5  # for what needs a larger sample
 
@@ -35,9 +34,6 @@ class GivenBoxes:
     image_ids: np.ndarray  # (B,)
     where: Callable[[int], str]  # names a box
     form: Form = Form()
-    # (B,2) the limits of the images before and after each box's own, in the order of the split
-    before: np.ndarray | None = None
-    after: np.ndarray | None = None
 
     @property
     def layout(self) -> str:
@@ -68,15 +64,6 @@ class GivenBoxes:
         images = len(np.unique(self.image_ids))
         return len(self.corners) >= LEAST_BOXES and images >= LEAST_IMAGES
 
-    def chance_in(self, parts: np.ndarray) -> float:
-        """Logarithm of the chance that boxes are within parts (B,2) or (2,) of width and height.
-
-        Of an image two boxes count at most: the others may be where they are.
-        """
-        logs = np.log(np.broadcast_to(parts, self.limits.shape).prod(axis=1))
-        _, image, counts = np.unique(self.image_ids, return_inverse=True, return_counts=True)
-        return float((logs * np.minimum(2 / counts, 1)[image]).sum())
-
     def sign(
         self,
         name: str,
@@ -89,18 +76,11 @@ class GivenBoxes:
         example: np.ndarray | None = None,
     ) -> Sign:
         """The sign of the boxes `which` (B,) bool; the first of them, or of `example`, is shown."""
-        found = f"{found} ({self.example(which if example is None else example)})"
-        return Sign(name, found, cause, advice, bool(certain), **self.pictures(which))
-
-    def example(self, which: np.ndarray) -> str:
-        """The first of the boxes `which` (B,) bool as a sign shows it."""
-        index = int(which.argmax())
+        index = int((which if example is None else example).argmax())
         numbers = ", ".join(f"{value:.6g}" for value in self.as_given()[index])
-        return f"{self.where(index)}: {numbers}"
-
-    def pictures(self, which: np.ndarray) -> dict[str, tuple]:
-        """The images of a Sign of the boxes `which` (B,) bool, each with its first such box."""
-        return first_boxes(self.image_ids[which], self.corners[which])
+        found = f"{found} ({self.where(index)}: {numbers})"
+        pictures = first_boxes(self.image_ids[which], self.corners[which])
+        return Sign(name, found, cause, advice, bool(certain), **pictures)
 
     def take(self, rows: np.ndarray) -> "GivenBoxes":
         """The boxes `rows` alone."""
@@ -110,8 +90,6 @@ class GivenBoxes:
             limits=self.limits[rows],
             image_ids=self.image_ids[rows],
             where=lambda index: self.where(rows[index]),
-            before=None if self.before is None else self.before[rows],
-            after=None if self.after is None else self.after[rows],
         )
 
 
@@ -130,6 +108,10 @@ def centred(numbers: np.ndarray) -> np.ndarray:
 def from_sides(numbers: np.ndarray) -> np.ndarray:
     """Corners (B,4) of boxes by x, y, width and height."""
     return np.hstack([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]])
+
+
+# corners (B,4) of boxes by four numbers, by what the numbers are
+AS_CORNERS = {SIDES: from_sides, CORNERS: lambda numbers: numbers, CENTRES: centred}
 
 
 def counted(which: np.ndarray) -> str:

@@ -11,7 +11,7 @@ from src.runtime.text import printable, suggestion
 MAX_IMAGES = 100  # that a sign lists, for pictures of them
 FOLDERS = "folders"  # in front of the names of images; an error of the files, no Sign
 NAMES = (  # what the key `accept` takes
-    "shares", "percent", "box_format", "swapped_axes", "outside", "offset", "one_side",
+    "shares", "percent", "box_format", "swapped_axes", "outside",
     "upper_left", "whole_image", "key_points", "equal_boxes", "default_box", "double_boxes",
     "two_classes", "few_images", "empty_images", "turned", "orientation", "same_file",
     "file_names", "equal_images", "leak", "pixel_range",
