@@ -22,11 +22,13 @@ from src.data.page.findings import SplitFindings
 from src.data.page.page import write_page
 from src.data.problems import Problem, Problems, alike, first_lines
 from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
-from src.data.signs.contents import leaked_images
-from src.data.signs.sign import Sign, check_accept
+from src.data.signs.classes import absent_class
+from src.data.signs.contents import equal_images, leaked_images
+from src.data.signs.pixels import pixel_range
+from src.data.signs.sign import Sign, check_accept, those_found
 from src.data.signs.similar import similar_images
 from src.data.signs.sizes import size_sign
-from src.data.signs.stages import between_signs, cheap_signs, signs_of_images
+from src.data.signs.stages import cheap_signs
 from src.data.signs.strengths import idle_strengths
 from src.data.size_check import check_sizes, not_from_sizes
 from src.data.summary import build_summary
@@ -65,7 +67,7 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
         annotations, problems, source.search(), workers=cfg.num_workers
     )
     signs = cheap_signs(cfg, annotations, training=training, headers=None)
-    signs += signs_of_images(annotations, decoded.levels)
+    signs += those_found(pixel_range(annotations, decoded.levels), equal_images(annotations))
     problems.judge(not_from_sizes(signs, annotations, decoded.sizes), cfg.accept)
     turned = any(problem.where == "turned" for problem in problems.errors)
     check_sizes(annotations, problems, decoded.sizes, turned=turned)
@@ -94,7 +96,8 @@ def compare_splits(cfg: Config, *splits: SplitFindings) -> Problems:
     problems = Problems(evaluation.source)
     alike = similar_images(*(split.decoded for split in splits))
     leak = leaked_images(training, evaluation, alike)
-    problems.judge([leak, *between_signs(cfg, training, evaluation)], cfg.accept)
+    absent = absent_class(training, evaluation, cfg.classes[1:])
+    problems.judge([leak, absent], cfg.accept)
     if problems.warnings:
         print("--- training and evaluation")
         print("\n".join(f"warning: {sign}" for sign in problems.warnings))

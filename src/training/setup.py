@@ -10,10 +10,10 @@ from src.data.annotations import Annotations
 from src.data.loader import build_loader
 from src.data.problems import Unreadable
 from src.data.sampling import describe_repeats
+from src.data.signs.classes import absent_class
 from src.data.signs.sign import those_found
 from src.data.signs.sizes import size_sign
 from src.data.signs.split import leak
-from src.data.signs.stages import between_signs
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.ranks import Ranks
@@ -125,7 +125,7 @@ def describe_splits(cfg: Config, splits: list[Annotations], log: RunLog) -> None
             log.line(describe_repeats(splits[0], cfg.repeat_threshold))
         signs = [size_sign(summary)]
         if len(splits) > 1:
-            signs += [leak(*splits), *between_signs(cfg, *splits)]
+            signs += [leak(*splits), absent_class(*splits, cfg.classes[1:])]
         for sign in those_found(*signs):
             if sign.name not in cfg.accept:
                 log.line(f"warning: {sign}")

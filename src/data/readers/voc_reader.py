@@ -16,8 +16,6 @@ from src.data.readers.split_names import split_names
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.voc_xml import FIRST_PIXEL, add_objects, image_size, parse_annotation
 from src.data.signs.given_boxes import Form
-from src.data.signs.sign import those_found
-from src.data.signs.split import other_names
 from src.runtime.errors import InputError
 from src.runtime.near_path import names_in, nearest
 
@@ -89,7 +87,6 @@ def read_voc(
     files = search.finder(image_dir, problems)
     images = files.folder
     annotations = ImageFinder(Folder(annotation_dir(image_dir)), problems, noun="annotation")
-    named: dict[str, str] = {}
     names, repair = listed_names(path, images)
     if repair:
         problems.repair("list", repair)
@@ -106,11 +103,9 @@ def read_voc(
                 root = parse_annotation(annotations.folder.path / xml, problems)
                 builder.add_image(file, number, image_size(root) or read_size(image_dir / file))
                 add_objects(builder, root, xml)
-                named[file] = (root.findtext("filename") or "").strip()
     files.report()
     annotations.report()
-    signs = those_found(other_names(named))
-    return builder.build(image_dir, regions=DIFFICULT, signs=signs), problems
+    return builder.build(image_dir, regions=DIFFICULT), problems
 
 
 def listed_names(path: Path, images: Folder) -> tuple[list[tuple[int, str]], str]:

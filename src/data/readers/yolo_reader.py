@@ -6,7 +6,7 @@ follow the box, and are not used.
 """
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +21,6 @@ from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
 from src.data.signs.given_boxes import CENTRES, Form
-from src.data.signs.key_points import has_key_points, key_points
-from src.data.signs.sign import those_found
 from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
 from src.runtime.text import count
@@ -30,12 +28,6 @@ from src.runtime.text import count
 FORM = Form(CENTRES, in_shares=True)
 SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
 BOX_NUMBERS, LEAST_OUTLINE = 4, 6  # after the class; an outline has three points
-
-
-class PointsError(InputError):
-    """A line with key points, which data.yaml does not say."""
-
-    cause = "key points"
 
 
 def read_yolo(
@@ -57,8 +49,7 @@ def read_yolo(
     data = load_yaml(path)
     finder = search.finder(image_dir, problems)
     finder.source = next(lists(data, split), path)
-    unknown, outlines = defaultdict(list), Counter()
-    labelled = 0
+    unknown, labelled = defaultdict(list), 0
     for number, (where, name) in enumerate(split_files(data, image_dir, split), 1):
         with problems.at(where, number):
             if not (found := finder.find(where, name, number)):
@@ -68,7 +59,7 @@ def read_yolo(
             labels = label_file(image_dir / found)
             if os.path.isfile(labels):
                 labelled += 1
-                add_boxes(builder, data, labels, size, turn, unknown, outlines)
+                add_boxes(builder, data, labels, size, turn, unknown)
     note_unknown(unknown, data, problems)
     finder.report()
     if builder.names and not labelled:
@@ -81,8 +72,7 @@ def read_yolo(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
             f"expected {expected} and so on{there}"
         )
-    signs = those_found(key_points(outlines))
-    return builder.build(image_dir, id_kind="image", upright=True, signs=signs), problems
+    return builder.build(image_dir, id_kind="image", upright=True), problems
 
 
 def label_file(image: Path) -> Path:
@@ -101,20 +91,15 @@ def add_boxes(
     size: tuple[int, int],
     turn: int,
     unknown: defaultdict[int, list[tuple[str, int]]],
-    outlines: Counter[tuple[int, bool]],
 ) -> None:
     """Adds the boxes in a file to the image of (width, height) pixels that was added last.
 
-    `unknown` gets the places of those whose class has no name, with the image's id; `outlines` what
-    `key_points` asks.
+    `unknown` gets the places of those whose class has no name, with the image's id.
     """
     for number, text in numbered_lines(labels):
         where = f"{os.path.relpath(labels, data.base)}, line {number}"
         with builder.problems.at(where):
             index, shares = parse_line(text, data.point_numbers)
-            values = [float(word) for word in text.split()[1:]]
-            if len(values) > BOX_NUMBERS and not data.point_numbers:
-                outlines[len(values), has_key_points(values)] += 1
             if index not in data.names:
                 unknown[index].append((where, builder.ids[-1]))
                 continue
@@ -151,11 +136,6 @@ def parse_line(text: str, point_numbers: int = 0) -> tuple[int, tuple[float, ...
     try:
         label, *values = (float(word) for word in text.replace("_", "?").split())
         is_box, is_outline = len(values) == BOX_NUMBERS, len(values) >= LEAST_OUTLINE
-        if is_outline and has_points(values):
-            raise PointsError(
-                f"{text[:60]!r}: every third number is of a key point's visibility: add "
-                f"'kpt_shape: [{(len(values) - BOX_NUMBERS) // 3}, 3]' to data.yaml"
-            )
         if not label.is_integer() or not (is_box or (is_outline and len(values) % 2 == 0)):
             raise ValueError
     except ValueError:
@@ -178,16 +158,6 @@ def without_points(text: str, point_numbers: int) -> str:
             "key points, by kpt_shape of data.yaml"
         )
     return " ".join(words[: 1 + BOX_NUMBERS])
-
-
-def has_points(values: list[float]) -> bool:
-    """Whether key points with visibility, 0 to 2, follow a box, where no outline has such numbers.
-
-    An outline has shares, hence no 2, and an even number of them.
-    """
-    seen = values[BOX_NUMBERS + 2 :: 3]
-    is_possible = (len(values) - BOX_NUMBERS) % 3 == 0 and set(seen) <= {0, 1, 2}
-    return is_possible and (2 in seen or len(values) % 2 == 1)
 
 
 def as_stored(box: tuple[float, ...], turn: int) -> tuple[float, ...]:

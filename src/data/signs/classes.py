@@ -1,21 +1,18 @@
-"""Signs of classes that differ between the splits, or hardly by name."""
+"""Signs of classes that one split lacks, or whose names hardly differ."""
 
 import re
 import unicodedata
 from collections import defaultdict
-from itertools import combinations
 
 import numpy as np
 
 from src.data.annotations import Annotations
-from src.data.signs.sign import MAX_IMAGES, Sign, first_ids
+from src.data.signs.sign import Sign, first_ids
 from src.runtime.text import listed
 
 EXPECTED = 5.0  # objects to evaluate on, by the training split; none is chance once in 150 then
 PARTED = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # what is between letters
 LEAST_LETTERS = 3  # of a name that another has with an s at its end
-LEAST_OBJECTS = 10  # of a class in each split, to compare sizes
-APART = 0.95  # chance that an object of one class is larger than one of the other
 
 
 def alike_classes(names: tuple[str, ...]) -> Sign | None:
@@ -73,53 +70,7 @@ def absent_class(
     )
 
 
-def swapped_classes(
-    training: Annotations, evaluation: Annotations, names: tuple[str, ...]
-) -> Sign | None:
-    """Two classes, one larger, or flatter, than the other, and the reverse in the other split."""
-    splits = [features(split, len(names)) for split in (training, evaluation)]
-    many = [k for k in range(len(names)) if all(len(s[k]) >= LEAST_OBJECTS for s in splits)]
-    swapped, groups = [], []
-    for first, second in combinations(many, 2):
-        trained, evaluated = (larger(split[first], split[second]) for split in splits)
-        reversed_ = (trained > APART) & (evaluated < 1 - APART)
-        reversed_ |= (trained < 1 - APART) & (evaluated > APART)
-        if reversed_.any():
-            swapped.append(f"{names[first]!r} and {names[second]!r}")
-            groups += [
-                tuple(int(images_of(split, label)[0]) for split in (training, evaluation))
-                for label in (first, second)
-            ]
-    if not swapped:
-        return None
-    return Sign(
-        "swapped_classes",
-        found=f"{listed(swapped)} have each other's sizes, or shapes, in the other split",
-        cause="Probably the splits number their classes differently",
-        advice="use the same ids and names in both, and compare samples on the page that "
-        "src.data.validate writes",
-        groups=tuple(groups[:MAX_IMAGES]),
-        across=True,
-    )
-
-
 def images_of(split: Annotations, label: int) -> np.ndarray:
     """The ids of the images that have an object of a class, in order."""
     image, labels = split.class_pairs()
     return split.image_ids[image[labels == label]]
-
-
-def features(split: Annotations, classes: int) -> list[np.ndarray]:
-    """(N,2) logarithms of size and aspect ratio of the objects of each class."""
-    sides = np.log(split.boxes[:, 2:] - split.boxes[:, :2])
-    values = np.stack([sides.sum(axis=1), sides[:, 0] - sides[:, 1]], axis=1)  # (B,2)
-    return [values[(split.labels == label) & ~split.crowd] for label in range(classes)]
-
-
-def larger(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(F,) chances that a value of first (N,F) exceeds one of second (M,F), ties counted half."""
-    chances = []
-    for own, other in zip(first.T, np.sort(second, axis=0).T):
-        below = np.searchsorted(other, own, "left") + np.searchsorted(other, own, "right")
-        chances.append(below.mean() / (2 * len(other)))
-    return np.array(chances)

@@ -12,10 +12,10 @@ MAX_IMAGES = 100  # that a sign lists, for pictures of them
 FOLDERS = "folders"  # in front of the names of images; an error of the files, no Sign
 NAMES = (  # what the key `accept` takes
     "shares", "percent", "box_format", "swapped_axes", "outside",
-    "upper_left", "whole_image", "key_points", "equal_boxes", "default_box", "double_boxes",
-    "two_classes", "few_images", "empty_images", "turned", "orientation", "same_file",
-    "file_names", "equal_images", "leak", "pixel_range",
-    "flat_images", "unused_class", "absent_class", "swapped_classes", "alike_classes",
+    "upper_left", "whole_image", "double_boxes",
+    "two_classes", "empty_images", "turned", "orientation", "same_file",
+    "equal_images", "leak", "pixel_range",
+    "unused_class", "absent_class", "alike_classes",
     "no_objects", "unmatched", "tiny", "no_effect", FOLDERS,
 )  # fmt: skip
 

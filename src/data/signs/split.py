@@ -1,19 +1,13 @@
-"""Signs of a split as it was read: its files, areas, classes and equal boxes."""
+"""Signs of a split as it was read: its files and classes, and images of both splits."""
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
 
 import numpy as np
 
 from src.data.annotations import Annotations
 from src.data.signs.sign import MAX_IMAGES, Sign, first_ids
 from src.runtime.text import count, listed
-
-EQUAL_IMAGES = 4  # images with equal boxes that are no longer chance
-MAX_FEW, FEW_SHARE = 3, 0.1  # images that have all objects, in number and of the split's
-CROWDED = 10  # objects on each of them
-LEAST_NAMING, NAMING_SHARE = 3, 0.05  # annotation files that name another's image
 
 
 def same_file(annotations: Annotations) -> Sign | None:
@@ -57,65 +51,6 @@ def boxes_differ(annotations: Annotations, rows: list[int]) -> bool:
     return not all(
         np.array_equal(first.boxes, other.boxes) and np.array_equal(first.labels, other.labels)
         for other in others
-    )
-
-
-def other_names(named: Mapping[str, str]) -> Sign | None:
-    """Annotation files that name the image of another one of the split; else names do not count.
-
-    Args:
-        named: the image that each annotation file names, by the image that it is used for.
-    """
-    stems = {image: os.path.splitext(os.path.basename(image))[0] for image in named}
-    known, pairs = set(stems.values()), []
-    for image, name in named.items():
-        other = os.path.splitext(os.path.basename(name.replace("\\", "/")))[0]
-        if other != stems[image] and other in known:
-            pairs.append(f"{stems[image]} names {other}")
-    if len(pairs) < max(LEAST_NAMING, NAMING_SHARE * len(named)):
-        return None
-    return Sign(
-        "file_names",
-        found=f"{len(pairs):,} of {count(len(named), 'annotation file')} name the image of "
-        f"another one in <filename> ({listed(pairs)})",
-        cause="Probably the files were numbered anew apart from the images, and are for others",
-        advice="check some on the page that src.data.validate writes, and give each file the "
-        "name of its image",
-    )
-
-
-def equal_boxes(annotations: Annotations) -> Sign | None:
-    """All images have the same boxes."""
-    counts = np.diff(annotations.offsets)
-    if len(counts) < EQUAL_IMAGES or counts[0] == 0 or (counts != counts[0]).any():
-        return None
-    boxes = annotations.boxes.reshape(len(counts), -1)
-    if (boxes != boxes[0]).any():
-        return None
-    numbers = ", ".join(f"{value:.6g}" for value in annotations.boxes[0])
-    return Sign(
-        "equal_boxes",
-        found=f"all {len(counts):,} images have the same boxes (first: {numbers})",
-        cause="Probably an export repeated one image's boxes",
-        advice="check some on the page that src.data.validate writes",
-        image_ids=first_ids(annotations.image_ids),
-    )
-
-
-def few_images(annotations: Annotations) -> Sign | None:
-    """All objects are on a few of many images, with many on each."""
-    counts = annotations.object_counts()
-    rows, total = np.flatnonzero(counts), int(counts.sum())
-    if not 0 < len(rows) <= min(MAX_FEW, FEW_SHARE * len(counts)) or total < CROWDED * len(rows):
-        return None
-    return Sign(
-        "few_images",
-        found=f"all {total:,} objects are on {len(rows)} of {count(len(counts), 'image')} "
-        f"({annotations.listed(rows)})",
-        cause="Probably boxes have the wrong image's id or name",
-        advice="check them on the page that src.data.validate writes; where it is right, "
-        "--keep_empty=False leaves out the images without objects",
-        image_ids=first_ids(annotations.image_ids[rows]),
     )
 
 

@@ -77,26 +77,6 @@ def test_key_points_are_left_out(root, shape, points):
         read(root)
 
 
-def test_key_points_that_data_yaml_does_not_say(root):
-    lines = [f"0 0.{n} 0.5 0.2 0.4 0.{n} 0.4 0.{n} 0.6\n" for n in range(10, 90, 2)]
-    write(root, "train/a", "".join(lines))
-    with pytest.raises(InputError, match=r"key_points: 40 lines .* add 'kpt_shape: \[2, 2\]'"):
-        read(root)
-    assert len(read(root, accept=["key_points"]).boxes) == 39  # one is there twice
-    for points in ("0.5 0.4 2 0.5 0.6 1", "0.5 0.4 1 0.5 0.6 1 0.5 0.5 0"):
-        write(root, "train/a", f"0 0.5 0.5 0.2 0.4 {points}\n" * 3)
-        shape = points.count(" ") // 3 + 1
-        with pytest.raises(InputError, match=rf"line 1 and 2 more: .* 'kpt_shape: \[{shape}, 3\]'"):
-            read(root)
-
-
-def test_outlines_are_not_taken_for_key_points(root):
-    corners = "0.{0} 0.2 0.{1} 0.2 0.{1} 0.5 0.{0} 0.5"
-    lines = [f"0 {corners.format(n, n + 9)}\n" for n in range(10, 90, 2)]
-    write(root, "train/a", "".join(lines))
-    assert "key_points" not in [sign.name for sign in read(root).signs]
-
-
 @pytest.mark.parametrize(
     "text",
     [

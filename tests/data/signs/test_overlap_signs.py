@@ -1,9 +1,6 @@
-"""Signs of objects that share their box with others, in one image or in several."""
-
-from dataclasses import replace
+"""Signs of objects that share their box with others."""
 
 import numpy as np
-import pytest
 
 from src.data.signs.overlaps import close_pairs, overlap_signs
 from tests.datasets import make_split
@@ -64,24 +61,3 @@ def test_objects_that_are_there_twice():
     assert sign.name == "two_classes"
     # as ignored regions they are no objects
     assert names(split(lambda n: [(moved(OWN[0], n), 1, True)])) == []
-
-
-def test_a_box_that_is_in_many_images():
-    def default(label):
-        return split(lambda n: [((10, 50, 18, 58), label(n))] if n < 6 else [])
-
-    cameras = default(lambda n: 0)
-    assert names(cameras) == []  # as of an object before a fixed camera
-    (sign,) = overlap_signs(default(lambda n: n % 2))
-    assert sign.name == "default_box"
-    assert "6 of 10 images have one and the same box (corners 10, 50, 18, 58;" in sign.found
-    sizes = np.array([[100 + n, 100] for n in range(10)], np.int32)
-    assert names(replace(cameras, sizes=sizes)) == ["default_box"]
-
-
-@pytest.mark.parametrize(("size", "expected"), [(1.0, ["whole_image"]), (0.9, [])])
-def test_boxes_of_whole_images_beside_others(size, expected):
-    boxes = [(0, 0, 100 * size, 100 * size - n / 9) for n in range(10)]
-    assert names(split(lambda n: [(boxes[n], n % 2)] if n % 3 else [])) == expected
-    # a page is always as large as its image
-    assert names(split(lambda n: [(boxes[n], 2)], classes=3)) == []
