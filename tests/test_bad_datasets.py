@@ -13,9 +13,8 @@ import pytest
 
 from src.config.configuration import Config, make_config
 from src.data.dataset import build_annotations
-from src.data.decoding import check_images
+from src.data.decoding import check_images, check_sizes
 from src.data.problems import Problems
-from src.data.size_check import check_sizes
 from src.runtime.errors import InputError
 from tests.conftest import REPOSITORY
 from tests.spoiled import (

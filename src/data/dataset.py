@@ -18,7 +18,6 @@ from src.data.readers.formats import READERS
 from src.data.signs.headers import SAMPLE
 from src.data.signs.sign import FOLDERS, check_accept
 from src.data.signs.stages import cheap_signs
-from src.data.size_check import FROM_SIZES, check_sizes, header_sizes, not_from_sizes
 from src.runtime.errors import InputError
 
 CACHE_FOLDER = ".annotations"  # beside output_path, so that runs share it; can be deleted any time
@@ -134,11 +133,6 @@ def build_annotations(cfg: Config, *, training: bool) -> Annotations:
         annotations = without_empty(annotations)
     annotations, _ = find_images(annotations, problems, source.search())
     signs = cheap_signs(cfg, annotations, training=training, headers=SAMPLE)
-    if any(sign.certain and sign.name in FROM_SIZES for sign in signs):
-        sizes = header_sizes(annotations, SAMPLE)
-        if (others := not_from_sizes(signs, annotations, sizes)) != signs:
-            check_sizes(annotations, problems, sizes, turned=False)
-            signs = others
     problems.judge(signs, cfg.accept)
     problems.raise_errors()
     if lacks:

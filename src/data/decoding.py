@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from src.data.annotations import Annotations
+from src.data.annotations import Annotations, other_size
 from src.data.files.image_files import SEARCH, Search, find_images
-from src.data.images import ImageError, read_image
+from src.data.images import ImageError, read_image, unusable
 from src.data.problems import Problems
 from src.data.signs.pixels import UNREAD
 
@@ -57,6 +57,25 @@ def check_images(
                 where = annotations.where(index)
                 problems.error(where, str(found), found.cause, image_id=image_id)
     return annotations, Decoded(levels, sizes, thumbnails)
+
+
+def check_sizes(
+    annotations: Annotations, problems: Problems, sizes: np.ndarray, *, turned: bool
+) -> None:
+    """Adds an error for each image whose size is not the annotated one.
+
+    Args:
+        sizes: (I,2) width and height of the pixels; 0 where an image was not decoded.
+        turned: whether an error says already that annotations are of turned pictures.
+    """
+    wrong = (sizes != annotations.sizes).any(axis=1) & (sizes > 0).all(axis=1)
+    if turned:
+        wrong &= (sizes[:, ::-1] != annotations.sizes).any(axis=1)
+    for row in np.flatnonzero(wrong).tolist():
+        record = annotations[row]
+        error = unusable(record.path, other_size(record, sizes[row]))
+        where = annotations.where(row)
+        problems.error(where, str(error), error.cause, image_id=record.image_id)
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from src.config.consistency import least_batch
 from src.data.annotations import Annotations, what_is_lacking, without_empty
 from src.data.classes import with_classes
 from src.data.dataset import find_source
-from src.data.decoding import check_images
+from src.data.decoding import check_images, check_sizes
 from src.data.hold_out import describe
 from src.data.page.findings import SplitFindings
 from src.data.page.page import write_page
@@ -30,7 +30,6 @@ from src.data.signs.similar import similar_images
 from src.data.signs.sizes import size_sign
 from src.data.signs.stages import cheap_signs
 from src.data.signs.strengths import idle_strengths
-from src.data.size_check import check_sizes, not_from_sizes
 from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.command import run_command
@@ -68,7 +67,7 @@ def validate_split(cfg: Config, *, training: bool) -> SplitFindings:
     )
     signs = cheap_signs(cfg, annotations, training=training, headers=None)
     signs += those_found(pixel_range(annotations, decoded.levels), equal_images(annotations))
-    problems.judge(not_from_sizes(signs, annotations, decoded.sizes), cfg.accept)
+    problems.judge(signs, cfg.accept)
     turned = any(problem.where == "turned" for problem in problems.errors)
     check_sizes(annotations, problems, decoded.sizes, turned=turned)
     if lacks and not problems.errors:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from src.data.dataset import build_annotations, find_source
-from src.data.decoding import check_images
+from src.data.decoding import check_images, check_sizes
 from src.data.page.album import EVIDENCE, NARROW, Album
 from src.data.page.evidence import draw_all, kind_of, of_problems, of_sign
 from src.data.page.findings import SplitFindings
@@ -17,7 +17,6 @@ from src.data.page.shapes import labels, rectangle
 from src.data.problems import Problem, Problems
 from src.data.signs.contents import equal_images, leaked_images
 from src.data.signs.sizes import size_sign
-from src.data.size_check import check_sizes
 from src.data.summary import build_summary
 from src.data.synthetic import write_dataset
 from src.detection.anchors import build_anchors
