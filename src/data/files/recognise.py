@@ -1,6 +1,5 @@
-"""Says whose annotations a file has, by its content."""
+"""Which tool wrote a file of annotations, by its content."""
 
-import json
 import shlex
 from contextlib import suppress
 from pathlib import Path
@@ -49,14 +48,4 @@ def tool_of_xml(text: str | bytes) -> str:
     """The tool that wrote an xml file; "" where it is not known."""
     with suppress(ElementTree.ParseError, ValueError):
         return TOOL_OF_ROOT.get(ElementTree.fromstring(text).tag, "")
-    return ""
-
-
-def tool_of(path: Path) -> str:
-    """The tool that wrote a json or xml file; "" where it is neither, or not known."""
-    with suppress(OSError, ValueError, RecursionError):
-        text = path.read_text(encoding="utf-8-sig")
-        return (
-            tool_of_xml(text) if text.lstrip().startswith("<") else tool_of_json(json.loads(text))
-        )
     return ""

@@ -5,21 +5,13 @@ import re
 from pathlib import Path
 
 from src.config.configuration import Config
-from src.data.files.recognise import COCO, TITLES, tool_of
 from src.data.readers.coco_file import Head, load_content
-from src.data.readers.layouts import (
-    ROBOFLOW,
-    format_of,
-    other_layout,
-    other_splits,
-    roboflow_splits,
-)
-from src.data.readers.split_names import needed, split_names
+from src.data.readers.splits import holdings, needed, other_splits, split_names
 from src.runtime.errors import InputError
 from src.runtime.files import check_file
 from src.runtime.near_path import names_in, nearest, no_folder
 
-SHOWN = 5  # files of a folder
+ROBOFLOW = "_annotations.coco.json"  # in the folder of a split's images
 SPLIT_OF = re.compile(r"instances?_(.+)\.json")  # from the name of its annotation file
 
 
@@ -44,51 +36,29 @@ def find_coco(cfg: Config, *, training: bool) -> tuple[Path, Path]:
 
 def given_paths(cfg: Config, role: str) -> tuple[Path, Path]:
     """The file and the folder that the keys name; the images may be beside the file."""
-    if os.path.isdir(cfg[f"{role}_json"]):
-        raise InputError(folder_for_file(Path(cfg[f"{role}_json"]), f"{role}_json"))
     check_file(cfg, f"{role}_json")
     path = Path(cfg[f"{role}_json"])
     image_dir = Path(cfg[f"{role}_images"] or path.parent)
     if not os.path.isdir(image_dir):
-        what = f"{no_folder(image_dir)}"
-        raise InputError(f"{what}; check --{role}_images")
+        raise InputError(f"{no_folder(image_dir)}; check --{role}_images")
     return path, image_dir
-
-
-def folder_for_file(folder: Path, key: str) -> str:
-    """What is said of a folder where the annotation file is expected."""
-    text = f"{folder}: is a folder; --{key} is the annotation file"
-    found = json_files(folder)
-    tool = tool_of(found[0]) if found else ""
-    if tool not in ("", COCO):
-        command = f"python3 -m src.data.convert --from={tool} {folder} OUTPUT.json"
-        return f"{text}; it has {TITLES[tool]} files, which '{command}' converts"
-    return f"{text}, {' or '.join(map(str, found[:SHOWN]))}" if found else text
-
-
-def json_files(folder: Path) -> list[Path]:
-    """The json files in a folder, in order."""
-    return [folder / name for name in names_in(folder) if name.lower().endswith(".json")]
 
 
 def layout_hint(root: Path, split: str, *, training: bool) -> str:
     """What to do where a folder has no annotations of a split in COCO's layout."""
-    if os.path.isfile(root / ROBOFLOW):
-        return f"{root} is one split of Roboflow's: set --coco_root={root.absolute().parent}"
-    if format_of(root) == "coco":
-        return other_splits(splits_in(root), training=training)
-    if other := other_layout(root, "coco"):
-        return other
-    if found := json_files(root):
-        files = ", ".join(path.name for path in found[:SHOWN])
-        return f"there is {files}: give file and images with --train_json, --train_images (and val)"
-    return f"check coco_root ({root}) and the split's name ({split})"
+    if splits := splits_in(root):
+        return other_splits(splits, training=training)
+    return (
+        f"check coco_root and the split's name ({split}), or give file and images with "
+        f"--train_json, --train_images (and val){holdings(root)}"
+    )
 
 
 def splits_in(root: Path) -> list[str]:
     """Names of the splits in COCO's layout, or Roboflow's."""
     names = map(SPLIT_OF.fullmatch, names_in(root / "annotations"))
-    return [name[1] for name in names if name] or roboflow_splits(root)
+    roboflow = [name for name in names_in(root) if os.path.isfile(root / name / ROBOFLOW)]
+    return [name[1] for name in names if name] or roboflow
 
 
 def roboflow_paths(root: str, split: str) -> tuple[Path, Path] | None:

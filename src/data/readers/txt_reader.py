@@ -14,7 +14,7 @@ from src.data.images import read_size
 from src.data.problems import Problems
 from src.data.readers.building import Builder
 from src.data.readers.reader import Files, Reader
-from src.data.readers.split_names import needed
+from src.data.readers.splits import needed
 from src.data.readers.text_lines import image_lines
 from src.data.readers.txt_boxes import (
     add_boxes,

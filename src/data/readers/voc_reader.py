@@ -10,9 +10,8 @@ from src.data.files.image_files import SEARCH, ImageFinder, Search
 from src.data.images import SUFFIXES, read_size
 from src.data.problems import Problems
 from src.data.readers.building import Builder
-from src.data.readers.layouts import VOC_FOLDERS, other_layout, other_splits
 from src.data.readers.reader import Files, Reader
-from src.data.readers.split_names import split_names
+from src.data.readers.splits import holdings, other_splits, split_names
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.voc_xml import FIRST_PIXEL, add_objects, image_size, parse_annotation
 from src.data.signs.given_boxes import Form
@@ -20,6 +19,7 @@ from src.runtime.errors import InputError
 from src.runtime.near_path import names_in, nearest
 
 FORM = Form(first_pixel=FIRST_PIXEL)
+VOC_FOLDERS = ("Annotations", "JPEGImages")
 PRESENCE = ("1", "-1", "0")  # of a class in an image: there, not there, difficult
 
 
@@ -40,10 +40,9 @@ def voc_paths(root: str, split: str, *, training: bool = True) -> tuple[Path, Pa
     folder = Path(root)
     for needed in (folder, *(folder / name for name in VOC_FOLDERS)):
         if not os.path.isdir(needed):
-            if other := near_root(folder):
-                raise InputError(f"{needed}: no such folder; {other}")
             hint = "voc_root is the folder that holds Annotations, JPEGImages and ImageSets"
-            raise InputError(f"{needed}: no such folder{nearest(needed)}; {hint}")
+            near = nearest(needed) or holdings(folder)
+            raise InputError(f"{needed}: no such folder; {hint}{near}")
     names = split_file(root, split)
     if not os.path.isfile(names):
         if not os.path.isdir(names.parent):
@@ -57,16 +56,6 @@ def voc_paths(root: str, split: str, *, training: bool = True) -> tuple[Path, Pa
         hint = other_splits(splits, training=training)
         raise InputError(f"{names}: no such file; {hint}")
     return names, folder / "JPEGImages"
-
-
-def near_root(folder: Path) -> str:
-    """What to do where a folder has other things than VOC's folders; "" if not known."""
-    if other := other_layout(folder, "voc"):
-        return other
-    if any(name.lower().endswith(".xml") for name in names_in(folder)):
-        command = f"python3 -m src.data.convert --from=voc {folder} OUTPUT.json"
-        return f"there are xml files in {folder}, which '{command}' converts"
-    return ""
 
 
 def read_voc(

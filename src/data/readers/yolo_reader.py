@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from src.data.annotations import Annotations
-from src.data.files.folder import Folder
 from src.data.files.image_files import SEARCH, Search
 from src.data.images import AS_STORED, read_header
 from src.data.problems import Problems
@@ -64,13 +63,9 @@ def read_yolo(
     finder.report()
     if builder.names and not labelled:
         expected = label_file(image_dir / builder.names[0])
-        match = Folder(data.base).nearest(os.path.relpath(expected, data.base))
-        there = nearest(expected)
-        if match:
-            there = f"; there is {data.base / match.name}: move them into labels, beside images"
         raise InputError(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
-            f"expected {expected} and so on{there}"
+            f"expected {expected} and so on{nearest(expected)}"
         )
     return builder.build(image_dir, id_kind="image", upright=True), problems
 
@@ -109,20 +104,15 @@ def add_boxes(
             builder.add_named(where, box, data.names[index])
 
 
-def note_unknown(unknown: dict[int, list[str]], data: DataSet, problems: Problems) -> None:
+def note_unknown(
+    unknown: dict[int, list[tuple[str, int]]], data: DataSet, problems: Problems
+) -> None:
     """One error for each class that has no name."""
     have = f"names of {data.path.name} has {', '.join(map(str, data.names))}"
-    shifted = "; boxes count classes from 0, names from 1: lower the numbers of names by one"
-    is_shifted = 0 in unknown and min(data.names) == 1
-    last = len(data.names)
-    from_one = ""
-    if list(unknown) == [last] and list(data.names) == list(range(last)):
-        from_one = f"; where boxes count classes from 1, write names as '1: {data.names[0]}' etc."
     for index, places in sorted(unknown.items()):
         first, image_id = places[0]
         where = f"class {index} ({count(len(places), 'object')}, first: {first})"
-        text = have + (shifted if is_shifted and index == 0 else from_one)
-        problems.error(where, text, image_id=image_id)
+        problems.error(where, have, image_id=image_id)
 
 
 def parse_line(text: str, point_numbers: int = 0) -> tuple[int, tuple[float, ...]]:

@@ -11,8 +11,7 @@ import yaml
 from src.config.configuration import Config
 from src.config.keys import YAML_ERRORS, why_not_yaml
 from src.data.images import SUFFIXES
-from src.data.readers.layouts import YAML_NAMES, other_layout, other_splits
-from src.data.readers.split_names import split_names
+from src.data.readers.splits import holdings, other_splits, split_names
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError
 from src.runtime.near_path import nearest
@@ -20,16 +19,8 @@ from src.runtime.near_path import nearest
 SPLITS = ("train", "val", "valid", "validation", "test")
 SHOWN = 200  # letters of the names in a message
 ROBOFLOW = "../"  # in front of paths from data.yaml's own folder
-
-
+YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 KEPT_TAGS = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
-PLACES = ("images/{}", "{}/images", "{}.txt", "{}")  # of a split, where no data.yaml says it
-CLASS_FILES = (
-    "classes.txt",
-    "labels/classes.txt",
-    "images/classes.txt",
-    "labels/train/classes.txt",
-)
 
 
 class Words(yaml.SafeLoader):
@@ -95,33 +86,9 @@ def yaml_file(root: str) -> Path:
     others = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
     found = [folder / name for name in YAML_NAMES if os.path.isfile(folder / name)] or others
     if not found or (len(others) > 1 and found == others):
-        have = f"; there are {', '.join(path.name for path in others)}" if others else ""
-        way = "name it with --yolo_root" if others else to_write(folder)
-        raise InputError(f"{folder / YAML_NAMES[0]}: no such file{have}; {way}")
+        way = "name the file with --yolo_root, or write it: it has train, val and names"
+        raise InputError(f"{folder / YAML_NAMES[0]}: no such file; {way}{holdings(folder)}")
     return found[0]
-
-
-def to_write(folder: Path) -> str:
-    """What to do where a folder has no yaml file: use one around it, or write these lines."""
-    absolute = Path(os.path.abspath(folder))
-    around = (parent / name for parent in absolute.parents[:2] for name in YAML_NAMES)
-    if (found := next(filter(os.path.isfile, around), None)) is not None:
-        return f"there is {found}: set --yolo_root={found.parent}"
-    if other := other_layout(folder, "yolo"):
-        return other
-    lines = []
-    for split in SPLITS:
-        entries = (place.format(split) for place in PLACES)
-        if entry := next((e for e in entries if os.path.exists(folder / e)), None):
-            lines.append(f"{split}: {entry}")
-    if not lines:
-        lines = ["train: FOLDER OF IMAGES"]
-    names, origin = "NAME, NAME", ", in the order of their numbers"
-    if (listed := next((f for f in CLASS_FILES if os.path.isfile(folder / f)), None)) is not None:
-        names = ", ".join(name for _, name in numbered_lines(folder / listed))
-        origin = f", as {listed} has them"
-    lines.append(f"names: [{names}]")
-    return f"write it, with the lines {', '.join(map(repr, lines))}{origin}"
 
 
 def load_yaml(path: Path) -> DataSet:
@@ -207,16 +174,10 @@ def split_files(data: DataSet, image_dir: Path, split: str) -> Iterator[tuple[st
             is_empty = False
             yield item
     if is_empty:
-        raise InputError(f"{data.path}: {split}: {no_images(data, split)}")
-
-
-def no_images(data: DataSet, split: str) -> str:
-    """What is said of a split without images, by the first of its folders or lists."""
-    entry = data.splits[split][0]
-    others = [entry.replace("labels", "images"), f"images/{split}", f"{split}/images"]
-    near = next((o for o in others if o != entry and os.path.isdir(data.base / o)), None)
-    hint = f"; there is {near}" if near else ""
-    return f"{entry!r} has no images; expected their folder, or a text file that lists them{hint}"
+        raise InputError(
+            f"{data.path}: {split}: {data.splits[split][0]!r} has no images; expected their "
+            "folder, or a text file that lists them"
+        )
 
 
 def images_below(folder: Path) -> list[str]:

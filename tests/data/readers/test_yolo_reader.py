@@ -167,10 +167,9 @@ def test_classes_without_a_name_are_counted(root):
     where = r"class 7 \(2 objects, first: labels/train/b.txt, line 1\)"
     with pytest.raises(InputError, match=f"{where}: names of data.yaml has 0, 1"):
         read(root)
+    write(root, "train/b", "")
     (root / "data.yaml").write_text("train: images/train\nnames: {1: owl, 2: jay}\n")
-    with pytest.raises(
-        InputError, match="class 0 .*boxes count classes from 0, names from 1: lower"
-    ):
+    with pytest.raises(InputError, match="class 0 .*names of data.yaml has 1, 2$"):
         read(root)
 
 
@@ -210,30 +209,19 @@ def test_what_is_wrong_with_data_yaml(root, text, message):
 
 def test_no_data_yaml(root):
     (root / "data.yaml").unlink()
-    lines = "'train: images/train', 'val: images/val', 'names: "
-    with pytest.raises(InputError, match="data.yaml: no such file; write it, with .*") as error:
+    with pytest.raises(InputError, match="data.yaml: no such file; name .* has images, labels$"):
         read(root)
-    assert f"the lines {lines}[NAME, NAME]', in the order of" in str(error.value)
-    (root / "labels" / "classes.txt").write_text("owl\njay\n")
-    with pytest.raises(InputError) as error:
-        read(root)
-    assert f"{lines}[owl, jay]', as labels/classes.txt has them" in str(error.value)
-    (root / "my.yaml").write_text("a: b")
-    (root / "your.yaml").write_text("a: b")
-    with pytest.raises(InputError, match="are my.yaml, your.yaml; name it with --yolo_root"):
+    for name in ("my.yaml", "your.yaml"):
+        (root / name).write_text("a: b")
+    with pytest.raises(InputError, match="has images, labels, my.yaml, your.yaml$"):
         read(root)
     with pytest.raises(InputError, match="nowhere: no such folder.*the folder with data.yaml"):
         find_source(config(Path("nowhere"), classes=["owl"]), training=True)
 
 
-def test_a_folder_inside_that_of_data_yaml(root):
-    with pytest.raises(InputError, match=f"there is {root}/data.yaml: set --yolo_root={root}$"):
-        read(root / "images")
-
-
 def test_no_images_in_the_folder(root):
     (root / "data.yaml").write_text("train: labels/train\nnames: [owl, jay]")
-    with pytest.raises(InputError, match="train: 'labels/train' has no images; .*is images/train$"):
+    with pytest.raises(InputError, match="train: 'labels/train' has no images; expected their fol"):
         read(root)
 
 
@@ -282,13 +270,3 @@ def test_numbers_that_are_no_centres_are_an_error(tmp_path, reading):
     (tmp_path / "data.yaml").write_text("train: images\nval: images\nnames: [owl]\n")
     with pytest.raises(InputError, match=f"box_format: .* none if read as {reading}"):
         read(tmp_path)
-
-
-def test_classes_counted_from_one(root):
-    write(root, "train/a", "1 0.5 0.5 0.25 0.4\n2 0.1 0.2 0.1 0.2\n")
-    wanted = "data.yaml has 0, 1; where boxes count classes from 1, write .*'1: owl' etc."
-    with pytest.raises(InputError, match=wanted):
-        read(root)
-    write(root, "train/a", "3 0.5 0.5 0.25 0.4\n")
-    with pytest.raises(InputError, match="names of data.yaml has 0, 1$"):
-        read(root)
