@@ -23,6 +23,14 @@ CONSEQUENCES = ("no_objects", "unused_class")  # signs that errors of entries le
 MIN_ALIKE = 3  # problems with one cause that are reported together
 
 
+class MalformedRecord(InputError):
+    """An error of one record; those of others with the same `cause` are reported with it."""
+
+    def __init__(self, found: str, expected: str):
+        super().__init__(f"{found}{expected}")
+        self.cause = expected
+
+
 @dataclass(frozen=True)
 class Problem:
     """Where it is ("line 7, box 2") and what it is ("box clipped to the image").
@@ -67,10 +75,6 @@ class Problems:
     def error(self, where: str, what: str, cause: str = "", *, image_id: int | None = None) -> None:
         """Adds an error; `image_id` is that of the block of `at` by default."""
         self.errors.append(Problem(where, what, cause, self._image(image_id)))
-
-    def first_error(self, where: str, what: str) -> None:
-        """Adds an error in front, the cause of others."""
-        self.errors.insert(0, Problem(where, what))
 
     def repair(
         self,

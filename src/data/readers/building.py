@@ -9,8 +9,7 @@ import numpy as np
 
 from src.config.class_list import is_background
 from src.data.annotations import NAME_CODEC, Annotations
-from src.data.problems import Problems, first_lines
-from src.data.readers.malformed import MalformedRecord
+from src.data.problems import MalformedRecord, Problems, first_lines
 from src.data.signs.boxes import turned_images
 from src.data.signs.given_boxes import Form, GivenBoxes
 from src.data.signs.stages import signs_as_read

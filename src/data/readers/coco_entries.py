@@ -6,11 +6,10 @@ import re
 from typing import Any
 
 import msgspec
-from pycocotools import mask
 
 from src.data.annotations import NAME_CODEC
+from src.data.problems import MalformedRecord
 from src.data.readers.building import MAX_SIDE
-from src.data.readers.malformed import MalformedRecord
 from src.runtime.errors import InputError
 from src.runtime.text import shown
 
@@ -19,11 +18,6 @@ NO_FILES = ("", ".", "..")  # as the last part of a path
 SHOWN = 60  # letters of a value
 WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*")
 AS_TEXT, FROM_OUTLINE = "number written as text", "box taken from the outline"
-TEXT_IDS = {  # what to do where ids are text
-    "id": "; number the images, and write an image's number as image_id of its annotations",
-    "image_id": "; write the number of the image",
-    "category_id": "; write the id of the category, not its name",
-}
 OTHER_NAMES = ("filename", "path", "name")  # of file_name in files of other tools
 NUMBER_AS_NAME, SPACES = "number taken as a name", "spaces around the name left out"
 NO_CROWD = "iscrowd without a value taken as 0"
@@ -179,8 +173,7 @@ def is_file_name(value: Any) -> bool:
 def wrong(field: str, value: Any, expected: str) -> MalformedRecord:
     """Says that a field is not what was expected."""
     found = "missing" if value is None else shown(value, SHOWN)
-    way = TEXT_IDS.get(field, "") if isinstance(value, str) else ""
-    return MalformedRecord(f"{field} is {found}", f"; expected {expected}{way}")
+    return MalformedRecord(f"{field} is {found}", f"; expected {expected}")
 
 
 def whole(field: str, value: Any, done: set[str]) -> int:
@@ -213,31 +206,13 @@ def number(field: str, value: Any, done: set[str]) -> float:
 
 
 def box_around(outline: Any) -> list[float]:
-    """The box x, y, width, height of polygons [[x1, y1, ...], ...] or of a run-length code."""
-    if isinstance(outline, dict):
-        return run_length_box(outline)
+    """The box x, y, width, height around polygons [[x1, y1, ...], ...]."""
     rings = outline if isinstance(outline, list) and isinstance(outline[0], list) else [outline]
+    if not all(isinstance(ring, list) and ring and len(ring) % 2 == 0 for ring in rings):
+        raise wrong("segmentation", outline, "polygons of x, y, or a bbox")
     try:
         xs = [float(x) for ring in rings for x in ring[0::2]]
         ys = [float(y) for ring in rings for y in ring[1::2]]
     except (TypeError, ValueError) as error:
         raise wrong("segmentation", outline, "polygons of numbers") from error
-    if len(xs) != len(ys) or not xs or any(len(ring) % 2 for ring in rings):
-        raise wrong("segmentation", outline, "polygons of x, y")
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
-
-
-def run_length_box(code: dict) -> list[float]:
-    """The box of a run-length code, compressed or not."""
-    try:
-        height, width = code["size"]
-        counts = code["counts"]
-        if isinstance(counts, str):
-            code = {"size": [height, width], "counts": counts.encode()}
-        else:
-            if sum(counts) != height * width or min(counts) < 0:
-                raise ValueError("the counts do not fill the size")
-            code = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-        return [float(side) for side in mask.toBbox(code)]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise wrong("segmentation", code, "polygons, or a run-length code") from error

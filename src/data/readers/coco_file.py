@@ -17,7 +17,7 @@ from src.data.files.recognise import (
 )
 from src.data.files.strange_files import HEAD, plain_text, strange_file
 from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry
-from src.data.readers.text_lines import BOX, LOOKED_AT, other_format
+from src.data.readers.text_lines import LOOKED_AT, other_format
 from src.runtime.errors import InputError
 from src.runtime.text import shown
 
@@ -45,11 +45,9 @@ class Head(msgspec.Struct):
 
 
 class Outline(msgspec.Struct, gc=False):
-    """An entry of "annotations", of which only what is no box is read."""
+    """An entry of "annotations", of which only the outline is read."""
 
     segmentation: Any = None
-    caption: Any = None
-    segments_info: Any = None
 
 
 class Outlines(msgspec.Struct):
@@ -128,21 +126,9 @@ def not_json(data: bytes, error: Exception) -> str:
         return f"it is XML, {TITLES[tool]}; {converting(tool)}"
     if "as CSV" in other_format(lines[:LOOKED_AT][: max(len(lines) - 1, 1)]):
         return f"it is CSV, which begins {text[:BEGINNING]!r}; {converting('csv')}"
-    if any(map(BOX.search, lines[:LOOKED_AT])):
-        return "it is a text file of boxes; --dataset=other reads it, with --anno_path, --image_dir"
-    if len(lines) > 1 and all(is_object(line) for line in lines[:2]):
-        return "it is JSON Lines, an object on each line; expected one object with all lists"
     if not text or text.startswith("{"):
         return str(error)
     return f"{error}; it begins {text[:BEGINNING]!r}"
-
-
-def is_object(line: str) -> bool:
-    """Whether the line is a json object of its own."""
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def other_json(value: Any) -> str:
@@ -150,27 +136,17 @@ def other_json(value: Any) -> str:
     tool = tool_of_json(value)
     if tool and tool != COCO:
         return f"it is {TITLES[tool]}; {converting(tool)}"
-    if isinstance(value, list):
-        return other_list(value)
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "score" in value[0]:
+        return "it is a list of detections (COCO's results); expected instances_*.json"
     if not isinstance(value, dict):
-        return f"it is {shown(value)}; expected an object with images, annotations, categories"
-    if value.get("type") == "FeatureCollection":
-        return "it is GeoJSON, which is not read"
+        found = shown(value, SHOWN)
+        return f"it is {found}; expected an object with images, annotations, categories"
     if isinstance(value.get("images"), list) and "annotations" not in value:
         return (
             "it has images but no annotations, as the lists of test images whose answers are not "
             "public; expected a split with annotations"
         )
     return missing_lists(value)
-
-
-def other_list(value: list) -> str:
-    """What a json file holds that is a list."""
-    first = value[0] if value and isinstance(value[0], dict) else {}
-    if "score" in first:
-        return "it is a list of detections (COCO's results); expected instances_*.json"
-    found = f"of {shown(value[0])}" if value else "without entries"
-    return f"it is a list {found}; expected an object with images, annotations, categories"
 
 
 def missing_lists(value: dict) -> str:
@@ -180,15 +156,3 @@ def missing_lists(value: dict) -> str:
         return ""
     have = ", ".join(map(shown, list(value)[:10])) or "nothing"
     return f"it has no {' and no '.join(missing)}; it has {have}"
-
-
-def without_boxes(outlines: Outlines) -> str:
-    """What a file is if its annotations have no boxes but something else; "" if outlines."""
-    first = next(iter(outlines.annotations), Outline())
-    if first.segmentation:
-        return ""
-    if first.caption is not None:
-        return "its annotations are captions; expected instances_*.json, which has boxes"
-    if first.segments_info is not None:
-        return "its annotations are panoptic; expected instances_*.json, which has boxes"
-    return ""

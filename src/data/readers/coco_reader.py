@@ -17,11 +17,10 @@ from src.data.readers.coco_classes import (
     usable_categories,
 )
 from src.data.readers.coco_entries import BoxEntry, ImageEntry, is_id
-from src.data.readers.coco_file import Content, Outline, Outlines, load_content, without_boxes
+from src.data.readers.coco_file import Content, Outlines, load_content
 from src.data.readers.coco_layout import find_coco
 from src.data.readers.reader import Reader
 from src.data.signs.given_boxes import SIDES, Form
-from src.runtime.errors import InputError
 
 
 def read_coco(
@@ -122,12 +121,12 @@ def usable_boxes(path: Path, content: Content, problems: Problems) -> list[BoxEn
     """The well-formed annotation entries of images that the file has."""
     known = {image.id for image in content.images if is_id(image.id)}
     outlines = None
-    usable, strays = [], []
+    usable = []
     for position, entry in enumerate(content.annotations):
         if not entry.is_usable():
             where = f"annotation entry {position} (id {entry.id})"
             if not entry.bbox and outlines is None:
-                outlines = load_outlines(path)
+                outlines = load_content(path, Outlines).annotations
             outline = None if entry.bbox else outlines[position].segmentation
             with problems.at(where, as_id(entry.image_id)):
                 note(problems, where, entry.mend(outline))
@@ -136,39 +135,14 @@ def usable_boxes(path: Path, content: Content, problems: Problems) -> list[BoxEn
         if entry.image_id in known:
             usable.append(entry)
         else:
-            strays.append(entry)
-    note_strays(strays, known, problems, is_all=not usable)
+            text = f"the file has no image {entry.image_id}"
+            problems.error(f"annotation {entry.id}", text, cause="no such image")
     return usable
-
-
-def note_strays(
-    strays: list[BoxEntry], known: set[int], problems: Problems, *, is_all: bool
-) -> None:
-    """One error if the annotations are all of unknown images, else one for each of these."""
-    if is_all and len(strays) > 1:
-        ids = sorted({entry.image_id for entry in strays})
-        have = f"its images have the ids {min(known)} to {max(known)}" if known else "it has none"
-        problems.error(
-            f"all {len(strays):,} annotations",
-            f"the file has no such images; image_id is {ids[0]} to {ids[-1]}, but {have}; are they "
-            "of another file?",
-        )
-        return
-    for entry in strays:
-        problems.error(f"annotation {entry.id}", f"the file has no image {entry.image_id}")
 
 
 def as_id(value: object) -> int | None:
     """An image's id as a file has it; None where it cannot be one."""
     return value if is_id(value) else None
-
-
-def load_outlines(path: Path) -> list[Outline]:
-    """What annotations have beside boxes; InputError where they are no instances at all."""
-    outlines = load_content(path, Outlines)
-    if what := without_boxes(outlines):
-        raise InputError(f"{path}: not COCO's instance annotations: {what}")
-    return outlines.annotations
 
 
 COCO = Reader(

@@ -18,11 +18,6 @@ BOX = re.compile(r"""(?<![,\s])\s+["']?[+-]?[\d.]+(,[^\s,]+){3,6}(\s|["']|$)""")
 HEADER = re.compile(r"\W*(x_?min|xmax|x1|x2|left|bbox|box|width|class|label)\W*$", re.IGNORECASE)
 JSON_START = re.compile(r"""\{\s*(["}]|$)|\[\s*([{\["\]]|$)""")
 FORMAT = "a line for each image: PATH xmin,ymin,xmax,ymax,class ..."
-# a box with other signs than commas: x;y;x;y;class
-CLASS_IN_FRONT = re.compile(r"\s[^\s,]*[^\s,\d.+-][^\s,]*(?:,[+-]?[\d.]+){4}(?=\s|$)")
-# a box right behind a path
-JOINED = re.compile(r"[^\s;|]+([;|])[+-]?[\d.]+(?:,[^\s,;|]+){3,}")
-OTHER_BOX = re.compile(r"\s[+-]?[\d.]+([;:|/])(?:[+-]?[\d.]+\1){3}[^\s;:|/]+(\s|$)")
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
@@ -62,8 +57,6 @@ def other_format(lines: list[str]) -> str:
         return ""
     shown = f"its first line is {lines[0][:60]!r}"
     if JSON_START.match(lines[0]):
-        if len(lines) > 1 and all(line[0] + line[-1] == "{}" for line in lines):
-            return f"is JSON Lines, which is not read; expected {FORMAT}"
         others = f"of another tool {converting()}, TOOL is labelme, via or createml"
         return f"is JSON; --dataset=coco reads COCO's, {others}"
     if lines[0].startswith("<"):
@@ -73,15 +66,8 @@ def other_format(lines: list[str]) -> str:
         return (
             f"has the boxes of one image, as YOLO writes them ({shown}); --dataset=yolo reads those"
         )
-    if any(map(BOX.search, lines)) or any(map(CLASS_IN_FRONT.search, lines)):
+    if any(map(BOX.search, lines)):
         return ""
-    if joined := next(filter(None, map(JOINED.match, lines)), None):
-        return f"has {joined[1]!r} behind a path ({shown}); expected spaces, and {FORMAT}"
-    if box := next(filter(None, map(OTHER_BOX.search, lines)), None):
-        return (
-            f"has {box[0].strip()!r} for a box; expected commas instead of {box[1]!r} within a "
-            f"box, and {FORMAT}"
-        )
     for separator, name in SEPARATORS.items():
         rows = [columns(line, separator) for line in lines]
         if not is_table(rows):

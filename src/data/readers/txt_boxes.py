@@ -2,17 +2,11 @@
 
 import os
 import re
-from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
-import yaml
-
 from src.config.class_list import is_background
-from src.config.keys import YAML_ERRORS
-from src.data.problems import MIN_ALIKE
+from src.data.problems import MalformedRecord
 from src.data.readers.building import Builder
-from src.data.readers.malformed import MalformedRecord, text_box
 from src.data.readers.text_lines import numbered_lines
 from src.runtime.errors import InputError
 from src.runtime.text import is_number
@@ -20,39 +14,34 @@ from src.runtime.text import is_number
 # a box, in quotes if the name of its class has spaces
 FIELD = re.compile(r"""("[^"]*"|'[^']*'|\S+)""")
 BOX = "xmin,ymin,xmax,ymax,class"
+PARTS = "four numbers, and a class's name or whole number"
+QUOTES = ": a path with spaces, or a box whose class has them in its name, goes in quotes"
 WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
-NUMBERED = re.compile(r"([0-9]{1,9})(?:\s*[:,;=.]\s*|\s+)(.+)")  # a class in a list, as "0: cat"
-LIST = re.compile(r"\[|- |names *:")  # how one begins in YAML or JSON
-QUOTED = re.compile(r"""(["'])(.*)\1""")
 CLASS_FILE = "classes.txt"  # beside the text file: a name a line
-MUCH_MORE = 5  # times as many values as a class's number has
-SHOWN = 5  # values
 MAX_NUMBER = 10_000  # of a class without a name; a larger one is a slip
 
 
-def split_fields(text: str | None) -> list[str]:
-    """The boxes of a line, without their quotes."""
-    return [field.strip("\"'") for field in FIELD.findall(text or "")]
+def split_fields(name: str, text: str | None) -> list[str]:
+    """The boxes of a line behind the name of its image, without their quotes.
 
-
-def add_boxes(builder: Builder, line: str, fields: list[str], numbers: Counter[int]) -> None:
-    """Adds the boxes of the image that was added last; InputError where spaces are in them.
-
-    `numbers` counts the classes by number.
+    InputError where there are spaces in the name or in a box, but no quotes around it.
     """
-    for item in fields:
+    fields = [field.strip("\"'") for field in FIELD.findall(text or "")]
+    for before, item in zip([name, *fields], fields):
         if item.startswith(",") or item.endswith(","):
             raise MalformedRecord(repr(item), f": expected no spaces within a box: {BOX}")
-    for before, item in zip(fields, fields[1:]):
         if "," not in item:
-            what = ": a box whose class has spaces in its name goes in quotes"
-            raise MalformedRecord(repr(f"{before} {item}"), what)
+            raise MalformedRecord(repr(f"{before} {item}"), QUOTES)
+    return fields
+
+
+def add_boxes(builder: Builder, line: str, fields: list[str]) -> None:
+    """Adds the boxes of the image that was added last."""
     for position, item in enumerate(fields, 1):
         where = f"{line}, box {position}"
         with builder.problems.at(where):
             box, name = parse_box(item)
             if WHOLE.fullmatch(name):
-                numbers[int(name)] += 1
                 builder.add_box(where, box, label_of(item, int(name), builder.classes))
             else:
                 builder.add_named(where, box, name)
@@ -67,7 +56,7 @@ def parse_box(item: str) -> tuple[tuple[float, ...], str]:
     except ValueError:
         box = ()
     if len(box) != 4 or not name or (is_number(name) and not WHOLE.fullmatch(name)):
-        raise text_box(item, BOX)
+        raise MalformedRecord(repr(item), f": expected {BOX}: {PARTS}")
     return box, name
 
 
@@ -78,30 +67,6 @@ def label_of(item: str, index: int, classes: tuple[str, ...]) -> int:
         have = f"classes has 1 to {len(classes) - 1}"
         raise MalformedRecord(f"{item!r}: class {index}{background}", f"; {have}")
     return index - 1
-
-
-def class_in_front(boxes: list[tuple[tuple[float, ...], str]]) -> str:
-    """What is said where boxes probably begin with the number of their class; else ""."""
-    firsts = {box[0] for box, _ in boxes}
-    lasts = {name for _, name in boxes if WHOLE.fullmatch(name)}
-    is_class = all(value.is_integer() and 0 <= value <= MAX_NUMBER for value in firsts)
-    if not is_class or len(firsts) * MUCH_MORE > len(lasts) or not boxes:
-        return ""
-    few = ", ".join(f"{value:g}" for value in sorted(firsts)[:SHOWN])
-    return (
-        f"its {len(boxes):,} boxes begin with few numbers ({few}) and end with many, so the class "
-        f"is probably in front; expected it last: {BOX}"
-    )
-
-
-def counted_from_zero(numbers: Counter[int], classes: tuple[str, ...]) -> str:
-    """What to do where the classes by number are probably counted from 0; else ""."""
-    if numbers[0] < MIN_ALIKE or min(numbers) < 0 or max(numbers) >= len(classes) - 1:
-        return ""
-    return (
-        f"classes by number are {min(numbers)} to {max(numbers)}, so probably counted from 0; "
-        "add 1 to each, since 0 is the background, or write their names"
-    )
 
 
 def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
@@ -116,7 +81,7 @@ def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
     """
     listed = path.with_name(CLASS_FILE)
     if os.path.isfile(listed):
-        return listed_classes(listed, set(lines_of)), f"the names in {listed}"
+        return listed_classes(listed), f"the names in {listed}"
     numbers = {int(name): line for name, line in lines_of.items() if WHOLE.fullmatch(name)}
     names = sorted(name for name in lines_of if not WHOLE.fullmatch(name))
     advice = f"name the classes with --classes, or a line each in {listed}"
@@ -141,39 +106,12 @@ def name_classes(path: Path, lines_of: dict[str, int]) -> tuple[list[str], str]:
     return [f"class_{number}" for number in range(1, max(numbers) + 1)], origin
 
 
-def listed_classes(path: Path, used: set[str]) -> list[str]:
-    """The names in a file, one a line, without the background.
-
-    Numbers in front that count the lines are left out, or if the `used` classes of boxes are the
-    names without them. One line may have all names, and the file may be a list in YAML or JSON.
-    """
-    lines = unquoted(numbered_lines(path))
-    pairs = [NUMBERED.fullmatch(text) for _, text in lines]
-    if pairs and all(pairs):
-        numbers = [int(pair[1]) for pair in pairs]
-        counts = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        if (counts and numbers[0] in (0, 1)) or 0 < len(used) == len(used & {p[2] for p in pairs}):
-            lines = [(line, pair[2]) for (line, _), pair in zip(lines, pairs)]
-    elif len(lines) == 1 and "," in lines[0][1]:
-        lines = [(lines[0][0], name.strip().strip("\"'")) for name in lines[0][1].split(",")]
-    if lines and is_background(lines[0][1]):
-        lines = lines[1:]
+def listed_classes(path: Path) -> list[str]:
+    """The names in a file, one a line, without the background."""
     line_of: dict[str, int] = {}
-    for line, name in lines:
+    for line, name in numbered_lines(path):
         if name in line_of:
             raise InputError(f"{path}: line {line}: {name!r} is on line {line_of[name]} already")
         line_of[name] = line
-    return list(line_of)
-
-
-def unquoted(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The lines without quotes around them; of a list in YAML or JSON its items."""
-    if lines and LIST.match(lines[0][1]):
-        with suppress(*YAML_ERRORS):
-            found = yaml.load("\n".join(text for _, text in lines), yaml.BaseLoader)
-            found = found.get("names") if isinstance(found, dict) else found
-            found = list(found.values()) if isinstance(found, dict) else found
-            if isinstance(found, list) and all(isinstance(name, str) for name in found):
-                return list(enumerate(found, 1))
-    quoted = [(line, QUOTED.fullmatch(text)) for line, text in lines]
-    return [(line, name[2]) for line, name in quoted] if all(n for _, n in quoted) else lines
+    names = list(line_of)
+    return names[1:] if names and is_background(names[0]) else names

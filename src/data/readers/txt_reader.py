@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from src.data.readers.splits import needed
 from src.data.readers.text_lines import image_lines
 from src.data.readers.txt_boxes import (
     add_boxes,
-    class_in_front,
-    counted_from_zero,
     name_classes,
     parse_box,
     split_fields,
@@ -30,8 +27,6 @@ from src.runtime.near_path import no_folder
 
 # a path, in quotes if it has spaces, and the rest
 LINE = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^\s"']\S*))(?:\s+(.*))?$""")
-UNQUOTED = re.compile(r"""([^"',]*[^"',\s])(?:\s+([^\s,]+(?:,[^\s,]*){3,}.*))?$""")
-QUOTES = ("'", '"')
 ONE_LINE = "; expected one line for each image, with all its boxes"
 
 
@@ -63,20 +58,15 @@ def read_txt(
     problems = Problems(path)
     finder = search.finder(image_dir, problems)
     builder = Builder(problems, classes, drop_unlisted=drop_unlisted)
-    numbers: Counter[int] = Counter()
     for number, text in image_lines(path):
         line = f"line {number}"
         with problems.at(line, number):
-            name, fields = split_path(finder.folder, text)
+            name, fields = split_line(text)
             if found := finder.find(line, name, number):
-                if " " in name and text[0] not in QUOTES:
-                    problems.repair(line, "path with spaces read without quotes")
                 builder.note_line(found, number, ONE_LINE)
                 builder.add_image(found, number, read_size(image_dir / found))
-                add_boxes(builder, line, fields, numbers)
+                add_boxes(builder, line, fields)
     finder.report()
-    if cause := counted_from_zero(numbers, classes):
-        problems.first_error("all boxes", cause)
     return builder.build(image_dir), problems
 
 
@@ -85,40 +75,27 @@ def image_names(path: Path, folder: Folder) -> list[str]:
     names = []
     for _, text in image_lines(path):
         with suppress(InputError):
-            name, _ = split_path(folder, text)
+            name, _ = split_line(text)
             names.append(folder.resolve(name)[0] or name)
     return names
 
 
-def split_path(folder: Folder, text: str) -> tuple[str, list[str]]:
-    """`split_line`, where the path may have spaces without quotes if it is not there without."""
-    name, fields = split_line(text)
-    if match := None if folder.holds(name) else UNQUOTED.match(text):
-        is_longer = bool(fields) and "," not in fields[0]
-        if is_longer or folder.resolve(match[1])[0] is not None:
-            return match[1], split_fields(match[2])
-    return name, fields
-
-
 def split_line(text: str) -> tuple[str, list[str]]:
-    """The path and the fields after it; InputError where there is no path."""
+    """The path and the boxes after it; InputError where there is no path."""
     match = LINE.match(text)
     if match is None:
         raise InputError("expected a path, in quotes if it has spaces, and then the boxes")
-    return match[1] or match[2] or match[3], split_fields(match[4])
+    name = match[1] or match[2] or match[3]
+    return name, split_fields(name, match[4])
 
 
 def txt_class_names(path: Path, image_dir: Path) -> tuple[list[str], str]:
     """Names of its classes, as `name_classes`; malformed lines are skipped."""
-    folder, lines_of, boxes = Folder(image_dir, by_end=True), {}, []
+    lines_of: dict[str, int] = {}
     for line, text in image_lines(path):
         with suppress(InputError):
-            found = [parse_box(item) for item in split_path(folder, text)[1]]
-            boxes += found
-            for _, name in found:
+            for _, name in map(parse_box, split_line(text)[1]):
                 lines_of.setdefault(name, line)
-    if cause := class_in_front(boxes):
-        raise InputError(f"{path}: {cause}")
     return name_classes(path, lines_of)
 
 

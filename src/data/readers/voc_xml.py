@@ -3,28 +3,17 @@
 import os
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.parsers import expat
 
 from src.data.files.recognise import TOOL_OF_ROOT, converting, with_input
 from src.data.files.strange_files import head_of, strange_file
 from src.data.images import EMPTY
-from src.data.problems import Problems
+from src.data.problems import MalformedRecord, Problems
 from src.data.readers.building import MAX_SIDE, Builder
-from src.data.readers.malformed import MalformedRecord
 from src.runtime.errors import InputError
 from src.runtime.special_files import refuse_special
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 FIRST_PIXEL = 1  # VOC counts pixels from 1 and names the last one inside the box
-XML_ERRORS = {  # by the parser's number, in words
-    expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]: "it ends too early, as if cut off",
-    expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_TOKEN]: "it is cut off within a tag",
-    expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]: "something follows its "
-    "first element; expected one <annotation> around all",
-    expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]: "a character that XML cannot have, "
-    "or one like < that has to be written &lt;",
-    expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]: "an element that is not closed",
-}
 YES = ("1", "true", "yes")
 
 
@@ -54,11 +43,7 @@ def not_xml(path: Path, error: Exception) -> str:
     """Why a file is no XML, by the parser's error."""
     if not os.path.getsize(path):
         return EMPTY
-    what = XML_ERRORS.get(getattr(error, "code", 0))
-    if what is None:
-        return f"not XML: {error}"
-    line, column = error.position
-    return f"not XML: {what} (its line {line}, column {column})"
+    return f"not XML: {error}"
 
 
 def image_size(root: ElementTree.Element) -> tuple[int, int] | None:

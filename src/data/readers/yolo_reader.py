@@ -13,9 +13,8 @@ from pathlib import Path
 from src.data.annotations import Annotations
 from src.data.files.image_files import SEARCH, Search
 from src.data.images import AS_STORED, read_header
-from src.data.problems import Problems
+from src.data.problems import MalformedRecord, Problems
 from src.data.readers.building import Builder
-from src.data.readers.malformed import not_shares, yolo_line
 from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
@@ -26,6 +25,9 @@ from src.runtime.text import count
 
 FORM = Form(CENTRES, in_shares=True)
 SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
+SHOWN = 60  # letters of a line
+LINE = "; expected numbers apart by spaces: class cx cy w h, or class x1 y1 x2 y2 x3 y3 ..."
+SHARES = "; expected shares of the image's width and height, 0 to 1, not pixels or percent"
 BOX_NUMBERS, LEAST_OUTLINE = 4, 6  # after the class; an outline has three points
 
 
@@ -129,9 +131,10 @@ def parse_line(text: str, point_numbers: int = 0) -> tuple[int, tuple[float, ...
         if not label.is_integer() or not (is_box or (is_outline and len(values) % 2 == 0)):
             raise ValueError
     except ValueError:
-        raise yolo_line(text) from None
+        raise MalformedRecord(repr(text[:SHOWN]), LINE) from None
     if not all(-SLACK <= value <= 1 + SLACK for value in values):
-        raise not_shares(text, values)
+        value = next(value for value in values if not 0 <= value <= 1)
+        raise MalformedRecord(f"{text[:SHOWN]!r}: {value:g}", SHARES)
     if is_box:
         cx, cy, w, h = values
         return int(label), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
@@ -144,8 +147,8 @@ def without_points(text: str, point_numbers: int) -> str:
     words = text.split()
     if len(words) not in (1 + BOX_NUMBERS, 1 + BOX_NUMBERS + point_numbers):
         raise InputError(
-            f"{text[:60]!r}: {len(words)} numbers; expected class cx cy w h and {point_numbers} of "
-            "key points, by kpt_shape of data.yaml"
+            f"{text[:SHOWN]!r}: {len(words)} numbers; expected class cx cy w h and {point_numbers} "
+            "of key points, by kpt_shape of data.yaml"
         )
     return " ".join(words[: 1 + BOX_NUMBERS])
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.problems import Problems, first_lines
 from src.data.readers.coco_entries import ImageEntry
 from src.data.readers.coco_reader import read_coco
 from src.runtime.errors import InputError
@@ -133,8 +134,6 @@ def test_missing_sizes_are_read_from_the_images(tmp_path):
         ([[1, 2, 11, 2, 6, 22]], [1, 2, 11, 22]),
         ([[1, 2, 11, 2, 6, 22], [20, 1, 25, 1, 25, 5]], [1, 1, 25, 22]),
         ([1, 2, 11, 2, 6, 22], [1, 2, 11, 22]),
-        # columns from the top: 2 x 30 pixels of nothing, then 3 columns with rows 5 to 8
-        ({"size": [30, 40], "counts": [65, 4, 26, 4, 26, 4, 1071]}, [2, 5, 5, 9]),
     ],
 )
 @pytest.mark.parametrize("bbox", [None, []])
@@ -159,18 +158,15 @@ def test_outlines_that_are_malformed(tmp_path, outline):
 OTHER_FILES = {
     b'[{"image_id": 1, "score": 0.5}]': "a list of detections (COCO's results)",
     b'[{"image": "a.png", "annotations": []}]': "CreateML's",
-    b"[3]": "it is a list of 3; expected an object with images, annotations, categories",
-    b"[]": "it is a list without entries",
+    b"[]": "it is []; expected an object with images, annotations, categories",
     b"7": "it is 7; expected an object",
     b'{"shapes": [], "imagePath": "a.png"}': "LabelMe's; 'python3 -m",
     b'{"a.png1": {"filename": "a.png", "regions": []}}': "VIA's",
-    b'{"type": "FeatureCollection"}': "GeoJSON",
     b'{"images": [], "categories": []}': "images but no annotations, as the lists of test images",
     b'{"annotations": [], "labels": []}': "no images and no categories; it has 'annotations', 'lab",
     b'{"images": [null], "annotations": [], "categories": []}': "images[0] is None; expected an ob",
     b'{"images": [{"id": 1, "file_na': "it is cut off, as it ends with",
     b'{"images": {}, "annotations": [], "categories": []}': "images is {}; expected a list",
-    b'{"id": 1}\n{"id": 2}\n': "JSON Lines, an object on each line",
     b"<html><body>": "is a web page (HTML), not the file",
     b"\x1f\x8b\x08": "is compressed with gzip; unpack it with gunzip",
     b"a.png,1,2": "it begins 'a.png,1,2'",
@@ -185,14 +181,21 @@ def test_other_files_are_called_what_they_are(tmp_path, data):
     assert OTHER_FILES[data] in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("field", "what"), [("caption", "captions"), ("segments_info", "panoptic")]
-)
-def test_other_annotations_of_coco(tmp_path, field, what):
-    own = {"id": 1, "image_id": 1, field: "a cat" if field == "caption" else []}
-    path, folder = write(tmp_path, [image(1)], [own])
-    with pytest.raises(InputError, match=f"its annotations are {what}; expected instances_"):
-        read(path, folder)
+def test_errors_of_one_kind_are_one_line(tmp_path):
+    problems = Problems(tmp_path)
+    for position in range(50):
+        with problems.at(f"image entry {position}"):
+            ImageEntry(id=f"x{position}", file_name="a.png", width=4, height=4).mend()
+    assert first_lines(problems.errors) == [
+        "image entry 0 and 49 more: id is 'x0'; expected a whole number"
+    ]
+
+
+@pytest.mark.parametrize("field", ["filename", "path", "name"])
+def test_other_names_of_a_file_name(field):
+    entry = ImageEntry(id=1, width=4, height=4, **{field: "a.png"})
+    assert entry.mend() == {f"{field} read as file_name"}
+    assert entry.file_name == "a.png" and entry.is_usable()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/..", "a/"])

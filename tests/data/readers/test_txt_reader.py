@@ -77,7 +77,7 @@ def test_single_quotes_and_byte_order_mark(folder):
         ("a.png 1,2,x,4,1", "line 2, box 1", "four numbers, and a class's name or whole number"),
         ("a.png 1_0,2,30,4,1", "line 2, box 1", "four numbers, and a class's name or whole number"),
         ("a.png 1,2,3,4,1.5", "line 2, box 1", "four numbers, and a class's name or whole number"),
-        ("a.png 1,2,3,4,hot dog", "line 2", "'1,2,3,4,hot dog': a box whose class has spaces in"),
+        ("a.png 1,2,3,4,hot dog", "line 2", "'1,2,3,4,hot dog': a path with spaces, or a box"),
         ("a.png 1, 2, 3, 4, 1", "line 2", "'1,': expected no spaces within a box"),
         ("a.png 1,2,3,4,0", "line 2, box 1", "class 0 (0 is the background, the first"),
         ("a.png 1,2,3,4,3", "line 2, box 1", "class 3; classes has 1 to 2"),
@@ -85,7 +85,7 @@ def test_single_quotes_and_byte_order_mark(folder):
         ("a.png 1,2,inf,4,1", "line 2, box 1", "is not finite"),
         ("no.png 1,2,3,4,1", "line 2", "no such file"),
         ('"a.png 1,2,3,4,1', "line 2", "in quotes if it has spaces"),
-        ("sub/no b.png 1,2,3,4,1", "line 2", "no such file"),
+        ("sub/b c.png 1,2,3,4,1", "line 2", "'sub/b c.png': a path with spaces, or a box whose"),
         ("d.png 1,2,3,4,1", "line 2", "d.png is on line 1 already"),
         ("text.png 1,2,3,4,1", "line 2", "text.png: is text, not an image; it begins 'text'"),
     ],
@@ -137,13 +137,6 @@ def test_names_of_another_encoding(folder):
     assert found.repairs == {
         "file found under a name that differs in an encoding that is not UTF-8": 1
     }
-
-
-def test_path_with_spaces_needs_no_quotes_if_it_is_there(folder):
-    found, problems = read_txt(write(folder, "sub/b c.png 1,2,3,4,2\n"), folder, CLASSES)
-    assert [record.path.name for record in found] == ["b c.png"]
-    assert found[0].labels.tolist() == [1]
-    assert found.repairs == {"path with spaces read without quotes": 1}
 
 
 def test_image_that_is_named_twice_in_other_spellings(folder):
@@ -210,28 +203,9 @@ def test_folders_in_front_are_what_is_wrong_beside_backslashes(folder):
     assert "'a.png' (it differs in backslashes, folders in front)" in problems.errors[0].what
 
 
-def test_classes_counted_from_zero_are_one_cause(folder):
-    boxes = "1,1,9,9,0 1,1,19,9,0 1,1,29,9,1"
-    path = write(folder, f"a.png {boxes}\nd.png 1,1,9,9,0 1,1,19,9,1\n")
-    _, problems = read_txt(path, folder, CLASSES)
-    assert len(problems.errors) == 1 + 3
-    assert str(problems.errors[0]) == (
-        "all boxes: classes by number are 0 to 1, so probably counted from 0; add 1 to each, since "
-        "0 is the background, or write their names"
-    )
-    # 2 is there, so that 0 is another fault
-    write(folder, f"a.png {boxes}\nd.png 1,1,9,9,0 1,1,19,9,2\n")
-    assert len(read_txt(path, folder, CLASSES)[1].errors) == 3
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            "a.png 7;1;9;5;2 9;6;17;10;2",
-            "has '7;1;9;5;2' for a box; expected commas instead",
-        ),
-        ('{"image": "a.png"}\n{"image": "b.png"}', "is JSON Lines, which is not read"),
         ('[{"bbox": [1]}]', "of another tool .*labelme"),
         ("<annotation>", "of another tool .*cvat"),
     ],

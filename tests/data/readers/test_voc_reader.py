@@ -117,7 +117,7 @@ def test_other_image_formats(root):
         (
             "<annotation>",
             "line 2 of train.txt",
-            "bad.xml: not XML: it ends too early, as if cut off (its line 1",
+            "bad.xml: not XML: no element found: line 1",
         ),
         (image_xml("<object><name>cat</name></object>"), "bad.xml, object 1", "has no <bndbox>"),
         (image_xml(object_xml("cat", (1, 2, "x", 4))), "bad.xml, object 1", "<xmax> is 'x'"),
@@ -130,8 +130,8 @@ def test_other_image_formats(root):
         ("<annotations><image/></annotations>", "line 2 of train.txt", "src.data.convert"),
         ("<html></html>", "line 2 of train.txt", "bad.xml: begins with <html>"),
         ("", "line 2 of train.txt", "bad.xml: is empty (0 bytes)"),
-        ("<a/><b/>", "line 2 of train.txt", "something follows its first element"),
-        ("<a>\0</a>", "line 2 of train.txt", "not XML: a character that XML cannot have"),
+        ("<a/><b/>", "line 2 of train.txt", "not XML: junk after document element: line 1"),
+        ("<a>\0</a>", "line 2 of train.txt", "not XML: not well-formed (invalid token): line 1"),
         ("<!doctype html><p>", "line 2 of train.txt", "bad.xml: is a web page (HTML)"),
         (image_xml(object_xml("cat", (1, 2, "nan", 4))), "bad.xml, object 1", "is not finite"),
         (

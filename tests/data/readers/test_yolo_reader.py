@@ -144,15 +144,12 @@ def test_where_the_boxes_of_an_image_are(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0 0.5 0.5 0.2", "expected class cx cy w h, or class x1 y1"),
-        (
-            "0 0.5 0.5 0.2 0.2 0.9",
-            "a number too many, probably a confidence; leave",
-        ),  # with a score
-        ("owl 0.5 0.5 0.2 0.2", "has a class by name; expected its number"),
-        ("0.5 0.5 0.5 0.2 0.2", "expected class cx cy w h"),
-        ("0 0.5 0.5 0.2 nan", "nan; expected shares of the sides, 0 to 1"),
-        ("0 320 240 20 20", "320; expected shares of the sides, 0 to 1"),
+        ("0 0.5 0.5 0.2", "'0 0.5 0.5 0.2'; expected numbers apart by spaces: class cx cy w h, or"),
+        ("0 0.5 0.5 0.2 0.2 0.9", "expected numbers apart by spaces: class cx cy w h, or class x1"),
+        ("owl 0.5 0.5 0.2 0.2", "expected numbers apart by spaces: class cx cy w h"),
+        ("0.5 0.5 0.5 0.2 0.2", "expected numbers apart by spaces: class cx cy w h"),
+        ("0 0.5 0.5 0.2 nan", "nan; expected shares of the image's width and height, 0 to 1"),
+        ("0 320 240 20 20", "320; expected shares of the image's width and height, 0 to 1, not pi"),
     ],
 )
 def test_a_malformed_line_is_named(root, line, message):
