@@ -174,11 +174,6 @@ def test_a_turned_ellipse_of_via(folder):
     assert boxes_of(folder, "via", files) == [("owl", 13, 7, 4, 10)]
 
 
-def test_corners_in_any_order(folder):
-    content = convert(folder, "csv", {"a.csv": CSV.replace("4,6,24,16", "24,16,4,6")})
-    assert content["annotations"][0]["bbox"] == OWL
-
-
 def test_the_class_is_the_attribute_that_is_named(folder):
     two = json.loads(json.dumps(VIA))
     two["a.png123"]["regions"][0]["region_attributes"]["seen"] = "yes"

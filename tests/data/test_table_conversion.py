@@ -34,36 +34,11 @@ def rows(line):
     return "".join(f"{line(*box)}\n" for box in boxes)
 
 
-def share(value, side):
-    return f"{value / side:.6f}"
-
-
-def corner_shares(x1, y1, x2, y2):
-    return share(x1, WIDTH), share(y1, HEIGHT), share(x2, WIDTH), share(y2, HEIGHT)
-
-
-def automl(name, label, *box):
-    x1, y1, x2, y2 = corner_shares(*box)
-    return f"TRAIN,gs://bucket/{name},{label},{x1},{y1},,,{x2},{y2},,"
-
-
-def automl_points(name, label, *box):
-    x1, y1, x2, y2 = corner_shares(*box)
-    return f"TEST,{name},{label},{x1},{y1},{x2},{y1},{x2},{y2},{x1},{y2}"
-
-
 TABLES = {
-    "AutoML": rows(automl),
-    "AutoML with four points": rows(automl_points),
-    "make-sense.ai": rows(
-        lambda n, c, x, y, r, b: f"{c},{x},{y},{r - x},{b - y},{n},{WIDTH},{HEIGHT}"
-    ),
-    "class first": rows(lambda n, c, *box: ",".join(map(str, (c, n, *box)))),
-    "class second": rows(lambda n, c, *box: ",".join(map(str, (n, c, *box)))),
     "box in one cell": "image,label,bbox\n"
     + rows(lambda n, c, x, y, r, b: f'{n},{c},"[{x}, {y}, {r - x}, {b - y}]"'),
     "corners in one cell": "image;label;box\n" + rows(lambda n, c, *box: f"{n};{c};{list(box)}"),
-    "cell without a heading": rows(lambda n, c, *box: f"{n}\t{c}\t{' '.join(map(str, box))}"),
+    "no heading": rows(lambda n, c, *box: ",".join(map(str, (n, *box, c)))),
     "from 0, with the image's size": "path,width,height,label,x0,y0,x1,y1\n"
     + rows(lambda n, c, *box: ",".join(map(str, (n, WIDTH, HEIGHT, c, *box)))),
     "four points": "filename,class,x1,y1,x2,y2,x3,y3,x4,y4\n"
@@ -72,8 +47,6 @@ TABLES = {
     + rows(lambda n, c, x, y, r, b: f"{n},{c},{(x + r) / 2},{(y + b) / 2},{r - x},{b - y}"),
     "other folders, no suffix": "image_id,label,xmin,ymin,xmax,ymax\n"
     + rows(lambda n, c, *box: ",".join(map(str, (n[0], c, *box)))),
-    "corners in any order": "image,label,xmin,ymin,xmax,ymax\n"
-    + rows(lambda n, c, x, y, r, b: f"{n},{c},{r},{b},{x},{y}"),
 }
 
 
@@ -103,12 +76,11 @@ def test_what_was_taken_is_told(folder, capsys):
     convert(folder, "csv", "a.csv", TABLES["box in one cell"])
     out = capsys.readouterr().out
     assert "note: the four numbers of a box were read as x, y, width and height" in out
-    convert(folder, "csv", "a.csv", TABLES["corners in any order"])
-    assert "note: 4 of 4 boxes have xmax below xmin, or ymax below" in capsys.readouterr().out
-    convert(folder, "csv", "a.csv", TABLES["AutoML"])
+    convert(folder, "csv", "a.csv", TABLES["no heading"].replace("a.png", "gs://bucket/a.png"))
     assert "such as 'a.png' for 'gs://bucket/a.png'" in capsys.readouterr().out
-    convert(folder, "csv", "a.csv", TABLES["class first"].replace("owl,b", "Owl,b"))
-    assert "note: 'Owl' = 'owl' are different classes, of 3" in capsys.readouterr().out
+    text = "image,label,xmin,ymin,xmax,ymax\na.png,Owl,1,2,3,4\nb.png,owl,1,2,3,4\n"
+    convert(folder, "csv", "a.csv", text)
+    assert "note: 'Owl' = 'owl' are different classes, of 2" in capsys.readouterr().out
 
 
 def test_the_class_of_all_boxes(folder):
@@ -124,16 +96,11 @@ def test_the_class_of_all_boxes(folder):
     ("text", "message"),
     [
         (
-            "image,label,xmin,ymin,xmax,ymax\n"
-            + rows(lambda n, c, x, y, r, b: f"{n},{c},{x},{y},{r - x},{b - y}") * 4,
-            "4 of 16 boxes are outside .* as two corners .* 16 fit as x, y, .*columns x, y, w, h",
+            "image,label,xmin,ymin,xmax,ymax\na.png,owl,4,6,30,20\nb.png,owl,24,6,10,10\n",
+            "image 'b.png': not boxes .*expected the upper left corner first",
         ),
-        (
-            "image,label,x,y,width,height\n"
-            + rows(lambda n, c, *box: ",".join(map(str, (n, c, *box)))) * 2,
-            "8 boxes are outside .* 8 fit as two corners; call the columns xmin, ymin, xmax, ymax",
-        ),
-        ("a.png,1,2\n", "first line 'a.png,1,2' is no heading, .*such as 'image,xmin,ymin,xmax"),
+        ("a.png,1,2\n", "first line 'a.png,1,2' is no heading; .*such as 'image,xmin,ymin,xmax"),
+        ("owl,1,2,3,4,a.png,40,30\n", "is no heading; write one that names the columns"),
     ],
 )
 def test_tables_that_are_not_what_they_say(folder, text, message):

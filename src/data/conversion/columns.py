@@ -1,7 +1,7 @@
-"""What the columns of a table of boxes are, by its heading or by what is in them."""
+"""What the columns of a table of boxes are, by its heading."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +39,9 @@ FROM_ZERO = ("x0", "y0", "x1", "y1")  # of corners, where others count from 1
 POINTS = tuple(f"{axis}{number}" for number in (1, 2, 3, 4) for axis in "xy")
 BARE = ("image", *CORNERS, "class")  # the columns without a heading, as keras-retinanet has them
 EXPECTED = "image, xmin, ymin, xmax, ymax, class"
-SETS = {"TRAIN", "TRAINING", "VALIDATE", "VALIDATION", "VAL", "TEST", "UNASSIGNED"}  # AutoML's
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 NUMBERS = re.compile(NUMBER)
 BOX_CELL = re.compile(rf"[\s\[({{]*{NUMBER}(?:[\s,;]+{NUMBER}){{3}}[\s\])}}]*")
-MOST = 0.9  # of the cells of a column, that tell what it is
 
 
 @dataclass(frozen=True)
@@ -62,23 +60,20 @@ class Columns:
         return 1 + max(self.image, *self.box, *(self.size or ()), self.label or 0)
 
 
-def find_columns(
-    path: Path, rows: Sequence[list[str]], *, refuse_ids: bool, has_class: bool
-) -> Columns:
-    """The columns of a table by its first rows; InputError where they cannot be told.
+def find_columns(path: Path, first: list[str], *, refuse_ids: bool, has_class: bool) -> Columns:
+    """The columns of a table by its first row; InputError where that does not tell them.
 
     Args:
         refuse_ids: whether Open Images' table is one of another tool.
         has_class: whether the user named the class of all boxes.
     """
-    if is_heading(rows[0]):
-        return by_heading(path, rows[0], refuse_ids=refuse_ids, has_class=has_class)
-    if found := by_content(rows, has_class=has_class):
-        return found
-    example = EXPECTED.replace(" ", "")
+    if is_heading(first):
+        return by_heading(path, first, refuse_ids=refuse_ids, has_class=has_class)
+    if is_bare(first):
+        return Columns(0, None if has_class else 5, (1, 2, 3, 4), CORNERS, has_heading=False)
     raise InputError(
-        f"{path}: its first line {','.join(rows[0])[:80]!r} is no heading, and what its columns "
-        f"are is not clear; write a heading as the first line, such as {example!r}"
+        f"{path}: its first line {','.join(first)[:80]!r} is no heading; write one that names the "
+        f"columns, such as {EXPECTED.replace(' ', '')!r}"
     )
 
 
@@ -144,69 +139,9 @@ def box_columns(
     return (CORNERS if "w" not in found else SIDES), ()
 
 
-def by_content(rows: Sequence[list[str]], *, has_class: bool) -> Columns | None:
-    """The columns of a table without a heading by what is in them; None where that is not clear."""
-    width = max(map(len, rows))
-    columns = [[row[k].strip() for row in rows if k < len(row)] for k in range(width)]
-    if is_bare(rows):
-        return Columns(0, None if has_class else 5, (1, 2, 3, 4), CORNERS, has_heading=False)
-    filled = {k: cells for k, column in enumerate(columns) if (cells := [c for c in column if c])}
-    numbers = [k for k, cells in filled.items() if most(cells, is_number)]
-    boxes = [k for k, cells in filled.items() if most(cells, BOX_CELL.fullmatch)]
-    images = [k for k, cells in filled.items() if most(cells, is_image_name)]
-    texts = [
-        k
-        for k, cells in filled.items()
-        if k not in (*numbers, *boxes, *images[:1]) and not most(cells, lambda c: c in SETS)
-    ]
-    if not images or not (has_class or texts):
-        return None
-    layout, size, box = SIDES if images[0] > max(numbers, default=0) else UNKNOWN, None, ()
-    if len(boxes) == 1:
-        box, layout = tuple(boxes), UNKNOWN
-    elif len(numbers) in (4, 8):
-        box = tuple(numbers)
-        layout = CORNERS if len(numbers) == 8 else layout
-    elif len(numbers) == 6 and (ends := size_columns(rows, images[0], numbers)):
-        size, box = ends, tuple(k for k in numbers if k not in ends)
-        layout = SIDES if images[0] > max(box) else layout  # as make-sense.ai has them
-    if not box:
-        return None
-    return Columns(images[0], None if has_class else texts[0], box, layout, size, False)
-
-
-def is_bare(rows: Sequence[list[str]]) -> bool:
-    """Whether the columns are BARE, where some cells may be wrong."""
-    others = sum(any(map(is_image_name, row[5:])) for row in rows)
-    if others * 2 > len(rows):  # another column has the images
+def is_bare(cells: list[str]) -> bool:
+    """Whether the columns are BARE: an image, then a box or nothing, and no other image."""
+    if len(cells) < len(BARE) - 1 or is_number(cells[0]):
         return False
-    fitting = [
-        len(row) >= len(BARE) - 1
-        and not is_number(row[0])
-        and (all(map(is_number, row[1:5])) or not any(cell.strip() for cell in row[1:5]))
-        for row in rows
-    ]
-    return sum(fitting) * 2 > len(rows) or fitting[0]
-
-
-def size_columns(
-    rows: Sequence[list[str]], image: int, numbers: list[int]
-) -> tuple[int, int] | None:
-    """The first or the last two of six numbers, where they are the same in all of an image."""
-    for pair in (tuple(numbers[-2:]), tuple(numbers[:2])):
-        sizes: dict[str, tuple[str, ...]] = {}
-        values = [(row[image], tuple(row[k] for k in pair)) for row in rows if len(row) > max(pair)]
-        is_steady = all(sizes.setdefault(name, size) == size for name, size in values)
-        if is_steady and all(cell.strip().isdecimal() for _, size in values for cell in size):
-            return pair
-    return None
-
-
-def most(cells: list[str], test) -> bool:
-    """Whether nearly all cells pass a test."""
-    return sum(map(bool, map(test, cells))) >= MOST * len(cells)
-
-
-def is_image_name(text: str) -> bool:
-    """Whether a cell ends like the name of an image."""
-    return text.lower().endswith(SUFFIXES)
+    is_box = all(map(is_number, cells[1:5])) or not any(cell.strip() for cell in cells[1:5])
+    return is_box and not any(cell.lower().endswith(SUFFIXES) for cell in cells[5:])

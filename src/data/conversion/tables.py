@@ -4,6 +4,7 @@ import csv
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
@@ -11,22 +12,33 @@ import numpy as np
 
 from src.data.conversion.columns import (
     BOX_CELL,
+    CENTRES,
     CORNERS,
     EXPECTED,
     NUMBERS,
+    SIDES,
+    UNKNOWN,
     Columns,
     find_columns,
 )
 from src.data.conversion.job import Job, reading
-from src.data.conversion.layouts import Rows, as_corners, settled_layout
 from src.data.conversion.shapes import LabelledImage, around_points, class_name, labelled
 from src.runtime.errors import InputError
 
 SEPARATORS = ",;\t|"
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 CLASS_DESCRIPTIONS = "*class-descriptions*.csv"
-LOOKED_AT = 100  # rows that tell the columns
 SHARES_SLACK = 0.01  # that a share may be beyond 0 or 1, by rounding
+
+Row = tuple[str, tuple[float, ...]]  # class and four numbers of a box
+
+
+@dataclass
+class Rows:
+    """The lines of one image."""
+
+    boxes: list[Row] = field(default_factory=list)
+    size: tuple[int, int] | None = None  # where the table has it
 
 
 def table(job: Job) -> Iterator[LabelledImage]:
@@ -40,7 +52,8 @@ def table(job: Job) -> Iterator[LabelledImage]:
     if relative:
         job.notes.append("the boxes lie within 0 and 1: read as shares of the images' sides")
     job.find_images(list(images))
-    layout = settled_layout(job, images, layout, relative=relative)
+    if layout == UNKNOWN:
+        layout = fitting_layout(job, images, relative=relative)
     for name, rows in images.items():
         yield labelled_image(job, name, rows, layout, relative=relative)
 
@@ -109,18 +122,44 @@ def numbers_of(values: list[str]) -> tuple[float, ...]:
     return tuple(map(finite, values))
 
 
+def fitting_layout(job: Job, images: dict[str, Rows], *, relative: bool) -> tuple[str, ...]:
+    """Corners or sides, whichever more of the boxes of a table fit their images as; a note says it.
+
+    Args:
+        relative: whether the numbers are shares of the image's sides.
+    """
+    fitting = dict.fromkeys((SIDES, CORNERS), 0)
+    for name, rows in images.items():
+        limits = (1, 1) if relative else rows.size or job.size_of(name)
+        numbers = np.array([box for _, box in rows.boxes], np.float64).reshape(-1, 4)
+        for layout in fitting:
+            corners = as_corners(numbers, layout)
+            is_box = (corners[:, 2:] > corners[:, :2]) & (corners[:, 2:] <= limits)
+            fitting[layout] += int(is_box.all(axis=1).sum())
+    layout = max(fitting, key=fitting.get)
+    names = "x, y, width and height" if layout == SIDES else "two corners"
+    job.notes.append(f"the four numbers of a box were read as {names}")
+    return layout
+
+
+def as_corners(numbers: np.ndarray, layout: tuple[str, ...]) -> np.ndarray:
+    """Corners (N,4) of boxes by four numbers each."""
+    if layout == CORNERS:
+        return numbers
+    low = numbers[:, :2] - (numbers[:, 2:] / 2 if layout == CENTRES else 0)
+    return np.hstack([low, low + numbers[:, 2:]])
+
+
 def labelled_image(
     job: Job, name: str, rows: Rows, layout: tuple[str, ...], *, relative: bool
 ) -> LabelledImage:
-    """An image with its boxes, `relative` to its size or in pixels; corners may be in any order."""
+    """An image with its boxes, `relative` to its size or in pixels."""
     size = rows.size or (job.size_of(name) if relative else None)
     numbers = np.array([values for _, values in rows.boxes], np.float64).reshape(-1, 4)
     corners = as_corners(numbers * np.tile(size, 2) if relative else numbers, layout)
-    low, high = (pick(corners[:, :2], corners[:, 2:]) for pick in (np.minimum, np.maximum))
-    ordered = np.hstack([low, high]).tolist()
-    return LabelledImage(
-        name, size, [labelled(own, box) for (own, _), box in zip(rows.boxes, ordered)]
-    )
+    with reading(f"{job.input}: image {name!r}", f"boxes ({EXPECTED})"):
+        boxes = [labelled(own, box) for (own, _), box in zip(rows.boxes, corners.tolist())]
+    return LabelledImage(name, size, boxes)
 
 
 def finite(text: str) -> float:
@@ -141,14 +180,12 @@ def rows_of(
         file.seek(0)
         reader = csv.reader(file, delimiter=separator)
         rows = ((reader.line_num, cells) for cells in reader if any(c.strip() for c in cells))
-        first = list(islice(rows, LOOKED_AT))
+        first = list(islice(rows, 1))
         if not first:
             return
-        columns = find_columns(
-            path, [cells for _, cells in first], refuse_ids=refuse_ids, has_class=has_class
-        )
+        columns = find_columns(path, first[0][1], refuse_ids=refuse_ids, has_class=has_class)
         needed = columns.needed()
-        for line, cells in chain(first[columns.has_heading :], rows):
+        for line, cells in chain([] if columns.has_heading else first, rows):
             if len(cells) < needed:
                 raise InputError(f"{path}: line {line}: {len(cells)} cells; expected {needed}")
             yield line, cells, columns
