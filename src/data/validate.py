@@ -23,10 +23,9 @@ from src.data.page.page import write_page
 from src.data.problems import Problem, Problems, alike, first_lines
 from src.data.sampling import describe_class_repeats, describe_repeats, images_per_epoch
 from src.data.signs.classes import absent_class
-from src.data.signs.contents import equal_images, leaked_images
+from src.data.signs.contents import equal_images, leaked_images, similar_images
 from src.data.signs.pixels import pixel_range
 from src.data.signs.sign import Sign, check_accept, those_found
-from src.data.signs.similar import similar_images
 from src.data.signs.sizes import size_sign
 from src.data.signs.stages import cheap_signs
 from src.data.signs.strengths import idle_strengths
