@@ -50,15 +50,14 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Errors, which stop a run, repairs and warnings, which do not, in the order of finding."""
+    """Errors, which stop a run, and repairs and warnings, which do not, in the order found."""
 
     source: Path  # the annotation file (of VOC: the split's list)
     errors: list[Problem] = field(default_factory=list)
     repairs: list[Problem] = field(default_factory=list)
     from_images: bool = False  # whether images were read that `Reader.inputs` does not name
     unlisted: list[str] = field(default_factory=list)  # names of objects that are not in `classes`
-    warnings: list[Sign] = field(default_factory=list)
-    signs: list[Sign] = field(default_factory=list)  # all that were judged and not accepted
+    signs: list[Sign] = field(default_factory=list)  # that were judged and not accepted
     image_id: int | None = None  # that is read now: of what is found in a block of `at`
 
     def judge(self, signs: Iterable[Sign | None], accept: Sequence[str]) -> None:
@@ -69,8 +68,11 @@ class Problems:
             self.signs.append(sign)
             if sign.certain:
                 self.error(sign.name, sign.text())
-            else:
-                self.warnings.append(sign)
+
+    @property
+    def warnings(self) -> list[Sign]:
+        """The signs that are no errors."""
+        return [sign for sign in self.signs if not sign.certain]
 
     def error(self, where: str, what: str, cause: str = "", *, image_id: int | None = None) -> None:
         """Adds an error; `image_id` is that of the block of `at` by default."""

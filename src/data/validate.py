@@ -142,19 +142,20 @@ def main(argv=None) -> None:
     if len(splits) == 2 and None not in [split.annotations for split in splits]:
         if cfg.val_share and any(len(one.annotations) for one in splits):
             print(describe(*(one.annotations for one in splits), cfg.classes, cfg.val_share))
-        both = compare_splits(cfg, *splits)
-        splits[0].problems.signs.extend(both.signs)  # their pictures are of the training split
-        found.append(both)
+        found.append(compare_splits(cfg, *splits))
     if report:
         named = [{"split": name, **one.to_dict()} for name, one in zip(PARTS, found)]
         write_atomically(report, to_json(named) + "\n")
         print(f"all of them: {report}")
-    end_with_page(cfg, splits, found)
+    for both in found[len(splits) :]:  # the page shows them with the training split
+        splits[0].problems.signs.extend(both.signs)
+    end_with_page(cfg, splits)
 
 
-def end_with_page(cfg: Config, splits: list[SplitFindings], found: list[Problems]) -> None:
+def end_with_page(cfg: Config, splits: list[SplitFindings]) -> None:
     """Writes the page and prints the verdict; ends with EXIT_BAD_INPUT where there are errors."""
     folder = make_output_folder(str(Path(cfg.output_path) / "data"))
+    found = [split.problems for split in splits]
     errors = sum(len(problems.errors) for problems in found)
     warnings = [sign for problems in found for sign in problems.warnings]
     kinds = sum(len(alike(problems.errors)) for problems in found)

@@ -126,6 +126,5 @@ def numbers(split: SplitFindings) -> dict[str, str]:
             "ignored regions": int(annotations.crowd.sum()),
         }
     found |= {"errors": len(problems.errors), "repairs": len(problems.repairs)}
-    # those on both splits together are among the signs of one
-    found["warnings"] = sum(not sign.certain for sign in problems.signs)
+    found["warnings"] = len(problems.warnings)
     return {name: f"{value:,}" for name, value in found.items()}
