@@ -123,7 +123,7 @@ def numbers_of(values: list[str]) -> tuple[float, ...]:
 
 
 def fitting_layout(job: Job, images: dict[str, Rows], *, relative: bool) -> tuple[str, ...]:
-    """Corners or sides, whichever more of the boxes of a table fit their images as; a note says it.
+    """Whether boxes are corners or sides, by what fits more of them; a note says which.
 
     Args:
         relative: whether the numbers are shares of the image's sides.

@@ -16,7 +16,7 @@ from src.data.files.file_kinds import is_hidden
 
 MAX_FILES = 1_000_000  # files that a search looks at, a few seconds' worth
 DRIVE = re.compile(r"^[A-Za-z]:(?=[\\/])")
-# how a file lies to the name that was wanted
+# how the nearest file differs from the wanted name
 SPELLING, OWN_FOLDER, IN_FRONT = "spelling", "own folder", "folders in front"
 SUB_FOLDER, ELSEWHERE, SUFFIX = "sub-folder", "elsewhere", "suffix"
 

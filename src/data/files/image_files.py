@@ -14,7 +14,7 @@ from src.data.signs.sign import FOLDERS
 from src.runtime.text import count
 
 TRIED = 20  # missing images that are looked for outside the folder
-TAKEN = "taken"  # how a match lies that is another entry's file
+TAKEN = "taken"  # the nearest file is that of another entry
 BY_END = f"--accept=[{FOLDERS}]"
 
 
@@ -113,7 +113,7 @@ class ImageFinder:
         return f"{text}; {self.way_on(items)}"
 
     def nearest(self, item: Missing) -> str:
-        """The nearest file that exists."""
+        """Says which file that exists is nearest."""
         match = item.match
         if match.how == TAKEN:
             return f"the nearest is {match.name!r}, but that is {match.other}"

@@ -20,21 +20,22 @@ from src.data.signs.given_boxes import (
 )
 from src.data.signs.sign import Sign, those_found
 
-PART = 0.1  # of the boxes, for an error: an object is hardly as small as a pixel
-SHARE_LIMIT = 1.001  # shares as written, with rounding
-PERCENT_LIMIT = 100.5
-LARGER = 2  # times as large as a range of percent are the images at least, else these are pixels
-FILLED = 0.8  # of the range of percent, which some boxes of a split reach at the right and below
-NOT_STRAY = 0.97  # of the boxes; the others do not hide what these have in common
-LEAST_FEW = 4  # boxes that are out, for a warning where they are less than FEW
-SURE_OUT = 8  # for an error, where another reading fits all of many: by chance once in 2 ** 8
-# boxes that fit no way, as a share of those that are out, for a warning and for an error
+PART = 0.1  # share of the boxes within 0 and 1, for an error: hardly any object is a pixel large
+SHARE_LIMIT = 1.001  # largest share, with rounding
+PERCENT_LIMIT = 100.5  # largest percentage, with rounding
+LARGER = 2  # least sides of images, in PERCENT_LIMIT; in smaller images the numbers may be pixels
+FILLED = 0.8  # share of the range of percent that boxes reach at the right and below
+NOT_STRAY = 0.97  # share of the boxes that are within the range; a few stray ones are ignored
+LEAST_FEW = 4  # boxes that are out, for a warning where less than FEW are
+SURE_OUT = 8  # boxes that are out, for an error where another reading fits all: 1 in 2 ** 8
+# boxes that another reading fits neither, as a share of those that are out: at most, for a warning
+# and for an error
 STRAY, FEW_STRAY = 0.2, 0.1
 Y_FIRST = "y before x"
-MANY_OUTSIDE = 0.2  # of the boxes, for an error
-FULL = 0.99  # of an image's sides, for a box of all of it
-CORNER = 0.7  # of width and height, which the boxes of nearly no split keep to
-LEANING = 0.5  # margin at the left or above, as a share of the other; more is nearly centred
+MANY_OUTSIDE = 0.2  # share of the boxes, for an error
+FULL = 0.99  # share of an image's sides that a box of the whole image has
+CORNER = 0.7  # share of width and height that the boxes of nearly no sound split keep to
+LEANING = 0.5  # most margin at the left or above, as a share of the opposite one
 
 
 def box_sign(boxes: GivenBoxes) -> Sign | None:

@@ -10,9 +10,9 @@ from src.data.annotations import Annotations
 from src.data.signs.sign import Sign, first_ids
 from src.runtime.text import listed
 
-EXPECTED = 5.0  # objects to evaluate on, by the training split; none is chance once in 150 then
-PARTED = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # what is between letters
-LEAST_LETTERS = 3  # of a name that another has with an s at its end
+EXPECTED = 5.0  # objects to evaluate on by a class's share in training, for none to be no chance
+PARTED = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # what separates words: between letters
+LEAST_LETTERS = 3  # of a name, for one with an s at its end to be the same
 
 
 def alike_classes(names: tuple[str, ...]) -> Sign | None:

@@ -15,8 +15,8 @@ from src.data.signs.split import boxes_differ, file_paths, first_groups, leaked,
 from src.runtime.special_files import refuse_special
 from src.runtime.text import count, listed
 
-SAME = 2  # levels of 256 by which pixels of thumbnails may differ; JPEG changes them by 1
-CONTRAST = 8.0  # standard deviation of a thumbnail's pixels; those of less are alike by chance
+SAME = 2  # levels of 256 by which thumbnails of one picture may differ; JPEG changes them by 1
+CONTRAST = 8.0  # least standard deviation of a thumbnail; pictures of less look alike by chance
 
 
 def equal_images(annotations: Annotations) -> Sign | None:

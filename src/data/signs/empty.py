@@ -8,9 +8,9 @@ from src.data.annotations import Annotations
 from src.data.signs.sign import Sign, first_ids
 from src.runtime.text import count
 
-LEAST_EMPTY, LEAST_OTHERS = 10, 5  # images without objects, and with objects, for a block
-MANY = 0.2  # of the images, for a block
-MOST = 2 / 3  # of the images, wherever they are
+LEAST_EMPTY, LEAST_OTHERS = 10, 5  # images without objects, and with objects, for a sign
+MANY = 0.2  # share of the images that a block of empty ones has at least
+MOST = 2 / 3  # share of the images that is suspicious without a block
 NUMBER = re.compile(r"(\d+)")
 
 

@@ -1,4 +1,4 @@
-"""The boxes of a split as a file has them, and what the signs of them ask."""
+"""The boxes of a split as a file has them, and what the checks of them share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,22 +7,22 @@ import numpy as np
 
 from src.data.signs.sign import Sign, first_boxes
 
-SLACK = 1.0  # pixels that a box may be outside: VOC's first pixel, rounding
+SLACK = 1.0  # pixels that a sound box may be outside: VOC's first pixel, rounding
 SIDES, CORNERS = "x, y, width and height", "two corners, x1, y1, x2, y2"
 CENTRES = "centre, width and height"
-FEW = 0.05  # of the boxes, for a warning
-MANY, LEAST_OUT = 0.3, 3  # of the boxes, and boxes, that are out, for an error
-NEARLY_ALL = 0.9  # of the boxes
-LEAST_BOXES, LEAST_IMAGES = 20, 5  # for what needs a larger sample
+FEW = 0.05  # share of the boxes, for a warning
+MANY, LEAST_OUT = 0.3, 3  # share and number of boxes that are out, for an error
+NEARLY_ALL = 0.9  # share of the boxes
+LEAST_BOXES, LEAST_IMAGES = 20, 5  # of a split that is large enough for checks of chance
 
 
 @dataclass(frozen=True)
 class Form:
     """How a file writes a box."""
 
-    layout: str = CORNERS  # what it has of a box: SIDES, CORNERS or CENTRES
+    layout: str = CORNERS  # what its four numbers are: SIDES, CORNERS or CENTRES
     in_shares: bool = False  # whether its numbers are shares of the image's sides
-    first_pixel: int = 0  # what it counts pixels from
+    first_pixel: int = 0  # number of the first pixel
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GivenBoxes:
 
     @property
     def layout(self) -> str:
-        """What the file has of a box."""
+        """What the four numbers of a box are in the file."""
         return self.form.layout
 
     def as_given(self) -> np.ndarray:
@@ -110,7 +110,7 @@ def from_sides(numbers: np.ndarray) -> np.ndarray:
     return np.hstack([numbers[:, :2], numbers[:, :2] + numbers[:, 2:]])
 
 
-# corners (B,4) of boxes by four numbers, by what the numbers are
+# what makes corners (B,4) of four numbers, by what these are
 AS_CORNERS = {SIDES: from_sides, CORNERS: lambda numbers: numbers, CENTRES: centred}
 
 

@@ -9,8 +9,9 @@ from src.data.signs.given_boxes import FEW
 from src.data.signs.sign import Sign, first_boxes
 from src.runtime.text import count
 
-SAME = 0.9  # overlap (IoU) of two boxes that are of one object
-# by which upper left corners may differ then, in x and y together, as a share of width and height
+SAME = 0.9  # least overlap (IoU) of two boxes of one object
+# how far apart their upper left corners are at most, in x and y together, as a share of width and
+# height
 NEAR = 0.12
 LEAST = 5  # objects, for a sign
 
@@ -31,7 +32,7 @@ def close_pairs(boxes: np.ndarray, owners: np.ndarray) -> np.ndarray:
     order = np.lexsort([place, owners])
     reach = place[order] + NEAR * (boxes[:, 2:] - boxes[:, :2]).sum(axis=1)[order]
     found, rows, step = [], np.arange(len(order)), 0
-    while len(rows):  # those whose next ones may be near yet
+    while len(rows):  # boxes whose following ones may still be near
         step += 1
         rows = rows[rows + step < len(order)]
         first, second = order[rows], order[rows + step]

@@ -7,11 +7,11 @@ from src.data.images import greatest_deep_value
 from src.data.signs.sign import Sign, first_ids
 from src.runtime.text import count, listed
 
-SLIVER = 32  # of 256 levels: the network hardly tells less from one colour
-MOSTLY = 0.5  # of the images; a dark one here and there is sound
+SLIVER = 32  # of 256 levels; with fewer the network hardly sees more than one colour
+MOSTLY = 0.5  # share of the images, for a sign; some dark ones are sound
 UNREAD = -1  # levels of an image that was not decoded
 DEEP_BITS = 16
-MAX_DECODED = 10  # images whose bits are looked at
+MAX_DECODED = 10  # images whose depth is looked at
 SHALLOW_TEXT = (
     "Dark pictures, ones of low contrast, or masks in place of the images",
     "look at them; where all are dark, scale all by one factor to the whole range of 8 bits",

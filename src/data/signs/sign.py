@@ -8,8 +8,8 @@ import numpy as np
 from src.runtime.errors import InputError
 from src.runtime.text import printable, suggestion
 
-MAX_IMAGES = 100  # that a sign lists, for pictures of them
-FOLDERS = "folders"  # in front of the names of images; an error of the files, no Sign
+MAX_IMAGES = 100  # images that a sign lists, for pictures of them
+FOLDERS = "folders"  # folders in front of the names of images; an error of the files, no Sign
 NAMES = (  # what the key `accept` takes
     "shares", "percent", "box_format", "swapped_axes", "outside",
     "upper_left", "whole_image", "double_boxes",
@@ -31,7 +31,7 @@ class Sign:
     certain: bool = False  # nearly; then it is an error unless it is accepted
     image_ids: tuple[int, ...] = ()  # the first images that have it, if it is not of all
     boxes: tuple[tuple[float, ...], ...] = ()  # of each of them the box x1, y1, x2, y2 that has it
-    # images that are the same, or to be compared; `across` the splits the last is of the other
+    # images that are the same, or to be compared; with `across` the last is of the other split
     groups: tuple[tuple[int, ...], ...] = ()
     across: bool = False
 
@@ -45,7 +45,7 @@ class Sign:
 
 
 def those_found(*signs: Sign | None) -> tuple[Sign, ...]:
-    """The signs without None, which stands for nothing suspicious."""
+    """The signs that are not None."""
     return tuple(sign for sign in signs if sign is not None)
 
 

@@ -7,7 +7,7 @@ from src.data.summary import Summary
 from src.runtime.text import count
 
 TINY = 2.0  # pixels of the input, a quarter of the finest level's stride
-TINY_SHARE = 0.5  # of the objects; the network learns little of such a set
+TINY_SHARE = 0.5  # share of the objects that is too many: the network learns little of such a set
 NEARLY_ALL = 0.9
 LEAST_OBJECTS = 4  # fewer may be unlike the anchors by chance
 

@@ -15,8 +15,8 @@ from src.data.signs.overlaps import overlap_signs
 from src.data.signs.sign import Sign, those_found
 from src.data.signs.split import no_objects, same_file, unused_classes
 
-TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # where images are turned
-MOSTLY = 0.5  # of a sign's images, for a turn to explain it
+TURN_EXPLAINS = ("swapped_axes", "box_format", "outside")  # signs that turned images lead to
+MOSTLY = 0.5  # share of a sign's images that are turned, for that to explain it
 
 
 def signs_as_read(given: GivenBoxes, annotations: Annotations) -> tuple[Sign, ...]:
