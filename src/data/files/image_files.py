@@ -132,10 +132,9 @@ class ImageFinder:
             return f"write the suffix of the files in {source}, or convert the files"
         if first.how == SUB_FOLDER and (base := self.common_folder(items)):
             return self.use(base)
-        ways = [f"{BY_END} takes them by their ends"] if all_by_end(items) else []
-        if first.how == IN_FRONT and all("/" not in item.match.name for item in items):
-            ways.append("take the folders in front out of the names")
-        return ", or ".join(ways) or f"write the names in {source} as they are in the folder"
+        if all_by_end(items):
+            return f"{BY_END} takes them by their ends"
+        return f"write the names in {source} as they are in the folder"
 
     def common_folder(self, items: list[Missing]) -> Path | None:
         """The folder below this one that all names are relative to; None if there is no one."""

@@ -19,14 +19,10 @@ TOOL_OF_ROOT = {"annotation": VOC, "annotations": CVAT}  # by the root of an xml
 COCO_LISTS = ("images", "annotations", "categories")
 
 
-def converting(tool: str = "TOOL") -> str:
-    """Says which command converts such a file."""
-    return f"'python3 -m src.data.convert --from={tool} INPUT OUTPUT.json' converts it"
-
-
-def with_input(message: str, path: Path) -> str:
-    """The message with the file in place of the INPUT of a command."""
-    return message.replace(" INPUT ", f" {shlex.quote(str(path))} ")
+def converting(path: Path, tool: str = "TOOL") -> str:
+    """Says which command converts a file."""
+    command = f"python3 -m src.data.convert --from={tool} {shlex.quote(str(path))} OUTPUT.json"
+    return f"'{command}' converts it"
 
 
 def tool_of_json(value: Any) -> str:

@@ -13,11 +13,10 @@ from src.data.files.recognise import (
     converting,
     tool_of_json,
     tool_of_xml,
-    with_input,
 )
 from src.data.files.strange_files import HEAD, plain_text, strange_file
 from src.data.readers.coco_entries import BoxEntry, Category, ImageEntry
-from src.data.readers.text_lines import LOOKED_AT, other_format
+from src.data.readers.text_lines import LOOKED_AT, table_separator
 from src.runtime.errors import InputError
 from src.runtime.text import shown
 
@@ -69,13 +68,12 @@ def load_content(path: Path, kind: type[ContentType] = Content) -> ContentType:
         return decode(data, kind)
     except msgspec.ValidationError as error:
         raise InputError(
-            f"{path}: not COCO's instance annotations: {with_input(explain(data, error), path)}"
+            f"{path}: not COCO's instance annotations: {explain(data, error, path)}"
         ) from error
     except (ValueError, RecursionError) as error:
         if strange := strange_file(data[:HEAD]):
             raise InputError(f"{path}: is {strange}") from error
-        what = with_input(not_json(data, error), path)
-        raise InputError(f"{path}: not a json file: {what}") from error
+        raise InputError(f"{path}: not a json file: {not_json(data, error, path)}") from error
 
 
 def decode(data: bytes, kind: type[ContentType]) -> ContentType:
@@ -89,13 +87,13 @@ def decode(data: bytes, kind: type[ContentType]) -> ContentType:
         return msgspec.convert(json.loads(data), kind)
 
 
-def explain(data: bytes, error: msgspec.ValidationError) -> str:
+def explain(data: bytes, error: msgspec.ValidationError, path: Path) -> str:
     """What a json file has that is not COCO's."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
-        return not_json(data, error)
-    return other_json(value) or place_of(error, value)
+        return not_json(data, error, path)
+    return other_json(value, path) or place_of(error, value)
 
 
 def place_of(error: msgspec.ValidationError, value: Any) -> str:
@@ -114,7 +112,7 @@ def place_of(error: msgspec.ValidationError, value: Any) -> str:
     return f"{name} is {shown(value, SHOWN)}; expected {expected}"
 
 
-def not_json(data: bytes, error: Exception) -> str:
+def not_json(data: bytes, error: Exception, path: Path) -> str:
     """Why a file is no json, and how it begins."""
     end = data.rstrip()[-END:]
     if data.lstrip()[:1] in (b"{", b"[") and end[-1:] not in (b"}", b"]"):
@@ -123,19 +121,19 @@ def not_json(data: bytes, error: Exception) -> str:
     text = plain_text(data[:HEAD])
     lines = text.splitlines()
     if text.startswith("<") and (tool := tool_of_xml(data)):
-        return f"it is XML, {TITLES[tool]}; {converting(tool)}"
-    if "as CSV" in other_format(lines[:LOOKED_AT][: max(len(lines) - 1, 1)]):
-        return f"it is CSV, which begins {text[:BEGINNING]!r}; {converting('csv')}"
+        return f"it is XML, {TITLES[tool]}; {converting(path, tool)}"
+    if table_separator(lines[:LOOKED_AT][: max(len(lines) - 1, 1)]) not in ("", " "):
+        return f"it is CSV, which begins {text[:BEGINNING]!r}; {converting(path, 'csv')}"
     if not text or text.startswith("{"):
         return str(error)
     return f"{error}; it begins {text[:BEGINNING]!r}"
 
 
-def other_json(value: Any) -> str:
+def other_json(value: Any, path: Path) -> str:
     """What else a json file holds, and what to do; "" where it is not known."""
     tool = tool_of_json(value)
     if tool and tool != COCO:
-        return f"it is {TITLES[tool]}; {converting(tool)}"
+        return f"it is {TITLES[tool]}; {converting(path, tool)}"
     if isinstance(value, list) and value and isinstance(value[0], dict) and "score" in value[0]:
         return "it is a list of detections (COCO's results); expected instances_*.json"
     if not isinstance(value, dict):

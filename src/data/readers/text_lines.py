@@ -1,9 +1,9 @@
-"""Lines of a text file, and what a file holds whose lines are not of our text format."""
+"""Lines of a text file, and what a file holds that is not in our text format."""
 
 import re
 from pathlib import Path
 
-from src.data.files.recognise import converting, with_input
+from src.data.files.recognise import converting
 from src.data.files.strange_files import HEAD, strange_file
 from src.runtime.errors import InputError
 from src.runtime.special_files import refuse_special
@@ -46,37 +46,41 @@ def image_lines(path: Path) -> list[tuple[int, str]]:
     InputError where the file holds something else.
     """
     lines = [line for line in numbered_lines(path) if not line[1].startswith("#")]
-    if kind := other_format([text for _, text in lines[:LOOKED_AT]]):
-        raise InputError(f"{path}: {with_input(kind, path)}")
+    if kind := other_format([text for _, text in lines[:LOOKED_AT]], path):
+        raise InputError(f"{path}: {kind}")
     return lines
 
 
-def other_format(lines: list[str]) -> str:
+def other_format(lines: list[str], path: Path) -> str:
     """What the first lines of a file are if not our format, and what to do; else ""."""
     if not lines:
         return ""
     shown = f"its first line is {lines[0][:60]!r}"
     if JSON_START.match(lines[0]):
-        others = f"of another tool {converting()}, TOOL is labelme, via or createml"
+        others = f"of another tool {converting(path)}, TOOL is labelme, via or createml"
         return f"is JSON; --dataset=coco reads COCO's, {others}"
     if lines[0].startswith("<"):
-        others = f"of another tool {converting()}, TOOL is cvat or voc"
+        others = f"of another tool {converting(path)}, TOOL is cvat or voc"
         return f"is XML; --dataset=voc reads Pascal VOC's folders, {others}"
     if all(map(is_yolo, lines)):
         return (
             f"has the boxes of one image, as YOLO writes them ({shown}); --dataset=yolo reads those"
         )
-    if any(map(BOX.search, lines)):
-        return ""
-    for separator, name in SEPARATORS.items():
-        rows = [columns(line, separator) for line in lines]
-        if not is_table(rows):
-            continue
-        if separator == " ":
-            return f"has the numbers of a box apart by spaces ({shown}); expected {FORMAT}"
-        what = f"has columns apart by {name}, as CSV ({shown})"
-        return f"{what}; expected {FORMAT}; {converting('csv')}"
+    separator = table_separator(lines)
+    if separator == " ":
+        return f"has the numbers of a box apart by spaces ({shown}); expected {FORMAT}"
+    if separator:
+        what = f"has columns apart by {SEPARATORS[separator]}, as CSV ({shown})"
+        return f"{what}; expected {FORMAT}; {converting(path, 'csv')}"
     return ""
+
+
+def table_separator(lines: list[str]) -> str:
+    """What is between the columns of a table of boxes; "" where the lines are none."""
+    if not lines or any(map(BOX.search, lines)):
+        return ""
+    tables = (s for s in SEPARATORS if is_table([columns(line, s) for line in lines]))
+    return next(tables, "")
 
 
 def columns(line: str, separator: str) -> list[str]:

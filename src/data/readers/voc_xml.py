@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
-from src.data.files.recognise import TOOL_OF_ROOT, converting, with_input
+from src.data.files.recognise import TOOL_OF_ROOT, converting
 from src.data.files.strange_files import head_of, strange_file
 from src.data.images import EMPTY
 from src.data.problems import MalformedRecord, Problems
@@ -34,7 +34,7 @@ def parse_annotation(path: Path, problems: Problems) -> ElementTree.Element:
         what = f"begins with <{root.tag}>, not with VOC's <annotation>"
         if root.find("object/bndbox") is None:
             tool = TOOL_OF_ROOT.get(root.tag, "TOOL")
-            raise InputError(f"{path}: {what}; {with_input(converting(tool), path)}")
+            raise InputError(f"{path}: {what}; {converting(path, tool)}")
         problems.repair(path.name, f"<{root.tag}> read as <annotation>")
     return root
 

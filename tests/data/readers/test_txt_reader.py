@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -185,7 +186,7 @@ def test_other_formats_are_named_once(folder, text, what):
     ],
 )
 def test_our_own_lines_are_not_taken_for_another_format(line):
-    assert other_format([line]) == ""
+    assert other_format([line], Path("boxes.txt")) == ""
 
 
 def test_images_that_are_missing_are_named_where_a_share_is_held_out(folder):
