@@ -50,24 +50,25 @@ def draw_all(parts: Sequence[Evidence], album: Album) -> None:
 def of_sign(sign: Sign, split: SplitFindings, other: SplitFindings | None) -> Evidence:
     """The pictures of a sign of a split; `other` is the split that it may be compared with."""
     if sign.groups:
-        last = other if sign.across else split
-        groups = [
-            [
-                partial(draw_image, where, image_id, with_role=sign.across)
-                for where, image_id in zip([split] * (len(ids) - 1) + [last], ids)
-                if where is not None
-            ]
-            for ids in (
-                ids[: GROUP - 1] + ids[GROUP - 1 :][-1:] for ids in sign.groups[:MAX_GROUPS]
-            )
-        ]
-        return Evidence(groups)
+        groups = sign.groups[:MAX_GROUPS]
+        return Evidence([draw_group(sign, image_ids, split, other) for image_ids in groups])
     boxes = sign.boxes or (None,) * len(sign.image_ids)
-    singles = [
-        [partial(draw_image, split, image_id, box=box)]
-        for image_id, box in zip(sign.image_ids[:MAX_GROUPS], boxes)
+    images = zip(sign.image_ids[:MAX_GROUPS], boxes)
+    return Evidence([[partial(draw_image, split, image_id, box=box)] for image_id, box in images])
+
+
+def draw_group(
+    sign: Sign, image_ids: Sequence[int], split: SplitFindings, other: SplitFindings | None
+) -> list[Draw]:
+    """The pictures of one of the sign's groups: its first images and its last."""
+    *firsts, last = image_ids
+    last_split = other if sign.across else split
+    images = [*((split, image_id) for image_id in firsts[: GROUP - 1]), (last_split, last)]
+    return [
+        partial(draw_image, owner, image_id, with_role=sign.across)
+        for owner, image_id in images
+        if owner is not None
     ]
-    return Evidence(singles)
 
 
 def of_problems(problems: Sequence[Problem], split: SplitFindings) -> list[Evidence]:
