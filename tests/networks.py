@@ -3,6 +3,7 @@
 import mindspore as ms
 import numpy as np
 
+from src.config.configuration import make_config
 from src.models import resnet
 from src.models.ssd import SSD, build_ssd
 from src.weights.checkpoint_config import NETWORK_KEYS, SILENT_KEYS
@@ -19,6 +20,13 @@ def shared_network(cfg, per_cell: int, *, drawn: bool = True) -> SSD:
     if kind not in built:
         built[kind] = build_ssd(cfg, per_cell)
     return built[kind]
+
+
+def make_network(num_classes: int = 2, anchors_per_cell: int = 6, **keys) -> SSD:
+    """A detector of these keys of the configuration; the weights of its convolutions are zero."""
+    classes = [f"class_{number}" for number in range(num_classes)]
+    cfg = make_config([({"classes": classes, **keys}, "the test")])
+    return build_ssd(cfg, anchors_per_cell, drawn=False)
 
 
 def excite(network: SSD) -> SSD:

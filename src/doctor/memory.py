@@ -22,7 +22,7 @@ def needed(card: int, keys: Mapping) -> dict:
     from src.config.configuration import make_config
     from src.detection.anchors import build_anchors
     from src.models.card_fit import smaller_update
-    from src.models.card_memory import options_of, whole_estimate
+    from src.models.card_memory import update_memory
     from src.models.ssd import build_ssd
     from src.weights.coco_classes import COCO_NAMES
 
@@ -30,9 +30,8 @@ def needed(card: int, keys: Mapping) -> dict:
     if not cfg.classes:  # those of the data are not read here
         cfg = cfg.replace(classes=COCO_NAMES)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell, drawn=False)
-    options = options_of(cfg)
-    total = whole_estimate(network, **options)
-    advice = smaller_update(card, network, **options) if total > card else ""
+    total = update_memory(cfg, network)
+    advice = smaller_update(cfg, network, card) if total > card else ""
     return {"bytes": total, "advice": advice}
 
 

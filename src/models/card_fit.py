@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from src.detection.anchors import level_shapes
-from src.models.card_memory import options_of, whole_estimate
+from src.models.card_memory import update_memory
 from src.models.costs import Size
 from src.models.ssd import SSD
 from src.runtime.errors import InputError
@@ -53,38 +53,40 @@ def halved(batch: int, accumulate: int, most: int | None) -> Iterator[tuple[int,
             yield batch, accumulate
 
 
-def describe_update(needed: float, room: int, keys: Mapping) -> str:
+def describe_update(cfg: Mapping, needed: float, room: int) -> str:
     """An update, its estimate and the card, in words."""
-    height, width = keys["image_size"]
-    verb = "takes" if keys["batch_size"] == 1 else "take"
+    verb = "takes" if cfg["batch_size"] == 1 else "take"
     return (
-        f"{count(keys['batch_size'], 'image')} of {height} x {width} in {keys['precision']} {verb} "
-        f"about {needed / GIGA:.1f} GB by estimate, and the card has {room / GIGA:.1f} GB free"
+        f"{images_of(cfg)} {verb} about {needed / GIGA:.1f} GB by estimate, and the card has "
+        f"{room / GIGA:.1f} GB free"
     )
 
 
-def advice(room: int | None, network: SSD, **keys) -> str:
-    """A warning in a line if a card has too little room for an update, else an empty text.
+def images_of(cfg: Mapping) -> str:
+    """The images of a batch, in words."""
+    height, width = cfg["image_size"]
+    return f"{count(cfg['batch_size'], 'image')} of {height} x {width} in {cfg['precision']}"
+
+
+def advice_before(cfg: Mapping, network: SSD, room: int | None) -> str:
+    """A warning in a line if a card has too little memory for an update, else an empty text.
 
     Args:
-        room: its free memory in bytes; None if it is not known.
-        keys: of `estimate_training_memory`.
+        room: the card's free memory in bytes; None if it is not known.
     """
-    if room is None:
-        return ""
-    needed = whole_estimate(network, **keys)
-    if needed <= room:
+    if room is None or (needed := update_memory(cfg, network)) <= room:
         return ""
     return (
-        f"warning: {describe_update(needed, room, keys)}, so it may run out of memory; "
-        f"{smaller_update(room, network, **keys)}"
+        f"warning: {describe_update(cfg, needed, room)}, so it may run out of memory; "
+        f"{smaller_update(cfg, network, room)}"
     )
 
 
-def smaller_update(room: int, network: SSD, **keys) -> str:
+def smaller_update(cfg: Mapping, network: SSD, room: int) -> str:
     """Flags of an update of as many images that fits, or what else to change."""
-    for batch, accumulate in halved(keys.pop("batch_size"), keys.pop("accumulate", 1), None):
-        if whole_estimate(network, batch_size=batch, accumulate=accumulate, **keys) <= room:
+    for batch, accumulate in halved(cfg["batch_size"], cfg["accumulate"], None):
+        smaller = {**cfg, "batch_size": batch, "accumulate": accumulate}
+        if update_memory(smaller, network) <= room:
             return (
                 f"--batch_size={batch} --accumulate={accumulate} fits, "
                 "with as many images to an update"
@@ -93,27 +95,25 @@ def smaller_update(room: int, network: SSD, **keys) -> str:
 
 
 def advice_after(cfg: Mapping, network: SSD, room: int | None) -> str:
-    """What was asked of a device whose memory did not suffice, and what to do.
+    """What an update asked for where a device ran out of memory, and what to change.
 
     Args:
-        room: the card's free memory before the run; None on CPU or where it is not known.
+        room: the card's free memory before the run; None on CPU or if it is not known.
     """
-    keys = options_of(cfg)
-    height, width = keys["image_size"]
-    said = f"{count(keys['batch_size'], 'image')} of {height} x {width} in {keys['precision']}"
+    said = images_of(cfg)
     if room is not None:
-        needed = whole_estimate(network, **keys)
-        said = describe_update(needed, room, keys) + " at the start"
+        needed = update_memory(cfg, network)
+        said = describe_update(cfg, needed, room) + " at the start"
         if needed > room:
-            return f"{said}; {smaller_update(room, network, **keys)}"
+            return f"{said}; {smaller_update(cfg, network, room)}"
         said += ", so something else takes the rest"
-    for batch, accumulate in halved(keys["batch_size"], keys["accumulate"], None):
+    for batch, accumulate in halved(cfg["batch_size"], cfg["accumulate"], None):
         return f"{said}; --batch_size={batch} --accumulate={accumulate} takes about half as much"
     return f"{said}; use a smaller --batch_size or --image_size"
 
 
 def advice_after_forward(cfg: Mapping, key: str = "eval_batch_size") -> str:
-    """The same where forward passes took too much, of as many images as the `key` says."""
+    """The same for forward passes, of as many images as the `key` says."""
     batch, (height, width) = max(cfg[key], 1), cfg["image_size"]
     text = f"forward passes of {count(batch, 'image')} ({key}) of {height} x {width}"
     if batch == 1:

@@ -19,12 +19,10 @@ an H200. It grows by whole GiB. CUDA's context and the kernels' code are outside
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import mindspore as ms
 
 from src.detection.anchors import level_shapes
-from src.models.costs import Size
 from src.models.ssd import SSD
 from src.runtime.plugins.cuda import ask_smi
 from src.runtime.plugins.nvidia_cards import Card, read_cards, visible_cards
@@ -38,39 +36,24 @@ SAME_CARD = 0.05  # share of a card's memory by which two reports of it may diff
 STATES = {"momentum": 1, "adamw": 2}  # numbers that an optimizer keeps of each weight
 
 
-def estimate_training_memory(
-    network: SSD,
-    *,
-    batch_size: int,
-    image_size: Size,
-    precision: str = "float32",
-    optimizer: str = "momentum",
-    averages: bool = False,
-    accumulate: int = 1,
-) -> dict[str, float]:
-    """Bytes of a card that an update takes at its peak, by part; their sum is the whole.
-
-    Args:
-        batch_size: images that go through the network at once.
-        image_size: (height, width) in pixels.
-        averages: whether there are moving averages of the weights.
-        accumulate: batches to an update; from 2 on their gradients are added up.
-    """
-    bytes_each = FLOAT16 if precision == "float16" else FLOAT32
-    costs = network.costs(image_size)
+def memory_by_part(cfg: Mapping, network: SSD) -> dict[str, float]:
+    """Bytes of a card that the configured update takes at its peak, by part of the network."""
+    bytes_each = FLOAT16 if cfg["precision"] == "float16" else FLOAT32
+    costs = network.costs(cfg["image_size"])
     costs["heads"] = costs.pop("box_head") + costs.pop("class_head")
     found = {
-        name: batch_size * sum(bytes_each * x.kept + FLOAT32 * x.normed for x in layers)
+        name: cfg["batch_size"] * sum(bytes_each * x.kept + FLOAT32 * x.normed for x in layers)
         for name, layers in costs.items()
     }
-    cells = sum(height * width for height, width in level_shapes(image_size))
-    logits = batch_size * cells * network.class_head.predictor.out_channels
+    cells = sum(height * width for height, width in level_shapes(cfg["image_size"]))
+    logits = cfg["batch_size"] * cells * network.class_head.predictor.out_channels
     found["loss"] = FLOAT32 * LOSS_TENSORS * logits
     statistics = (".moving_mean", ".moving_variance")  # which have no gradient
     weights = sum(p.size for p in network.get_parameters() if not p.name.endswith(statistics))
     kept = sum(found.values())
-    copies = 2 + STATES[optimizer] + averages + (accumulate > 1)  # weights and gradients
-    cast = weights * FLOAT16 if precision == "float16" else 0
+    copies = 2 + STATES[cfg["optimizer"]]  # weights, gradients, state
+    copies += (cfg["ema_decay"] > 0) + (cfg["accumulate"] > 1)  # averages, sums of gradients
+    cast = weights * FLOAT16 if cfg["precision"] == "float16" else 0
     found["weights"] = FLOAT32 * weights * copies + cast
     counted = kept + found["weights"]
     pool = math.ceil((counted + WORKSPACES * kept) / BLOCK) * BLOCK
@@ -78,9 +61,9 @@ def estimate_training_memory(
     return found
 
 
-def whole_estimate(network: SSD, **keys) -> float:
-    """The sum of `estimate_training_memory`, with its arguments."""
-    return sum(estimate_training_memory(network, **keys).values())
+def update_memory(cfg: Mapping, network: SSD) -> float:
+    """Bytes of a card that the configured update takes at its peak."""
+    return sum(memory_by_part(cfg, network).values())
 
 
 def memory_of_card(target: str, device_id: int) -> int | None:
@@ -115,9 +98,3 @@ def free_of(cards: Sequence[Card], device_id: int, total: int) -> int:
     if abs((card.memory << 20) - total) > SAME_CARD * total:
         return total
     return max(total - (card.used << 20), 0)
-
-
-def options_of(cfg: Mapping) -> dict[str, Any]:
-    """The arguments of `estimate_training_memory` that a configuration gives, but the network."""
-    keys = ("batch_size", "accumulate", "image_size", "precision", "optimizer")
-    return {**{key: cfg[key] for key in keys}, "averages": cfg["ema_decay"] > 0}

@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import nn, ops
 
 from src.models.costs import RELU, RELU6, LayerCost, Size, conv_cost
-from src.models.layers import activation, conv, group_norm, norm
+from src.models.layers import conv, group_norm, norm
 
 
 class Head(nn.Cell):
@@ -81,7 +81,8 @@ class SharedHead(Head):
         norm_momentum: float = 0.9,
     ):
         scales = ms.Parameter(np.ones(levels, np.float32)) if level_scale else None
-        super().__init__(outputs, scales, activation(head_activation))
+        activation = {"relu": nn.ReLU, "relu6": nn.ReLU6}[head_activation]()
+        super().__init__(outputs, scales, activation)
         self.depth = depth
         self.has_norms = head_norm != "none"
         bias = not self.has_norms

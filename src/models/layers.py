@@ -86,17 +86,12 @@ def is_norm(cell: nn.Cell) -> bool:
 
 
 def has_statistics(cell: nn.Cell) -> bool:
-    """Whether a norm keeps moving averages, so that it is a constant scale and shift in use."""
+    """Whether a norm keeps moving averages, so it is a constant scale and shift in inference."""
     return isinstance(cell, nn.BatchNorm2d)
 
 
-def activation(name: str) -> nn.Cell:
-    """The activation "relu" or "relu6"."""
-    return {"relu": nn.ReLU, "relu6": nn.ReLU6}[name]()
-
-
 class ConvNorm(nn.Cell):
-    """Convolution, batch normalisation (or a bias) and, where given, an activation."""
+    """Convolution, batch normalisation (or a bias) and, if given, an activation."""
 
     def __init__(
         self,
@@ -132,10 +127,10 @@ def upsample2x(x):
 
 
 def freeze(cells: Iterable[nn.Cell], *, norms_only: bool = False) -> None:
-    """Trains no parameter of the cells and the cells inside; norms use and keep their statistics.
+    """Excludes parameters from training; frozen batch norms use and keep their moving averages.
 
     Args:
-        norms_only: freeze only the norms among them.
+        norms_only: freeze only the norms inside the cells.
     """
     for cell in cells:
         for _, inner in cell.cells_and_names():

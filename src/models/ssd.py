@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import mindspore as ms
 import numpy as np
@@ -23,23 +24,16 @@ HEAD_INIT_STD = 0.01  # with PRIOR_PROBABILITY, the initialisation of the focal 
 
 
 class SSD(nn.Cell):
-    """SSD with a feature pyramid and heads shared over the levels.
+    """SSD with a feature pyramid and heads shared over the levels; see `build_ssd`.
 
     Args:
         backbone: see `models.backbone`.
-        num_classes: K, foreground classes.
-        anchors_per_cell: anchors at each position of each level.
-        fpn_channels: channels of the pyramid and of the heads.
-        head_depth: convolutions in each head before its predictor.
-        head_norm: norms of the heads, "batch", "group" or "none".
-        head_activation: of the heads, "relu6" or "relu".
-        level_scale: whether a learnt number multiplies the box head's predictions of each level.
-        centerness: whether a third predictor's sigmoid multiplies the scores, as in ATSS (Zhang et
-            al., 2020); class logits are then those of the products.
-        p6_from, fpn_relu, fpn_padding, fpn_norm: see `models.fpn.FPN`.
-        norm_momentum: share of the old moving averages that batch normalisation keeps.
-        distribution: what makes deltas of the distributions that the box head predicts; by default
-            it predicts deltas.
+        fpn: of the backbone's three levels.
+        box_head: predicts 4 deltas for each anchor, or 4 distributions.
+        class_head: predicts K logits for each anchor, one for each foreground class. If the box
+            head has a centerness, its sigmoid multiplies their scores, as in ATSS (Zhang et al.,
+            2020); the network's class logits are then those of the products.
+        distribution: converts distributions to deltas; None if the box head predicts deltas.
         image_mean, image_std: RGB, in 0..255, that pixels are normalised with.
     """
 
@@ -47,64 +41,34 @@ class SSD(nn.Cell):
         self,
         *,
         backbone: Backbone,
-        num_classes: int,
-        anchors_per_cell: int = 6,
-        fpn_channels: int = 256,
-        head_depth: int = 4,
-        head_norm: str = "batch",
-        head_activation: str = "relu6",
-        level_scale: bool = False,
-        centerness: bool = False,
-        p6_from: str = "p5",
-        fpn_relu: str = "both",
-        fpn_padding: str = "same",
-        fpn_norm: str = "batch",
-        norm_momentum: float = 0.9,
+        fpn: FPN,
+        box_head: SharedHead,
+        class_head: SharedHead,
         distribution: DistributionCoder | None = None,
         image_mean: Sequence[float] = IMAGE_MEAN,
         image_std: Sequence[float] = IMAGE_STD,
     ):
         super().__init__()
-        self.num_classes = num_classes
         self.backbone = backbone
-        self.fpn = FPN(
-            in_channels=backbone.out_channels,
-            channels=fpn_channels,
-            p6_from=p6_from,
-            fpn_relu=fpn_relu,
-            fpn_padding=fpn_padding,
-            fpn_norm=fpn_norm,
-            norm_momentum=norm_momentum,
-        )
-        head = {
-            "channels": fpn_channels,
-            "depth": head_depth,
-            "levels": len(STRIDES),
-            "anchors_per_cell": anchors_per_cell,
-            "head_norm": head_norm,
-            "head_activation": head_activation,
-            "norm_momentum": norm_momentum,
-        }
+        self.fpn = fpn
+        self.box_head = box_head
+        self.class_head = class_head
+        self.num_classes = class_head.outputs
+        self.has_centerness = box_head.centerness is not None
         self.distribution = distribution
-        numbers = 4 if distribution is None else 4 * distribution.bins
-        self.centerness = centerness
-        self.box_head = SharedHead(
-            outputs=numbers, level_scale=level_scale, centerness=centerness, **head
-        )
-        self.class_head = SharedHead(outputs=num_classes, **head)
         self.mean = ms.Tensor(np.array(image_mean, np.float32)[:, None, None])  # (3,1,1)
         self.inverse_std = ms.Tensor(1 / np.array(image_std, np.float32)[:, None, None])
 
     def construct(self, images):
         """Images (N,H,W,3) uint8 RGB -> box deltas (N,A,4) and class logits (N,A,K), float32.
 
-        In training a network that predicts distributions gives them, (N,A,4 * bins), as they are.
+        In training, a network that predicts distributions returns these instead: (N,A,4 * bins).
         """
         predicted, logits = self.predict(images)
         return predicted if self.training else self.deltas(predicted), logits
 
     def predict(self, images):
-        """What the losses take: as `construct` in training."""
+        """Box deltas or distributions, and class logits: the inputs of the losses."""
         return self.predictions(self.fpn(*self.body(images)))
 
     def body(self, images):
@@ -116,13 +80,13 @@ class SSD(nn.Cell):
         """`predict` from the pyramid's levels."""
         predicted, logits = self.box_head(features), self.class_head(features)
         predicted, logits = ops.cast(predicted, ms.float32), ops.cast(logits, ms.float32)
-        if self.centerness:
+        if self.has_centerness:
             logits = product_logit(logits, predicted[..., -1:])
             predicted = predicted[..., :-1]
         return predicted, logits
 
     def deltas(self, predicted):
-        """Box deltas (N,A,4) from what `predict` gives."""
+        """Box deltas (N,A,4) from the first output of `predict`."""
         return predicted if self.distribution is None else self.distribution(predicted)
 
     def costs(self, image_size: Size) -> dict[str, list[LayerCost]]:
@@ -138,7 +102,7 @@ class SSD(nn.Cell):
 
 
 def product_logit(a, b):
-    """The logit of sigmoid(a) * sigmoid(b), of which a has more columns or as many."""
+    """The logit of sigmoid(a) * sigmoid(b); b is broadcast over the columns of a."""
     return a - softplus(-b) - softplus(a - softplus(b))
 
 
@@ -175,29 +139,50 @@ def initialize(network: SSD, seed: int) -> None:
     bias.set_data(ms.Tensor(np.full(bias.shape, prior_logit, np.float32)))
 
 
+def build_heads(
+    cfg, anchors_per_cell: int, distribution: DistributionCoder | None
+) -> tuple[SharedHead, SharedHead]:
+    """The heads of the boxes and of the classes."""
+    head = partial(
+        SharedHead,
+        channels=cfg.fpn_channels,
+        depth=cfg.head_depth,
+        levels=len(STRIDES),
+        anchors_per_cell=anchors_per_cell,
+        head_norm=cfg.head_norm,
+        head_activation=cfg.head_activation,
+        norm_momentum=cfg.norm_momentum,
+    )
+    numbers = 4 if distribution is None else 4 * distribution.bins
+    box_head = head(outputs=numbers, level_scale=cfg.level_scale, centerness=cfg.centerness)
+    return box_head, head(outputs=len(cfg.classes) - 1)  # classes[0] is the background
+
+
 def build_ssd(cfg, anchors_per_cell: int, *, drawn: bool = True) -> SSD:
     """The detector that the configuration asks for, with freshly drawn weights.
 
     Args:
-        drawn: false where the weights are replaced or not used, which saves time.
+        drawn: whether to draw weights; false saves time if they are replaced or not used.
     """
     cfg = settled(cfg, {})
-    network = SSD(
-        backbone=build_backbone(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum),
-        num_classes=len(cfg.classes) - 1,  # classes[0] is the background
-        anchors_per_cell=anchors_per_cell,
-        fpn_channels=cfg.fpn_channels,
-        head_depth=cfg.head_depth,
-        head_norm=cfg.head_norm,
-        head_activation=cfg.head_activation,
-        level_scale=cfg.level_scale,
-        centerness=cfg.centerness,
+    backbone = build_backbone(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum)
+    fpn = FPN(
+        in_channels=backbone.out_channels,
+        channels=cfg.fpn_channels,
         p6_from=cfg.p6_from,
         fpn_relu=cfg.fpn_relu,
         fpn_padding=cfg.fpn_padding,
         fpn_norm=cfg.fpn_norm,
         norm_momentum=cfg.norm_momentum,
-        distribution=build_distribution(cfg),
+    )
+    distribution = build_distribution(cfg)
+    box_head, class_head = build_heads(cfg, anchors_per_cell, distribution)
+    network = SSD(
+        backbone=backbone,
+        fpn=fpn,
+        box_head=box_head,
+        class_head=class_head,
+        distribution=distribution,
         image_mean=cfg.image_mean,
         image_std=cfg.image_std,
     )

@@ -1,4 +1,4 @@
-"""Chooses the images of a forward pass by a GPU's free memory, for `batch_size: auto`."""
+"""`batch_size: auto`: chooses the batch size by a GPU's free memory."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from src.config.configuration import Config
 from src.config.keys import AUTO
 from src.detection.anchors import build_anchors
 from src.models.card_fit import GIGA, most_images
-from src.models.card_memory import free_memory, options_of, whole_estimate
+from src.models.card_memory import free_memory, update_memory
 from src.models.ssd import SSD, build_ssd
 from src.runtime.errors import InputError
 
@@ -17,12 +17,7 @@ LARGEST = 4096  # of the key
 
 
 def fill_batch(cfg: Config, images: int, log: Callable[[str], None]) -> Config:
-    """The configuration with a number as batch_size, for the selected card.
-
-    Args:
-        images: of the training split.
-        log: takes a line on the choice.
-    """
+    """The configuration with a number as batch_size; `images` are those of the training split."""
     if cfg.batch_size != AUTO:
         return cfg
     room = free_memory(cfg.device_target, ms.get_context("device_id"))
@@ -39,13 +34,12 @@ def choose_batch(
 ) -> Config:
     """The configuration with the largest batch whose update fits into `room` bytes.
 
-    It is 2^n or 3 * 2^n; with `accumulate`, at most lr_batch_size and the images there are.
+    The batch is 2^n or 3 * 2^n. An update has at most lr_batch_size images, and at most all.
     """
-    options = options_of(cfg)
     most = min(images, cfg.lr_batch_size) // cfg.accumulate
     most = min(max(most, 1), LARGEST, most_images(network, cfg.image_size))
     for batch in round_numbers(most):
-        needed = whole_estimate(network, **{**options, "batch_size": batch})
+        needed = update_memory({**cfg, "batch_size": batch}, network)
         if needed <= SHARE * room:
             text = f"batch_size auto: {batch}, which takes about {needed / GIGA:.1f} GB by estimate"
             log(f"{text}, of {room / GIGA:.1f} GB free{advice(cfg, batch)}")
@@ -65,7 +59,7 @@ def round_numbers(most: int) -> list[int]:
 
 
 def advice(cfg: Config, batch: int) -> str:
-    """How an update gets the images that its rate is meant for; "" if it has them."""
+    """How to give an update the images that lr is meant for; "" if it has them."""
     update, meant = batch * cfg.accumulate, cfg.lr_batch_size
     if cfg.auto_scale_lr or update == meant:
         return ""

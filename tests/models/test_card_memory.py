@@ -7,12 +7,12 @@ import mindspore as ms
 import pytest
 
 from src.detection.anchors import build_anchors
-from src.models.backbones import build_backbone
-from src.models.card_fit import advice, advice_after, check_tensors, most_images
-from src.models.card_memory import estimate_training_memory, free_of, memory_of_card
-from src.models.ssd import SSD, build_ssd
+from src.models.card_fit import advice_after, advice_before, check_tensors, most_images
+from src.models.card_memory import free_of, memory_by_part, memory_of_card
+from src.models.ssd import build_ssd
 from src.runtime.errors import InputError
 from src.runtime.plugins.nvidia_cards import read_cards
+from tests import networks
 
 TINY = {
     "batch_size": 1,
@@ -22,23 +22,28 @@ TINY = {
     "head_depth": 1,
     "num_classes": 3,
 }
-BASE = {"batch_size": 16, "image_size": (640, 640), "precision": "float32"}
+BASE = {
+    "batch_size": 16,
+    "image_size": (640, 640),
+    "precision": "float32",
+    "optimizer": "momentum",
+    "ema_decay": 0.0,
+    "accumulate": 1,
+}
 GIGA = 1e9
 NETWORK_KEYS = (
-    "backbone", "fpn_channels", "head_depth", "num_classes", "head_norm", "level_scale", "p6_from",
+    "backbone", "fpn_channels", "head_depth", "head_norm", "level_scale", "p6_from",
     "fpn_norm",
 )  # fmt: skip
 
 
-@lru_cache
-def make_network(backbone="resnet50", num_classes=80, **keys) -> SSD:
-    return SSD(backbone=build_backbone(backbone), num_classes=num_classes, **keys)
+make_network = lru_cache(networks.make_network)
 
 
-def estimate(**keys) -> dict[str, float]:
+def estimate(num_classes=80, **keys) -> dict[str, float]:
     """The estimate of a network of NETWORK_KEYS, by default the base recipe's."""
-    network = {key: keys.pop(key) for key in NETWORK_KEYS if key in keys}
-    return estimate_training_memory(make_network(**network), **keys)
+    own = {key: keys.pop(key) for key in NETWORK_KEYS if key in keys}
+    return memory_by_part({**BASE, **keys}, make_network(num_classes, **own))
 
 
 def test_tensors_counted_by_hand():
@@ -96,7 +101,7 @@ def weights(**keys) -> float:
 def test_copies_of_the_weights():
     count = weights() / (4 * 3)  # weights, gradients, velocities
     assert weights(optimizer="adamw") == 4 * 4 * count
-    assert weights(averages=True) == 4 * 4 * count
+    assert weights(ema_decay=0.9) == 4 * 4 * count
     assert weights(accumulate=2) == 4 * 4 * count
     assert weights(precision="float16") == (4 * 3 + 2) * count
 
@@ -113,7 +118,7 @@ def test_weights_are_the_networks(small, keys):
     cfg = small.replace(**keys)
     network = build_ssd(cfg, build_anchors(cfg).anchors_per_cell)
     own = sum(parameter.size for parameter in network.trainable_params())
-    found = estimate_training_memory(network, batch_size=1, image_size=cfg.image_size)
+    found = memory_by_part(cfg.replace(optimizer="momentum"), network)
     assert found["weights"] == 4 * 3 * own
 
 
@@ -137,32 +142,31 @@ def test_against_the_process_on_a_card(images, process):
     That network predicted distributions and had another loss, of fewer logits.
     """
     base = {**BASE, "batch_size": images, "optimizer": "adamw"}
-    found = estimate_training_memory(make_network(num_classes=4), **base)
+    found = memory_by_part(base, make_network(num_classes=4))
     assert process <= sum(found.values()) / (1 << 20) <= 1.07 * process
 
 
 def test_small_card_is_told():
-    line = advice(int(16.9 * GIGA), make_network(), **BASE)
+    line = advice_before(BASE, make_network(80), int(16.9 * GIGA))
     assert line.startswith("warning: 16 images of 640 x 640 in float32 take about 19.5 GB")
     assert "the card has 16.9 GB free" in line
     assert line.endswith("--batch_size=8 --accumulate=2 fits, with as many images to an update")
 
 
 def test_smaller_cards_get_smaller_batches():
-    assert "--batch_size=4 --accumulate=8 fits" in advice(
-        int(8 * GIGA), make_network(), **BASE, accumulate=2
-    )
-    assert "--precision=float16" in advice(int(GIGA), make_network(), **BASE)
-    assert "smaller --batch_size" in advice(
-        int(9 * GIGA), make_network(), **{**BASE, "batch_size": 9}
-    )
+    def advised(room, **keys):
+        return advice_before({**BASE, **keys}, make_network(80), int(room * GIGA))
+
+    assert "--batch_size=4 --accumulate=8 fits" in advised(8, accumulate=2)
+    assert "--precision=float16" in advised(1)
+    assert "smaller --batch_size" in advised(9, batch_size=9)
 
 
 @pytest.mark.parametrize(
     ("card", "precision"), [(24 * GIGA, "float32"), (16.9 * GIGA, "float16"), (None, "float32")]
 )
 def test_card_that_is_large_enough_or_unknown(card, precision):
-    assert advice(card, make_network(), **{**BASE, "precision": precision}) == ""
+    assert advice_before({**BASE, "precision": precision}, make_network(80), card) == ""
 
 
 def test_cpu_is_not_asked():
@@ -203,26 +207,23 @@ def test_memory_that_others_use_is_not_free(device_id, total, free):
 
 
 def config_of(**keys) -> dict:
-    return {
-        **BASE, "accumulate": 1, "eval_batch_size": 16, "eval_interval": 1, "device_target": "GPU",
-        "optimizer": "momentum", "ema_decay": 0, **keys,
-    }  # fmt: skip
+    return {**BASE, "eval_batch_size": 16, "eval_interval": 1, "device_target": "GPU", **keys}
 
 
 def test_tensors_that_a_gpu_refuses():
-    assert most_images(make_network(), (640, 640)) == 327  # x 64 x 320 x 320 < 2^31
+    assert most_images(make_network(80), (640, 640)) == 327  # x 64 x 320 x 320 < 2^31
     for fine in ({"batch_size": 327}, {"batch_size": 512, "device_target": "CPU"}):
-        check_tensors(config_of(**fine), make_network())
+        check_tensors(config_of(**fine), make_network(80))
     with pytest.raises(InputError, match="at most 327 .*--batch_size=256 --accumulate=2 is the"):
-        check_tensors(config_of(batch_size=512), make_network())
+        check_tensors(config_of(batch_size=512), make_network(80))
     with pytest.raises(InputError, match="eval_batch_size is 400.*--eval_batch_size=327"):
-        check_tensors(config_of(eval_batch_size=400), make_network())
+        check_tensors(config_of(eval_batch_size=400), make_network(80))
 
 
 def test_advice_after_the_memory_did_not_suffice():
-    big = advice_after(config_of(batch_size=192), make_network(), int(82.8 * GIGA))
+    big = advice_after(config_of(batch_size=192), make_network(80), int(82.8 * GIGA))
     assert "82.8 GB free at the start; --batch_size=48 --accumulate=4 fits" in big
-    shared = advice_after(config_of(), make_network(), int(82.8 * GIGA))
+    shared = advice_after(config_of(), make_network(80), int(82.8 * GIGA))
     assert "something else takes the rest; --batch_size=8 --accumulate=2" in shared
-    cpu = advice_after(config_of(batch_size=1), make_network(), None)
+    cpu = advice_after(config_of(batch_size=1), make_network(80), None)
     assert cpu.endswith("float32; use a smaller --batch_size or --image_size")

@@ -3,23 +3,17 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.models.backbones import BACKBONES, build_backbone
+from src.models.backbones import BACKBONES
 from src.models.folding import FoldedHead, fold_norms, folded, shared
 from src.models.layers import norm
 from src.models.ssd import SSD
-from tests.networks import excite, stir_norms
+from tests.networks import excite, make_network, stir_norms
 
 DEEPER = {"resnet34", "resnet101"}  # of the same blocks as the two others
 
 
 def detector(backbone, head_depth: int = 1) -> SSD:
-    return SSD(
-        backbone=build_backbone(backbone),
-        num_classes=3,
-        fpn_channels=16,
-        head_depth=head_depth,
-        anchors_per_cell=2,
-    )
+    return make_network(3, 2, backbone=backbone, fpn_channels=16, head_depth=head_depth)
 
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES.keys() - DEEPER))

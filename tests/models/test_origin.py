@@ -7,13 +7,12 @@ import pytest
 from src.config.configuration import make_config
 from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, contradictions, settled
 from src.models.resnet import resnet
-from src.models.ssd import SSD
 from src.runtime.errors import InputError
 from src.training.checkpoints import write_checkpoint
 from src.weights.checkpoint_file import Origin, read_origin, write_backbone
 from src.weights.loading import load_backbone
 from src.weights.starting_weights import starting_point
-from tests.networks import excite
+from tests.networks import excite, make_network
 
 TOLD = {"padding": "symmetric", "image_mean": [1.0, 2.0, 3.0], "image_std": [4.0, 5.0, 6.0]}
 
@@ -98,7 +97,7 @@ def test_mindspore_s_own_checkpoints_tell_nothing_and_mindcv_s_their_padding(tmp
     renamed["classifier.weight"] = np.zeros((5, 512), np.float32)
     path = save(tmp_path / "cv.ckpt", renamed)
     assert read_origin(path) == {"padding": "mixed"}
-    network = SSD(backbone=resnet("resnet18", padding="mixed"), num_classes=2, fpn_channels=8)
+    network = make_network(backbone="resnet18", padding="mixed", fpn_channels=8)
     report = load_backbone(network, path)
     assert "matched 100" in report and "missing" not in report and "unexpected" not in report
 
@@ -115,11 +114,9 @@ def test_paddings_differ_in_what_they_should():
 
 
 def test_pixels_are_normalised_as_told():
-    keys = {"backbone": resnet("resnet18"), "num_classes": 2, "fpn_channels": 8, "head_depth": 0}
-    plain = excite(SSD(**keys))
-    told = excite(
-        SSD(**{**keys, "backbone": plain.backbone}, image_mean=(10,) * 3, image_std=(2,) * 3)
-    )
+    keys = {"backbone": "resnet18", "fpn_channels": 8, "head_depth": 0}
+    plain = excite(make_network(**keys))
+    told = excite(make_network(**keys, image_mean=[10.0] * 3, image_std=[2.0] * 3))
     for name, parameter in told.parameters_dict().items():
         parameter.set_data(plain.parameters_dict()[name].value())
     images = np.random.default_rng(0).integers(0, 200, (1, 32, 32, 3)).astype(np.float32)

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.complexity import count_costs
 from src.config.configuration import make_config
-from src.models.resnet import resnet
-from src.models.ssd import SSD, build_ssd, initialize
+from src.models.ssd import build_ssd, initialize
 from src.weights.coco_classes import COCO_NAMES
+from tests.networks import make_network
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_initial_values(full):
 
 
 def test_seed_decides_the_weights():
-    networks = [SSD(backbone=resnet("resnet18"), num_classes=2, fpn_channels=8) for _ in range(3)]
+    networks = [make_network(backbone="resnet18", fpn_channels=8) for _ in range(3)]
     for network, seed in zip(networks, (1, 1, 2)):
         initialize(network, seed)
     first, same, other = (n.backbone.conv1.weight.asnumpy() for n in networks)
@@ -120,7 +120,7 @@ def test_costs_of_the_options(full):
 
 
 def test_a_pyramid_without_norms_keeps_the_variance():
-    network = SSD(backbone=resnet("resnet18"), num_classes=2, fpn_channels=64, fpn_norm="none")
+    network = make_network(backbone="resnet18", fpn_channels=64, fpn_norm="none")
     initialize(network, 1)
     for cell, inputs in ((network.fpn.laterals[2], 512), (network.fpn.extras[0], 64 * 9)):
         assert cell.conv.weight.asnumpy().std() == pytest.approx(inputs**-0.5, rel=0.03)

@@ -4,18 +4,18 @@ import pytest
 
 from src.config.configuration import make_config
 from src.config.consistency import check_auto_batch
-from src.models.backbones import build_backbone
 from src.models.ssd import SSD
 from src.runtime.errors import InputError
 from src.training.auto_batch import choose_batch, fill_batch, round_numbers
 from src.training.resume import with_batch_of
+from tests.networks import make_network
 
 GIGA = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
 def network() -> SSD:
-    return SSD(backbone=build_backbone("resnet50"), num_classes=80)
+    return make_network(num_classes=80)
 
 
 def config(**keys):

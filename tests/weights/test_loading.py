@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from src.config.configuration import make_config
-from src.models.resnet import resnet
-from src.models.ssd import SSD, initialize
+from src.models.ssd import initialize
 from src.prediction.network_model import load_network
 from src.runtime.errors import InputError
 from src.weights.checkpoint_file import write_detector
 from src.weights.loading import load_backbone, load_detector, load_for_finetuning
+from tests.networks import make_network
 
 
 def network(classes=2, seed=1, channels=8, backbone="resnet18"):
-    net = SSD(backbone=resnet(backbone), num_classes=classes, fpn_channels=channels, head_depth=1)
+    net = make_network(classes, backbone=backbone, fpn_channels=channels, head_depth=1)
     initialize(net, seed)
     return net
 
