@@ -4,12 +4,10 @@ A box loss is one or more named terms. A term is a cell on
 
     deltas (N,A,4): predicted; boxes (N,A,4): each anchor's own object, in pixels
 
-that gives (N,A) float32, of which only anchors with an object count. To add one, write the cell and
-a function that builds {term name: cell}, enter that in BOX_LOSSES, and name it at `box_loss` in
-config/default.yaml. The first term's name is box_loss; all get a record and a curve.
+that returns (N,A) float32; only anchors with an object count. To add a loss, write the cell, enter
+a function that builds {term name: cell} in BOX_LOSSES, and name it at `box_loss` in
+config/default.yaml. The first term's name is box_loss; each term gets a record and a curve.
 """
-
-from functools import partial
 
 from mindspore import nn, ops
 
@@ -63,19 +61,10 @@ class CIoULoss(nn.Cell):
         return 1 - ciou(self.coder.decode(deltas), boxes)
 
 
-def build_smooth_l1(cfg, coder: BoxCoder) -> dict[str, nn.Cell]:
-    """The smooth L1 loss that the configuration asks for."""
-    return {"box_loss": SmoothL1(coder, beta=cfg.smooth_l1_beta)}
-
-
-def build_plain(loss: type[nn.Cell], cfg, coder: BoxCoder) -> dict[str, nn.Cell]:
-    """A loss that has no keys of its own."""
-    return {"box_loss": loss(coder)}
-
-
+# builders by the names in the configuration; each takes it and the coder
 BOX_LOSSES = {
-    "smooth_l1": build_smooth_l1,
-    "l1": partial(build_plain, L1),
-    "giou": partial(build_plain, GIoULoss),
-    "ciou": partial(build_plain, CIoULoss),
+    "smooth_l1": lambda cfg, coder: {"box_loss": SmoothL1(coder, beta=cfg.smooth_l1_beta)},
+    "l1": lambda cfg, coder: {"box_loss": L1(coder)},
+    "giou": lambda cfg, coder: {"box_loss": GIoULoss(coder)},
+    "ciou": lambda cfg, coder: {"box_loss": CIoULoss(coder)},
 }

@@ -6,8 +6,8 @@ A class loss is a cell on
     deltas (N,A,4): predicted, for targets that depend on the predicted boxes;
     boxes (N,A,4): each anchor's own object, or any box where it has none
 
-that gives (N,A) float32, 0 where an anchor is ignored. To add one, write the cell and a function
-that builds it, enter that in CLASS_LOSSES, and name it at `class_loss` in config/default.yaml.
+that returns (N,A) float32, 0 where an anchor is ignored. To add a loss, write the cell, enter a
+function that builds it in CLASS_LOSSES, and name it at `class_loss` in config/default.yaml.
 """
 
 import mindspore as ms
@@ -51,7 +51,7 @@ class FocalLoss(SwappedLoss):
 
     Args:
         alpha: weight of objects; background weighs 1 - alpha.
-        gamma: the larger, the less do easy examples count.
+        gamma: the larger, the less easy examples count.
     """
 
     def __init__(self, *, alpha: float, gamma: float):
@@ -72,7 +72,7 @@ class QualityFocalLoss(SwappedLoss):
     box with the object, without a gradient; that of all other logits is 0.
 
     Args:
-        beta: the larger, the less do scores near their target count; 1 or more.
+        beta: the larger, the less scores near their target count; 1 or more.
     """
 
     def __init__(self, coder: BoxCoder, *, beta: float):
@@ -91,13 +91,13 @@ class QualityFocalLoss(SwappedLoss):
 class VarifocalLoss(FocalLoss):
     """Varifocal loss (Zhang et al., 2021): the score learns the IoU, and good boxes weigh more.
 
-    The target is that of the quality focal loss, and the cross-entropy of an object's class is
-    weighted by it. All else is the focal loss of background, also an object's class where the
+    The target is that of the quality focal loss; it also weights the cross-entropy of an object's
+    class. All other logits have the focal loss of background, and so has an object's class if the
     decoded box and the object do not overlap.
 
     Args:
         alpha: background weighs 1 - alpha, as in the focal loss; the paper's alpha is this weight.
-        gamma: the larger, the less does easy background count.
+        gamma: the larger, the less easy background counts.
     """
 
     def __init__(self, coder: BoxCoder, *, alpha: float, gamma: float):
@@ -115,23 +115,11 @@ def quality(coder: BoxCoder, deltas, boxes):
     return ops.stop_gradient(iou(coder.decode(deltas), boxes))
 
 
-def build_focal(cfg, coder: BoxCoder) -> nn.Cell:
-    """The focal loss that the configuration asks for; it does not use the coder."""
-    return FocalLoss(alpha=cfg.focal_alpha, gamma=cfg.focal_gamma)
-
-
-def build_quality(cfg, coder: BoxCoder) -> nn.Cell:
-    """The quality focal loss that the configuration asks for."""
-    return QualityFocalLoss(coder, beta=cfg.quality_beta)
-
-
-def build_varifocal(cfg, coder: BoxCoder) -> nn.Cell:
-    """The varifocal loss that the configuration asks for."""
-    return VarifocalLoss(coder, alpha=cfg.focal_alpha, gamma=cfg.focal_gamma)
-
-
+# builders by the names in the configuration; each takes it and the coder of the boxes
 CLASS_LOSSES = {
-    "focal": build_focal,
-    "quality": build_quality,
-    "varifocal": build_varifocal,
+    "focal": lambda cfg, coder: FocalLoss(alpha=cfg.focal_alpha, gamma=cfg.focal_gamma),
+    "quality": lambda cfg, coder: QualityFocalLoss(coder, beta=cfg.quality_beta),
+    "varifocal": lambda cfg, coder: VarifocalLoss(
+        coder, alpha=cfg.focal_alpha, gamma=cfg.focal_gamma
+    ),
 }

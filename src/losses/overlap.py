@@ -40,7 +40,7 @@ def ciou(a, b):
 
 
 def shared_and_union(a, b):
-    """Areas of the intersection and of the union; never is the first the larger one."""
+    """Areas of the intersection and of the union."""
     high, low = ops.minimum(a[..., 2:], b[..., 2:]), ops.maximum(a[..., :2], b[..., :2])
     shared = product(ops.relu(high - low))
     return shared, product(sides(a)) + product(sides(b)) - shared
