@@ -18,8 +18,8 @@ from src.data.summary import build_summary
 from src.detection.anchors import build_anchors
 from src.distributed.ranks import Ranks
 from src.losses.detection_loss import build_loss
-from src.models.card_fit import advice, check_tensors
-from src.models.card_memory import free_memory, options_of
+from src.models.card_fit import advice_before, check_tensors
+from src.models.card_memory import free_memory
 from src.models.ssd import SSD, build_ssd
 from src.runtime.environment import environment
 from src.runtime.signals import Interruption
@@ -73,7 +73,6 @@ def prepare(
     Args:
         splits: to train on and, optionally, to evaluate on.
         log: not yet open.
-        callbacks: of this rank.
 
     Raises:
         InputError: unusable weights, checkpoint or data, or ranks that differ in them.
@@ -97,7 +96,8 @@ def prepare(
     )
     if saved:
         restore_run(trainer, saved)
-    for line in (describe(cfg, trainer), *advice_on_settings(cfg, trainer)):
+    doubts = advice_on_settings(cfg, trainer.plan, trainer.schedule)
+    for line in (describe(cfg, trainer), *doubts):
         log.line(line)
     check_memory(cfg, trainer)
     trainer.train_step.sync()
@@ -110,7 +110,7 @@ def check_memory(cfg: Config, trainer: Trainer) -> None:
     """Logs a warning where the card seems too small; InputError for a batch that no GPU takes."""
     check_tensors(cfg, trainer.network)
     trainer.room = free_memory(cfg.device_target, ms.get_context("device_id"))
-    if warning := advice(trainer.room, trainer.network, **options_of(cfg)):
+    if warning := advice_before(cfg, trainer.network, trainer.room):
         trainer.log.line(warning)
 
 
@@ -161,10 +161,7 @@ def build_trainer(
     Args:
         annotations: the training split.
         val_annotations: the split to evaluate on; None never evaluates.
-        is_new: whether it starts from the weights of the configuration, not a checkpoint's.
-        interruption: when to stop early.
-        ranks: that train together; by default this process alone.
-        callbacks: of this rank.
+        is_new: whether it starts from the configured weights instead of a run's checkpoint.
 
     Raises:
         InputError: fewer images than an update needs, or unusable weights.
@@ -236,13 +233,7 @@ def build_step(
     clock: Stopwatch | None = None,
     ranks: Ranks | None = None,
 ) -> TrainStep:
-    """The configured update.
-
-    Args:
-        averaged: for moving averages of the network's weights, if configured.
-        clock: gets the times of its parts.
-        ranks: of the job; by default this process alone.
-    """
+    """The configured update; `averaged` gets moving averages of the weights, if configured."""
     return TrainStep(
         LossNetwork(network, build_loss(cfg)),
         build_optimizer(cfg, network.trainable_params()),

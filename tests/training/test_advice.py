@@ -6,49 +6,40 @@ import pytest
 
 from src.config.configuration import make_config, read_recipe
 from src.data.signs.strengths import idle_strengths
-from src.training.advice import (
-    advice_on_outcome,
-    advice_on_settings,
-    explain_unlearnt,
-    warn_of_few_images,
-    warn_of_settings,
-)
-from src.training.plan import build_plan
+from src.training.advice import advice_on_outcome, advice_on_settings, likely_reasons
+from src.training.plan import Plan, build_plan
 from src.training.schedule import Schedule, build_schedule
 from src.training.trainer import Trainer
 from tests.conftest import REPOSITORY
 
-SOUND = {
-    "total_steps": 2000,
-    "steps_per_epoch": 20,
-    "images_per_step": 8,
-    "lr_batch_size": 8,
-    "auto_scale_lr": False,
-    "eval_interval": 10,
-}
 
-
-def warnings(warmup: int = 600, **changes) -> list[str]:
+def warnings(
+    warmup: int = 600, *, epochs: int = 100, steps: int = 20, images: int = 8, **keys
+) -> list[str]:
+    """Of a run of `epochs` of `steps` updates of `images`, `warmup` updates long at first."""
+    cfg = make_config([({"lr_batch_size": 8, "eval_interval": 10, **keys}, "test")])
+    plan = Plan(epochs, steps, epochs * steps, images)
     schedule = Schedule(base_lr=0.05, warmup_ratio=0.1, warmup_steps=warmup, decay=lambda step: 1.0)
-    return list(warn_of_settings(schedule=schedule, **{**SOUND, **changes}))
+    lines = advice_on_settings(cfg, plan, schedule)
+    return [line.removeprefix("warning: ") for line in lines]
 
 
 def test_sound_settings_get_no_warning():
     assert warnings() == []
-    assert warnings(images_per_step=15, total_steps=500, warmup=250) == []
+    assert warnings(images=15, epochs=25, warmup=250) == []
 
 
 @pytest.mark.parametrize(("images", "scaled"), [(16, "0.00625"), (256, "0.1")])
 def test_a_rate_for_another_batch_size(images, scaled):
-    (line,) = warnings(images_per_step=images, lr_batch_size=128)
+    (line,) = warnings(images=images, lr_batch_size=128)
     assert line.startswith("lr 0.05 is meant for 128 images per update")
     assert f"this run has {images}; --auto_scale_lr=True makes it {scaled}," in line
     assert f"--lr_batch_size={images}" in line
-    assert warnings(images_per_step=images, lr_batch_size=128, auto_scale_lr=True) == []
+    assert warnings(images=images, lr_batch_size=128, auto_scale_lr=True) == []
 
 
 def test_too_few_updates():
-    (line,) = warnings(total_steps=255, steps_per_epoch=17, warmup=10)
+    (line,) = warnings(epochs=15, steps=17, warmup=10)
     # 118 epochs of 17 updates are 2,006, of which the warm-up's 10/255 are 4.63 epochs
     assert line.startswith("255 updates in all")
     assert "--epoch_size=118 --warmup_epochs=4.63 makes 2,000" in line
@@ -58,7 +49,7 @@ def test_a_warm_up_of_most_of_the_run():
     (line,) = warnings(warmup=1001)
     assert line.startswith("the warm-up takes 1,001 of 2,000 updates")
     assert line.endswith("--warmup_epochs=30 makes it 30%")  # of 100 epochs of 20 updates
-    few, long = warnings(warmup=150, total_steps=170, steps_per_epoch=17)
+    few, long = warnings(warmup=150, epochs=10, steps=17)
     assert "--epoch_size=118 --warmup_epochs=35.4 makes 2,000" in few  # 30 % of them
     assert long.endswith("--warmup_epochs=3 makes it 30%")
 
@@ -71,14 +62,15 @@ def test_a_run_that_is_never_evaluated():
 
 
 def test_few_images_that_come_often_and_alike():
-    often = {"images": 96, "epochs": 167, "augmentation": "flip", "mosaic_probability": 0.0}
-    (line,) = warn_of_few_images(**often)
+    often = {"steps": 12, "epochs": 167, "augmentation": "flip"}
+    (line,) = warnings(**often)
     assert line.startswith("96 images are shown 167 times each, and augmentation flip hardly")
     assert line.endswith("--augmentation=jitter --jitter_scale=[0.8,1.25] --mosaic_probability=0.5")
     for change in (
-        {"images": 500}, {"epochs": 49}, {"augmentation": "ssd"}, {"mosaic_probability": 0.5}
+        {"steps": 63}, {"epochs": 49, "warmup": 100}, {"augmentation": "ssd"},
+        {"mosaic_probability": 0.5},
     ):  # fmt: skip
-        assert list(warn_of_few_images(**{**often, **change})) == []
+        assert warnings(**{**often, **change}) == []
 
 
 def test_strengths_of_steps_that_are_not_taken():
@@ -93,11 +85,8 @@ def test_strengths_of_steps_that_are_not_taken():
 
 
 def test_reasons_of_a_run_that_learnt_nothing():
-    reasons = list(
-        explain_unlearnt(
-            updates=255, steps_per_epoch=17, skipped=3, augmentation="ssd", starts_from=""
-        )
-    )
+    cfg = make_config([])
+    reasons = list(likely_reasons(cfg, 255, 17, skipped=3))
     assert [reason.split(":")[0] for reason in reasons] == [
         "3 of 255 updates were skipped",
         "255 updates",
@@ -105,9 +94,7 @@ def test_reasons_of_a_run_that_learnt_nothing():
         "random weights",
         "boxes beside their objects",
     ]
-    (only,) = explain_unlearnt(
-        updates=2000, steps_per_epoch=17, skipped=0, augmentation="ssd", starts_from="a.ckpt"
-    )
+    (only,) = likely_reasons(cfg.replace(finetune="a.ckpt"), 2000, 17, skipped=0)
     assert "src.data.validate" in only
 
 
@@ -142,7 +129,7 @@ def test_recipes_as_they_are_meant_get_no_warning(recipe, images, ranks):
     cfg = make_config([(read_recipe(path), str(path))])
     plan = build_plan(cfg, images // (cfg.batch_size * ranks), ranks)
     schedule = build_schedule(cfg, plan.steps_per_epoch, plan.images_per_step)
-    assert advice_on_settings(cfg, SimpleNamespace(plan=plan, schedule=schedule)) == []
+    assert advice_on_settings(cfg, plan, schedule) == []
 
 
 @pytest.mark.parametrize(
