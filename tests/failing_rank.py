@@ -32,14 +32,14 @@ def fail(trainer, how: str) -> None:
 
 def with_fault(trainer, how: str, step: int):
     """The trainer, which fails after an update."""
-    sound = trainer.record
+    sound = trainer.update
 
     def failing(*args):
         sound(*args)
         if trainer.step == step:
             fail(trainer, how)
 
-    trainer.record = failing
+    trainer.update = failing
     return trainer
 
 

@@ -1,7 +1,5 @@
 """Exponential moving averages of the weights, in a second network."""
 
-from collections.abc import Sequence
-
 import mindspore as ms
 from mindspore import nn, ops
 
@@ -32,8 +30,7 @@ class MovingAverages(nn.Cell):
     def __init__(self, network: nn.Cell, averaged: nn.Cell):
         super().__init__(auto_prefix=False)
         values, averages = list(network.get_parameters()), list(averaged.get_parameters())
-        check_same(values, averages)
-        for value, average in zip(values, averages):
+        for value, average in zip(values, averages, strict=True):
             average.set_data(ms.Tensor(value.asnumpy().copy()))
             average.requires_grad = False
         averaged.update_parameters_name(EMA_PREFIX)
@@ -48,12 +45,6 @@ class MovingAverages(nn.Cell):
     def construct(self, decay):
         """averages = decay x averages + (1 - decay) x values; decay a float32 scalar."""
         return self.map(ops.partial(follow, 1 - decay), self.averages, self.values)
-
-
-def check_same(values: Sequence[ms.Parameter], others: Sequence[ms.Parameter]) -> None:
-    """ValueError unless names and shapes are the same."""
-    if [(v.name, v.shape) for v in values] != [(o.name, o.shape) for o in others]:
-        raise ValueError("the averages must be of the network's own architecture")
 
 
 def ema_decay(updates: int, highest: float) -> float:

@@ -21,9 +21,11 @@ def profile(trainer: Trainer) -> str:
     trainer.progress.start(0)
     try:
         with closing(all_updates(trainer)) as updates:
-            make_updates(trainer, islice(updates, WARM_UP_STEPS))
+            for batches in islice(updates, WARM_UP_STEPS):
+                trainer.update(batches, is_saved=False)
             trainer.progress.restart()
-            make_updates(trainer, islice(updates, TIMED_STEPS))  # logging counts in the next update
+            for batches in islice(updates, TIMED_STEPS):
+                trainer.update(batches, is_saved=False)  # its logging counts in the next update
     finally:
         trainer.ranks.idle()
         trainer.progress.close()
@@ -36,14 +38,6 @@ def all_updates(trainer: Trainer) -> Iterator[list[TrainBatch]]:
     while True:
         with closing(trainer.updates()) as updates:
             yield from updates
-
-
-def make_updates(trainer: Trainer, updates: Iterator[list[TrainBatch]]) -> None:
-    """Makes and records updates as `Trainer.run` does."""
-    for batches in updates:
-        lr = trainer.schedule(trainer.step)
-        report = trainer.train_step(batches, lr, trainer.agreement.has_news)
-        trainer.record(report, batches, lr)
 
 
 def table(pace: Pace) -> str:

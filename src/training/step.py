@@ -16,7 +16,7 @@ from src.runtime.stopwatch import COMPUTE, UPDATE, Stopwatch
 from src.training.ema import MovingAverages, ema_decay
 from src.training.loss_scale import LossScale
 from src.training.step_report import StepReport
-from src.training.step_sums import OwnSums, RankSums
+from src.training.step_sums import StepSums
 from src.training.update_graphs import Copy, Gradients, LossNetwork, Update, WeightedSum
 from src.weights.checkpoint_file import OPTIMIZER_PREFIX
 from src.weights.loading import match, set_parameters
@@ -32,14 +32,10 @@ class TrainStep:
     norms become the means over the ranks at each update, so that all ranks stay equal.
 
     Args:
-        loss_network: gives (total, terms.., positives) and has the `term_names`.
         optimizer: cell on (gradients, lr) with its `parameters`.
         clip_norm: gradients are scaled down to this global norm; 0 for no clipping.
-        loss_scale: see LossScale; None for 1.
-        averages: of the weights, or None.
         ema_decay: share of the averages kept at an update.
         clock: gets the times of the parts.
-        ranks: of the job; by default this process alone.
     """
 
     def __init__(
@@ -71,11 +67,7 @@ class TrainStep:
             backup, self.restore = Copy(live, kept), Copy(kept, live)
         self.size = 1 + len(loss_network.term_names) + 1  # total, terms, positives
         add_up = self.ranks.make_sum(optimizer.parameters, live, self.size + 1)
-        self.sums = (
-            OwnSums(self.size, self.clock)
-            if add_up is None
-            else RankSums(self.ranks, add_up, self.size, self.clock)
-        )
+        self.sums = StepSums(self.ranks, add_up, self.size, self.clock)
         self.update = Update(optimizer, averages=averages, backup=backup)
 
     def compile(self, layout: Layout, *, batches: int) -> None:
@@ -179,7 +171,7 @@ class TrainStep:
                 kept.set_data(ms.Tensor(own.asnumpy().copy()))
 
     def _gradients(self, batches: Sequence[TrainBatch]):
-        """This rank's part of an update; the host does not read it.
+        """This rank's part of an update, which stays on the device.
 
         Returns:
             The losses of each batch, see `Gradients`; a weight, a scalar; gradients. Weight x

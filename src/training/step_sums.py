@@ -13,7 +13,7 @@ import numpy as np
 
 from src.distributed.ranks import Ranks
 from src.runtime.stopwatch import COMPUTE, REDUCE, WAIT, Stopwatch
-from src.training.update_graphs import Join, Readout, Totals
+from src.training.update_graphs import Readout, Totals
 
 Tensors = Sequence[ms.Tensor]
 
@@ -37,52 +37,17 @@ class Sums:
     news: bool
 
 
-class OwnSums:
-    """The sums of a single process, which adds up its batches on the host.
+class StepSums:
+    """Adds up an update over its batches and, in a job of several ranks, over the ranks.
 
     Args:
+        sum_over_ranks: adds up L + 1 numbers and the gradients, see `Ranks.make_sum`; None for a
+            single process.
         size: L.
         clock: gets the times.
     """
 
-    def __init__(self, size: int, clock: Stopwatch):
-        self.size = size
-        self.clock = clock
-        self.join = Join()
-        self.readout = Readout()
-
-    def compile(self, losses: Tensors, gradients: Tensors) -> None:
-        """Compiles the graphs that a call with tensors of these shapes runs."""
-        if len(losses) > 1:
-            self.join.compile(*losses)
-        self.readout.compile(zeros(self.size * len(losses)), *gradients)
-
-    def __call__(
-        self, losses: Tensors, _weight: ms.Tensor, gradients: Tensors, has_news: Callable[[], bool]
-    ) -> tuple[Sums, Tensors]:
-        """`RankSums.__call__`; reads the device once."""
-        with self.clock(COMPUTE):
-            numbers = losses[0] if len(losses) == 1 else self.join(*losses)
-            *numbers, norm = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
-        numbers = np.reshape(numbers, (-1, self.size))  # (batches, L)
-        normalisers = np.maximum(numbers[:, -1:], 1.0)  # (batches, 1)
-        weight = float(normalisers[0, 0]) if len(losses) == 1 else 1.0
-        summed = (numbers[:, :-1] * normalisers).sum(0)  # (L - 1,)
-        positives = float(numbers[:, -1].sum())
-        return Sums(summed, positives, weight, float(norm), bool(has_news())), gradients
-
-
-class RankSums:
-    """The sums over all ranks of a job.
-
-    Args:
-        ranks: of the job, more than one.
-        sum_over_ranks: adds up L + 1 numbers and the gradients, see `Ranks.make_sum`.
-        size: L.
-        clock: gets the times.
-    """
-
-    def __init__(self, ranks: Ranks, sum_over_ranks: Callable, size: int, clock: Stopwatch):
+    def __init__(self, ranks: Ranks, sum_over_ranks: Callable | None, size: int, clock: Stopwatch):
         self.ranks = ranks
         self.sum_over_ranks = sum_over_ranks
         self.size = size
@@ -93,13 +58,14 @@ class RankSums:
     def compile(self, losses: Tensors, gradients: Tensors) -> None:
         """Compiles the graphs that a call with tensors of these shapes runs."""
         self.totals.compile(zeros(1), *losses)
-        self.sum_over_ranks.compile()
+        if self.sum_over_ranks is not None:
+            self.sum_over_ranks.compile()
         self.readout.compile(zeros(self.size + 1), *gradients)
 
     def __call__(
         self, losses: Tensors, weight: ms.Tensor, gradients: Tensors, has_news: Callable[[], bool]
     ) -> tuple[Sums, Tensors]:
-        """The sums, and the summed gradients.
+        """The sums, and the gradients, summed over the ranks.
 
         Args:
             losses: (L,) of each batch.
@@ -107,6 +73,23 @@ class RankSums:
             gradients: one per weight of the network.
             has_news: whether this rank has news for the others.
         """
+        if self.sum_over_ranks is not None:
+            numbers, gradients = self._over_ranks(losses, weight, gradients, has_news)
+        with self.clock(COMPUTE):
+            if self.sum_over_ranks is None:
+                numbers = self.totals(zeros(1), *losses)
+            read = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
+        *summed, positives, news, norm = read.tolist()
+        factor = 1.0
+        if self.sum_over_ranks is None:
+            news = has_news()
+            if len(losses) == 1:  # whose gradients are of the mean, not of the sum
+                factor = max(positives, 1.0)
+        norm = self.ranks.agreed(norm)
+        return Sums(np.array(summed), positives, factor, norm, news > 0), gradients
+
+    def _over_ranks(self, losses, weight, gradients, has_news) -> tuple[ms.Tensor, Tensors]:
+        """The numbers (L + 1,) and the gradients, summed over the ranks."""
         with self.clock(WAIT):
             if not self.ranks.is_in_graphs:  # else the graph waits in MPI, which occupies a core
                 losses[-1].asnumpy()
@@ -116,10 +99,7 @@ class RankSums:
             numbers, gradients = self.sum_over_ranks(self.totals(news, *losses), gradients, weight)
             if self.clock.precise:
                 numbers.asnumpy()
-        with self.clock(COMPUTE):
-            read = self.readout(numbers, *gradients).asnumpy().astype(np.float64)
-        *summed, positives, news, norm = read.tolist()
-        return Sums(np.array(summed), positives, 1.0, self.ranks.agreed(norm), news > 0), gradients
+        return numbers, gradients
 
 
 def zeros(size: int) -> ms.Tensor:

@@ -27,7 +27,7 @@ from src.training.progress import Progress
 from src.training.rescue import rescued
 from src.training.run_log import RunLog
 from src.training.schedule import Schedule
-from src.training.step import StepReport, TrainStep
+from src.training.step import TrainStep
 
 
 @dataclass
@@ -35,13 +35,9 @@ class Trainer:
     """Trains a detector on one split and evaluates it on another; see `setup.build_trainer`.
 
     Attributes:
-        loader: of this rank's batches.
         schedule: learning rate of each update.
         evaluator: of the network or, if there are any, the averages of its weights.
-        agreement: messages between the ranks.
-        guard: counts skipped updates.
         identity: seed and training data, by which a checkpoint's run is recognised.
-        calls: the callbacks.
         step: updates of the run so far, skipped ones included.
         ended_epochs: epochs after which the run was evaluated and saved, if due.
         ended_early: why the run ends before its last update, in this session.
@@ -74,7 +70,7 @@ class Trainer:
 
         Raises:
             Interrupted: after a checkpoint was saved.
-            RunError: updates or checkpoints fail, for want of memory too.
+            RunError: updates or checkpoints fail, or memory is too small.
         """
         self.progress.start(self.step)
         with followed(self), rescued(self), with_memory_advice(self.memory_advice):
@@ -82,10 +78,7 @@ class Trainer:
             while self.step < self.plan.stop_at and self.may_continue():
                 with closing(self.updates()) as updates:
                     for batches in updates:
-                        lr = self.schedule(self.step)
-                        report = self.train_step(batches, lr, self.agreement.has_news)
-                        self.interruption.deferred = True  # from now on there is work to save
-                        self.record(report, batches, lr)
+                        self.update(batches)
                         if self.agreement.signum:
                             raise Interrupted(self.agreement.signum)
                         if self.agreement.is_save_due:
@@ -113,8 +106,11 @@ class Trainer:
                     self.agreement.unread += batch.unread
                 yield update
 
-    def record(self, report: StepReport, batches: Sequence[TrainBatch], lr: float) -> None:
-        """Counts, checks and logs an update, and exchanges news with the other ranks."""
+    def update(self, batches: Sequence[TrainBatch], *, is_saved: bool = True) -> None:
+        """Makes, counts, checks and logs an update, and exchanges news with the other ranks."""
+        lr = self.schedule(self.step)
+        report = self.train_step(batches, lr, self.agreement.has_news)
+        self.interruption.deferred = is_saved  # from here on, before the log shows the update
         self.step += 1
         self.agreement.unreadable.met += self.plan.images_per_step
         epoch = self.plan.epoch_of(self.step)
@@ -187,7 +183,7 @@ class Trainer:
         """Tells the callbacks; the run ends after this update if one wants it.
 
         Args:
-            alone: whether other ranks may be gone; else all ranks call it.
+            alone: whether other ranks may be gone; otherwise all ranks call it.
         """
         reason = self.calls.tell(moment, alone=alone)
         if reason and self.step < self.plan.stop_at:
@@ -199,7 +195,7 @@ class Trainer:
         """Saves the run, unless its last updates were bad; returns whether it did.
 
         Args:
-            alone: whether other ranks may be gone; else all ranks call it, and the main one saves.
+            alone: whether other ranks may be gone; otherwise all call it, and the main one saves.
         """
         if self.guard.bad_in_a_row or (alone and not self.ranks.is_main):
             return False

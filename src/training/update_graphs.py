@@ -4,8 +4,8 @@ Gradients and update are separate graphs, so that the work between them (sums ov
 ranks, checks for finite numbers) is plain Python. On CPU this is as fast as one graph, and needs
 less memory (docs/decisions.md).
 
-MindSpore treats tensors in a tuple argument as constants, and compiles again for each call. So
-cells take a variable number of tensors as *tensors, never as a tuple.
+MindSpore treats tensors in a tuple argument as constants, and compiles anew for each call.
+Therefore cells take a variable number of tensors as *tensors, never as a tuple.
 """
 
 from collections.abc import Sequence
@@ -110,13 +110,6 @@ class Readout(nn.Cell):
         return ops.concat((numbers, self.norm(*gradients).reshape(1)))
 
 
-class Join(nn.Cell):
-    """Concatenates tensors (k,)."""
-
-    def construct(self, *tensors):
-        return ops.concat(tensors)
-
-
 class Totals(nn.Cell):
     """Losses of several batches, summed over the positive anchors, and news."""
 
@@ -159,9 +152,8 @@ class Update(nn.Cell):
     """Optimizer, moving averages of the weights, and a copy of the norms' statistics.
 
     Args:
-        optimizer: cell on (gradients, lr) with its `parameters`.
-        averages: cell on the decay, which updates the averages of the weights, or None.
-        backup: cell without arguments, run at the end, or None.
+        averages: cell on the decay that updates the averages of the weights, or None.
+        backup: cell without arguments that copies the statistics, or None.
     """
 
     def __init__(

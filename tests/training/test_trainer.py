@@ -90,7 +90,7 @@ def count_compilations(monkeypatch):
     return compiled
 
 
-GRAPHS = ["Gradients", "Readout", "Update", "Copy", "WithLosses"]
+GRAPHS = ["Gradients", "Totals", "Readout", "Update", "Copy", "WithLosses"]
 
 
 def test_evaluations_compile_nothing_and_are_of_the_averages(small, monkeypatch):
