@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ NORM_NAMES = {
     "running_mean": "moving_mean", "running_var": "moving_variance",
 }  # fmt: skip
 COUNTER = "num_batches_tracked"  # MindSpore's norms have none
-MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class Converted:
         prefix: of its names in the file.
         depths: blocks in each of the four stages.
         ignored: further names under the prefix, which are those of heads.
-        equal: prefixes of the file's other backbones, if they have the same numbers.
     """
 
     variant: str
@@ -47,28 +45,14 @@ class Converted:
     ignored: list[str]
     prefix: str
     depths: tuple[int, ...]
-    equal: tuple[str, ...] = ()
 
     def report(self) -> str:
         """Counts and names, for the user."""
         place = under(self.prefix) if self.prefix else ""
         text = f"{self.variant}{place}\n  {self.matched.report()}"
-        if self.equal:
-            text += f"\n  equal to {' and '.join(f'the one{under(each)}' for each in self.equal)}"
         if self.ignored:
             text += f"\n  ignored {shown(self.ignored)}"
         return text
-
-    def same(self, other: "Converted") -> bool:
-        """Whether both have the same numbers."""
-        return self.variant == other.variant and equal_arrays(self.arrays, other.arrays)
-
-
-def equal_arrays(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
-    """Whether both have the same names and numbers."""
-    return one.keys() == other.keys() and all(
-        np.array_equal(array, other[name]) for name, array in one.items()
-    )
 
 
 def read_foreign(path: Path) -> TorchFile:
@@ -98,16 +82,17 @@ def convert(
         prefix: of the names, for files with several ResNets.
 
     Raises:
-        InputError: there is not exactly one of VARIANTS, or it has nan or infinite weights.
+        InputError: there is not exactly one of VARIANTS, or its weights are not finite.
     """
     kept = {name: array for name, array in arrays.items() if not name.endswith(COUNTER)}
     prefixes = chosen_prefixes(kept, source, prefix)
-    networks: dict[str, Mapping] = {}  # parameters by variant
-    candidates = [candidate(kept, found, networks) for found in prefixes]
+    candidates = [candidate(kept, found) for found in prefixes]
     whole = [found for found in candidates if found.matched.is_whole]
     if not whole:
         raise InputError(f"{source}: {closest(candidates)}")
-    found = only_one(whole, source)
+    if len(whole) > 1:
+        raise several_networks(source, {each.prefix: each.variant for each in whole}, "ResNets")
+    (found,) = whole
     own = [n for n in kept if n.startswith(found.prefix) and OWN.match(n[len(found.prefix) :])]
     check_finite({name: kept[name] for name in own}, source)
     return found
@@ -146,36 +131,22 @@ def known_prefixes(found: list[str]) -> str:
     return f"there are {flags}" if flags else "there is none under any other prefix"
 
 
-def candidate(
-    arrays: Mapping[str, np.ndarray], prefix: str, networks: dict[str, Mapping]
-) -> Converted:
-    """The ResNet under a prefix, compared with the closest variant.
-
-    Args:
-        networks: parameters by variant; those that are missing are added.
-    """
+def candidate(arrays: Mapping[str, np.ndarray], prefix: str) -> Converted:
+    """The ResNet under a prefix, compared with the closest variant."""
     inside = {n[len(prefix) :]: a for n, a in arrays.items() if n.startswith(prefix)}
     own = {mindspore_name(n, inside): a for n, a in inside.items() if OWN.match(n)}
     variant, depths = closest_variant(own)
-    if variant not in networks:
-        networks[variant] = resnet(variant).parameters_dict()
     ignored = [name for name in inside if not OWN.match(name)]
-    return Converted(variant, own, match(networks[variant], own), ignored, prefix, depths)
+    matched = match(resnet(variant).parameters_dict(), own)
+    return Converted(variant, own, matched, ignored, prefix, depths)
 
 
-def only_one(whole: Sequence[Converted], source: str) -> Converted:
-    """The first, if all are equal; InputError that lists them otherwise."""
-    first, *others = whole
-    if all(first.same(other) for other in others):
-        return replace(first, equal=tuple(other.prefix for other in others))
+def several_networks(source: str, titles: Mapping[str, str], what: str) -> InputError:
+    """The error on a file with several networks, whose titles are given by prefix."""
     lines = [
-        f"--prefix={shlex.quote(printable(found.prefix))}  {found.variant}, "
-        f"{sum(array.nbytes for array in found.arrays.values()) / MEGABYTE:.0f} MB"
-        for found in whole
+        f"--prefix={shlex.quote(printable(prefix))}  {title}" for prefix, title in titles.items()
     ]
-    raise InputError(
-        f"{source}: holds {len(whole)} different ResNets; choose one by\n  " + "\n  ".join(lines)
-    )
+    return InputError("\n  ".join([f"{source}: holds {len(titles)} {what}; choose one by", *lines]))
 
 
 def closest(candidates: Sequence[Converted]) -> str:

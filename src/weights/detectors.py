@@ -1,7 +1,6 @@
 """Recognises whole detectors of torchvision and mmdetection by their tensors, and converts them."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,8 +11,7 @@ from src.detection.anchors import STRIDES, build_anchors
 from src.models.layers import NORM_EPSILON
 from src.models.ssd import build_ssd
 from src.runtime.errors import InputError
-from src.runtime.text import printable
-from src.weights.convert import COUNTER, check_finite, choose, equal_arrays, under
+from src.weights.convert import COUNTER, check_finite, choose, several_networks, under
 from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
 from src.weights.detector_families import FAMILIES, Family, part_of, their_name
 from src.weights.detector_keys import ClassNames, configure, outputs
@@ -100,7 +98,7 @@ def find_detector(
         classes: names of the classes, where they may not be COCO's.
 
     Raises:
-        InputError: it is none of FAMILIES, or there are several different ones.
+        InputError: it is none of FAMILIES, or there are several.
     """
     prefixes = list(dict.fromkeys(mark[1] for name in arrays if (mark := MARK.match(name))))
     if not prefixes:
@@ -127,7 +125,7 @@ def arrays_under(
 
 
 def only_one(found: Sequence[Detector], source: str) -> Detector:
-    """The first that is whole; InputError where none is, or others are different."""
+    """The one that is whole; InputError if none is, or several are."""
     whole = [each for each in found if each.is_whole]
     if not whole:
         best = max(found, key=matches)
@@ -135,14 +133,9 @@ def only_one(found: Sequence[Detector], source: str) -> Detector:
             f"{source}: is no detector that this network can be; the closest is {best.report()}\n"
             "  all of it must match; nothing was written. --backbone converts the backbone alone"
         )
-    if any(not same(whole[0], other) for other in whole[1:]):
-        lines = [
-            f"--prefix={shlex.quote(printable(each.prefix))}  {each.family.title}" for each in whole
-        ]
-        raise InputError(
-            f"{source}: holds {len(whole)} different detectors; choose one by\n  "
-            + "\n  ".join(lines)
-        )
+    if len(whole) > 1:
+        titles = {each.prefix: each.family.title for each in whole}
+        raise several_networks(source, titles, "detectors")
     left = [f"all{under(each.prefix)}" for each in found if each is not whole[0]]
     return replace(whole[0], others=[*whole[0].others, *left])
 
@@ -216,14 +209,6 @@ def compare(
 def matches(found: Detector) -> int:
     """How many parameters match."""
     return sum(len(part.matched) for part in found.matched.values())
-
-
-def same(one: Detector, other: Detector) -> bool:
-    """Whether both have the same numbers."""
-    own, others = (
-        {name: each.arrays[name] for name in each.expected.values()} for each in (one, other)
-    )
-    return one.family == other.family and equal_arrays(own, others)
 
 
 def class_layer(

@@ -171,9 +171,7 @@ def test_another_number_of_names():
 def test_one_of_two_detectors_is_chosen():
     shapes = mmdetection_shapes("gfl")
     two = blank(shapes, "student.") | blank(shapes, "teacher.")
-    assert find_detector(two, "a.pth").prefix == "student."  # equal
-    two["teacher.bbox_head.gfl_cls.bias"] = np.ones(80, np.float32)
-    with pytest.raises(InputError, match="2 different detectors; choose one by\n  --prefix=stu"):
+    with pytest.raises(InputError, match="2 detectors; choose one by\n  --prefix=stu"):
         find_detector(two, "a.pth")
     assert find_detector(two, "a.pth", prefix="teacher").prefix == "teacher."
     with pytest.raises(InputError, match="no detector under ema.; there are --prefix=student."):
