@@ -1,7 +1,7 @@
 """Checks of what MindSpore's plugin for Ascend cards needs, as far as possible without a card."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from src.runtime.plugins.commands import Answer, ask
@@ -85,12 +85,3 @@ def plugin_file() -> Path | None:
     """The plugin's library; None if MindSpore is not installed."""
     folder = mindspore_folder()
     return folder and folder / "lib" / "plugin" / "libmindspore_ascend.so.2"
-
-
-def why_no_plugin(plugin_error: str, environ: Mapping[str, str]) -> str:
-    """Why MindSpore finds no card, on one line."""
-    own: Sequence[str] = re.findall(r"libmindspore_ascend\S* failed\.\s*(.+)", plugin_error)
-    reasons = [own[0].strip()] if own else []
-    if home_of(environ) is None:
-        reasons.append(f"neither {' nor '.join(HOMES)} is set")
-    return "; ".join(reasons) or "it gives no reason"

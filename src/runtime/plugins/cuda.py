@@ -1,13 +1,11 @@
 """Checks of what MindSpore's plugin for NVIDIA cards needs: driver, CUDA 11, cuDNN 8."""
 
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.runtime.plugins.commands import Answer, ask
-from src.runtime.plugins.cuda_driver import HOPPER, numbers, oldest_driver
 from src.runtime.plugins.findings import Finding, failed, ok, skipped
 from src.runtime.plugins.nvidia_cards import SMI_QUERY, Card, entries_of
 from src.runtime.plugins.software import mindspore_folder
@@ -20,6 +18,11 @@ CUDNN_MAJOR = 8
 CUDNN_OF_HOPPER = (8, 6)
 BUSY_SHARE = 0.1  # of a card's memory; more in use by others is reported
 INSTALL = "bash scripts/setup.sh --gpu, which installs CUDA 11.8 and cuDNN 8.9 from pip"
+OLDEST_DRIVER = "450.80.02"  # runs machine code of any CUDA 11 (minor-version compatibility)
+# a driver compiles PTX of its own release of CUDA and of older ones; the first driver of each
+DRIVER_FOR_PTX = {"11.1": "455.23", "11.6": "510.39"}
+PASCAL = re.compile(r"\b(P100|P40|P6|P4|GTX 10\d\d|TITAN Xp?)\b")
+HOPPER = re.compile(r"\b(H100|H200|H800|H20|GH200)\b")
 
 
 def ask_smi(environ: Mapping[str, str]) -> Answer:
@@ -52,7 +55,7 @@ def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
 
 
 def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
-    """Whether the driver is new enough for each card, see `cuda_driver.oldest_driver`.
+    """Whether the driver is new enough for each card, see `oldest_driver`.
 
     Args:
         plugin: the CUDA of MindSpore's plugin, "11.1" or "11.6".
@@ -66,6 +69,24 @@ def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
     if numbers(cards[0].driver) >= numbers(oldest):
         return ok("driver", found)
     return failed("driver", found, f"install a driver of {oldest} or newer")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version as comparable numbers: (450, 80, 2) for 450.80.02."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def oldest_driver(card: str, *, plugin: str, ranks: int) -> tuple[str, str]:
+    """The oldest driver that a card of this name needs, and why.
+
+    The plugin's kernels have machine code for Pascal to Ada, its NCCL for Pascal only. A single
+    rank needs no NCCL.
+    """
+    if HOPPER.search(card):
+        return DRIVER_FOR_PTX[plugin], f"for {card}, for which it compiles PTX of CUDA {plugin}"
+    if ranks > 1 and not PASCAL.search(card):
+        return DRIVER_FOR_PTX[plugin], f"for several ranks: it compiles NCCL's PTX of CUDA {plugin}"
+    return OLDEST_DRIVER, "for CUDA 11"
 
 
 def check_visible(cards: int, local_ranks: int, environ: Mapping[str, str]) -> Finding:
@@ -198,24 +219,3 @@ def check_cudnn(path: str | None, answer: Answer | None, cards: Sequence[Card]) 
     if hopper and version < CUDNN_OF_HOPPER:
         return failed("cuDNN", f"{found}; {hopper[0]} needs 8.6 or newer", INSTALL)
     return ok("cuDNN", found)
-
-
-def why_no_plugin(plugin_error: str, environ: Mapping[str, str] | None = None) -> str:
-    """Why MindSpore finds no card, on one line: its own error, or what is missing.
-
-    Args:
-        plugin_error: MindSpore's `load_plugin_error`, of all its plugins.
-        environ: os.environ by default.
-    """
-    environ = os.environ if environ is None else environ
-    own = re.findall(r"libmindspore_gpu\S* failed\.\s*(.+)", plugin_error)
-    if own:
-        return own[0].strip()
-    release, reason = release_of(environ)
-    finding = check_nvcc(release, reason, environ.get("CUDA_HOME", ""))
-    if finding.has_failed:
-        return finding.found
-    file = plugin_file(plugin_for(release))
-    if file is None or not file.is_file():
-        return "this MindSpore has no plugin for GPUs; its wheel for Linux on x86-64 has one"
-    return "it gives no reason"

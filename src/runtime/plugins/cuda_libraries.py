@@ -5,15 +5,12 @@ links there need no variable and work under all launchers. MindSpore selects the
 `$CUDA_HOME/bin/nvcc --version` prints; the wheels have no nvcc, so this module writes one.
 """
 
-import ctypes
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
 from pathlib import Path
 
 from src.runtime.errors import InputError
-from src.runtime.plugins.cuda_driver import RULE
 from src.runtime.plugins.cuda_home import own_cuda
 
 # what libmindspore_gpu.so.11.6 is linked to, and what those libraries load
@@ -85,28 +82,6 @@ def write_nvcc(home: Path, version: str) -> Path:
     return nvcc
 
 
-def advice(environ: Mapping[str, str], prefix: str) -> list[str]:
-    """What is missing or in the way on this machine, one line each."""
-    lines = []
-    # searched before $ORIGIN, where a library finds those it loads itself
-    for folder in filter(None, environ.get("LD_LIBRARY_PATH", "").split(":")):
-        if others := [name for name in LIBRARIES if (Path(folder) / name).exists()]:
-            lines.append(
-                f"LD_LIBRARY_PATH has {folder}, whose {', '.join(others)} would be mixed with "
-                "those of pip; remove it"
-            )
-    home = environ.get("CUDA_HOME")
-    if home and Path(home) != own_cuda(prefix):
-        lines.append(
-            f"CUDA_HOME is {home}, and MindSpore uses it; unset it unless that is CUDA 11.1 to 11.8"
-        )
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        lines.append(f"there is no NVIDIA driver here (libcuda.so.1); a card needs {RULE}")
-    return lines
-
-
 def main() -> None:
     site = Path(sysconfig.get_path("purelib"))
     try:
@@ -116,8 +91,7 @@ def main() -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     print(f"CUDA {version}: {len(links)} libraries linked in {links[0].parent}; wrote {nvcc}")
-    for line in advice(os.environ, sys.prefix):
-        print(f"note: {line}")
+    print("python3 -m src.doctor --device_target=GPU checks the driver and what else is needed")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ prints it as JSON. It runs in a separate process, since loading a plugin may cra
 """
 
 import json
-import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -63,17 +63,16 @@ def without_trace(error: str) -> str:
     return "\n".join(line for line in lines if line.strip("- ") and not line.startswith("- "))
 
 
-def why_none(target: str, error: str, environ: Mapping[str, str] | None = None) -> str:
+def why_none(target: str, error: str) -> str:
     """Why MindSpore has no card of a kind, on one line.
 
     Args:
-        error: MindSpore's `load_plugin_error`, or the error of counting cards.
+        error: MindSpore's `load_plugin_error`, of all its plugins, or that of counting cards.
     """
-    environ = os.environ if environ is None else environ
     if error and LOADING not in error:  # from counting
         return error.splitlines()[0]
-    kind = cuda if target == "GPU" else cann
-    return kind.why_no_plugin(error, environ)
+    own = re.search(rf"libmindspore_{target.lower()}\S* failed\.\s*(.+)", error)
+    return own[1].strip() if own else "it has not loaded its plugin"
 
 
 def check_available(target: str, answer: Answer, found: Probe | None) -> Finding:
@@ -89,7 +88,7 @@ def check_available(target: str, answer: Answer, found: Probe | None) -> Finding
         return ok(name, f"loaded for {target}")
     of_target = f"mindspore_{target.lower()}"
     own = [line for line in found.error.splitlines() if of_target in line]
-    reason = "\n".join(own[:ERROR_LINES]) or f"not tried: {why_none(target, '')}"
+    reason = "\n".join(own[:ERROR_LINES]) or "not tried: see the checks above"
     return failed(name, f"not loaded for {target}\n{reason}", REMEDIES[target])
 
 

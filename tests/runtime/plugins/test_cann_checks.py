@@ -61,10 +61,7 @@ def test_the_reason_in_a_line():
         "Load dynamic library: libmindspore_ascend.so.2 failed. libge_runner.so: cannot open "
         "shared object file: No such file or directory\n"
     )
-    told = why_none("Ascend", error, {})
-    assert told.startswith("libge_runner.so: cannot open shared object file")
-    assert told.endswith("neither ASCEND_TOOLKIT_HOME nor ASCEND_HOME_PATH is set")
-    assert "ASCEND" not in why_none("Ascend", error, {"ASCEND_HOME_PATH": "/usr/local/Ascend"})
+    assert why_none("Ascend", error).startswith("libge_runner.so: cannot open shared object file")
 
 
 def test_the_memory_of_a_card():

@@ -10,7 +10,6 @@ from src.runtime.errors import InputError
 from src.runtime.plugins.cuda_home import use_own_cuda
 from src.runtime.plugins.cuda_libraries import (
     LIBRARIES,
-    advice,
     link_libraries,
     runtime_version,
     write_nvcc,
@@ -134,22 +133,3 @@ def test_importing_the_package_comes_before_mindspore_with_cuda_home_set(tmp_pat
         env={"PATH": "/usr/bin:/bin"},
     )
     assert found.stdout.split() == [str(tmp_path / "cuda"), "False"], found.stderr
-
-
-def test_advice_names_a_cuda_home_that_stands_in_the_way(tmp_path):
-    own = str(tmp_path / "cuda")
-    first, *_ = advice({"CUDA_HOME": "/usr/local/cuda-12.4"}, str(tmp_path))
-    assert first.startswith("CUDA_HOME is /usr/local/cuda-12.4") and "unset it" in first
-    for environ in ({}, {"CUDA_HOME": own}):
-        assert not any("CUDA_HOME" in line for line in advice(environ, str(tmp_path)))
-
-
-def test_advice_names_folders_whose_libraries_would_be_mixed_in(tmp_path):
-    (tmp_path / "cudnn").mkdir()
-    (tmp_path / "cudnn" / "libcudnn_cnn_infer.so.8").touch()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "libcudnn.so.9").touch()
-    path = f"{tmp_path / 'other'}::{tmp_path / 'cudnn'}:/nowhere"
-    lines = [line for line in advice({"LD_LIBRARY_PATH": path}, "/") if "LD_LIBRARY_PATH" in line]
-    assert len(lines) == 1
-    assert f"{tmp_path / 'cudnn'}, whose libcudnn_cnn_infer.so.8 would be mixed" in lines[0]
