@@ -19,22 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from src.distributed.launch import Launch, find_launch, prepare_environment
-from src.runtime import ctrl_c
 from src.runtime.console import ConsoleLeft, open_console, say
 from src.runtime.errors import EXIT_FAILED, InputError, RankLost, RunError
-from src.runtime.packages import missing_package
 from src.runtime.plugins.commands import MINDSPORE_LOG_LEVEL
 from src.runtime.signals import Interrupted, Interruption
 from src.runtime.text import printable_lines
+from src.runtime.uncaught import EXITING, missing_package
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EIO)
-# also a folder that was removed in the meantime, and names that a file system cannot hold
-NOT_THERE = (errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO)
-NO_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.ELOOP, errno.EMFILE, errno.ENFILE)
-STATUS_FILE = (
-    "MAIN_RANK_STATUS"  # variable with a path; for msrun, which ends with 1 for any status
-)
+STATUS_FILE = "MAIN_RANK_STATUS"  # variable with a path, since msrun ends with 1 for any status
 SAVING, RESCUING, REPORTING = 60.0, 10.0, 3.0  # seconds; see `head_start`
 
 
@@ -47,8 +40,6 @@ def run_command(main: Callable[[], Any], interruption: Interruption | None = Non
     interruption = interruption or Interruption()
     interruption.is_quiet = not launch.is_main
     interruption.watch()
-    if ctrl_c.received:  # and lost in an import
-        main = lost_ctrl_c
     if launch.size == 1:
         exit_with_status(main)
     else:
@@ -62,11 +53,6 @@ def start_in_python(function: str, program: str) -> Launch:
     if launch.size > 1:
         raise InputError(f"{function} runs as one process; start {program} with {launch.by}")
     return launch
-
-
-def lost_ctrl_c() -> None:
-    """In place of a `main`."""
-    raise KeyboardInterrupt
 
 
 def run_rank(main: Callable[[], Any], launch: Launch) -> None:
@@ -128,7 +114,7 @@ def exit_with_status(main: Callable[[], Any]) -> Any:
         sys.exit(interrupted.exit_status)
     except KeyboardInterrupt:  # in a thread that was started before `watch`
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # while the process ends
-        say(f"\n{ctrl_c.EXITING}")
+        say(f"\n{EXITING}")
         sys.exit(Interrupted(signal.SIGINT).exit_status)
     except ConsoleLeft as left:
         sys.exit(left.exit_status)
@@ -138,14 +124,14 @@ def exit_with_status(main: Callable[[], Any]) -> Any:
         say(f"error: {line}")
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        if not is_of_system(error):
+        if error.filename is None and error.errno not in NO_ROOM:  # not of a file of the user's
             raise
         say(printable_lines(f"error: {error.filename or 'a file'}: {error.strerror}"))
         sys.exit(EXIT_FAILED)
 
 
 def flushed(main: Callable[[], Any]) -> Any:
-    """What `main` returns, once all that it printed is written."""
+    """What `main` returns, after what it printed is flushed."""
     try:
         result = main()
     except SystemExit:
@@ -153,9 +139,3 @@ def flushed(main: Callable[[], Any]) -> Any:
         raise
     sys.stdout.flush()
     return result
-
-
-def is_of_system(error: OSError) -> bool:
-    """Whether the cause is the user's files and machine, not this program."""
-    named = error.filename is not None and error.errno in (*NOT_THERE, *NO_NAME)
-    return named or error.errno in (*NO_ROOM, *NOT_ALLOWED)

@@ -97,31 +97,3 @@ def test_ctrl_c_while_modules_are_imported_is_one_line():
     process.send_signal(signal.SIGINT)
     assert process.communicate()[1] == b"\nSIGINT: exiting at once\n"
     assert process.returncode == -signal.SIGINT  # 130 in shells
-
-
-@pytest.mark.parametrize(
-    ("rest", "status"),
-    [
-        ("raise ImportError('PyCapsule_Import could not import module')", -signal.SIGINT),
-        ("run_command(lambda: None)", 128 + signal.SIGINT),
-        (
-            "raise RuntimeError('Error calling __set_name__') from KeyboardInterrupt()",
-            -signal.SIGINT,
-        ),
-    ],
-)
-def test_ctrl_c_that_an_import_swallows_is_one_line(rest, status):
-    code = (
-        "import os, signal; from src.distributed.command import run_command\n"
-        "try: os.kill(os.getpid(), signal.SIGINT)\n"
-        f"except KeyboardInterrupt: pass\n{rest}"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        capture_output=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        check=False,
-    )
-    assert process.stderr == b"\nSIGINT: exiting at once\n"
-    assert process.returncode == status

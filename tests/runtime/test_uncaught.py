@@ -1,11 +1,11 @@
-"""Programs in a Python that lacks packages."""
+"""Programs in a Python that lacks packages end with one line."""
 
 import subprocess
 import sys
 
 import pytest
 
-from src.runtime.packages import missing_package
+from src.runtime.uncaught import missing_package
 from tests.conftest import REPOSITORY
 
 WITHOUT_PACKAGES = "-S"
