@@ -26,57 +26,37 @@ def build_device(
 
     Raises:
         InputError: MindSpore finds no such device, or none for this rank.
+        RunError: the ranks do not find each other.
     """
     launch = launch or Launch()
+    target, device_id = cfg.device_target, cfg.device_id
     if launch.is_scheduler:
         run_scheduler(launch)
-    device_id = cfg.device_id
-    if launch.size > 1:
-        device_id = find_card(cfg.device_target, launch.local_rank)
-    select_device(cfg.device_target, device_id)
-    if cfg.device_target == "GPU":
+    if launch.size > 1 and target != "CPU":
+        is_restricted = VISIBLE_CARDS[target] in os.environ
+        device_id = card_of_rank(
+            launch.local_rank,
+            cards=find_cards(target),
+            target=target,
+            is_restricted=is_restricted,
+        )
+    select_device(target, device_id)
+    if target == "GPU":
         tune_gpu(conv_algorithm=cfg.conv_algorithm, tf32=cfg.tf32)
-    ranks = join(
-        launch,
-        device=cfg.device_target,
-        timeout=cfg.rank_timeout,
-        interruption=interruption or Interruption(),
-    )
-    if cfg.device_target == "CPU":
+    ranks = join(cfg, launch, interruption or Interruption())
+    if target == "CPU":
         set_cpu_threads(cfg.cpu_threads or ranks.cores())
     return ranks
 
 
-def find_card(target: str, local_rank: int) -> int:
-    """The card of a rank, see `card_of_rank`; 0 on CPU. InputError if it has none."""
-    if target == "CPU":
-        return 0
-    return card_of_rank(
-        local_rank,
-        cards=find_cards(target),
-        target=target,
-        is_restricted=VISIBLE_CARDS[target] in os.environ,
-    )
-
-
-def join(launch: Launch, *, device: str, timeout: float, interruption: Interruption) -> Ranks:
-    """Joins the job; call it once, after the device is set up.
-
-    Args:
-        launch: what started this process.
-        device: CPU, GPU or Ascend.
-        timeout: seconds that a rank may take for an update or a batch; see Watchdog.
-        interruption: of this process.
-
-    Raises:
-        RunError: the ranks do not find each other.
-    """
+def join(cfg, launch: Launch, interruption: Interruption) -> Ranks:
+    """Joins the job, after the device is set up; RunError if the ranks do not find each other."""
     if launch.size == 1:
         return Ranks()
-    options = {"timeout": timeout, "interruption": interruption}
+    options = {"timeout": cfg.rank_timeout, "interruption": interruption}
     if launch.by == "msrun":
         return ClusterRanks(launch, **options)
-    return MpiRanks(launch, device, **options)
+    return MpiRanks(launch, cfg.device_target, **options)
 
 
 def run_scheduler(launch: Launch) -> None:

@@ -36,15 +36,15 @@ class Interruption:
     While `deferred`, the first signal is only stored in `signum`, for a loop to check. A second
     one, or the first at any other time, ends the process at once.
 
-    Args:
+    Attributes:
         is_quiet: whether it prints nothing, as on all ranks but the main one.
 
     Attributes:
         unfinished: files that are removed where the process ends at once.
     """
 
-    def __init__(self, *, is_quiet: bool = False):
-        self.is_quiet = is_quiet
+    def __init__(self):
+        self.is_quiet = False
         self.signum: int | None = None
         self.deferred = False
         self.unfinished: list[Path] = []
