@@ -7,10 +7,29 @@ import numpy as np
 from mindspore import nn, ops
 from mindspore.ops.auto_generate import SplitWithSize
 
-from src.runtime.tuples import copy_into, flatten, reshape_as
-
 ALIGNMENT = 16  # floats; parts of the flat buffer start at multiples of it, for vector instructions
 GROUP = 100  # tensors joined at once; joining 500 exceeds MindSpore's limit on nested calls
+
+# Operations on each tensor of a tuple, for ops.HyperMap: a Python loop over hundreds of parameters
+# is unrolled into nested calls, which compile slowly.
+copy_into = ops.MultitypeFuncGraph("copy_into")
+flatten = ops.MultitypeFuncGraph("flatten")
+reshape_as = ops.MultitypeFuncGraph("reshape_as")
+
+
+@copy_into.register("Tensor", "Tensor")
+def _copy_into(target, source):
+    return ops.assign(target, source)
+
+
+@flatten.register("Tensor")
+def _flatten(tensor):
+    return tensor.reshape(-1)
+
+
+@reshape_as.register("Tensor", "Tensor")
+def _reshape_as(tensor, other):
+    return tensor.reshape(other.shape)
 
 
 class Assign(nn.Cell):

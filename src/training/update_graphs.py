@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import mindspore as ms
 from mindspore import nn, ops
 
+from src.distributed.gradient_sum import copy_into
 from src.losses.detection_loss import DetectionLoss
-from src.runtime.tuples import copy_into, scale
 
 half_square_sum = ops.MultitypeFuncGraph("half_square_sum")
+scale = ops.MultitypeFuncGraph("scale")
 square_sum = ops.MultitypeFuncGraph("square_sum")
 weighted_sum = ops.MultitypeFuncGraph("weighted_sum")
 
@@ -24,6 +25,11 @@ weighted_sum = ops.MultitypeFuncGraph("weighted_sum")
 @half_square_sum.register("Function", "Tensor")
 def _half_square_sum(kernel, gradient):
     return kernel(gradient)
+
+
+@scale.register("Tensor", "Tensor")
+def _scale(factor, gradient):
+    return gradient * factor
 
 
 @square_sum.register("Tensor")
