@@ -75,11 +75,10 @@ class Progress:
     left includes evaluations.
 
     Args:
-        log: for lines and records.
         total_steps: updates of the whole run.
         images_per_step: of all batches and ranks.
         log_interval: updates between two lines.
-        memory: reads the most bytes that this process had so far, see `peak_memory`.
+        memory: returns this process's peak memory in bytes, see `peak_memory`.
     """
 
     def __init__(
@@ -141,17 +140,24 @@ class Progress:
         clock: Stopwatch,
         evaluations_left: int = 0,
     ) -> Step | None:
-        """Counts an update, shows the progress, and logs when due: then it returns the line.
+        """Counts an update and shows the progress; when due, logs a line and returns it.
 
         Args:
-            epoch: from 1; step: from 1, over the whole run.
-            clock: the seconds since the last call, by part.
-            evaluations_left: before the end of the run.
+            epoch, step: from 1; step counts over the whole run.
+            clock: has the seconds since the last call, by part.
         """
         parts = clock.lap()
         with clock(HOOKS):
             self._count(parts, report)
-            return self._show(epoch, step, lr, report, evaluations_left)
+            left = self._seconds_left(step, evaluations_left)
+            speed = self._describe(self.session, left)
+            self.bar.set_description_str(f"epoch {epoch}  loss {report.loss:.3f}{speed}", False)
+            self.bar.update()
+            if step % self.log_interval and step != self.total_steps:
+                return None
+            line = self._log(epoch, step, lr, report, left)
+            self.interval.restart()
+            return line
 
     def _count(self, parts: dict[str, float], report: StepReport) -> None:
         if self.is_first:
@@ -165,19 +171,6 @@ class Progress:
             self.epoch_loss.add(report.loss)
             for name, value in report.terms.items():
                 self.interval_terms[name].add(value)
-
-    def _show(
-        self, epoch: int, step: int, lr: float, report: StepReport, evaluations_left: int
-    ) -> Step | None:
-        left = self._seconds_left(step, evaluations_left)
-        status = f"epoch {epoch}  loss {report.loss:.3f}{self._describe(self.session, left)}"
-        self.bar.set_description_str(status, refresh=False)
-        self.bar.update()
-        if step % self.log_interval and step != self.total_steps:
-            return None
-        line = self._log(epoch, step, lr, report, left)
-        self.interval.restart()
-        return line
 
     def _describe(self, pace: Pace, seconds_left: float) -> str:
         """Speed and time left as text; "" if no update was timed yet."""
