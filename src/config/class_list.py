@@ -1,4 +1,4 @@
-"""The key `classes`: with the background, whether it is written or left out."""
+"""The key `classes`, in which the background may be written or left out."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ BACKGROUND = "background"
 
 
 def is_background(name: str) -> bool:
-    """Whether a class of this name is the background, in any case; torchvision's has "_" around."""
+    """Whether a class of this name is the background, in any case; as "__background__" is too."""
     return name.strip("_").casefold() == BACKGROUND
 
 
 def with_background(classes: Sequence[str]) -> tuple[str, ...]:
-    """The classes with the background first; none stay none."""
+    """The classes with the background first; () for no classes."""
     if not classes:
         return ()
     rest = classes[1:] if is_background(classes[0]) else classes
@@ -21,7 +21,7 @@ def with_background(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def class_contradictions(classes: Sequence[str], num_classes: int):
-    """Messages on the classes, as `with_background` gives them; none where they are not known."""
+    """Messages on the classes, after `with_background`; none if they are not known."""
     if not classes:
         return
     if len(classes) < 2:

@@ -11,8 +11,8 @@ from src.config.keys import AUTO, load_keys
 from src.detection.anchors import STRIDES
 from src.runtime.errors import InputError
 
-USUAL_WARMUP = 0.3  # of a run at most, which the recipes have
-# of a format, keys with a split of its own to evaluate on, which val_share would not use
+USUAL_WARMUP = 0.3  # share of a run; the recipes have at most this
+# keys of a format that name what to evaluate on, which val_share would replace
 OWN_EVALUATION = {"coco": ("val_json", "val_images"), "other": ("val_anno_path",)}
 ROOTS = {"coco": "coco_root", "voc": "voc_root", "yolo": "yolo_root"}  # folders of formats
 SIZE_MULTIPLE = 32  # C3, C4 and C5 must be exact halves of each other for the pyramid

@@ -147,7 +147,7 @@ class PictureWindow(nn.Cell):
 
 
 class CheckedCandidates(nn.Cell):
-    """Candidates, whose scores are nan where any output of the network for the image is.
+    """Candidates with nan as scores of an image for which the network has a nan among its outputs.
 
     TopK hides nan: some devices sort it last.
     """

@@ -1,4 +1,4 @@
-"""A look for cards before a data set is read, without MindSpore where there seem to be some."""
+"""Looks for cards before a data set is read, by the files of their drivers."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ DRIVER_FILES = {"GPU": ("nvidia[0-9]*", "dxg"), "Ascend": ("davinci[0-9]*",)}
 
 
 def check_cards(target: str) -> None:
-    """InputError where `device_target` is GPU or Ascend and this machine has no such card.
+    """InputError if `target` is GPU or Ascend and this machine has no such card.
 
-    Where a driver's files are there, that MindSpore can use the card shows later.
+    If a driver's files exist, MindSpore finds out later whether it can use the card.
     """
     if target not in DRIVER_FILES or has_driver(target):
         return
@@ -26,7 +26,7 @@ def has_driver(target: str) -> bool:
 
 
 def has_card(target: str) -> bool:
-    """Whether MindSpore can use a GPU or Ascend card here; it is imported where there is one."""
+    """Whether MindSpore can use a GPU or Ascend card here; imported only if there may be one."""
     if target not in DRIVER_FILES or not has_driver(target):
         return False
 

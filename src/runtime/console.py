@@ -1,4 +1,4 @@
-"""Standard output and error that show any text, and that may be closed, left or full."""
+"""Standard output and error that show any text, and that may be closed or fail."""
 
 import io
 import os
@@ -22,7 +22,7 @@ class ConsoleLeft(BrokenPipeError):
 
 
 class Console(io.TextIOWrapper):
-    """A text stream that escapes control characters, and what its encoding does not have.
+    """A text stream that escapes control characters, and characters that its encoding lacks.
 
     After a failed write nothing more is written, or Python would try again at exit and complain.
     """
@@ -81,7 +81,7 @@ def open_null(descriptor: int) -> None:
 
 
 def say(message: str) -> None:
-    """Prints to stderr, after what stdout holds back; to a stream that is gone nothing."""
+    """Prints to stderr, after flushing stdout; does nothing if the streams are gone."""
     with suppress(OSError):
         sys.stdout.flush()
     with suppress(OSError):

@@ -68,7 +68,7 @@ def user_path(text: str) -> Path:
 
 
 def check_output_file(path: Path | str, key: str) -> None:
-    """InputError where no file can be written to the path; creates its folder if missing."""
+    """InputError if no file can be written to the path; creates its folder if missing."""
     if str(path) in ("", ".") or os.path.isdir(path):
         found = "empty" if str(path) in ("", ".") else f"{path}, a folder"
         raise InputError(f"--{key} is {found}; expected a file to write")
@@ -81,7 +81,7 @@ def to_json(value: Any) -> str:
 
 
 def json_lines(path: Path) -> list[dict]:
-    """The records of a file with one a line; none without it, nor what a kill truncated."""
+    """The records of a file with one a line, without a truncated one; none if there is no file."""
     records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         with suppress(ValueError):
@@ -105,7 +105,7 @@ def part_of(path: Path, suffix: str = "") -> Path:
 
 
 def linked_file(path: Path) -> Path:
-    """What a link leads to, which is replaced in its place; a path that is no link as it is."""
+    """The target of a link, which is to be replaced instead of it; other paths as they are."""
     if not path.is_symlink():
         return path
     target = Path(os.path.realpath(path))
@@ -115,7 +115,7 @@ def linked_file(path: Path) -> Path:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether it is a device or a pipe, which is written to and never replaced."""
+    """Whether it is a device or a pipe, which cannot be replaced by a file."""
     is_other = not (os.path.isfile(path) or os.path.isdir(path))
     return os.path.exists(path) and (is_other or str(path).startswith(OPEN_FILES))
 
@@ -145,11 +145,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 class JsonList:
     """Writes a JSON list, one entry per line, to a temporary file; moved to `path` at the end.
 
-    Entries that come in another order than that of their places are put in order at the end.
+    At the end the entries are put in the order of their places.
 
     Args:
-        keep: whether an exception, a full disk too, leaves a file of the entries so far, if any;
-            else it leaves none.
+        keep: whether an exception, such as a full disk, leaves a file of the entries so far;
+            otherwise it leaves none.
     """
 
     def __init__(self, path: Path, *, keep: bool = False):
@@ -170,7 +170,7 @@ class JsonList:
         return self
 
     def append(self, entry: Any, place: int = 0) -> None:
-        """Writes one more entry; at the end it is behind all of lower places."""
+        """Writes one more entry; `place` is its rank in the order at the end."""
         with path_in_errors(self.path):
             self.end += self._write((",\n" if self.count else "\n") + to_json(entry))
         self.count += 1

@@ -1,6 +1,5 @@
-"""The nearest thing that exists where a path of the user's is not there."""
+"""Suggestions for paths that do not exist."""
 
-import errno
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -10,12 +9,12 @@ from urllib.parse import unquote
 
 SHOWN = 5  # names of a folder
 MAX_NAMES = 10_000  # of a folder; names of a larger one are not compared
-LEAST_START = 3  # letters that tell the name which begins with them
+LEAST_START = 3  # letters of a name that identify it by its beginning
 CUTOFF = 0.75  # least similarity of names; "train.txt" and "val.txt" have 0.63
 
 
 def no_file(path: str | Path, suffix: str = "") -> str:
-    """Why there is no file at the path, and what there is; `suffix` as for `nearest`."""
+    """A message that there is no file at the path, with a suggestion; `suffix` as for `nearest`."""
     if not os.path.isdir(path):
         hint = nearest(path, suffix)
         there = hint.removeprefix("; there is ")
@@ -29,14 +28,14 @@ def no_file(path: str | Path, suffix: str = "") -> str:
 
 
 def no_folder(path: str | Path) -> str:
-    """Why there is no folder at the path, and what there is."""
+    """A message that there is no folder at the path, with a suggestion."""
     if os.path.exists(path) and not os.path.isdir(path):
         return f"{path}: is {'a' if os.path.isfile(path) else 'no regular'} file; expected a folder"
     return f"{path}: no such folder{nearest(path)}"
 
 
 def files_within(folder: Path, suffix: str) -> list[str]:
-    """The folder's files that end so, relative to it; without any, those of its folders."""
+    """Files with the suffix in the folder, relative to it; if there are none, in its folders."""
     names = names_in(folder)
     inner = [f"{name}/{other}" for name in names for other in names_in(folder / name)]
     for some in (names, inner):
@@ -49,11 +48,11 @@ def files_within(folder: Path, suffix: str) -> list[str]:
 def nearest(path: str | Path, suffix: str = "", base: str | Path = "") -> str:
     """ "; there is PATH" with the nearest thing that exists, else "".
 
-    That is the path in another spelling, its end below `base`, or a name nearly that of the first
-    part that is missing. With `suffix`, where nothing is near, the files in its folder that end so.
+    That is the path in another spelling, its end below `base`, or with a similar name for the first
+    part that is missing. If nothing is near, it is the files in its folder that end with `suffix`.
     """
     if os.path.exists(path):
-        return ""  # it is of another kind, which the caller says
+        return ""  # but it is of another kind, which the caller reports
     if broken := broken_link(Path(path)):
         return f"; {broken}"
     if other := next(filter(os.path.exists, spellings(str(path), base)), ""):
@@ -68,21 +67,15 @@ def nearest(path: str | Path, suffix: str = "", base: str | Path = "") -> str:
 
 
 def broken_link(path: Path) -> str:
-    """What is said of the first part of the path that is a link to nothing; else ""."""
+    """A message on the first part of the path that is a link to nothing; else ""."""
     for part in (*reversed(path.parents), path):
         if os.path.islink(part) and not os.path.exists(part):
-            target = os.readlink(part)
-            try:
-                os.stat(part)
-            except OSError as error:
-                if error.errno == errno.ELOOP:
-                    return f"{part} is a link in a circle (to {target})"
-            return f"{part} is a link to {target}, which is not there"
+            return f"{part} is a link to {os.readlink(part)}, which is not there"
     return ""
 
 
 def spellings(text: str, base: str | Path) -> Iterator[str]:
-    """How the path may be meant: without quotes, with slashes, decoded, its end below `base`."""
+    """What the path may mean: without quotes, with slashes, URL-decoded, its end below `base`."""
     plain = text.strip().strip("\"'").strip().removeprefix("file://").replace("\\", "/")
     if not plain or "\0" in plain:
         return
@@ -95,7 +88,7 @@ def spellings(text: str, base: str | Path) -> Iterator[str]:
 
 
 def nearest_name(name: str, names: list[str]) -> str:
-    """The one of the names that is nearest: by case, suffix, letters or beginning; "" if none."""
+    """The nearest of the names by case, suffix, letters or beginning; "" if none is near."""
     plain = {other.casefold(): other for other in names}
     wanted = name.strip().casefold()
     if wanted in plain:
@@ -118,7 +111,7 @@ def first_missing(path: Path) -> tuple[Path, str]:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names in the folder, in order; none where it cannot be listed or has too many."""
+    """Names in the folder, in order; none if it cannot be listed or has too many."""
     try:
         names = sorted(os.listdir(folder))
     except (OSError, ValueError):  # ValueError: a null byte in the name

@@ -1,4 +1,4 @@
-"""Errors of too little memory: recognised by their texts, and told in one line with advice."""
+"""Recognises out-of-memory errors by their texts, and replaces them by a line with advice."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ SIGNS = re.compile(
     r"|(?:allocate|malloc)(?: \w+){0,2} memory|insufficient memory|cudaErrorMemoryAllocation",
     re.IGNORECASE,
 )
-# the second is all that the error says of it, the first goes to MindSpore's log
+# the error has the second text only; the first goes to MindSpore's log
 TOO_LARGE = re.compile(r"max_limit of 2 Giga-elements|Gpu kernel op\[[^\n]*\] Resize failed")
 ASKED = re.compile(r"(?:alloc|memory) size: ?(\d+)")  # bytes
 
@@ -23,7 +23,7 @@ class OutOfMemory(RunError):
 
 
 def shortage(error: BaseException) -> str:
-    """What was short, in a few words; "" where the error has another reason."""
+    """What ran out, in a few words; "" if the error has another reason."""
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, (InputError, RunError, OSError)):
@@ -39,7 +39,7 @@ def shortage(error: BaseException) -> str:
 
 @contextmanager
 def with_memory_advice(advice: Callable[[], str]) -> Iterator[None]:
-    """OutOfMemory with `advice()`, a text, in place of an error of too little memory."""
+    """Replaces an out-of-memory error by an OutOfMemory with the text `advice()`."""
     try:
         yield
     except Exception as error:

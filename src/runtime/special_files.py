@@ -1,4 +1,4 @@
-"""Pipes, sockets and devices, which no reader opens: there may be no end to wait for."""
+"""Pipes, sockets and devices, which readers refuse: reading one may never end."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ CAMERA_MAJOR = 81  # Linux's number of the driver of cameras
 
 
 def special_kind(path: str | Path) -> str:
-    """ "a pipe", "a socket" or "a device"; "" for anything else and where nothing is."""
+    """ "a pipe", "a socket" or "a device"; "" for anything else, or if nothing is there."""
     try:
         return KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "")
     except (OSError, ValueError):  # ValueError: a null byte in the name
@@ -35,5 +35,5 @@ def is_camera(path: str | Path) -> bool:
 
 
 def real_path(path: str | Path) -> Path:
-    """The absolute path without links, where `Path.resolve` fails on one that leads to itself."""
+    """The absolute path without links; unlike `Path.resolve` it accepts a link to itself."""
     return Path(os.path.realpath(path))

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-# what moves a terminal's cursor, sends it commands or reorders the text beside it: control
-# characters, marks of direction, line separators; and halves of characters, which no encoding has
+# characters that move a terminal's cursor, control it or reorder the text: control characters,
+# marks of direction, line separators; and surrogates, which no encoding has
 CONTROLS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -28,7 +28,7 @@ def listed(items: Sequence, shown: int = SHOWN_ITEMS) -> str:
 
 
 def shown(value: object, letters: int = SHOWN_LETTERS) -> str:
-    """A value as a message shows it, cut where it is long."""
+    """A value for a message, shortened if it is long."""
     try:
         text = repr(value)
     except ValueError:  # a number of more digits than Python writes
@@ -44,12 +44,12 @@ def suggestion(name: object, known: Iterable[str]) -> str:
 
 
 def spelling(name: str) -> str:
-    """The name in lower case, with a space for what may part its words."""
+    """The name in lower case, with spaces between its words."""
     return re.sub(r"[\s_-]+", " ", name.strip()).casefold()
 
 
 def is_name(text: str) -> bool:
-    """Whether the system can be asked for a file of this name."""
+    """Whether a file can have this name."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:  # half of a character, or a locale that lacks it
@@ -57,7 +57,7 @@ def is_name(text: str) -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can hold a text, as it cannot some bytes of file names."""
+    """Whether UTF-8 can encode a text; it cannot encode all file names."""
     try:
         text.encode()
     except UnicodeEncodeError:

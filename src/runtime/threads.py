@@ -15,8 +15,8 @@ POLL = 0.1  # seconds after which a blocked thread checks whether to stop
 def prefetch(items: Iterable[Item], count: int, *, newest: bool = False) -> Iterator[Item]:
     """Yields the items; a thread reads up to `count` of them ahead.
 
-    With `newest` the thread does not wait for who takes them: the oldest makes room for a new one.
-    An exception of the iterable is raised after the items before it.
+    With `newest` the thread never waits: if the queue is full, a new item replaces the oldest. An
+    exception of the iterable is raised after the items before it.
     """
     waiting: queue.Queue = queue.Queue(count)
     left = threading.Event()

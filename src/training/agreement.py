@@ -17,11 +17,9 @@ from src.runtime.signals import Interruption
 class Agreement:
     """Whether to stop or to save after an update, and which images could not be read.
 
-    A rank announces news with its gradients; only then do the ranks exchange messages.
+    Each rank says with its gradients whether it has news; messages are exchanged only if one has.
 
     Args:
-        ranks: of the run.
-        interruption: of this rank.
         unreadable: collects the unreadable images of all ranks.
         save_seconds: between two checkpoints; 0 for never.
     """

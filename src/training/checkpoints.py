@@ -26,8 +26,7 @@ class Checkpoints:
     Args:
         folder: created when something is saved.
         keep: number of newest epoch_NN.ckpt to keep.
-        config: of the run, as YAML; stored in every file.
-        ranks: of the run; by default this process alone.
+        config: the run's configuration as YAML, stored in every file.
     """
 
     def __init__(self, folder: Path, *, keep: int, config: str, ranks: Ranks | None = None):
@@ -52,7 +51,7 @@ class Checkpoints:
         """Saves last.ckpt, from which the run can continue.
 
         Args:
-            alone: whether only the main rank calls it, as other ranks may be gone.
+            alone: whether only the main rank calls it, because others may be gone.
         """
         if alone:
             write_checkpoint(self.last, parameters, self.config, state)
@@ -79,12 +78,7 @@ class Checkpoints:
         self.ranks.on_main(work)
 
     def move_later(self, chosen: Path, epoch: int, aside: Path) -> None:
-        """Moves checkpoints later than the one that a run resumes from to the folder `aside`.
-
-        Args:
-            chosen: that checkpoint, saved after `epoch`.
-            aside: created when needed.
-        """
+        """Moves checkpoints that are later than `chosen`, of `epoch`, to the folder `aside`."""
         later = [path for number, path in numbered(self.folder) if number > epoch]
         for path in [self.last, *later]:
             if path.exists() and not path.samefile(chosen):

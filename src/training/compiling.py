@@ -13,7 +13,7 @@ from src.training.trainer import Trainer
 
 
 def compile_graphs(cfg: Config, trainer: Trainer) -> None:
-    """Compiles the run's graphs, the main rank for all where they are equal, or loads them."""
+    """Compiles or loads the run's graphs; if all ranks' are equal, only the main one compiles."""
     ranks = trainer.ranks
     started = time.perf_counter()
     with with_memory_advice(trainer.memory_advice):

@@ -29,12 +29,10 @@ SHOWN_PICTURES = 4  # images with boxes that callbacks such as TensorBoard get p
 class Evaluator:
     """Evaluates a network at intervals, and keeps the best result.
 
+    The ranks share the work, and all get the result.
+
     Args:
-        cfg: when to evaluate, and how to detect.
         annotations: the split to evaluate on; None never evaluates.
-        network: whose parameters change between evaluations.
-        log: for the results.
-        ranks: that share the work; all get the result.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class Evaluator:
         self.model.compile(self.cfg.image_size)
 
     def update_best(self, on_disk: dict | None) -> None:
-        """Uses the evaluation of best.ckpt as the best one, if it is better."""
+        """Uses the evaluation of best.ckpt (`on_disk`) as the best one if it is better."""
         if on_disk and (self.best is None or on_disk["AP"] > self.best["AP"]):
             self.best = on_disk
 
@@ -107,10 +105,9 @@ class Evaluator:
     def __call__(
         self, epoch: int, step: int, check: Callable[[], None], *, is_regular: bool = True
     ) -> Evaluation:
-        """Evaluates.
+        """Evaluates after `step` updates.
 
         Args:
-            epoch: from 1; step: updates made.
             check: may raise to end it early.
             is_regular: whether it counts for `patience`.
         """

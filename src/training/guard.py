@@ -8,11 +8,8 @@ from src.training.step_report import StepReport
 class Guard:
     """Logs skipped updates, and ends a run with too many in a row.
 
-    A skipped update that a lower loss scale may fix does not count as bad.
-
-    Args:
-        log: gets a line and a record of each.
-        max_bad_steps: bad updates in a row that end the run.
+    A skipped update counts as bad unless a lower loss scale may fix it. After `max_bad_steps` bad
+    ones in a row the run ends.
     """
 
     def __init__(self, log: RunLog, *, max_bad_steps: int):

@@ -11,11 +11,6 @@ class LossScale:
 
     A dynamic scale is halved when gradients overflow, down to 1, and doubled after `window` updates
     in a row without overflow (Micikevicius et al., 2018).
-
-    Args:
-        value: at the start.
-        dynamic: whether it changes.
-        window: updates in a row that double it.
     """
 
     def __init__(self, value: float, *, dynamic: bool = False, window: int = 2000):
@@ -25,7 +20,7 @@ class LossScale:
         self.good_updates = 0
 
     def after(self, *, finite: bool) -> bool:
-        """Adapts to an update; True if gradients overflowed and a lower scale may help."""
+        """Adapts to an update; returns whether gradients overflowed and a lower scale may help."""
         if not self.dynamic:
             return False
         if finite:

@@ -1,4 +1,4 @@
-"""How long a run is."""
+"""The length of a run."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from src.config.configuration import Config
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a run is, in updates ("steps").
+    """The length of a run, in updates ("steps").
 
     Attributes:
         stop_at: number of the update after which it ends, at most `total_steps`.

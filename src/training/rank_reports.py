@@ -1,4 +1,4 @@
-"""What the ranks of a job tell each other at an epoch's end: their own speed, and their memory."""
+"""The speed and memory of each rank, which the ranks exchange at the end of an epoch."""
 
 import socket
 import statistics
@@ -9,18 +9,18 @@ from pathlib import Path
 from src.runtime.stopwatch import COMPUTE, DATA, UPDATE
 
 GIGA = 1e9
-SLOW = 0.15  # a rank that takes so much longer than the median is named
+SLOW = 0.15  # a rank is named if it takes longer than the median by this share
 GROWN = 1.05  # from this factor on more memory is worth a line
 
 
 @dataclass(frozen=True)
 class RankReport:
-    """Of one rank in one epoch.
+    """One rank in one epoch.
 
     Attributes:
-        data, compute: seconds an update of its own: waiting for data, and computing. What it waits
-            for other ranks and for sums is in neither.
-        memory: bytes that it had at most at once, since its start; 0 if not known.
+        data, compute: seconds per update that it waited for data, and that it computed, without
+            waiting for other ranks and sums.
+        memory: its peak memory in bytes since its start; 0 if not known.
     """
 
     data: float
@@ -30,21 +30,21 @@ class RankReport:
 
     @property
     def seconds(self) -> float:
-        """An update of its own."""
+        """Per update, without waiting for others."""
         return self.data + self.compute
 
 
 def make_report(updates: int, parts: Mapping[str, float], memory: int) -> RankReport:
-    """The report of a rank with so many timed updates, which took these seconds by part."""
+    """The report of a rank whose timed updates took these seconds by part in all."""
     count = max(updates, 1)
     return RankReport(parts[DATA] / count, (parts[COMPUTE] + parts[UPDATE]) / count, memory)
 
 
 def peak_memory(target: str) -> int:
-    """Bytes that this process had at most at once; 0 if not known.
+    """The peak memory of this process in bytes; 0 if not known.
 
-    On a card, of the tensors in MindSpore's pool, which the first call creates: call it after the
-    first update. On CPU, resident. The device is not waited for.
+    On CPU it is the resident memory. On a card it is that of tensors in MindSpore's pool, which the
+    first call creates: call it after the first update. It does not wait for the device.
     """
     if target != "CPU":
         import mindspore as ms  # not at the top: progress needs none of it

@@ -12,7 +12,7 @@ from src.runtime.signals import Interrupted
 if TYPE_CHECKING:
     from src.training.trainer import Trainer
 
-SIGNAL_DELAY = 1.0  # seconds; a signal may reach this process so much later than its workers
+SIGNAL_DELAY = 1.0  # seconds by which a signal may reach this process later than its workers
 
 
 @contextmanager

@@ -123,15 +123,10 @@ def find_saved(cfg: Config, log: RunLog, ranks: Ranks) -> SavedRun | None:
 
 
 def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
-    """The checkpoint to resume from; None if the folder has none.
-
-    Args:
-        folder: of the run's checkpoints.
-        cfg: the run's own; `resume_from` may name another checkpoint than last.ckpt.
-        ranks: number of ranks that continue the run.
+    """The checkpoint to resume from, in the folder of the run's checkpoints; None if it has none.
 
     Raises:
-        InputError: the checkpoint cannot be used; names the next older one that can.
+        InputError: the checkpoint cannot be used; the message names the next older one that can.
     """
     last = folder / "last.ckpt"
     if not cfg.resume_from and not last.exists() and not numbered(folder):
@@ -155,7 +150,7 @@ def find_run(folder: Path, cfg: Config, ranks: int = 1) -> SavedRun | None:
 
 
 def suggest_other(refused: Path, folder: Path, cfg: Config, ranks: int) -> str:
-    """Advice: the next older checkpoint that is usable, or last.ckpt; "" for none."""
+    """Names the next older checkpoint that is usable, or last.ckpt; "" if there is none."""
     numbers = [number for number, path in numbered(folder) if path.name == refused.name]
     older = [path for number, path in numbered(folder) if not numbers or number < numbers[0]]
     for path in [*older, folder / "last.ckpt"]:
@@ -189,11 +184,7 @@ def renumbered(step: int, before: int, now: int) -> int:
 
 
 def restore_run(trainer: Trainer, saved: SavedRun) -> None:
-    """Sets a new trainer to the state of a checkpoint.
-
-    Args:
-        trainer: built with is_new=False.
-        saved: fits the configuration; has its arrays on the main rank.
+    """Sets a new trainer to the state of a checkpoint that fits the configuration.
 
     Raises:
         InputError: the training split has changed.
@@ -217,11 +208,7 @@ def restore_run(trainer: Trainer, saved: SavedRun) -> None:
 
 
 def rewind_folder(trainer: Trainer, saved: SavedRun, *, set_aside: bool) -> None:
-    """Removes records of the run's folder that are later than the checkpoint.
-
-    Args:
-        set_aside: whether to move later checkpoints to another folder.
-    """
+    """Removes records that are later than the checkpoint; with `set_aside` moves checkpoints."""
     log, state, plan = trainer.log, saved.state, trainer.plan
     log.rewind(*saved.positions())
     log.line(f"resumed from {saved.path} (step {trainer.step} of {plan.total_steps})")

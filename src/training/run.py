@@ -135,14 +135,7 @@ def run_training(cfg: Config, launch: Launch, interruption: Interruption) -> Run
 def check_input(
     cfg: Config, launch: Launch, folder: Path, held: ExitStack
 ) -> tuple["RunData", list["Named"]]:
-    """Checks launch, files and data sets, quick checks first; locks the folder of the run.
-
-    Args:
-        held: keeps the lock.
-
-    Returns:
-        The run's data with its configuration; the callbacks.
-    """
+    """Checks launch, files and data sets, quick checks first; `held` keeps a lock of the folder."""
     from src.data.dataset import find_source
     from src.data.loader import steps_per_epoch
     from src.data.run_data import read_run_data
@@ -177,7 +170,7 @@ def check_input(
         if lock := lock_folder(folder):
             held.enter_context(lock)
     data = read_run_data(cfg, roles)
-    # raises if there is not one
+    # raises InputError if there are fewer images than an update needs
     steps_per_epoch(
         data.splits[0],
         least_batch(cfg) * cfg.accumulate,

@@ -100,10 +100,10 @@ def prepare_folder(log: RunLog, config: str, facts: dict, *, is_new: bool, keep:
     """Removes an earlier run from the log's folder, and starts to write there.
 
     Args:
-        config: of the run, as YAML.
+        config: as YAML.
         facts: of this session, see `environment`.
         is_new: whether the run starts from its beginning.
-        keep: whether files of an earlier run are moved aside, not deleted.
+        keep: whether files of an earlier run are moved aside instead of deleted.
     """
     folder = log.folder
     if not keep:

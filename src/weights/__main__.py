@@ -19,7 +19,7 @@ from src.distributed.command import run_command
 from src.runtime.errors import InputError
 from src.runtime.near_path import no_file
 
-OF_BACKBONES, OF_DETECTORS = ("padding",), ("classes", "norm_epsilon")  # flags
+BACKBONE_FLAGS, DETECTOR_FLAGS = ("padding",), ("classes", "norm_epsilon")
 DRY_RUN = "--dry_run"
 REPLACED = "; the earlier file of this name is replaced"
 
@@ -38,18 +38,18 @@ def main(argv=None) -> None:
         found = find_detector(arrays, str(args.input), prefix=args.prefix, classes=classes)
     if found and notes.is_caffe(args.input):
         refuse_caffe(args.input, notes.style)
-    what, flags = ("a detector", OF_BACKBONES) if found else ("a backbone", OF_DETECTORS)
+    what, flags = ("a detector", BACKBONE_FLAGS) if found else ("a backbone", DETECTOR_FLAGS)
     for flag in flags:
         if getattr(args, flag) is not None:
             raise InputError(f"{args.input}: holds {what}, for which there is no --{flag}")
     if found:
-        write_whole(args, arrays, found)
+        convert_detector(args, arrays, found)
     else:
-        write_part(args, arrays)
+        convert_backbone(args, arrays)
 
 
 def refuse_caffe(path: Path, style: str) -> None:
-    """InputError for a caffe variant, that is one by its configuration if there is a `style`."""
+    """InputError for a caffe variant, recognised by its `style` or, without one, by its name."""
     why = "its configuration has style 'caffe'" if style else "'caffe' is in its name"
     way = "" if style else ", or rename the file if it is not one of these"
     raise InputError(
@@ -58,7 +58,7 @@ def refuse_caffe(path: Path, style: str) -> None:
     )
 
 
-def write_whole(args: argparse.Namespace, arrays, found) -> None:
+def convert_detector(args: argparse.Namespace, arrays, found) -> None:
     """Converts a detector, and prints what it is."""
     from src.weights.checkpoint_file import write_detector
     from src.weights.detector_keys import describe_use
@@ -101,7 +101,7 @@ def command_of(args: argparse.Namespace) -> str:
     return shlex.join(["python3", "-m", "src.weights", *words])
 
 
-def write_part(args: argparse.Namespace, arrays) -> None:
+def convert_backbone(args: argparse.Namespace, arrays) -> None:
     """Converts a backbone, and prints what it is."""
     from src.weights.checkpoint_file import Origin, write_backbone
     from src.weights.convert import convert
@@ -174,7 +174,7 @@ def parse(argv) -> argparse.Namespace:
 
 
 def check(args: argparse.Namespace) -> None:
-    """InputError where the command line is invalid; before MindSpore is imported."""
+    """InputError if the command line is invalid; called before MindSpore is imported."""
     suffixes = ", ".join(FOREIGN_SUFFIXES)
     if args.input.suffix == ".ckpt":
         raise InputError(f"{args.input}: a MindSpore checkpoint needs no conversion")

@@ -39,8 +39,8 @@ NETWORK_KEYS = (  # that decide names and shapes
 def recorded_config(path: str) -> dict[str, Any]:
     """The configuration that a checkpoint records, with current names of keys.
 
-    Empty where there is none, or the file is no checkpoint: loading it says so. A file that has not
-    changed is read once.
+    Empty if there is none or the file is not a checkpoint, which loading it reports. An unchanged
+    file is read only once.
     """
     try:
         state = os.stat(path)
@@ -52,13 +52,13 @@ def recorded_config(path: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4)  # a process asks for one or two files
 def parsed_config(path: str, size: int, changed: int) -> Any:
-    """The content of CONFIG in the file as it is, of this size and time of change."""
+    """The content of CONFIG in the file; its size and time of change are keys of the cache."""
     with Path(path).open("rb") as file:
         return yaml.safe_load(find_text(file, CONFIG))
 
 
 def recorded_position(path: str) -> tuple[int, int]:
-    """Epoch and update after which a checkpoint was written; (0, 0) where it does not say."""
+    """Epoch and update after which a checkpoint was written; (0, 0) if it records none."""
     try:
         with Path(path).open("rb") as file:
             state = json.loads(find_text(file, STATE))
@@ -68,7 +68,7 @@ def recorded_position(path: str) -> tuple[int, int]:
 
 
 def is_checkpoint(head: bytes) -> bool:
-    """Whether a file that begins so is a checkpoint, as far as one can see."""
+    """Whether a file with this beginning looks like a checkpoint."""
     try:
         return head[0] == ENTRY and head[varint(head, 1)[1]] == NAME << 3 | BYTES
     except IndexError:
@@ -76,7 +76,7 @@ def is_checkpoint(head: bytes) -> bool:
 
 
 def other_file(path: str) -> str:
-    """What a file is that is no checkpoint, and what to do."""
+    """A hint on a file that is not a checkpoint: what it is, or how to convert it; else ""."""
     if str(path).endswith(FOREIGN_SUFFIXES):
         return (
             f"; python3 -m src.weights {shlex.quote(str(path))} ckpt/NAME.ckpt converts files "
@@ -88,7 +88,7 @@ def other_file(path: str) -> str:
 
 
 def find_text(file: BinaryIO, entry: str) -> str:
-    """The text of an entry, e.g. CONFIG; empty without one. Other files may raise anything."""
+    """The text of an entry such as CONFIG; empty if missing. Other files may raise anything."""
     for name, at, size in entries(file):
         if name == entry:
             file.seek(at)

@@ -9,11 +9,11 @@ class Callback:
     """Is told of the moments of a run, and may end it.
 
     A class that `--callbacks` names need not derive from this one: it is made without arguments,
-    and those of the five methods that it has are called. A reason (a str) or True that one returns
-    ends the run after the update, with a checkpoint and an evaluation; any other value is ignored.
+    and those of the five methods that it has are called. If one returns a reason (a str) or True,
+    the run ends after the update, with a checkpoint and an evaluation.
 
     Attributes:
-        all_ranks: whether each rank makes and tells a callback of its own; else rank 0 alone.
+        all_ranks: whether each rank has a callback of its own; otherwise only rank 0 has one.
     """
 
     all_ranks = False

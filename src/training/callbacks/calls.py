@@ -18,15 +18,12 @@ if TYPE_CHECKING:
 
 
 class Calls:
-    """The callbacks of this rank.
+    """The callbacks of this rank, called in their order.
 
-    One that raises is reported once and not called again, but for `end`, where it can close what it
-    has opened: the fault of a tracker's network must not end a run of hours.
+    A callback that raises is reported once, and from then on only told of the end, where it can
+    close what it has opened: a tracker without network must not end a run of hours.
 
     Args:
-        callbacks: of this rank, called in this order.
-        log: for reports.
-        ranks: of the run; None: this process alone.
         is_shared: whether a rank has callbacks that may take long or end the run; the ranks then
             wait for each other at each moment.
     """
@@ -48,7 +45,7 @@ class Calls:
         """Calls all; returns why the run is to end, the same on all ranks, or "".
 
         Args:
-            alone: whether other ranks may be gone.
+            alone: whether other ranks may be gone, so that they are not waited for.
         """
         shared = self.is_shared and not alone
         if shared:

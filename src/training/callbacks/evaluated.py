@@ -26,7 +26,7 @@ def tell_evaluation(
 
     Args:
         page: the report, if there is one.
-        folder: of the evaluation; in place of that of the detector's run, if it is of none.
+        folder: of the evaluation, used if the detector's run has no folder.
     """
     run = run_folder(cfg)
     epoch, step = recorded_position(cfg.checkpoint_path)

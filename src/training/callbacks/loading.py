@@ -1,4 +1,4 @@
-"""From the names in `--callbacks` to callbacks, before minutes of work."""
+"""Loads the callbacks that `--callbacks` names, before minutes of work."""
 
 import importlib
 import importlib.util
@@ -43,7 +43,7 @@ def load_callbacks(names: Sequence[str], *, is_main: bool = True) -> list[Named]
         is_main: whether this is rank 0; else only those that ask for all ranks.
 
     Raises:
-        InputError: a module, class or method that is not there or fails.
+        InputError: a module, class or method is missing or fails.
     """
     found = []
     for name in names:
@@ -99,7 +99,7 @@ def load_file(path: Path) -> ModuleType:
     loaded = sys.modules.get(path.stem)
     if loaded is not None and getattr(loaded, "__file__", None) == str(path):
         return loaded
-    # a name that is taken stays what it is
+    # another module may have this name
     name = path.stem if loaded is None else f"callbacks_in_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
