@@ -1,7 +1,7 @@
 """Checks of keys against each other."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from easydict import EasyDict
@@ -22,6 +22,17 @@ LEAST_TILE = 32  # pixels; smaller ones hold nothing but parts
 def as_lists(value: Any) -> Any:
     """The value with tuples as lists, which is what YAML writes."""
     return [as_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+def differences(
+    recorded: Mapping[str, Any], cfg: Mapping[str, Any], keys: Iterable[str]
+) -> list[str]:
+    """A line for each of the keys that a checkpoint records with another value."""
+    return [
+        f"{key}: {as_lists(recorded[key])} in the checkpoint, {as_lists(cfg[key])} in the config"
+        for key in keys
+        if key in recorded and as_lists(recorded[key]) != as_lists(cfg[key])
+    ]
 
 
 def check_consistency(cfg: EasyDict) -> None:

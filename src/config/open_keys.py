@@ -1,10 +1,10 @@
-"""Keys that depend on how a backbone's weights were trained: padding and normalisation."""
+"""Keys that the weights of a backbone decide unless they are given: padding, normalisation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from src.config.configuration import Config
-from src.config.consistency import as_lists
+from src.config.consistency import differences
 
 IMAGE_MEAN = (123.675, 116.28, 103.53)  # ImageNet's RGB mean and deviation, in 0..255
 IMAGE_STD = (58.395, 57.12, 57.375)
@@ -17,7 +17,7 @@ USUAL = {"padding": "same", "image_mean": IMAGE_MEAN, "image_std": IMAGE_STD}
 
 
 def settled(cfg: Config, recorded: Mapping[str, Any]) -> Config:
-    """The configuration with its open keys as the weights need them, if these record that."""
+    """The configuration with its open keys as the weights record them, or with usual values."""
     known = {**USUAL, **{key: recorded[key] for key in OPEN if key in recorded}}
     return cfg.replace(**{key: known[key] for key, value in OPEN.items() if cfg[key] == value})
 
@@ -29,10 +29,6 @@ def treatment(padding: str, mean: Sequence[float], std: Sequence[float]) -> str:
 
 
 def contradictions(cfg: Config, recorded: Mapping[str, Any]) -> list[str]:
-    """A line for each key of OPEN that the configuration sets to another value than recorded."""
-    return [
-        f"{key}: {recorded[key]} for the weights, {as_lists(cfg[key])} in the config"
-        for key, value in OPEN.items()
-        if key in recorded
-        if cfg[key] != value and as_lists(cfg[key]) != as_lists(recorded[key])
-    ]
+    """A line for each key of a backbone that is recorded with another value than it is set to."""
+    given = [key for key, value in OPEN.items() if cfg[key] != value]
+    return differences(recorded, cfg, ["backbone", *given])

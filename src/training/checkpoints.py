@@ -103,10 +103,9 @@ def write_checkpoint(path: Path, parameters: Parameters, config: str, state: dic
     Raises:
         RunError: for example the disk is full; the old file at `path` remains.
     """
-    entries = [{"name": name, "data": parameter} for name, parameter in parameters.items()]
     about = {CONFIG: config, STATE: json.dumps(state)}
     about.update({RUN_PREFIX + key: state[key] for key in ("epoch", "step")})
-    write_entries(path, entries, about)
+    write_entries(path, parameters, about)
 
 
 def copy_by_link(source: Path, target: Path) -> None:

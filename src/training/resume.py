@@ -13,7 +13,7 @@ import mindspore as ms
 import numpy as np
 
 from src.config.configuration import Config
-from src.config.consistency import as_lists
+from src.config.consistency import differences
 from src.config.keys import AUTO, keys_of_scope, load_keys
 from src.config.open_keys import settled
 from src.distributed.ranks import Ranks
@@ -62,12 +62,8 @@ class SavedRun:
         free = keys_of_scope("session", *(["batch"] if same_images else []))
         # a key that is newer than the checkpoint had no other value than its default
         recorded = {name: key.default for name, key in load_keys().items()} | self.config
-        differences = [
-            f"{key}: {as_lists(recorded[key])} in the checkpoint, {as_lists(cfg[key])} now"
-            for key in cfg
-            if key not in free and as_lists(recorded[key]) != as_lists(cfg[key])
-        ]
-        if not differences:
+        lines = differences(recorded, cfg, [key for key in cfg if key not in free])
+        if not lines:
             return
         advice = (
             "resume with the run's own config.yaml, or start another: with --finetune where "
@@ -79,7 +75,7 @@ class SavedRun:
                 f"{self.state['images_per_step']}; {advice}"
             )
         title = f"{self.path}: is from a run with another configuration"
-        raise InputError("\n  ".join([title, *differences, advice]))
+        raise InputError("\n  ".join([title, *lines, advice]))
 
 
 def with_batch_of(cfg: Config, recorded: Mapping) -> Config:

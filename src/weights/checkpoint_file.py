@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from src.config.configuration import Config
-from src.config.consistency import as_lists
+from src.config.consistency import differences
 from src.config.keys import load_keys, with_new_names
 from src.config.open_keys import OPEN, USUAL, treatment
 from src.runtime.errors import InputError, RunError
@@ -36,7 +36,7 @@ OPTIMIZER_PREFIX = "optimizer."  # optimizer state of each weight
 EMA_PREFIX = "ema."  # moving averages of the weights
 CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 17  # at the end of the file: mark and ten digits
 REASON_LETTERS = 300  # of an error of MindSpore, which may continue with its call stack
-# of the keys that define a detector, those that training can change
+# keys of a detector that training can change
 FREE_IN_FINETUNING = ("classes", "resize", "centerness")
 
 
@@ -108,10 +108,10 @@ def saved_config(entries: Mapping[str, Any], path: str) -> dict:
 def check_run(
     path: str, saved: Mapping[str, Any], cfg: Config, *, finetuning: bool = False
 ) -> None:
-    """InputError where the checkpoint's run had another network than the config.
+    """InputError if the checkpoint's run had another network than the config.
 
-    A checkpoint without a configuration passes; one of an older version lacks keys, whose defaults
-    are what it does. In `finetuning` FREE_IN_FINETUNING may differ.
+    A checkpoint without a configuration passes. Keys that an older version lacks have their
+    defaults. In `finetuning`, the keys FREE_IN_FINETUNING may differ.
 
     Args:
         saved: `run_config` of the checkpoint.
@@ -119,26 +119,21 @@ def check_run(
     if not saved:
         return
     defaults = {**{name: key.default for name, key in load_keys().items()}, **USUAL}
-    known = {k: saved.get(k, as_lists(defaults[k])) for k in (*NETWORK_KEYS, *SILENT_KEYS)}
-    differences = [
-        f"{key}: {value} in the checkpoint, {as_lists(cfg[key])} in the config"
-        for key, value in known.items()
-        if value != as_lists(cfg[key])
-        if not (finetuning and key in FREE_IN_FINETUNING)
-    ]
-    if differences:
+    free = FREE_IN_FINETUNING if finetuning else ()
+    keys = [key for key in (*NETWORK_KEYS, *SILENT_KEYS) if key not in free]
+    if lines := differences({**defaults, **saved}, cfg, keys):
         advice = "omit these keys, or set them as it was trained"
         if finetuning:
             advice += "; --pretrained takes its backbone alone"
         title = f"{path}: was trained with other keys"
-        raise InputError("\n  ".join([title, *differences, advice]))
+        raise InputError("\n  ".join([title, *lines, advice]))
 
 
 def read_origin(path: str) -> dict[str, Any]:
-    """What is known of the Origin of a checkpoint's backbone, as keys of the configuration.
+    """The Origin of a checkpoint's backbone as keys of the configuration, as far as it is known.
 
-    A detector has its run's configuration. mindcv's backbones are recognised by names of weights;
-    their padding is "mixed". The weights are not read.
+    A detector has its run's configuration. mindcv's backbones, whose padding is "mixed", are
+    recognised by names of weights. The weights are not read.
     """
     if saved := run_config(path):
         known = [key for key in (*OPEN, "backbone") if saved.get(key) not in (None, [], "auto")]
@@ -159,21 +154,23 @@ def read_origin(path: str) -> dict[str, Any]:
 
 def write_backbone(path: Path, arrays: Mapping[str, np.ndarray], origin: Origin) -> None:
     """Writes a backbone's weights and Origin; RunError on failure."""
-    entries = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
-    write_entries(path, entries, {ORIGIN: json.dumps(asdict(origin))})
+    write_entries(path, tensors(arrays), {ORIGIN: json.dumps(asdict(origin))})
 
 
 def write_detector(path: Path, arrays: Mapping[str, np.ndarray], config: str) -> None:
     """Writes a detector's weights and its configuration as YAML; RunError on failure."""
-    entries = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
-    write_entries(path, entries, {CONFIG: config})
+    write_entries(path, tensors(arrays), {CONFIG: config})
 
 
-def write_entries(path: Path, entries: list[dict], about: dict[str, Any]) -> None:
+def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, ms.Tensor]:
+    """The arrays as tensors."""
+    return {name: ms.Tensor(array) for name, array in arrays.items()}
+
+
+def write_entries(path: Path, weights: Mapping[str, ms.Tensor], about: dict[str, Any]) -> None:
     """Writes a checkpoint atomically.
 
     Args:
-        entries: "name" and "data" of each parameter.
         about: further strings and numbers by name.
 
     Raises:
@@ -183,6 +180,7 @@ def write_entries(path: Path, entries: list[dict], about: dict[str, Any]) -> Non
     logging.disable(logging.CRITICAL)  # MindSpore logs its own lines
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        entries = [{"name": name, "data": tensor} for name, tensor in weights.items()]
         ms.save_checkpoint(entries, str(partial), append_dict=about, crc_check=True)
         partial.chmod(FILE_MODE)
         flush_to_disk(partial)

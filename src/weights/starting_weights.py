@@ -1,4 +1,4 @@
-"""The weights that a run starts from, and the keys of the configuration that they decide."""
+"""Loads the weights that a run starts from, and sets the keys that they decide."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,11 +35,7 @@ def starting_point(cfg: Config, saved: Saved) -> Mapping[str, Any]:
     if not source:
         return {}
     origin = read_origin(source)
-    wrong = contradictions(cfg, origin)
-    if origin.get("backbone", cfg.backbone) != cfg.backbone:
-        backbone = origin["backbone"]
-        wrong.append(f"backbone: {backbone} for the weights, {cfg.backbone} in the config")
-    if wrong:
+    if wrong := contradictions(cfg, origin):
         advice = "omit these keys, or set them as the weights were trained"
         raise InputError("\n  ".join([f"{source}: was trained differently; {advice}", *wrong]))
     return origin

@@ -36,8 +36,8 @@ def test_contradictions_are_named():
     assert contradictions(config(padding="symmetric", image_mean=[1, 2, 3]), TOLD) == []
     lines = contradictions(config(padding="same", image_std=[7, 8, 9]), TOLD)
     assert lines == [
-        "padding: symmetric for the weights, same in the config",
-        "image_std: [4.0, 5.0, 6.0] for the weights, [7.0, 8.0, 9.0] in the config",
+        "padding: symmetric in the checkpoint, same in the config",
+        "image_std: [4.0, 5.0, 6.0] in the checkpoint, [7.0, 8.0, 9.0] in the config",
     ]
     with pytest.raises(InputError, match="image_mean is .*; expected red, green and blue"):
         config(image_mean=[1, 2])
@@ -63,9 +63,9 @@ def test_what_a_run_starts_from(tmp_path):
     keys = {"pretrained": str(path), "backbone": "resnet18"}
     told = starting_point(config(**keys), None)
     assert settled(config(**keys), told).image_std == (4, 5, 6)
-    with pytest.raises(InputError, match="backbone: resnet18 for the weights, resnet50 in the"):
+    with pytest.raises(InputError, match="backbone: resnet18 in the checkpoint, resnet50 in the"):
         starting_point(config(pretrained=str(path)), None)
-    with pytest.raises(InputError, match="padding: symmetric for the weights, same in the config"):
+    with pytest.raises(InputError, match="padding: symmetric in the checkpoint, same in the c"):
         starting_point(config(**keys, padding="same"), None)
     assert starting_point(config(), None) == {}
 
@@ -80,7 +80,7 @@ def test_a_detector_s_backbone_tells_what_its_run_had(tmp_path):
         found = settled(cfg, starting_point(cfg, None))
         assert (found.padding, found.image_std) == ("symmetric", (4, 5, 6))
         assert found.image_mean == IMAGE_MEAN
-        with pytest.raises(InputError, match="padding: symmetric for the weights, same in the"):
+        with pytest.raises(InputError, match="padding: symmetric in the checkpoint, same in the"):
             starting_point(cfg.replace(padding="same"), None)
 
 

@@ -176,8 +176,8 @@ def test_another_configuration_is_refused_with_the_keys(checkpoints):
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{checkpoints.last}: is from a run with another configuration"
     assert lines[1:3] == [
-        "  lr: 0.5 in the checkpoint, 0.25 now",
-        "  seed: 2 in the checkpoint, 1 now",
+        "  lr: 0.5 in the checkpoint, 0.25 in the config",
+        "  seed: 2 in the checkpoint, 1 in the config",
     ]
     # one of the own configuration is offered
     assert "epoch_04.ckpt is usable (epoch 4, step 40)" in lines[-1]
@@ -193,7 +193,7 @@ def test_another_configuration_is_refused_with_the_keys(checkpoints):
     ],
 )  # fmt: skip
 def test_what_a_run_sees_cannot_change_within_it(checkpoints, key, value):
-    with pytest.raises(InputError, match=rf"\n  {key}: .* in the checkpoint, .* now\n"):
+    with pytest.raises(InputError, match=rf"\n  {key}: .* in the checkpoint, .* in the config\n"):
         find(checkpoints, **{key: value})
 
 
@@ -208,9 +208,9 @@ def test_a_run_of_an_older_version_is_resumed(checkpoints):
     without = re.sub(r"^(head_norm|assigner): .*\n", "", text, flags=re.M)
     save(Checkpoints(checkpoints.folder, keep=3, config=without), 5)
     assert find(checkpoints, focal_alpha=0.4).state["step"] == 50
-    with pytest.raises(InputError, match="head_norm: batch in the checkpoint, group now"):
+    with pytest.raises(InputError, match="head_norm: batch in the checkpoint, group in the config"):
         find(checkpoints, focal_alpha=0.4, head_norm="group")
-    with pytest.raises(InputError, match="focal_alpha: 0.4 in the checkpoint, 0.25 now"):
+    with pytest.raises(InputError, match="focal_alpha: 0.4 in the checkpoint, 0.25 in the config"):
         find(checkpoints)
 
 
@@ -220,9 +220,9 @@ def test_a_run_of_an_older_version_is_resumed(checkpoints):
         (4, {}, ""),  # the same batch on each of more ranks
         (4, {"batch_size": 4}, ""),  # the same images to an update
         (2, {"batch_size": 4, "accumulate": 2}, ""),
-        (1, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 now"),
-        (4, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 now"),
-        (1, {"accumulate": 2}, "accumulate: 1 in the checkpoint, 2 now"),
+        (1, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 in the config"),
+        (4, {"batch_size": 8}, "batch_size: 16 in the checkpoint, 8 in the config"),
+        (1, {"accumulate": 2}, "accumulate: 1 in the checkpoint, 2 in the config"),
         (1, {"accumulate": 2}, "batch_size x accumulate x ranks must stay 16; resume with the run"),
     ],
 )
