@@ -118,22 +118,10 @@ class TensorUnpickler:
             has_data = function.name in NUMPY_ARRAYS or holds_data(arguments)
             self.push(Placeholder(function.name, has_data))
 
-    def call_since_mark(self, name: str | None = None) -> None:
-        """`call` of what is above the last mark: function, if it has no `name`, and arguments."""
-        arguments = self.since_mark()
-        if name is not None:
-            self.name(*name.split(" ", 1))
-            arguments.insert(0, self.stack.pop())
-        self.call(arguments[0], tuple(arguments[1:]))
-
     def name(self, module: Any, name: Any) -> None:
         if not (isinstance(module, str) and isinstance(name, str)):
             raise ValueError("a name that is no string")
         self.push(Placeholder(f"{shown(module)}.{shown(name)}"))
-
-    def extension(self, code: int) -> None:
-        """A name that PyTorch's files do not have, as it is registered in a process."""
-        self.push(Placeholder(f"extension {code}"))
 
     def ordered_dict(self, pairs: Any = (), *_) -> dict:
         """An OrderedDict; Python 2 wrote its items as an argument."""
@@ -198,17 +186,17 @@ CALLS: dict[str, Callable] = {
     "torch._utils._rebuild_parameter_with_state": parameter_data,
 }
 VALUES = (  # opcodes whose argument is the value
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
-    "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-    "BYTEARRAY8", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING",
+    "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINUNICODE", "SHORT_BINUNICODE",
+    "BINUNICODE8",
 )  # fmt: skip
-# what an opcode does to the unpickler `u`, with its argument `a`
+# What an opcode does to the unpickler `u`, with its argument `a`. These are the opcodes of pickle's
+# protocols 2 to 5; torch.save writes 2.
 ACTIONS: dict[str, Callable[[TensorUnpickler, Any], Any]] = {
     **dict.fromkeys(VALUES, lambda u, a: u.push(a)),
     **dict.fromkeys(("PROTO", "FRAME"), lambda u, a: None),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda u, a: u.push(u.memo[a])),
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda u, a: u.remember(a)),
-    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), lambda u, a: u.extension(a)),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda u, a: u.push(u.memo[a])),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), lambda u, a: u.remember(a)),
     "MEMOIZE": lambda u, a: u.remember(len(u.memo)),
     "NONE": lambda u, a: u.push(None),
     "NEWTRUE": lambda u, a: u.push(True),
@@ -225,8 +213,6 @@ ACTIONS: dict[str, Callable[[TensorUnpickler, Any], Any]] = {
     "POP_MARK": lambda u, a: u.since_mark(),
     "DUP": lambda u, a: u.push(u.stack[-1]),
     "TUPLE": lambda u, a: u.push(tuple(u.since_mark())),
-    "LIST": lambda u, a: u.push(u.since_mark()),
-    "DICT": lambda u, a: u.push(named_items(u.since_mark())),
     "FROZENSET": lambda u, a: u.call(Placeholder("builtins.frozenset"), tuple(u.since_mark())),
     "APPEND": lambda u, a: u.append(u.last(1)),
     "APPENDS": lambda u, a: u.append(u.since_mark()),
@@ -238,9 +224,6 @@ ACTIONS: dict[str, Callable[[TensorUnpickler, Any], Any]] = {
     "REDUCE": lambda u, a: u.call(*u.last(2)),
     "NEWOBJ": lambda u, a: u.call(*u.last(2)),
     "NEWOBJ_EX": lambda u, a: u.call(*u.last(3)[:2]),  # without arguments by name
-    "OBJ": lambda u, a: u.call_since_mark(),
-    "INST": lambda u, a: u.call_since_mark(a),
     "BUILD": lambda u, a: u.build(),
-    "PERSID": lambda u, a: u.persistent(a),
     "BINPERSID": lambda u, a: u.persistent(u.stack.pop()),
 }

@@ -39,6 +39,13 @@ def doubled() -> Opcodes:
     return Opcodes(b")" + b"2\x86" * 64)
 
 
+# values with opcodes that torch.save does not write
+FOREIGN = {
+    "extension": Opcodes(b"\x82\xf0" + pickled(COMMAND)[2:-1] + b"\x85R"),
+    "INST": Opcodes(f"(V{COMMAND}\nios\nsystem\n".encode()),
+    "OBJ": Opcodes(f"(cos\nsystem\nV{COMMAND}\no".encode()),
+    "persistent ID of a line": Opcodes(b"Pos.system\n"),
+}
 # values beside the weights, by what they would do
 INERT = {
     "os.system": Call("os.system", COMMAND),
@@ -50,12 +57,8 @@ INERT = {
         + f"X{chr(29)}\0\0\0__import__('os').mkdir('{MARKER}')".encode()
         + b"\x85R"
     ),
-    "extension": Opcodes(b"\x82\xf0" + pickled(COMMAND)[2:-1] + b"\x85R"),
-    "unregistered extension": Opcodes(b"\x84\xff\xff\xff\x7f)R"),
-    "INST": Opcodes(f"(V{COMMAND}\nios\nsystem\n".encode()),
-    "OBJ": Opcodes(f"(cos\nsystem\nV{COMMAND}\no".encode()),
-    "NEWOBJ": Opcodes(f"cos\nsystem\nV{COMMAND}\n\x85\x81".encode("latin-1")),
-    "NEWOBJ_EX": Opcodes(f"cos\nsystem\nV{COMMAND}\n\x85}}\x92".encode("latin-1")),
+    "NEWOBJ": Opcodes(b"cos\nsystem\n" + pickled(COMMAND)[2:-1] + b"\x85\x81"),
+    "NEWOBJ_EX": Opcodes(b"cos\nsystem\n" + pickled(COMMAND)[2:-1] + b"\x85}\x92"),
     "deep tuple": nested(b"\x85"),
     "deep list": Opcodes(b"]" * MANY + b"a" * (MANY - 1)),
     "deep key": Opcodes(b"}" + nested(b"\x85") + b"K\x01s"),
@@ -70,7 +73,6 @@ INERT = {
     "function in a persistent ID": Opcodes(
         b"(X\x07\0\0\0storagecos\nsystem\nX\x01\0\0\x009" + pickled(COMMAND)[2:-1] + b"K\x01tQ"
     ),
-    "persistent ID of a line": Opcodes(b"Pos.system\n"),
     "state of a class": Opcodes(b"cos\nsystem\n}X\x08\0\0\0__code__K\x01sb"),
     "growing placeholder": Opcodes(b"cos\nsystem\n)R" + b"(K\x01K\x02e(K\x01K\x02u" * MANY),
 }
@@ -98,7 +100,7 @@ def test_the_hostile_parts_would_do_something(tmp_path, monkeypatch):
     for name in ("os.system", "called result", "extension", "INST", "OBJ"):
         copyreg.add_extension("os", "system", 240)
         try:
-            pickle.loads(pickled(INERT[name]))
+            pickle.loads(pickled({**INERT, **FOREIGN}[name]))
         finally:
             copyreg.remove_extension("os", "system", 240)
         assert os.listdir() == [MARKER], name
@@ -106,6 +108,7 @@ def test_the_hostile_parts_would_do_something(tmp_path, monkeypatch):
 
 
 HOSTILE = {
+    **{name: {"w": WEIGHT, "x": value} for name, value in FOREIGN.items()},
     "os.system as the file": Call("os.system", COMMAND),
     "deep tuple as the file": nested(b"\x85"),
     "deep state dict": {"state_dict": nested(b"\x85")},
