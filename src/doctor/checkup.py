@@ -9,8 +9,8 @@ from pathlib import Path
 
 from src.config.configuration import Config
 from src.distributed.launch import Launch
-from src.doctor.device_checks import check_device, check_software
-from src.doctor.machine import check_machine
+from src.doctor import memory
+from src.doctor.machine import check_machine, local_size
 from src.doctor.rank_checks import CARDS_MISSING, check_ranks
 from src.doctor.report import Names, compose
 from src.doctor.trial import Request, run_trial
@@ -18,8 +18,10 @@ from src.doctor.trial_update import cases
 from src.doctor.update_checks import check_updates
 from src.runtime.errors import EXIT_FAILED
 from src.runtime.files import write_atomically
+from src.runtime.plugins import cann, cuda, plugin, software
 from src.runtime.plugins.commands import Answer
 from src.runtime.plugins.findings import Finding, failed, skipped, summary
+from src.runtime.plugins.nvidia_cards import card_of, read_cards, taken_cards
 
 GRACE_SECONDS = 60  # for the main rank to print what it found before the job ends
 NO_CARDS = "no card was checked: --device_target=GPU or --device_target=Ascend checks them"
@@ -39,8 +41,6 @@ class Checkup:
     """All checks, one after the other; the main rank prints each finding at once.
 
     Args:
-        cfg: the configuration.
-        launch: of this process.
         report: file to write, or None.
     """
 
@@ -80,10 +80,61 @@ class Checkup:
     def check_setup(self) -> bool:
         """The checks that need no computing; whether there is a device to compute on."""
         target = self.cfg.device_target
-        self.add(check_software())
-        can_run = target == "CPU" or check_device(self, target)
+        self.add(
+            [
+                software.check_python(),
+                software.check_mindspore(software.installed("mindspore")),
+                software.check_numpy(software.installed("numpy")),
+            ]
+        )
+        can_run = target == "CPU" or self.check_device(target)
         self.add(check_machine(self.cfg, self.launch, self.environ))
         return can_run
+
+    def check_device(self, target: str) -> bool:
+        """Checks driver, libraries and MindSpore's plugin; whether there is a card to run on."""
+        if target == "GPU":
+            self.check_cuda()
+        else:
+            self.check_cann()
+        answer, found = plugin.ask_mindspore(target, self.environ)
+        self.raw["MindSpore's plugin"] = answer.text
+        self.add([plugin.check_available(target, answer, found), plugin.check_count(found)])
+        self.add([memory.check_config_memory(self.cfg, self.card_bytes, self.environ)])
+        return found is not None and found.can_run
+
+    def check_cuda(self) -> None:
+        """NVIDIA's driver, CUDA and cuDNN."""
+        environ, launch = self.environ, self.launch
+        here = local_size(launch, environ)
+        smi = cuda.ask_smi(environ)
+        cards = read_cards(smi.text)
+        taken = taken_cards(cards, environ, device_id=self.cfg.device_id, ranks=launch.size)
+        self.card_bytes = min((card.memory for card in taken if card.memory), default=0) << 20
+        self.card = card_of(cards, environ, launch.local_rank)
+        release, reason = cuda.release_of(environ)
+        kind = cuda.plugin_for(release)
+        self.add([cuda.check_cards(smi, cards), cuda.check_driver(taken or cards, kind, here)])
+        self.add([cuda.check_visible(len(cards), here, environ)])
+        self.add([cuda.check_nvcc(release, reason, environ.get("CUDA_HOME", ""))])
+        file = cuda.plugin_file(kind)
+        libraries, problem = cuda.linked(file, environ) if file else ({}, "no MindSpore here")
+        self.add([cuda.check_libraries(libraries, problem, kind)])
+        path = libraries.get("libcudnn.so.8")
+        version = cuda.ask_cudnn(path, environ) if path else None
+        self.add([cuda.check_cudnn(path, version, taken or cards)])
+
+    def check_cann(self) -> None:
+        """The Ascend's driver and CANN."""
+        home = cann.home_of(self.environ)
+        smi = cann.ask_smi(self.environ)
+        self.card_bytes = cann.memory_of(smi.text) << 20
+        self.add([cann.check_cards(smi), cann.check_home(home)])
+        if home is not None and home.is_dir():
+            self.add([cann.check_version(cann.read_version(home))])
+        file = cann.plugin_file()
+        libraries, problem = cuda.linked(file, self.environ) if file else ({}, "no MindSpore here")
+        self.add([cuda.check_libraries(libraries, problem, "Ascend", cann.SOURCE)])
 
     def skip_updates(self, reason: str) -> None:
         """Adds each update as skipped."""

@@ -1,4 +1,4 @@
-"""Whether the ranks of a job communicate, have a card each, sum exactly and stay equal."""
+"""Checks that the ranks of a job communicate, have a card each, sum exactly and stay equal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

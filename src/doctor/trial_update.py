@@ -1,4 +1,4 @@
-"""An update of a small network with every kind of layer, from random weights on random images."""
+"""An update of a small network with all kinds of layers, random weights and random images."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Whether the updates that a device computes are right: they are compared with the CPU's."""
+"""Checks the updates that a device computes by comparing them with the CPU's."""
 
 import math
 from collections.abc import Mapping, Sequence
