@@ -85,6 +85,7 @@ def prepare(
     cfg = fill_open_keys(cfg, saved and saved.config, log.line, ranks)
     cfg = with_batch_of(cfg, saved.config) if saved else fill_batch(cfg, len(splits[0]), log.line)
     describe_splits(cfg, splits, log)
+    own = [Named("tensorboard", TensorBoard())] if ranks.is_main else []
     trainer = build_trainer(
         cfg,
         *splits,
@@ -92,7 +93,7 @@ def prepare(
         is_new=saved is None,
         interruption=interruption,
         ranks=ranks,
-        callbacks=() if cfg.profile else with_tensorboard(callbacks, ranks),
+        callbacks=() if cfg.profile else (*own, *callbacks),
     )
     if saved:
         restore_run(trainer, saved)
@@ -174,6 +175,8 @@ def build_trainer(
     loader = build_loader(cfg, annotations, rank=ranks.rank, ranks=ranks.size)
     evaluated = network if averaged is None else averaged
     plan = build_plan(cfg, loader.steps_per_epoch // cfg.accumulate, ranks.size)
+    unreadable = Unreadable(annotations.source, len(annotations), met=0)
+    seconds = cfg.save_minutes * MINUTE
     return Trainer(
         network=network,
         train_step=build_step(cfg, network, averaged=averaged, clock=clock, ranks=ranks),
@@ -182,7 +185,7 @@ def build_trainer(
         plan=plan,
         evaluator=Evaluator(cfg, val_annotations, evaluated, log, ranks),
         checkpoints=build_checkpoints(cfg, log, ranks),
-        agreement=build_agreement(cfg, annotations, ranks, interruption),
+        agreement=Agreement(ranks, interruption, unreadable, save_seconds=seconds),
         guard=Guard(log, max_bad_steps=cfg.max_bad_steps),
         progress=build_progress(cfg, log, plan),
         log=log,
@@ -192,20 +195,6 @@ def build_trainer(
         identity={"seed": cfg.seed, "data": annotations.fingerprint()},
         calls=Calls(callbacks, log, ranks, is_shared=bool(cfg.callbacks)),
     )
-
-
-def with_tensorboard(callbacks: Sequence[Named], ranks: Ranks) -> list[Named]:
-    """The callbacks of this rank, after TensorBoard's on the main one."""
-    own = [Named("tensorboard", TensorBoard())] if ranks.is_main else []
-    return [*own, *callbacks]
-
-
-def build_agreement(
-    cfg: Config, annotations: Annotations, ranks: Ranks, interruption: Interruption
-) -> Agreement:
-    """The messages between the ranks that train on a split."""
-    unreadable = Unreadable(annotations.source, len(annotations), met=0)
-    return Agreement(ranks, interruption, unreadable, save_seconds=cfg.save_minutes * MINUTE)
 
 
 def build_checkpoints(cfg: Config, log: RunLog, ranks: Ranks) -> Checkpoints:
