@@ -11,7 +11,6 @@ detectors for --checkpoint_path and --finetune, which record their whole configu
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
 from src.config.open_keys import FOREIGN_SUFFIXES, LEAST_STD, PADDINGS
@@ -22,6 +21,7 @@ from src.runtime.near_path import no_file
 BACKBONE_FLAGS, DETECTOR_FLAGS = ("padding",), ("classes", "norm_epsilon")
 DRY_RUN = "--dry_run"
 REPLACED = "; the earlier file of this name is replaced"
+NOT_WRITTEN = f"nothing was written; ckpt/NAME.ckpt instead of {DRY_RUN} converts it"
 
 
 def main(argv=None) -> None:
@@ -84,21 +84,13 @@ def convert_detector(args: argparse.Namespace, arrays, found) -> None:
         if getattr(args, key):
             cfg = cfg.replace(**{key: getattr(args, key)})
     if args.dry_run:
-        print(f"nothing was written; to convert it: {command_of(args)}")
+        print(NOT_WRITTEN)
         return
     existed = args.output.is_file()
     write_detector(args.output, weights, cfg.to_yaml())
     print(f"wrote {args.output}, with its configuration{REPLACED * existed}")
     flag = shlex.quote(f"--checkpoint_path={args.output}")
     print(f"to use it: python3 predict.py {flag} --input=photo.jpg")
-
-
-def command_of(args: argparse.Namespace) -> str:
-    """The command that converts the file of a dry run."""
-    words = [word for word in args.words if word != DRY_RUN]
-    if args.output is None:
-        words.append(f"ckpt/{args.input.stem}.ckpt")
-    return shlex.join(["python3", "-m", "src.weights", *words])
 
 
 def convert_backbone(args: argparse.Namespace, arrays) -> None:
@@ -117,7 +109,7 @@ def convert_backbone(args: argparse.Namespace, arrays) -> None:
     origin = Origin(padding, tuple(mean), tuple(std), converted.variant, args.input.name)
     if args.dry_run:
         print(f"  {origin}")
-        print(f"nothing was written; to convert it: {command_of(args)}")
+        print(NOT_WRITTEN)
         return
     existed = args.output.is_file()
     write_backbone(args.output, converted.arrays, origin)
@@ -167,10 +159,7 @@ def parse(argv) -> argparse.Namespace:
             help=f"{what} of pixels in training, in 0..255; default: from timm's config.json in "
             "its folder, else ImageNet's",
         )
-    words = list(map(str, sys.argv[1:] if argv is None else argv))
-    args = parser.parse_intermixed_args(words)  # with flags between the two files
-    args.words = words
-    return args
+    return parser.parse_intermixed_args(argv)  # with flags between the two files
 
 
 def check(args: argparse.Namespace) -> None:

@@ -78,7 +78,6 @@ def convert(
 
     Args:
         arrays: by PyTorch's names.
-        source: of the arrays, for errors.
         prefix: of the names, for files with several ResNets.
 
     Raises:

@@ -28,7 +28,7 @@ OLD_TOWER = re.compile(r"(head\.\w+_head\.conv)\.([0246])\.(weight|bias)")
 SCALE = "bbox_head.scales.{}.scale"
 DROPPED = (COUNTER, "integral.project")  # ends of names; the second are the distances 0 to 16
 PARTS = {"backbone": "backbone.", "pyramid": "fpn.", "heads": ("box_head.", "class_head.")}
-# names of what belongs to a network, so that one with more of it is another network
+# names of a network's parameters: with further ones it is another network
 OF_NETWORK = re.compile(r"([^.]*_)?(backbone|body|neck|fpn|heads?)(_[^.]*)?\.")
 # mmdetection 2 writes each weight a second time, with this before its name and _ for its points:
 # those before averaging, while the averaged ones, which it evaluates, have the weight's own name
@@ -93,7 +93,6 @@ def find_detector(
 
     Args:
         arrays: by PyTorch's names.
-        source: of the arrays, for errors.
         prefix: of the names, for files with several detectors.
         classes: names of the classes, where they may not be COCO's.
 
@@ -115,7 +114,7 @@ def find_detector(
 def arrays_under(
     arrays: Mapping[str, np.ndarray], prefix: str, prefixes: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The arrays under a prefix, but those of detectors under a longer one; without the prefix."""
+    """Arrays under a prefix, without it; those of detectors under longer prefixes are left out."""
     inner = tuple(each for each in prefixes if len(each) > len(prefix))
     return {
         name[len(prefix) :]: array
@@ -143,7 +142,7 @@ def only_one(found: Sequence[Detector], source: str) -> Detector:
 def closest_detector(
     inside: Mapping[str, np.ndarray], prefix: str, source: str, classes: ClassNames
 ) -> Detector:
-    """What is under a prefix, compared with its family or, if it is of none, with the closest."""
+    """The detector under a prefix, compared with its family or, if it has none, the closest."""
     copies = copies_among(inside)
     inside = {n: a for n, a in inside.items() if n not in copies and not n.endswith(DROPPED)}
     inside = with_scales({new_name(name): array for name, array in inside.items()})

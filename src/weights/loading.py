@@ -71,14 +71,14 @@ def set_parameters(
 def load_detector(
     network: nn.Cell, path: str, arrays: Mapping[str, np.ndarray] | None = None
 ) -> Match:
-    """Loads a whole detector, whose arrays may have been read; InputError where others differ."""
+    """Loads a whole detector from a file or its arrays; InputError if names or shapes differ."""
     return load_arrays(network, arrays or read_checkpoint(path), path)
 
 
 def load_arrays(
     network: nn.Cell, arrays: Mapping[str, np.ndarray], path: str, *, allowed: Collection[str] = ()
 ) -> Match:
-    """Sets parameters to arrays; InputError where any but `allowed` ones have another shape."""
+    """Sets parameters to arrays; InputError if names differ, or shapes of others than `allowed`."""
     parameters = network.parameters_dict()
     found = match(parameters, arrays)
     wrong = [name for name in found.misshaped if name.split(" ")[0] not in allowed]

@@ -1,4 +1,4 @@
-"""What a training script notes beside the weights: names of classes, and its configuration."""
+"""What a training script saves beside the weights: names of classes, and its configuration."""
 
 import re
 from collections.abc import Mapping

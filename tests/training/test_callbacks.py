@@ -79,7 +79,7 @@ def test_a_class_of_a_file_and_of_a_module(tmp_path, monkeypatch):
         ("no_such_module:Watch", "", "cannot be imported: ModuleNotFoundError: No module named "
          "'no_such_module'; a file is given as path/to/file.py:Class"),
         ("own.py:Wach", GOOD, "own.py has no class 'Wach'; did you mean 'Watch'?"),
-        ("own.py:x", "x = 1", "own.py:x: it is no class"),
+        ("own.py:x", "x = 1", "own.py has no class 'x'"),
         ("own.py:A", "class A:\n  def steps(self, step): pass", "has none of the methods start, "
          "step, evaluation, checkpoint, end"),
         ("own.py:A", "class A:\n  def step(self): pass", "step(self) must take self and one"),

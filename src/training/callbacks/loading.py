@@ -55,8 +55,8 @@ def load_callbacks(names: Sequence[str], *, is_main: bool = True) -> list[Named]
 
 def load_class(name: str) -> type:
     """The class that a name in `--callbacks` means."""
-    module_name, colon, class_name = TRACKERS.get(name, name).rpartition(":")
-    if not colon or not module_name or not class_name:
+    module_name, _, class_name = TRACKERS.get(name, name).rpartition(":")
+    if not module_name or not class_name:
         known = ", ".join(TRACKERS)
         raise InputError(
             f"{KEY}: {name!r} is neither module:Class, file.py:Class nor one of {known}"
@@ -65,16 +65,11 @@ def load_class(name: str) -> type:
     module = load_module(name, module_name)
     kind = getattr(module, class_name, None)
     if not isinstance(kind, type):
-        classes = [key for key, value in vars(module).items() if is_own(value, module)]
-        what = f"{module_name} has no class {class_name!r}" if kind is None else "it is no class"
-        raise InputError(f"{KEY}: {name}: {what}{suggestion(class_name, classes)}")
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        hint = suggestion(class_name, classes)
+        raise InputError(f"{KEY}: {name}: {module_name} has no class {class_name!r}{hint}")
     check_methods(name, kind)
     return kind
-
-
-def is_own(value: object, module: ModuleType) -> bool:
-    """Whether it is a class that the module defines."""
-    return isinstance(value, type) and value.__module__ == module.__name__
 
 
 def load_module(name: str, module_name: str) -> ModuleType:
@@ -138,9 +133,8 @@ def make(name: str, kind: type) -> Any:
     except InputError as error:
         raise InputError(f"{KEY}: {name}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{KEY}: {name}: cannot be made without arguments: {described(error)}"
-        ) from error
+        why = f"cannot be made without arguments: {described(error)}"
+        raise InputError(f"{KEY}: {name}: {why}") from error
 
 
 def described(error: BaseException) -> str:
