@@ -1,4 +1,4 @@
-"""Adding up the gradients of several ranks: on the host, or inside a graph."""
+"""Adds up the gradients of several ranks, on the host or inside a graph."""
 
 from collections.abc import Callable, Sequence
 
@@ -53,7 +53,6 @@ class HostSum:
         weights: whose gradients are added up.
         statistics: of batch norms, which become the means over the ranks.
         numbers: how many numbers are added up with the gradients.
-        ranks: number of ranks.
         add_up: replaces an array (L,) by its sum over the ranks.
     """
 

@@ -1,4 +1,4 @@
-"""How a process sets up its device and finds the other ranks of its job."""
+"""Sets up the device of a process, and lets it join the other ranks of its job."""
 
 import os
 import sys
@@ -22,7 +22,6 @@ def build_device(
 
     Args:
         launch: what started this process; None for a single process.
-        interruption: of this process.
 
     Raises:
         InputError: MindSpore finds no such device, or none for this rank.

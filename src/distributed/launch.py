@@ -1,4 +1,4 @@
-"""What started this process: a shell, mpirun or msrun. Checked before slow imports."""
+"""Finds out what started this process: a shell, mpirun or msrun; imports nothing slow."""
 
 import os
 import sys
@@ -111,16 +111,10 @@ def check_launch(launch: Launch, cfg: Mapping) -> None:
 
 
 def card_of_rank(local_rank: int, *, cards: int, target: str, is_restricted: bool) -> int:
-    """The card that a rank uses, among those it sees: the one of its local rank.
+    """The card that a rank uses, of the `cards` that it sees: the one of its local rank.
 
     If a variable restricts it to one card, it uses that: schedulers give each rank its own card
     this way. Only the doctor detects two ranks with the same card.
-
-    Args:
-        local_rank: number of the rank on its machine.
-        cards: how many this process sees.
-        target: GPU or Ascend, for the message.
-        is_restricted: whether a variable restricts the cards.
 
     Raises:
         InputError: there are more ranks than cards.

@@ -100,13 +100,7 @@ class Ranks:
 
 
 class SeveralRanks(Ranks, ABC):
-    """What ranks of all launchers have in common.
-
-    Args:
-        launch: which rank this is.
-        timeout: of its watchdog, in seconds.
-        interruption: of this process.
-    """
+    """What ranks of all launchers have in common; `timeout` is the watchdog's, in seconds."""
 
     def __init__(self, launch: Launch, *, timeout: float, interruption: Interruption):
         self.rank, self.size, self.local_rank = launch.rank, launch.size, launch.local_rank

@@ -6,18 +6,15 @@ import time
 from src.distributed.launch import LONGEST_WAIT
 
 SLOW_LAPS = 10  # a lap may take this many times the slowest so far
-SLOW_START = 2  # and the second this many times the first, in which kernels are set up
+SLOW_START = 2  # the second lap, this many times the first, in which kernels are set up
 
 
 class Watchdog:
     """Expects heartbeats; a lap is the time between two.
 
     If a lap takes longer than its limit, the traceback of every thread is printed and the process
-    ends with status 1. The limit is `timeout`, or a multiple of the time that earlier laps of that
-    kind took if that is longer; it is LONGEST_WAIT for the first of a kind.
-
-    Args:
-        timeout: seconds.
+    ends with status 1. The limit is `timeout` seconds, or a multiple of the time that earlier laps
+    of that kind took if that is longer; it is LONGEST_WAIT for the first of a kind.
     """
 
     def __init__(self, timeout: float):

@@ -107,12 +107,7 @@ class Candidates(nn.Cell):
 
 
 class PictureWindow(nn.Cell):
-    """Where a picture lies in the network's input, by the colour around it.
-
-    Args:
-        fill: (3,) RGB around it.
-        image_size: (height, width) of the input.
-    """
+    """Where a picture lies in the network's input, by the colour `fill` around it."""
 
     def __init__(self, fill: Sequence[int], image_size: tuple[int, int]):
         super().__init__(auto_prefix=False)

@@ -11,7 +11,7 @@ from src.models.heads import Head, SharedHead
 from src.models.layers import has_statistics
 from src.models.ssd import SSD
 
-MIN_SHARE = 1e-6  # of a channel's largest scale, that the finest level's has to have
+MIN_SHARE = 1e-6  # least scale of the finest level, as a share of the channel's largest
 
 
 class FoldedHead(Head):
@@ -70,9 +70,9 @@ def replace(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
 def shared(conv: nn.Conv2d, norms: Sequence[nn.BatchNorm2d]) -> list[nn.Cell]:
     """For each level a cell that equals the convolution and the level's norm, in inference.
 
-    All have the same weights, times the scales of the first level, or not multiplied where one of
-    these is about 0. A level of another scale corrects it by a convolution of each channel alone;
-    as a multiplication ONNX Runtime would again fold it into copies of the weights.
+    All share the weights, multiplied by the first level's scales unless one of these is about 0. A
+    level with other scales corrects them by a depthwise 1x1 convolution; ONNX Runtime would fold a
+    multiplication into copies of the weights.
     """
     scales, shifts = (np.stack(rows) for rows in zip(*map(affine, norms), strict=True))  # (L,C)
     base = scales[0]
@@ -115,7 +115,7 @@ def per_filter(values: np.ndarray) -> np.ndarray:
 
 
 def like(conv: nn.Conv2d, weight: ms.Parameter, bias: np.ndarray | None) -> nn.Conv2d:
-    """A convolution as the given one, but with this weight, not copied, and with a bias or none."""
+    """The same convolution with this weight, which is not copied, and this bias, or none."""
     other = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,

@@ -19,8 +19,8 @@ class FPN(nn.Cell):
     Args:
         in_channels: of C3, C4 and C5.
         p6_from: "p5" or "c5".
-        fpn_relu: levels that P6 and P7 are made of the ReLU of: "both", "p6", which is P7's alone
-            as in torchvision, or "none" as in mmdetection. C5 is a ReLU's output already.
+        fpn_relu: which of P6 and P7 are made of a level's ReLU: "both", "p6" for P7 alone, which
+            is made of P6, as in torchvision, or "none" as in mmdetection. C5 has had a ReLU.
         fpn_padding: of P6 and P7, see `layers.conv`.
         fpn_norm: "batch", each convolution is followed by batch normalisation, or "none", it has a
             bias, as in torchvision and mmdetection.
