@@ -22,8 +22,8 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def listed(items: Sequence, shown: int = SHOWN_ITEMS) -> str:
-    """The first items, and how many more there are: "a, b and 7 more"."""
-    text = ", ".join(map(str, items[:shown]))
+    """The first items, printable, and how many more there are: "a, b and 7 more"."""
+    text = ", ".join(printable(str(item)) for item in items[:shown])
     return text + (f" and {len(items) - shown:,} more" if len(items) > shown else "")
 
 

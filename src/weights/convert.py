@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 
 from src.models.resnet import VARIANTS, BasicBlock, BottleneckBlock, resnet
 from src.runtime.errors import InputError
-from src.runtime.text import printable
-from src.weights.loading import Match, match, shown
+from src.runtime.text import listed, printable
+from src.weights.loading import SHOWN_NAMES, Match, match
 from src.weights.torch_file import TorchFile, read_torch_file
 from src.weights.torch_tensors import as_float32
 from src.weights.training_notes import Notes
@@ -51,7 +51,7 @@ class Converted:
         place = under(self.prefix) if self.prefix else ""
         text = f"{self.variant}{place}\n  {self.matched.report()}"
         if self.ignored:
-            text += f"\n  ignored {shown(self.ignored)}"
+            text += f"\n  ignored {listed(self.ignored, SHOWN_NAMES)}"
         return text
 
 
@@ -101,7 +101,7 @@ def check_finite(arrays: Mapping[str, np.ndarray], source: str) -> None:
     """InputError that names the arrays with nan or infinite numbers."""
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:
-        raise InputError(f"{source}: nan or infinite numbers in {shown(broken)}")
+        raise InputError(f"{source}: nan or infinite numbers in {listed(broken, SHOWN_NAMES)}")
 
 
 def chosen_prefixes(names: Iterable[str], source: str, prefix: str | None) -> list[str]:
@@ -152,7 +152,7 @@ def closest(candidates: Sequence[Converted]) -> str:
     """The candidate that matches best, and what it lacks, for an error."""
     best = max(candidates, key=lambda found: len(found.matched.matched))
     if not best.matched.matched:
-        names = shown([*best.arrays, *best.ignored]) or "none"
+        names = listed([*best.arrays, *best.ignored], SHOWN_NAMES) or "none"
         return f"holds neither a ResNet nor a detector that is known; its tensors: {names}"
     text = f"looks like {best.report()}\n  "
     if VARIANTS[best.variant][1] != best.depths:

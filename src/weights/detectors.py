@@ -11,11 +11,12 @@ from src.detection.anchors import STRIDES, build_anchors
 from src.models.layers import NORM_EPSILON
 from src.models.ssd import build_ssd
 from src.runtime.errors import InputError
+from src.runtime.text import listed
 from src.weights.convert import COUNTER, check_finite, choose, several_networks, under
 from src.weights.detector_arrays import by_size, chosen_classes, scaled_deltas, with_epsilon
 from src.weights.detector_families import FAMILIES, Family, part_of, their_name
 from src.weights.detector_keys import ClassNames, configure, outputs
-from src.weights.loading import Match, match, shown
+from src.weights.loading import SHOWN_NAMES, Match, match
 
 # names of pyramids and heads, with the prefix before them as the group
 MARK = re.compile(
@@ -78,7 +79,7 @@ class Detector:
                 f"{COPY} are used, which mmdetection averages and evaluates"
             )
         if self.others:
-            lines.append(f"  ignored {len(self.others)}: {shown(self.others)}")
+            lines.append(f"  ignored {len(self.others)}: {listed(self.others, SHOWN_NAMES)}")
         return "\n".join([*lines, f"  {self.note}"])
 
 

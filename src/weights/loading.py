@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import nn
 
 from src.runtime.errors import InputError
-from src.runtime.text import printable
+from src.runtime.text import listed, printable
 from src.weights.checkpoint_file import MINDCV_SHORTCUT, SHORTCUT, read_checkpoint, run_config
 
 CLASSIFIER_PREFIXES = ("end_point.", "fc.", "classifier.")  # of an image classifier
@@ -40,7 +40,7 @@ class Match:
         lines = [f"matched {len(self.matched)}"]
         for title in ("missing", "unexpected", "misshaped"):
             if names := getattr(self, title):
-                lines.append(f"{title} {len(names)}: {shown(names)}")
+                lines.append(f"{title} {len(names)}: {listed(names, SHOWN_NAMES)}")
         return "\n  ".join(lines)
 
 
@@ -160,14 +160,8 @@ def kept_classes(saved: Sequence[str], names: Sequence[str]) -> str:
         return f"all {len(names)} classes keep their weights, by name"
     if not kept:
         return "none of its classes is to be learnt, so the class layer is reinitialised"
-    return f"classes that keep their weights: {shown(kept)}; reinitialised: {shown(new)}"
-
-
-def shown(names: Sequence[str]) -> str:
-    """The first names, printable, and how many more there are."""
-    more = len(names) - SHOWN_NAMES
-    few = ", ".join(map(printable, names[:SHOWN_NAMES]))
-    return few + (f" and {more} more" if more > 0 else "")
+    kept, new = listed(kept, SHOWN_NAMES), listed(new, SHOWN_NAMES)
+    return f"classes that keep their weights: {kept}; reinitialised: {new}"
 
 
 def load_backbone(network: nn.Cell, path: str) -> str:
