@@ -32,7 +32,7 @@ def running_trainer(
     from src.data.dataset import build_annotations
     from src.data.synthetic import CLASSES, write_dataset
     from src.distributed.join import build_device
-    from src.training.callbacks.loading import Named
+    from src.training.callbacks.loading import NamedCallback
     from src.training.callbacks.tensorboard import TensorBoard
     from src.training.run_log import RunLog
     from src.training.setup import build_trainer
@@ -55,7 +55,7 @@ def running_trainer(
     log = RunLog(folder)
     log.open()
     annotations = build_annotations(cfg, training=True)
-    written = [Named("tensorboard", TensorBoard())]
+    written = [NamedCallback("tensorboard", TensorBoard())]
     trainer = build_trainer(cfg, annotations, log=log, callbacks=written)
     trainer.tell(trainer.start())
     trainer.progress.start(0)

@@ -8,7 +8,7 @@ from src.config.configuration import Config
 from src.config.keys import keys_of_scope
 from src.data.dataset import build_annotations
 from src.prediction.network_model import Model
-from src.training.callbacks.loading import Named
+from src.training.callbacks.loading import NamedCallback
 from src.training.resume import find_run, restore_run, rewind_folder
 from src.training.run_log import RunLog
 from src.training.setup import build_trainer
@@ -25,7 +25,7 @@ def make_trainer(
     val: bool = False,
     resume: bool = False,
     own: bool = False,
-    callbacks: Sequence[Named] = (),
+    callbacks: Sequence[NamedCallback] = (),
 ):
     """A trainer as train.py makes it, with its log open.
 

@@ -18,7 +18,7 @@ from src.runtime.signals import Interrupted, Interruption
 if TYPE_CHECKING:
     from src.data.run_data import RunData
     from src.prediction.detector import Detector
-    from src.training.callbacks.loading import Named
+    from src.training.callbacks.loading import NamedCallback
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def run_training(cfg: Config, launch: Launch, interruption: Interruption) -> Run
 
 def check_input(
     cfg: Config, launch: Launch, folder: Path, held: ExitStack
-) -> tuple["RunData", list["Named"]]:
+) -> tuple["RunData", list["NamedCallback"]]:
     """Checks launch, files and data sets, quick checks first; `held` keeps a lock of the folder."""
     from src.data.dataset import find_source
     from src.data.loader import steps_per_epoch

@@ -28,8 +28,8 @@ from src.runtime.text import count
 from src.training.advice import advice_on_settings
 from src.training.agreement import Agreement, check_alike
 from src.training.auto_batch import fill_batch
-from src.training.callbacks.calls import Calls
-from src.training.callbacks.loading import Named
+from src.training.callbacks.callback_list import CallbackList
+from src.training.callbacks.loading import NamedCallback
 from src.training.callbacks.tensorboard import TensorBoard
 from src.training.checkpoints import Checkpoints
 from src.training.compiling import compile_graphs
@@ -66,7 +66,7 @@ def prepare(
     log: RunLog,
     ranks: Ranks,
     interruption: Interruption,
-    callbacks: Sequence[Named] = (),
+    callbacks: Sequence[NamedCallback] = (),
 ) -> Trainer:
     """Builds, restores and compiles the trainer; changes the run's folder only after all checks.
 
@@ -85,7 +85,7 @@ def prepare(
     cfg = fill_open_keys(cfg, saved and saved.config, log.line, ranks)
     cfg = with_batch_of(cfg, saved.config) if saved else fill_batch(cfg, len(splits[0]), log.line)
     describe_splits(cfg, splits, log)
-    own = [Named("tensorboard", TensorBoard())] if ranks.is_main else []
+    own = [NamedCallback("tensorboard", TensorBoard())] if ranks.is_main else []
     trainer = build_trainer(
         cfg,
         *splits,
@@ -155,7 +155,7 @@ def build_trainer(
     is_new: bool = True,
     interruption: Interruption | None = None,
     ranks: Ranks | None = None,
-    callbacks: Sequence[Named] = (),
+    callbacks: Sequence[NamedCallback] = (),
 ) -> Trainer:
     """The configured trainer.
 
@@ -193,7 +193,7 @@ def build_trainer(
         ranks=ranks,
         interruption=interruption,
         identity={"seed": cfg.seed, "data": annotations.fingerprint()},
-        calls=Calls(callbacks, log, ranks, is_shared=bool(cfg.callbacks)),
+        callbacks=CallbackList(callbacks, log, ranks, is_shared=bool(cfg.callbacks)),
     )
 
 

@@ -17,7 +17,7 @@ from src.runtime.signals import Interrupted, Interruption
 from src.runtime.stopwatch import DATA, HOOKS, Stopwatch
 from src.runtime.text import count
 from src.training.agreement import Agreement, check_same
-from src.training.callbacks.calls import Calls, followed
+from src.training.callbacks.callback_list import CallbackList, followed
 from src.training.callbacks.moments import Checkpoint, End, Moment, Start
 from src.training.checkpoints import Checkpoints
 from src.training.evaluator import Evaluator
@@ -59,7 +59,7 @@ class Trainer:
     ranks: Ranks
     interruption: Interruption
     identity: dict
-    calls: Calls
+    callbacks: CallbackList
     step: int = 0
     ended_epochs: int = 0
     ended_early: str = ""
@@ -185,7 +185,7 @@ class Trainer:
         Args:
             alone: whether other ranks may be gone; otherwise all ranks call it.
         """
-        reason = self.calls.tell(moment, alone=alone)
+        reason = self.callbacks.tell(moment, alone=alone)
         if reason and self.step < self.plan.stop_at:
             self.ended_early = reason
             self.plan = replace(self.plan, stop_at=self.step)

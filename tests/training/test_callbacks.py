@@ -7,8 +7,8 @@ import pytest
 from src.runtime.errors import InputError, RunError
 from src.runtime.signals import Interrupted
 from src.training.callbacks.callback import Callback
-from src.training.callbacks.calls import Calls, followed
-from src.training.callbacks.loading import Named, load_callbacks
+from src.training.callbacks.callback_list import CallbackList, followed
+from src.training.callbacks.loading import NamedCallback, load_callbacks
 from src.training.callbacks.moments import End, Start, Step
 from src.training.run_log import RunLog
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_loaded_is_named_in_one_line(tmp_path, monkeypatch, name,
 
 def test_one_that_raises_is_reported_once_and_left_out_but_for_its_end(log):
     failing, other = Recorder(step=ConnectionError("no route to host")), Recorder()
-    calls = Calls([Named("tracker", failing), Named("other", other)], log)
+    calls = CallbackList([NamedCallback("tracker", failing), NamedCallback("other", other)], log)
     for moment in (Start(log.folder, {}), STEP, STEP, End("finished")):
         assert calls.tell(moment) == ""
     assert names_of(failing.told) == ["Start", "Step", "End"]
@@ -118,7 +118,7 @@ def test_one_that_raises_is_reported_once_and_left_out_but_for_its_end(log):
 
 def test_one_that_cannot_start_is_not_ended(log):
     failing = Recorder(start=SystemExit(3))
-    calls = Calls([Named("tracker", failing)], log)
+    calls = CallbackList([NamedCallback("tracker", failing)], log)
     for moment in (Start(log.folder, {}), STEP, End("finished")):
         calls.tell(moment)
     assert names_of(failing.told) == ["Start"]
@@ -129,7 +129,9 @@ def test_one_that_cannot_start_is_not_ended(log):
     [("too slow", "callback a: too slow"), (True, "callback a asks for it"), ({"loss": 1}, "")],
 )
 def test_a_reason_ends_the_run_and_other_values_do_not(log, answer, reason):
-    calls = Calls([Named("a", Recorder(step=answer)), Named("b", Recorder(step="b too"))], log)
+    calls = CallbackList(
+        [NamedCallback("a", Recorder(step=answer)), NamedCallback("b", Recorder(step="b too"))], log
+    )
     assert calls.tell(STEP) == (reason or "callback b: b too")
 
 
@@ -141,7 +143,7 @@ def test_the_ranks_hear_of_one_that_ends_the_run(log):
         def gather(self, reasons):
             return [reasons, ["callback on rank 1: enough"]]
 
-    calls = Calls([Named("a", Recorder())], log, Two(), is_shared=True)
+    calls = CallbackList([NamedCallback("a", Recorder())], log, Two(), is_shared=True)
     assert calls.tell(STEP) == "callback on rank 1: enough"
     assert calls.tell(End("failed"), alone=True) == ""
 
@@ -156,8 +158,10 @@ def test_the_ranks_hear_of_one_that_ends_the_run(log):
 )
 def test_how_a_run_ends(log, error, status, reason):
     recorder = Recorder()
-    trainer = SimpleNamespace(calls=Calls([Named("a", recorder)], log), start=lambda: STEP)
-    trainer.tell, trainer.end = trainer.calls.tell, End
+    trainer = SimpleNamespace(
+        callbacks=CallbackList([NamedCallback("a", recorder)], log), start=lambda: STEP
+    )
+    trainer.tell, trainer.end = trainer.callbacks.tell, End
     with pytest.raises(type(error)), followed(trainer):
         raise error
     assert recorder.told[-1].status == status

@@ -8,7 +8,7 @@ from unittest.mock import MagicMock, call
 import pytest
 
 from src.runtime.errors import InputError
-from src.training.callbacks.calls import Calls
+from src.training.callbacks.callback_list import CallbackList
 from src.training.callbacks.loading import TRACKERS, load_callbacks
 from src.training.callbacks.moments import Checkpoint, End, Evaluation, Start, Step
 from src.training.run_log import RunLog
@@ -44,7 +44,7 @@ def tell(library, folder, *moments):
     """A session of the tracker; fails if anything was reported."""
     log = RunLog(folder)
     log.open()
-    calls = Calls(load_callbacks([library.name]), log)
+    calls = CallbackList(load_callbacks([library.name]), log)
     for moment in moments:
         calls.tell(moment)
     log.close()

@@ -13,7 +13,7 @@ from src.evaluation.detect import detect_with
 from src.runtime.errors import InputError, RunError
 from src.runtime.out_of_memory import OutOfMemory
 from src.training.callbacks.callback import Callback
-from src.training.callbacks.loading import Named
+from src.training.callbacks.loading import NamedCallback
 from src.training.callbacks.moments import Step
 from src.training.compiling import compile_graphs
 from src.training.profile import profile
@@ -208,7 +208,7 @@ class StopsAtFour(Callback):
 def test_a_run_tells_its_moments_and_ends_when_asked(small):
     recorder = StopsAtFour()
     cfg = small.replace(eval_interval=1, log_interval=2)
-    trainer = make_trainer(cfg, val=True, callbacks=[Named("own", recorder)])
+    trainer = make_trainer(cfg, val=True, callbacks=[NamedCallback("own", recorder)])
     best = trainer.run()
     assert [type(moment).__name__ for moment in recorder.told] == [
         "Start", "Step", "Step", "Checkpoint", "Evaluation", "Checkpoint", "Checkpoint", "End",

@@ -8,7 +8,7 @@ from traceback import format_exception
 from typing import TYPE_CHECKING
 
 from src.runtime.signals import Interrupted
-from src.training.callbacks.loading import Named, described
+from src.training.callbacks.loading import NamedCallback, described
 from src.training.callbacks.moments import End, Moment, Start, name_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from src.training.trainer import Trainer
 
 
-class Calls:
+class CallbackList:
     """The callbacks of this rank, called in their order.
 
     A callback that raises is reported once, and from then on only told of the end, where it can
@@ -30,7 +30,7 @@ class Calls:
 
     def __init__(
         self,
-        callbacks: Sequence[Named],
+        callbacks: Sequence[NamedCallback],
         log: RunLog,
         ranks: Ranks | None = None,
         *,
@@ -55,7 +55,7 @@ class Calls:
             reasons = [reason for own in self.ranks.gather(reasons) for reason in own]
         return next(filter(None, reasons), "")
 
-    def _call(self, entry: Named, moment: Moment) -> str:
+    def _call(self, entry: NamedCallback, moment: Moment) -> str:
         """Why the callback wants the run to end, or ""."""
         name = name_of(moment)
         method = getattr(entry.callback, name, None)
@@ -70,7 +70,7 @@ class Calls:
             return f"callback {entry.name} asks for it"
         return f"callback {entry.name}: {answer}" if answer and isinstance(answer, str) else ""
 
-    def _report(self, entry: Named, moment: Moment, error: BaseException) -> None:
+    def _report(self, entry: NamedCallback, moment: Moment, error: BaseException) -> None:
         if entry.is_on:
             self.log.line(
                 f"warning: callback {entry.name} failed at {name_of(moment)}: {described(error)}; "
@@ -91,9 +91,9 @@ def followed(trainer: Trainer) -> Iterator[None]:
     except BaseException as error:
         status = "interrupted" if isinstance(error, Interrupted) else "failed"
         with suppress(OSError):  # of a full disk's log, which must not hide the error
-            trainer.calls.tell(trainer.end(status, describe_end(error)), alone=True)
+            trainer.callbacks.tell(trainer.end(status, describe_end(error)), alone=True)
         raise
-    trainer.calls.tell(trainer.end("finished", trainer.ended_early), alone=True)
+    trainer.callbacks.tell(trainer.end("finished", trainer.ended_early), alone=True)
 
 
 def describe_end(error: BaseException) -> str:

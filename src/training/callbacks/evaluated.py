@@ -7,15 +7,15 @@ from src.config.configuration import Config
 from src.evaluation.coco_metric import Metrics
 from src.evaluation.outputs import run_folder
 from src.runtime.environment import SESSIONS
-from src.training.callbacks.calls import Calls
-from src.training.callbacks.loading import Named
+from src.training.callbacks.callback_list import CallbackList
+from src.training.callbacks.loading import NamedCallback
 from src.training.callbacks.moments import End, Evaluation, Start
 from src.training.run_log import RunLog
 from src.weights.checkpoint_config import recorded_position
 
 
 def tell_evaluation(
-    callbacks: Sequence[Named],
+    callbacks: Sequence[NamedCallback],
     cfg: Config,
     metrics: Metrics,
     losses: Mapping[str, float],
@@ -41,6 +41,6 @@ def tell_evaluation(
         prefix="eval",
     )
     start = Start(run if (run / SESSIONS).is_file() else folder, cfg, step=step, command="eval")
-    calls = Calls(callbacks, RunLog(folder))
+    calls = CallbackList(callbacks, RunLog(folder))
     for moment in (start, evaluation, End("finished", step=step, epoch=epoch)):
         calls.tell(moment)

@@ -27,7 +27,7 @@ KEY = "--callbacks"
 
 
 @dataclass
-class Named:
+class NamedCallback:
     """A callback, and what the log calls it."""
 
     name: str
@@ -35,7 +35,7 @@ class Named:
     is_on: bool = True
 
 
-def load_callbacks(names: Sequence[str], *, is_main: bool = True) -> list[Named]:
+def load_callbacks(names: Sequence[str], *, is_main: bool = True) -> list[NamedCallback]:
     """The callbacks of this rank, each made without arguments.
 
     Args:
@@ -49,7 +49,7 @@ def load_callbacks(names: Sequence[str], *, is_main: bool = True) -> list[Named]
     for name in names:
         kind = load_class(name)
         if is_main or getattr(kind, "all_ranks", False):
-            found.append(Named(name, make(name, kind)))
+            found.append(NamedCallback(name, make(name, kind)))
     return found
 
 
