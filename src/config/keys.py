@@ -165,10 +165,9 @@ def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
 
 
 def make_key(name: str, default: Any, comment: str, section: str, of_section: str) -> Key:
-    """The key that the comment in default.yaml describes; ValueError where it does not.
+    """The key that the comment in default.yaml describes; ValueError if it does not.
 
-    Args:
-        of_section: the programs of its section; empty: all.
+    `of_section` has the programs of its section; empty: all.
     """
     described = COMMENT.fullmatch(comment)
     parts = described.groupdict(default="") if described else {"spec": "", "scope": ""}

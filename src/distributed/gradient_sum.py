@@ -116,13 +116,9 @@ class HostSum:
 
 
 class SumOverRanks(nn.Cell):
-    """Adds up numbers and weight x gradients over the ranks; statistics become their means.
+    """`HostSum` as a cell, whose graph sends one message.
 
-    It sends one message. `nn.DistributedGradReducer` sends one per tensor on a GPU, 478 for a
-    ResNet50.
-
-    Args:
-        weights, statistics, numbers, ranks: see HostSum.
+    `nn.DistributedGradReducer` sends one per tensor on a GPU, 478 for a ResNet50.
     """
 
     def __init__(

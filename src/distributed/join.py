@@ -20,9 +20,6 @@ def build_device(
 ) -> Ranks:
     """Sets up the configured device, and lets this rank join its job.
 
-    Args:
-        launch: what started this process; None for a single process.
-
     Raises:
         InputError: MindSpore finds no such device, or none for this rank.
         RunError: the ranks do not find each other.

@@ -22,8 +22,7 @@ SPIN, POLL, POLLED_SHARE, LONGEST_POLL = 0.0003, 0.0005, 0.02, 0.05
 class MpiRanks(SeveralRanks):
     """Ranks that mpirun started, which communicate by mpi4py.
 
-    Args:
-        device: CPU, GPU or Ascend. On GPU and Ascend MindSpore sums the gradients.
+    On GPU and Ascend MindSpore sums the gradients.
     """
 
     def __init__(self, launch: Launch, device: str, **options: Any):

@@ -38,11 +38,7 @@ def raise_job_ended(number, frame) -> None:
 
 
 class Checkup:
-    """All checks, one after the other; the main rank prints each finding at once.
-
-    Args:
-        report: file to write, or None.
-    """
+    """All checks, one after the other; the main rank prints each finding at once."""
 
     def __init__(self, cfg: Config, launch: Launch, report: Path | None):
         self.cfg = cfg

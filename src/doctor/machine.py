@@ -68,12 +68,7 @@ def slot_bytes(cfg: Config) -> int:
 
 
 def check_shared(free: int, slots: int, ranks: int, target: str) -> Finding:
-    """Whether /dev/shm holds the batches of all ranks of this machine.
-
-    Args:
-        free: bytes.
-        slots: bytes of a rank's batches.
-    """
+    """Whether the `free` bytes of /dev/shm suffice for the batches of all ranks, `slots` each."""
     needed = int(SPARE * slots * ranks)
     if ranks > 1 and target != "CPU":
         needed += FOR_NCCL

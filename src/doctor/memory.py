@@ -36,12 +36,7 @@ def needed(card: int, keys: Mapping) -> dict:
 
 
 def check_memory(card: int, found: Mapping | None) -> Finding:
-    """Whether an update fits.
-
-    Args:
-        card: bytes of the smallest card; 0 where unknown.
-        found: of `needed`; None where it gave no answer.
-    """
+    """Whether an update fits on the smallest card, of `card` bytes, by what `needed` `found`."""
     if not card:
         return skipped(NAME, "no card reports its memory")
     if found is None:

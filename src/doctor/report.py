@@ -156,12 +156,7 @@ def compose(
     raw: Mapping[str, str],
     names: Names,
 ) -> str:
-    """The whole report.
-
-    Args:
-        environ: of the command.
-        raw: output of other programs by title.
-    """
+    """The whole report; `raw` has the output of other programs by title."""
     findings = list(findings)
     sections = {
         "command": " ".join(["python3 -m src.doctor", *sys.argv[1:]]),

@@ -33,13 +33,11 @@ class Request:
     """What a trial has to do.
 
     Attributes:
-        target: CPU, GPU or Ascend.
         device_id: which card; ignored with several ranks.
         cases: pairs of optimizer and precision, one update each.
         is_rank: whether this is a rank of the job that started the command.
         failures: names and texts of this rank's failed checks.
-        can_run: whether it has a device to run on.
-        card: unique name of the card that this rank takes; "" where unknown.
+        card: unique name of the card that this rank takes; "" if unknown.
     """
 
     target: str

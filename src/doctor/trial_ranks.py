@@ -20,9 +20,7 @@ def run_together(
 ) -> dict[str, Any]:
     """Joins the other ranks and returns what they find; only the main rank's answer is complete.
 
-    Args:
-        case: optimizer and precision.
-        facts: about this rank, which the main rank collects.
+    The `case` is an optimizer and a precision; the main rank collects the `facts` of all.
     """
     from src.distributed.join import build_device
     from src.runtime.device import use_full_float32

@@ -31,12 +31,10 @@ def check_updates(
     result: Mapping[str, Any] | None,
     reference: Mapping[str, Any] | None,
 ) -> list[Finding]:
-    """A finding for each case.
+    """A finding for each case, a pair of optimizer and precision.
 
-    Args:
-        cases: pairs of optimizer and precision that were tried.
-        answer, result: of `trial.run_trial` on the device.
-        reference: the result on the CPU; None where the device is a CPU.
+    `answer` and `result` are those of `trial.run_trial` on the device; `reference` is the result on
+    the CPU, or None if the device is a CPU.
     """
     own = by_case((result or {}).get("updates", []))
     expected = None if reference is None else by_case(reference.get("updates", []))

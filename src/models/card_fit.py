@@ -69,10 +69,9 @@ def images_of(cfg: Mapping) -> str:
 
 
 def advice_before(cfg: Mapping, network: SSD, room: int | None) -> str:
-    """A warning in a line if a card has too little memory for an update, else an empty text.
+    """A warning in a line if a card has too little memory for an update, else "".
 
-    Args:
-        room: the card's free memory in bytes; None if it is not known.
+    `room` is its free memory in bytes; None if it is not known.
     """
     if room is None or (needed := update_memory(cfg, network)) <= room:
         return ""
@@ -97,8 +96,7 @@ def smaller_update(cfg: Mapping, network: SSD, room: int) -> str:
 def advice_after(cfg: Mapping, network: SSD, room: int | None) -> str:
     """What an update asked for where a device ran out of memory, and what to change.
 
-    Args:
-        room: the card's free memory before the run; None on CPU or if it is not known.
+    `room` was the card's free memory before the run; None on CPU or if it is not known.
     """
     said = images_of(cfg)
     if room is not None:

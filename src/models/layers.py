@@ -127,10 +127,9 @@ def upsample2x(x):
 
 
 def freeze(cells: Iterable[nn.Cell], *, norms_only: bool = False) -> None:
-    """Excludes parameters from training; frozen batch norms use and keep their moving averages.
+    """Excludes parameters of the cells, or with `norms_only` of the norms in them, from training.
 
-    Args:
-        norms_only: freeze only the norms inside the cells.
+    Frozen batch norms use and keep their moving averages.
     """
     for cell in cells:
         for _, inner in cell.cells_and_names():

@@ -159,11 +159,7 @@ def build_heads(
 
 
 def build_ssd(cfg, anchors_per_cell: int, *, drawn: bool = True) -> SSD:
-    """The detector that the configuration asks for, with freshly drawn weights.
-
-    Args:
-        drawn: whether to draw weights; false saves time if they are replaced or not used.
-    """
+    """The detector that the configuration asks for; without `drawn` its weights are zero."""
     cfg = settled(cfg, {})
     backbone = build_backbone(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum)
     fpn = FPN(

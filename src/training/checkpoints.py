@@ -48,11 +48,7 @@ class Checkpoints:
         return self.folder / f"epoch_{epoch:02d}.ckpt"
 
     def save(self, parameters: Parameters, state: dict, *, alone: bool = False) -> None:
-        """Saves last.ckpt, from which the run can continue.
-
-        Args:
-            alone: whether only the main rank calls it, because others may be gone.
-        """
+        """Saves last.ckpt; with `alone` only the main rank calls it, because others may be gone."""
         if alone:
             write_checkpoint(self.last, parameters, self.config, state)
         else:
@@ -93,12 +89,7 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
 
 
 def write_checkpoint(path: Path, parameters: Parameters, config: str, state: dict) -> None:
-    """Writes a checkpoint to a temporary file and moves it to `path`.
-
-    Args:
-        parameters: by their names in the file.
-        config: of the run, as YAML.
-        state: of the run, serialisable as JSON, with "epoch" and "step".
+    """Writes a checkpoint atomically; the `state` of the run is JSON with "epoch" and "step".
 
     Raises:
         RunError: for example the disk is full; the old file at `path` remains.

@@ -29,10 +29,7 @@ SHOWN_PICTURES = 4  # images with boxes that callbacks such as TensorBoard get p
 class Evaluator:
     """Evaluates a network at intervals, and keeps the best result.
 
-    The ranks share the work, and all get the result.
-
-    Args:
-        annotations: the split to evaluate on; None never evaluates.
+    The ranks share the work, and all get the result. Without `annotations` it never evaluates.
     """
 
     def __init__(
@@ -105,11 +102,9 @@ class Evaluator:
     def __call__(
         self, epoch: int, step: int, check: Callable[[], None], *, is_regular: bool = True
     ) -> Evaluation:
-        """Evaluates after `step` updates.
+        """Evaluates after `step` updates; `check` may raise to end it early.
 
-        Args:
-            check: may raise to end it early.
-            is_regular: whether it counts for `patience`.
+        `is_regular` says whether it counts for `patience`.
         """
         started = time.perf_counter()
         found = detect_with(

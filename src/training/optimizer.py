@@ -63,10 +63,7 @@ def is_decayed(parameter: ms.Parameter) -> bool:
 class Momentum(nn.Cell):
     """SGD with momentum: v = momentum * v + g + decay * p; p = p - lr * v.
 
-    Args:
-        parameters: to train.
-        momentum: share of the old velocity that stays.
-        weight_decay: L2 coefficient of the convolution weights.
+    The decay applies to convolution weights only.
     """
 
     def __init__(self, parameters: Sequence[ms.Parameter], *, momentum: float, weight_decay: float):

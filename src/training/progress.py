@@ -142,9 +142,7 @@ class Progress:
     ) -> Step | None:
         """Counts an update and shows the progress; when due, logs a line and returns it.
 
-        Args:
-            epoch, step: from 1; step counts over the whole run.
-            clock: has the seconds since the last call, by part.
+        `epoch` and `step` are from 1; `clock` has the seconds since the last call, by part.
         """
         parts = clock.lap()
         with clock(HOOKS):

@@ -23,13 +23,9 @@ Position = tuple[int, float]
 class RunLog:
     """Writes lines to log.txt and the console, and records to metrics.jsonl.
 
-    Until `open` it keeps the lines and writes nothing to the folder, which may still be another
-    run's. A closed console does not end the run. Only the main rank does all this; lines of other
-    ranks go to ranks/rank_N.txt.
-
-    Args:
-        folder: the run's output_path; must exist on the main rank.
-        rank: of this process.
+    Until `open` it keeps the lines and writes nothing to the run's folder, which may still be
+    another run's. A closed console does not end the run. Only the main rank does all this; lines of
+    other ranks go to ranks/rank_N.txt.
     """
 
     def __init__(self, folder: Path, rank: int = 0):

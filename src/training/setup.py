@@ -70,9 +70,7 @@ def prepare(
 ) -> Trainer:
     """Builds, restores and compiles the trainer; changes the run's folder only after all checks.
 
-    Args:
-        splits: to train on and, optionally, to evaluate on.
-        log: not yet open.
+    The `splits` are to train on and, optionally, to evaluate on; the log is not yet open.
 
     Raises:
         InputError: unusable weights, checkpoint or data, or ranks that differ in them.

@@ -35,7 +35,6 @@ class TrainStep:
         optimizer: cell on (gradients, lr) with its `parameters`.
         clip_norm: gradients are scaled down to this global norm; 0 for no clipping.
         ema_decay: share of the averages kept at an update.
-        clock: gets the times of the parts.
     """
 
     def __init__(
@@ -71,12 +70,7 @@ class TrainStep:
         self.update = Update(optimizer, averages=averages, backup=backup)
 
     def compile(self, layout: Layout, *, batches: int) -> None:
-        """Compiles the graphs, always in the same order.
-
-        Args:
-            layout: shape and dtype of the arrays of a batch.
-            batches: per update.
-        """
+        """Compiles the graphs, always in the same order, for batches of the given layout."""
         names = ("images", "assigned", "boxes", "labels")
         arrays = [ms.Tensor(np.zeros(*layout[name])) for name in names]
         number = ms.Tensor(1, ms.float32)

@@ -44,7 +44,6 @@ class StepSums:
         sum_over_ranks: adds up L + 1 numbers and the gradients, see `Ranks.make_sum`; None for a
             single process.
         size: L.
-        clock: gets the times.
     """
 
     def __init__(self, ranks: Ranks, sum_over_ranks: Callable | None, size: int, clock: Stopwatch):

@@ -182,8 +182,7 @@ class Trainer:
     def tell(self, moment: Moment, *, alone: bool = False) -> None:
         """Tells the callbacks; the run ends after this update if one wants it.
 
-        Args:
-            alone: whether other ranks may be gone; otherwise all ranks call it.
+        With `alone` other ranks may be gone; otherwise all ranks call it.
         """
         reason = self.callbacks.tell(moment, alone=alone)
         if reason and self.step < self.plan.stop_at:
@@ -194,8 +193,7 @@ class Trainer:
     def save(self, *, alone: bool = False) -> bool:
         """Saves the run, unless its last updates were bad; returns whether it did.
 
-        Args:
-            alone: whether other ranks may be gone; otherwise all call it, and the main one saves.
+        With `alone` other ranks may be gone; otherwise all call it, and the main one saves.
         """
         if self.guard.bad_in_a_row or (alone and not self.ranks.is_main):
             return False

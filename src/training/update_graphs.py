@@ -57,12 +57,7 @@ class LossNetwork(nn.Cell):
 
 
 class Gradients(nn.Cell):
-    """Forward and backward pass.
-
-    Args:
-        loss_network: gives (total, terms.., positives), scalars.
-        weights: to train.
-    """
+    """Forward and backward pass of a network that returns (total, terms.., positives), scalars."""
 
     def __init__(self, loss_network: nn.Cell, weights: Sequence[ms.Parameter]):
         super().__init__(auto_prefix=False)
@@ -71,11 +66,10 @@ class Gradients(nn.Cell):
         self.gradient = ops.GradOperation(get_by_list=True, sens_param=True)
 
     def construct(self, images, assigned, boxes, labels, loss_scale):
-        """A forward and backward pass.
+        """Returns numbers (L,), their divisor, and gradients.
 
-        Returns:
-            Total, terms and positives, (L,); the divisor of total and terms, a scalar; the
-            gradients of loss_scale x total, one per weight.
+        The numbers are total, terms and positives. Total and terms have been divided by the
+        divisor, a scalar. The gradients, one per weight, are those of loss_scale x total.
         """
         batch = (images, assigned, boxes, labels)
         losses = self.loss_network(*batch)

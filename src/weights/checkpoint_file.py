@@ -108,13 +108,10 @@ def saved_config(entries: Mapping[str, Any], path: str) -> dict:
 def check_run(
     path: str, saved: Mapping[str, Any], cfg: Config, *, finetuning: bool = False
 ) -> None:
-    """InputError if the checkpoint's run had another network than the config.
+    """InputError if a checkpoint, of the configuration `saved`, has another network than cfg's.
 
     A checkpoint without a configuration passes. Keys that an older version lacks have their
     defaults. In `finetuning`, the keys FREE_IN_FINETUNING may differ.
-
-    Args:
-        saved: `run_config` of the checkpoint.
     """
     if not saved:
         return
@@ -168,10 +165,7 @@ def tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, ms.Tensor]:
 
 
 def write_entries(path: Path, weights: Mapping[str, ms.Tensor], about: dict[str, Any]) -> None:
-    """Writes a checkpoint atomically.
-
-    Args:
-        about: further strings and numbers by name.
+    """Writes a checkpoint atomically, with the strings and numbers `about` it.
 
     Raises:
         RunError: writing failed; an earlier file at `path` is kept.

@@ -74,11 +74,7 @@ def convert(
 ) -> Converted:
     """The ResNet of a torchvision or timm file, with MindSpore's names.
 
-    Heads and counters of norms are dropped.
-
-    Args:
-        arrays: by PyTorch's names.
-        prefix: of the names, for files with several ResNets.
+    Heads and counters of norms are dropped. `prefix` chooses one of several ResNets.
 
     Raises:
         InputError: there is not exactly one of VARIANTS, or its weights are not finite.

@@ -90,12 +90,9 @@ def find_detector(
     prefix: str | None = None,
     classes: ClassNames | None = None,
 ) -> Detector | None:
-    """The detector in a file; None where the file has nothing of a pyramid or of heads.
+    """The detector in a file; None if the file has nothing of a pyramid or of heads.
 
-    Args:
-        arrays: by PyTorch's names.
-        prefix: of the names, for files with several detectors.
-        classes: names of the classes, where they may not be COCO's.
+    `prefix` chooses one of several detectors; `classes` has names that may not be COCO's.
 
     Raises:
         InputError: it is none of FAMILIES, or there are several.

@@ -26,9 +26,6 @@ class TensorUnpickler:
     """Reads containers, strings, numbers and tensors; all else as placeholders.
 
     The stack is a list of stacks, one for each mark, as in the standard library.
-
-    Attributes:
-        storages: by key.
     """
 
     def __init__(self, file: BinaryIO, path: Path):

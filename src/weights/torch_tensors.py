@@ -29,8 +29,7 @@ SHOWN_LETTERS = 80
 class Placeholder:
     """A name of another package, or an object that it would have made.
 
-    Attributes:
-        has_data: it would have been made from a storage, a tensor or an array.
+    It `has_data` if it would have been made from a storage, a tensor or an array.
     """
 
     name: str

@@ -57,9 +57,7 @@ def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
 def check_driver(cards: Sequence[Card], plugin: str, ranks: int) -> Finding:
     """Whether the driver is new enough for each card, see `oldest_driver`.
 
-    Args:
-        plugin: the CUDA of MindSpore's plugin, "11.1" or "11.6".
-        ranks: on this machine.
+    `plugin` is the CUDA of MindSpore's plugin, "11.1" or "11.6"; `ranks` are on this machine.
     """
     if not cards:
         return skipped("driver", "nvidia-smi shows no card")
@@ -90,11 +88,7 @@ def oldest_driver(card: str, *, plugin: str, ranks: int) -> tuple[str, str]:
 
 
 def check_visible(cards: int, local_ranks: int, environ: Mapping[str, str]) -> Finding:
-    """Whether CUDA_VISIBLE_DEVICES leaves a card for each rank of this machine.
-
-    Args:
-        cards: number that nvidia-smi shows.
-    """
+    """Whether CUDA_VISIBLE_DEVICES leaves one of the `cards` for each rank of this machine."""
     name, value = "cards and ranks", environ.get("CUDA_VISIBLE_DEVICES")
     if value is None:
         visible, setting = cards, "CUDA_VISIBLE_DEVICES is not set"
@@ -201,9 +195,7 @@ def ask_cudnn(path: str, environ: Mapping[str, str]) -> Answer:
 def check_cudnn(path: str | None, answer: Answer | None, cards: Sequence[Card]) -> Finding:
     """Whether cuDNN has the version that the plugin and the card need.
 
-    Args:
-        path: of libcudnn.so.8; None if the linker does not find it.
-        answer: of `ask_cudnn`.
+    `path` is that of libcudnn.so.8, None if the linker does not find it; `answer` is `ask_cudnn`'s.
     """
     if path is None or answer is None:
         return skipped("cuDNN", f"no libcudnn.so.{CUDNN_MAJOR} is found")

@@ -38,10 +38,7 @@ esac
 
 
 def link_libraries(site: Path) -> list[Path]:
-    """Links NVIDIA's libraries into the folder that MindSpore's plugin searches; returns the links.
-
-    Args:
-        site: site-packages of the environment.
+    """Links NVIDIA's libraries in site-packages to where the plugin looks; returns the links.
 
     Raises:
         InputError: MindSpore has no GPU plugin here, or libraries are missing.

@@ -13,7 +13,6 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        name: of the check.
         status: OK, FAILED, or SKIPPED if an earlier failure makes it meaningless.
         found: what was found, or why the check was skipped.
         remedy: what to do about a failure.

@@ -66,8 +66,7 @@ def without_trace(error: str) -> str:
 def why_none(target: str, error: str) -> str:
     """Why MindSpore has no card of a kind, on one line.
 
-    Args:
-        error: MindSpore's `load_plugin_error`, of all its plugins, or that of counting cards.
+    `error` is its `load_plugin_error`, which is that of all plugins, or that of counting cards.
     """
     if error and LOADING not in error:  # from counting
         return error.splitlines()[0]

@@ -44,8 +44,7 @@ class CallbackList:
     def tell(self, moment: Moment, *, alone: bool = False) -> str:
         """Calls all; returns why the run is to end, the same on all ranks, or "".
 
-        Args:
-            alone: whether other ranks may be gone, so that they are not waited for.
+        With `alone` other ranks may be gone and are not waited for.
         """
         shared = self.is_shared and not alone
         if shared:

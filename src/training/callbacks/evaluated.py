@@ -24,9 +24,7 @@ def tell_evaluation(
 ) -> None:
     """Tells callbacks of a start, the evaluation, and an end, once all is written.
 
-    Args:
-        page: the report, if there is one.
-        folder: of the evaluation, used if the detector's run has no folder.
+    `page` is the report, if any; `folder` is used if the detector's run has no folder.
     """
     run = run_folder(cfg)
     epoch, step = recorded_position(cfg.checkpoint_path)

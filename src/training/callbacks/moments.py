@@ -16,7 +16,6 @@ class Start:
     """The run starts or continues: input is checked, weights are loaded, graphs compiled.
 
     Attributes:
-        folder: of the run.
         config: every key in force.
         step: updates that earlier sessions made, 0 for a new run.
         total_steps: updates of the whole schedule.
