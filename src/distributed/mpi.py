@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import mindspore as ms
-import numpy as np
 from mindspore import communication
 
 from src.distributed.gradient_sum import GraphSum, HostSum, SumOverRanks
@@ -66,11 +66,8 @@ class MpiRanks(SeveralRanks):
     def make_sum(self, weights, statistics, numbers):
         if self.is_in_graphs:
             return GraphSum(SumOverRanks(weights, statistics, numbers, ranks=self.size))
-        return HostSum(weights, statistics, numbers, ranks=self.size, add_up=self._add_up)
-
-    def _add_up(self, flat: np.ndarray) -> None:
-        """Replaces an array by its sum over the ranks."""
-        self.comm.Allreduce(self.sum_in_place, flat)
+        add_up = partial(self.comm.Allreduce, self.sum_in_place)
+        return HostSum(weights, statistics, numbers, ranks=self.size, add_up=add_up)
 
     def _sync(self, patience: float) -> None:
         """Polls: a blocking call of MPI would take a core from the ranks it waits for."""

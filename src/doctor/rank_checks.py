@@ -33,14 +33,10 @@ def check_ranks(answer: Answer, result: Mapping[str, Any] | None) -> list[Findin
     else:
         findings.append(ok("sum over ranks", f"exact; {through}"))
     duration = f"{MEGABYTES:.0f} MB in {1000 * result['sum_seconds']:.0f} ms"
-    return [*findings, ok("time of a sum", duration), check_equal(result["differing"])]
-
-
-def check_equal(differing: str) -> Finding:
-    """Whether parameters are the same on all ranks after updates; `differing` is "" if so."""
-    if differing:
-        return failed("ranks equal", differing, SUM_REMEDY)
-    return ok("ranks equal", "to the last bit after updates with different images")
+    equal = ok("ranks equal", "to the last bit after updates with different images")
+    if differing := result["differing"]:
+        equal = failed("ranks equal", differing, SUM_REMEDY)
+    return [*findings, ok("time of a sum", duration), equal]
 
 
 def check_cards(ranks: Sequence[Mapping[str, Any]]) -> list[Finding]:

@@ -12,7 +12,7 @@ from src.config.open_keys import IMAGE_MEAN, IMAGE_STD, settled
 from src.detection.anchors import STRIDES, level_shapes
 from src.detection.box_coder import DistributionCoder, build_distribution
 from src.models.backbone import Backbone
-from src.models.backbones import build_backbone
+from src.models.backbones import BACKBONES
 from src.models.costs import LayerCost, Size, tensor_cost
 from src.models.fpn import FPN
 from src.models.heads import SharedHead
@@ -161,7 +161,8 @@ def build_heads(
 def build_ssd(cfg, anchors_per_cell: int, *, drawn: bool = True) -> SSD:
     """The detector that the configuration asks for; without `drawn` its weights are zero."""
     cfg = settled(cfg, {})
-    backbone = build_backbone(cfg.backbone, padding=cfg.padding, norm_momentum=cfg.norm_momentum)
+    build_backbone = BACKBONES[cfg.backbone]
+    backbone = build_backbone(padding=cfg.padding, norm_momentum=cfg.norm_momentum)
     fpn = FPN(
         in_channels=backbone.out_channels,
         channels=cfg.fpn_channels,

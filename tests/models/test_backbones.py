@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.models.backbones import BACKBONES, build_backbone
+from src.models.backbones import BACKBONES
 from src.runtime.errors import InputError
 
 
 @pytest.fixture(scope="module", params=sorted(BACKBONES))
 def backbone(request):
-    return build_backbone(request.param)
+    return BACKBONES[request.param](padding="same", norm_momentum=0.9)
 
 
 def test_levels_have_strides_8_16_and_32(backbone):
@@ -45,4 +45,4 @@ def test_costs_are_those_of_every_convolution(backbone):
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_padding_that_is_not_supported(name):
     with pytest.raises(InputError, match="padding is 'valid'; .* supports same"):
-        build_backbone(name, padding="valid")
+        BACKBONES[name](padding="valid", norm_momentum=0.9)

@@ -35,14 +35,12 @@ def check_cards(answer: Answer, cards: Sequence[Card]) -> Finding:
     """How many cards the driver shows, and of which kind."""
     name = "nvidia-smi"
     if answer.problem == "not found":
-        return failed(
-            name, "not found", "install NVIDIA's driver; start a container with --gpus all"
-        )
+        remedy = "install NVIDIA's driver; start a container with --gpus all"
+        return failed(name, "not found", remedy)
     if answer.problem or not cards:
-        reason = answer.problem or "no cards"
         return failed(
             name,
-            f"{reason}: {answer.last_line}",
+            f"{answer.problem or 'no cards'}: {answer.last_line}",
             "restart the machine, which loads the driver's module again; if that does not help, "
             "reinstall the driver; start a container with --gpus all",
         )
