@@ -39,7 +39,7 @@ def parse_args(
     program: str = "",
     quiet: bool = False,
 ) -> Config:
-    """The configuration from the command line (sys.argv where none is given).
+    """The configuration from the command line (sys.argv by default).
 
     A flag overrides the recipe file that `--config_path` names, the recipe overrides the default.
     `beneath`, given what both set, returns a layer that overrides only the defaults, and with the
@@ -108,7 +108,7 @@ class Wrapped(argparse.RawDescriptionHelpFormatter):
 
 
 def flag_parser(description: str, prog: str | None, program: str) -> argparse.ArgumentParser:
-    """A parser of --config and of all keys, of which --help lists those of `program` if given."""
+    """A parser of --config and of all keys; --help lists those of `program`, or all."""
     parser = argparse.ArgumentParser(
         prog=prog,
         usage="%(prog)s [--config=FILE] [--KEY=VALUE ...]",

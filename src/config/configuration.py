@@ -107,7 +107,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
 
 
 def read_recipe(path: str) -> dict[str, Any]:
-    """The keys that a recipe file sets; InputError where it cannot be read."""
+    """The keys that a recipe file sets; InputError if it cannot be read."""
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeyLoader)
     except OSError as error:

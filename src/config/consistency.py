@@ -36,7 +36,7 @@ def differences(
 
 
 def check_consistency(cfg: EasyDict) -> None:
-    """InputError where keys contradict each other."""
+    """InputError if keys contradict each other."""
     for message in (
         *network_contradictions(cfg),
         *data_contradictions(cfg),
@@ -181,7 +181,7 @@ def least_batch(cfg: EasyDict) -> int:
 
 
 def check_auto_batch(cfg: EasyDict, ranks: int) -> None:
-    """InputError where a run cannot choose its batch itself."""
+    """InputError if a run cannot choose its batch itself."""
     if cfg.batch_size != AUTO:
         return
     target = cfg.device_target

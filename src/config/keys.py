@@ -153,7 +153,7 @@ def why_not_yaml(error: Exception) -> str:
 
 @functools.cache
 def load_keys(path: Path = DEFAULT_PATH) -> dict[str, Key]:
-    """All keys by name, in the order of default.yaml; ValueError where one is not described."""
+    """All keys by name, in the order of default.yaml; ValueError if one is not described."""
     text = path.read_text(encoding="utf-8")
     values, (start, *parts) = yaml.safe_load(text), SECTION.split(text)
     described = {}
@@ -208,7 +208,7 @@ def keys_of_scope(*scopes: str) -> tuple[str, ...]:
 
 
 def with_new_names(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The values by the keys' present names; InputError where old and new name contradict."""
+    """The values by the keys' present names; InputError if old and new name contradict."""
     renamed = dict(values)
     for key in load_keys().values():
         if key.was and key.was in values:

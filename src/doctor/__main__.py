@@ -33,7 +33,7 @@ def headline(cfg: Config, launch: Launch) -> str:
 
 
 def parse(argv=None, *, quiet: bool = False) -> tuple[Config, Path | None]:
-    """The configuration and the report's path; InputError where that cannot be written."""
+    """The configuration and the report's path; InputError if that cannot be written."""
     cfg, report = parse_with_report(
         __doc__, argv, prog="python3 -m src.doctor", program="train", quiet=quiet
     )

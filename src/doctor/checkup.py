@@ -48,7 +48,7 @@ class Checkup:
         self.findings: list[Finding] = []
         self.raw: dict[str, str] = {}  # output of programs, for the report
         self.hosts: set[str] = set()
-        self.card_bytes = 0  # memory of the smallest card, where one is seen
+        self.card_bytes = 0  # memory of the smallest card; 0 if unknown
         self.card = ""  # unique name of the card that this rank takes
 
     def add(self, findings: Iterable[Finding]) -> None:

@@ -126,7 +126,7 @@ def named_keys(cfg: Config) -> set[str]:
 
 
 def check_data(cfg: Config) -> Finding:
-    """Whether the data set is there; skipped where it is only the default that is missing."""
+    """Whether the data set is there; skipped if only the default one is missing."""
     from src.data.dataset import find_source
     from src.data.readers.formats import READERS
 
@@ -159,7 +159,7 @@ def check_weights(cfg: Config) -> Finding:
 
 
 def free_shared() -> int:
-    """Bytes free in /dev/shm; 0 where there is none."""
+    """Bytes free in /dev/shm; 0 if there is none."""
     try:
         return shutil.disk_usage(SHARED_FOLDER).free
     except OSError:

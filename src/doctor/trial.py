@@ -59,7 +59,7 @@ class Request:
 
 
 def run_trial(request: Request, environ: Mapping[str, str]) -> tuple[Answer, dict[str, Any] | None]:
-    """Runs a trial; what it printed, and its result: None, or after a crash what was done."""
+    """Runs a trial; returns what it printed, and its result, partial after a crash, or None."""
     with tempfile.TemporaryDirectory() as folder:
         input_file, output_file = Path(folder, "request.json"), Path(folder, "answer.json")
         input_file.write_text(json.dumps(dataclasses.asdict(request)), encoding="utf-8")

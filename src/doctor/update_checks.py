@@ -73,7 +73,7 @@ def check_update(name: str, own: Update, expected: ByCase | None) -> Finding:
 
 
 def check_against(name: str, own: Update, expected: Update | None, found: str) -> Finding:
-    """An update on a card against the CPU's; None where that did not end."""
+    """An update on a card against the CPU's; None if that did not end."""
     if expected is None or "error" in expected:
         reason = expected["error"] if expected else "it did not end"
         remedy = "run python3 -m src.doctor --device_target=CPU, and do what it says"
@@ -110,14 +110,14 @@ def check_fall(name: str, own: Update, found: str) -> Finding:
 
 
 def fall(update: Update) -> float | None:
-    """By how much an update lowers the loss of its batch; None where a number is not finite."""
+    """By how much an update lowers the loss of its batch; None if a number is not finite."""
     if not all(is_finite(update[key]) for key in ("loss", "norm", "after")):
         return None
     return update["loss"] - update["after"]
 
 
 def difference(own: float | None, expected: float | None) -> float:
-    """Relative difference; infinite where one is not finite."""
+    """Relative difference; infinite if one is not finite."""
     if not (is_finite(own) and is_finite(expected)):
         return math.inf
     return abs(own - expected) / max(abs(expected), 1e-12)

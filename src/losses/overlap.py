@@ -12,7 +12,7 @@ EPSILON = 1e-7  # square pixels, or a ratio: keeps divisors above 0, invisible f
 
 
 def iou(a, b):
-    """Intersection over union; 0 where both are empty."""
+    """Intersection over union; 0 if both are empty."""
     shared, union = shared_and_union(a, b)
     return shared / (union + EPSILON)
 

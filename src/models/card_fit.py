@@ -27,7 +27,7 @@ def most_images(network: SSD, image_size: Size) -> int:
 
 
 def check_tensors(cfg: Mapping, network: SSD) -> None:
-    """InputError where a batch makes a tensor that MindSpore refuses on a GPU."""
+    """InputError if a batch makes a tensor that MindSpore refuses on a GPU."""
     if cfg["device_target"] != "GPU":
         return
     most, (height, width) = most_images(network, cfg["image_size"]), cfg["image_size"]

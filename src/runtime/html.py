@@ -28,7 +28,7 @@ def render(template: Path, **values: Any) -> str:
 
 
 def shown(value: Any) -> Any:
-    """What a page shows of a value, which the template escapes further."""
+    """A value for a page, before the template escapes HTML's characters."""
     return printable(value, lines=True) if type(value) is str else value
 
 

@@ -83,7 +83,7 @@ def spellings(text: str, base: str | Path) -> Iterator[str]:
         for form in ("NFC", "NFD"):
             yield unicodedata.normalize(form, spelled)
     parts = Path(plain).parts
-    last = len(parts) - (0 if base else 1)  # by one name alone only where it is asked for
+    last = len(parts) - (0 if base else 1)  # a name alone is looked up below a base only
     yield from (os.path.join(base, *parts[start:]) for start in range(1, last))
 
 

@@ -94,7 +94,7 @@ class Interruption:
             raise Interrupted(self.signum)
 
     def wait(self, seconds: float) -> bool:
-        """Waits at most so long for a signal; True if there is one."""
+        """Waits for a signal, at most these seconds; returns whether there is one."""
         deadline = time.monotonic() + seconds
         while self.signum is None and time.monotonic() < deadline:
             time.sleep(POLL)

@@ -93,7 +93,7 @@ def advice_on_outcome(cfg: Config, trainer: Trainer) -> list[str]:
 
 
 def likely_reasons(cfg: Config, updates: int, steps_per_epoch: int, skipped: int) -> Iterator[str]:
-    """Why a run of so many updates may have learnt nothing, each reason with what to do."""
+    """Reasons why a run of `updates` may have learnt nothing, each with what to do."""
     if skipped:
         yield f"{skipped:,} of {count(updates, 'update')} were skipped: lower --lr"
     if updates < ENOUGH_UPDATES:

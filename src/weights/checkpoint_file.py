@@ -55,7 +55,7 @@ class Origin:
 
 
 def read_checkpoint(path: str) -> dict[str, np.ndarray]:
-    """Weights, averaged where the run averages them, by name; InputError where unreadable."""
+    """Weights, averaged where the run averages them, by name; InputError if unreadable."""
     arrays = {
         name: value.asnumpy()
         for name, value in load_entries(path).items()
@@ -66,7 +66,7 @@ def read_checkpoint(path: str) -> dict[str, np.ndarray]:
 
 
 def load_entries(path: str) -> dict:
-    """Everything in a checkpoint by name; InputError where it cannot be read."""
+    """Everything in a checkpoint by name; InputError if it cannot be read."""
     check_exists(path)
     logging.disable(logging.CRITICAL)  # MindSpore logs its own lines
     try:
@@ -95,7 +95,7 @@ def run_config(path: str) -> dict:
 
 
 def check_exists(path: str) -> None:
-    """InputError where there is no such file."""
+    """InputError if there is no such file."""
     if not os.path.isfile(path):
         raise InputError(no_file(path, ".ckpt"))
 

@@ -1,4 +1,4 @@
-"""COCO's 80 classes, of which most published detectors are."""
+"""COCO's 80 classes, which most published detectors have."""
 
 # COCO's 80 categories have the ids 1 to 90 without these
 UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)

@@ -36,7 +36,7 @@ def with_epsilon(arrays: Mapping[str, np.ndarray], epsilon: float) -> dict[str, 
     for name, array in arrays.items():
         if name.startswith("backbone.") and name.endswith(".gamma"):
             variance = arrays[name.replace(".gamma", ".moving_variance")].astype(np.float64)
-            # nan or infinite where the variance and epsilon are 0
+            # nan or infinite if the variance and epsilon are 0
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 factor = np.sqrt((variance + NORM_EPSILON) / (variance + epsilon))
                 changed[name] = (array * factor).astype(np.float32)

@@ -55,7 +55,7 @@ def configure(
 
 
 def outputs(arrays: Mapping[str, np.ndarray], layer: str, family: Family) -> int:
-    """Output channels of a predictor; 0 where it is missing or its shapes are impossible."""
+    """Output channels of a predictor; 0 if it is missing or its shapes are impossible."""
     names = [their_name(f"{layer}.{leaf}", family) for leaf in ("weight", "bias")]
     weight, bias = (arrays[name].shape if name in arrays else () for name in names)
     return bias[0] if len(bias) == 1 and weight == (*bias, *INPUTS) else 0

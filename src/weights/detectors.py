@@ -69,7 +69,7 @@ class Detector:
         return all(part.is_whole for part in self.matched.values())
 
     def report(self) -> str:
-        """What it is and what matched, by part, for the user."""
+        """What it is, and what matched of each part, for the user."""
         lines = [f"{self.family.title}, {self.config.backbone}{under(self.prefix, '')}"]
         for part, found in self.matched.items():
             lines.append(f"  {part}: " + found.report().replace("\n  ", "\n    "))

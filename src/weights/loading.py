@@ -93,7 +93,7 @@ def load_arrays(
 
 
 def refuse_backbone(names: Iterable[str], path: str) -> None:
-    """InputError where the names of a checkpoint's parameters are those of a ResNet alone."""
+    """InputError if the names of a checkpoint's parameters are those of a ResNet alone."""
     own = [name for name in names if FIRST_BLOCK.match(name)]
     if own and not any(name.startswith("backbone.") for name in own):
         raise InputError(

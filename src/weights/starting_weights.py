@@ -28,7 +28,7 @@ def fill_open_keys(cfg: Config, saved: Saved, log: Log, ranks: Ranks) -> Config:
 
 
 def starting_point(cfg: Config, saved: Saved) -> Mapping[str, Any]:
-    """How the starting weights were trained; InputError where they contradict the configuration."""
+    """How the starting weights were trained; InputError if they contradict the configuration."""
     if saved:
         return saved
     source = cfg.finetune or cfg.pretrained

@@ -33,7 +33,7 @@ def pixels_of(path: Path, variant: str) -> tuple[Sequence[float], Sequence[float
 
 
 def timm_pixels(config: Mapping[str, Any], source: Path) -> tuple[list[float], list[float]]:
-    """Mean and std in timm's configuration, scaled to 0..255; InputError where they are invalid."""
+    """Mean and std in timm's configuration, scaled to 0..255; InputError if they are invalid."""
     try:
         mean, std = ([float(value) * BYTE for value in config[key]] for key in ("mean", "std"))
     except (KeyError, TypeError, ValueError) as error:

@@ -36,7 +36,7 @@ class TorchFile(NamedTuple):
 
 
 def read_torch_file(path: Path) -> TorchFile:
-    """The state dict in a .pth or .pt file; InputError where no tensors can be read."""
+    """The state dict in a .pth or .pt file; InputError if no tensors can be read."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -173,7 +173,7 @@ def state_dict_in(content: Any) -> dict[str, Tensor | Placeholder]:
 
 
 def named_tensors(content: Any) -> dict[str, Tensor | Placeholder]:
-    """Entries of a dict that are tensors, or would be; none where it is not a dict."""
+    """Entries of a dict that are tensors, or would be; none if it is not a dict."""
     if not isinstance(content, dict):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Tensors in PyTorch's files: what a pickle says of them, checked and made into arrays."""
+"""Tensors in PyTorch's files: checks what a pickle says of them, and makes arrays."""
 
 import math
 import sys
@@ -46,13 +46,13 @@ class Storage:
 
     @property
     def dtype(self) -> np.dtype | None:
-        """None where it is not read."""
+        """None if it is not read."""
         found = STORAGE_DTYPES.get(self.kind)
         return found and np.dtype(found)
 
     @property
     def num_bytes(self) -> int | None:
-        """None where the class is unknown."""
+        """None if the class is unknown."""
         size = self.dtype.itemsize if self.dtype else UNREAD_SIZES.get(self.kind)
         return None if size is None else self.count * size
 
@@ -80,7 +80,7 @@ class Tensor:
         return self.storage.kind if is_storage and self.storage.dtype is None else None
 
     def check(self) -> None:
-        """ValueError where it is malformed or reaches beyond its storage."""
+        """ValueError if it is malformed or reaches beyond its storage."""
         if type(self.size) is not tuple or type(self.stride) is not tuple:
             raise ValueError("a shape that is no tuple")
         if len(self.size) != len(self.stride) or len(self.size) > MAX_DIMS:

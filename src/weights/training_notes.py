@@ -14,7 +14,7 @@ STYLE = re.compile(r"""\bstyle["']?\s*[=:]\s*["'](caffe|pytorch)["']""")  # of a
 
 @dataclass(frozen=True)
 class Notes:
-    """What a file says of its weights; empty where it says nothing.
+    """What a file says of its weights; empty if it says nothing.
 
     Attributes:
         classes: names, without background.
@@ -43,7 +43,7 @@ def notes_of(content: Any) -> Notes:
 
 
 def part_of(content: Any, key: str) -> Mapping[str, Any]:
-    """The dict under a key of a dict; empty where there is none."""
+    """The dict under a key of a dict; empty if there is none."""
     part = content.get(key) if isinstance(content, dict) else None
     return part if isinstance(part, dict) else {}
 

@@ -99,7 +99,7 @@ class Tracker(Callback, ABC):
 
 
 def read_runs(path: Path) -> dict[str, dict[str, str]]:
-    """What is known of each tracker's run, by the tracker's package; empty without the file."""
+    """The content of trackers.json: what is known of each tracker's run, by its package."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
