@@ -158,23 +158,16 @@ def check_weights(cfg: Config) -> Finding:
     return ok("weights", ", ".join(found.values()) or "none named: from scratch")
 
 
-def free_shared() -> int:
-    """Bytes free in /dev/shm; 0 if there is none."""
-    try:
-        return shutil.disk_usage(SHARED_FOLDER).free
-    except OSError:
-        return 0
-
-
 def check_machine(cfg: Config, launch: Launch, environ: Mapping[str, str]) -> list[Finding]:
     """All checks of this file, and Open MPI's."""
     here = local_size(launch, environ)
     own, target = len(os.sched_getaffinity(0)), cfg.device_target
+    free = shutil.disk_usage(SHARED_FOLDER).free if SHARED_FOLDER.is_dir() else 0
     return [
         check_cores(
             own, os.cpu_count() or own, here, cfg.num_workers, target, is_bound=BOUND in environ
         ),
-        check_shared(free_shared(), slot_bytes(cfg), here, target),
+        check_shared(free, slot_bytes(cfg), here, target),
         check_mpi(*ask_mpi(environ), launch),
         check_ranks(launch, cfg),
         check_weights(cfg),
