@@ -124,7 +124,7 @@ def build_mindir(path: Path, threads: int):
     images = np.load(path.parent / "images.npy")
     set_up_device("CPU", cpu_threads=threads)
     model = load_exported(path, read_description(path))
-    return lambda: model.forward(images), {"file_mb": round(path.stat().st_size / MEGA)}
+    return lambda: model.forward(images), {"file_mb": round(path.stat().st_size / MEGA, 2)}
 
 
 def prepare_peer(folder: Path, image_size: int) -> None:
@@ -206,7 +206,7 @@ def build_onnx(path: Path, threads: int):
     if path.name == FILES["torchvision_onnx"]:  # an input for each image
         floats = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
         feed = {value.name: image for value, image in zip(session.get_inputs(), floats)}
-    return lambda: session.run(None, feed), {"file_mb": round(path.stat().st_size / MEGA)}
+    return lambda: session.run(None, feed), {"file_mb": round(path.stat().st_size / MEGA, 2)}
 
 
 def build(role: str, folder: Path, image_size: int, threads: int):

@@ -70,7 +70,7 @@ def build_openvino(path: Path, precision: str, threads: int):
     found = model([images])
     equal, wanted = count_equal([found[name] for name in OUTPUTS], path.with_suffix(".npz"))
     chosen = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    size = round(path.stat().st_size / MEGA)
+    size = round(path.stat().st_size / MEGA, 2)
     return lambda: model([images]), {"type": chosen, "equal": equal, "of": wanted, "file_mb": size}
 
 
