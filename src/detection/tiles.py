@@ -31,13 +31,28 @@ class Tiling:
     def windows(self, width: int, height: int) -> np.ndarray:
         """(T,4) int64: the whole image, and its tiles row by row unless it fits into one."""
         whole = np.array([[0, 0, width, height]])
-        if not self.width or (width <= self.width and height <= self.height):
+        if self.fits(width, height):
             return whole
         x1, y1 = np.meshgrid(
             starts(width, self.width, self.overlap), starts(height, self.height, self.overlap)
         )
         x2, y2 = np.minimum(x1 + self.width, width), np.minimum(y1 + self.height, height)
         return np.concatenate([whole, np.stack([x1, y1, x2, y2], axis=-1).reshape(-1, 4)])
+
+    def fits(self, width: int, height: int) -> bool:
+        """Whether an image is no larger than a tile, or there are no tiles."""
+        return not self.width or (width <= self.width and height <= self.height)
+
+    def in_image(self, found: Detections, window: np.ndarray, size: np.ndarray) -> Detections:
+        """`in_whole_image`; those in the whole image without objects that some tile has whole.
+
+        That shows them larger, and the two boxes often differ too much to suppress each other.
+        """
+        found = in_whole_image(found, window, size)
+        if self.fits(*size) or (window[2:] - window[:2] < size).any():
+            return found
+        least = self.overlap / (1 + 2 * CUT_SHARE) * np.array([self.width, self.height])
+        return found.take((found.boxes[:, 2:] - found.boxes[:, :2] >= least).any(axis=1))
 
     def note(self, size: Sequence[int]) -> str:
         """What to tell of an image's (width, height) if that has very many tiles; else ""."""

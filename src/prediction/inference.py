@@ -11,7 +11,7 @@ import numpy as np
 from src.config.consistency import SIZE_MULTIPLE
 from src.data.short_side import ShortSide, build_short_side
 from src.detection.postprocess import Detections, Postprocessor
-from src.detection.tiles import Tiling, build_tiling, in_whole_image
+from src.detection.tiles import Tiling, build_tiling
 from src.models.ssd import SSD
 from src.prediction.network_model import Log, Model, Outputs, Size, build_model
 
@@ -120,7 +120,7 @@ class Inference:
             candidates = self.model.candidates(own, input_size, postprocess)
             candidates = candidates.in_image(scales[view.size], sides, mirrored=width)
             if window is not None:
-                candidates = in_whole_image(candidates, window, size)
+                candidates = self.tiling.in_image(candidates, window, size)
             found.append(candidates)
         return found
 

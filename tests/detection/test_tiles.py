@@ -95,6 +95,18 @@ def test_boxes_that_a_tile_cuts():
     assert none.boxes.shape == (0, 4)
 
 
+def test_small_boxes_of_the_whole_image_are_left_to_the_tiles():
+    boxes = [[0, 0, 13, 13], [0, 0, 15, 13], [0, 0, 13, 15], [0, 0, 200, 90]]
+    found = Detections(np.array(boxes, np.float32), np.ones(4), np.arange(4))
+    tiling, size = Tiling(100, 100, 0.2), np.array([250, 100])
+    whole = np.array([0, 0, 250, 100])
+    assert tiling.in_image(found, whole, size).labels.tolist() == [1, 2, 3]  # from 20 / 1.4 on
+    assert tiling.in_image(found, whole[:4] - [0, 0, 150, 0], size).labels.tolist() == [0, 1, 2]
+    assert Tiling(100, 100).in_image(found, whole, size).labels.tolist() == [0, 1, 2, 3]
+    small = np.array([100, 90])  # without tiles
+    assert tiling.in_image(found, np.array([0, 0, 100, 90]), small).labels.tolist() == [0, 1, 2, 3]
+
+
 def test_shape_of_the_input(small):
     square = small.replace(tiles=320, tile_overlap=0.5)
     assert build_tiling(square) == Tiling(320, 320, 0.5)

@@ -98,6 +98,16 @@ def test_every_object_is_found_once(mirror, batch_size, keep_aspect):
     assert max(calls) == min(batch_size, 16) and sum(calls) == 16 * (2 if mirror else 1)
 
 
+def test_a_small_object_is_left_to_the_tiles():
+    """The whole image has it too, by an inexact box."""
+    box = (103, 61, 133, 91)  # 8 x 13 pixels in its input, which begin at 101.25
+    for overlap, is_left in ((0.9, True), (0.2, False)):
+        detector = build(Tiling(TILE, TILE, overlap))
+        detector.inference.merge = replace(detector.inference.merge, nms_iou=1.0)
+        found = set(map(tuple, found_boxes(detector, picture(240, 150, [box]))))
+        assert box in found and (found == {box}) == is_left
+
+
 def test_a_signal_stops_between_batches_of_tiles():
     detector, interruption = build(batch_size=4), Interruption()
     detector.check = interruption.check
