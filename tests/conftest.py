@@ -23,8 +23,8 @@ REPOSITORY = DEFAULT_PATH.parents[1]
 sys.argv[0] = __file__  # what pytest-xdist starts is no file, as MindSpore's cache expects one
 LONGEST = (  # of 10 s to 2 min
     "test_distributed.py", "test_exporter.py", "test_gpu.py", "test_resume.py",
-    "test_train_command.py", "test_ranks.py", "test_trainer.py",
-    "test_resumed_trainer.py", "test_scaling.py", "test_inference_benchmarks.py", "test_doctor.py",
+    "test_train_command.py", "test_trainer.py",
+    "test_resumed_trainer.py", "test_inference_benchmarks.py", "test_doctor.py",
     "test_detectors.py", "test_coco_detector.py", "test_peer_ap.py", "test_detector_step.py",
     "test_overfit.py", "test_predict_command.py", "test_inference.py", "test_two_canvases.py",
     "test_eval_command.py", "test_find_detector.py", "test_fuzz.py", "test_examples.py",

@@ -1,6 +1,6 @@
 """Runs train.py, in which one rank fails: python failing_rank.py HOW RANK STEP [flags of train.py].
 
-HOW is raise, kill (-9), stop (as by a debugger), hang, or dawdle (for a few seconds).
+HOW is raise, kill (-9), stop (as by a debugger) or hang.
 """
 
 import os
@@ -15,8 +15,6 @@ import train
 from src.distributed.command import run_command
 from src.runtime.signals import Interruption
 
-DAWDLE = 4.0  # seconds
-
 
 def fail(trainer, how: str) -> None:
     """What happens after an update."""
@@ -26,8 +24,6 @@ def fail(trainer, how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL if how == "kill" else signal.SIGSTOP)
     while how == "hang":
         time.sleep(1)
-    if how == "dawdle":
-        time.sleep(DAWDLE)
 
 
 def with_fault(trainer, how: str, step: int):

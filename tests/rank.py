@@ -1,29 +1,47 @@
-"""One rank of test_ranks.py: tries what ranks do together, and writes down what it found.
+"""A callback of each rank: tries what ranks do together when they have trained, and writes it down.
 
-python rank.py OUTPUT_FOLDER [flags of train.py]
+`found_N.json` and two `.npz` are beside the run's folder; test_distributed.py reads them.
 """
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, os.getcwd())
-
 SHAPES = [(3, 5), (4,)] * 60  # more than are joined at once
-UPDATES = 20
+UPDATES = 12  # after which the callback of rank 1 ends the run
+IMAGES = 9  # that are evaluated, not as many for each rank
 
 
-class Enough:
-    """A callback of each rank; that of rank 2 ends the run after UPDATES updates."""
-
+class Rank:
     all_ranks = True
 
+    def start(self, start):
+        from src.training.trainer import Trainer
+
+        sound = Trainer.outcome
+
+        def examine_first(trainer):
+            examine(trainer, start.folder.parent)
+            return sound(trainer)
+
+        Trainer.outcome = examine_first
+
     def step(self, step):
-        is_asking = os.environ["OMPI_COMM_WORLD_RANK"] == "2" and step.step == UPDATES
+        is_asking = os.environ["OMPI_COMM_WORLD_RANK"] == "1" and step.step == UPDATES
         return f"{step.step} are enough" if is_asking else None
+
+
+def examine(trainer, folder: Path) -> None:
+    """Tries all, and writes what this rank found."""
+    ranks = trainer.ranks
+    parameters = trainer.train_step.parameters().items()
+    np.savez(folder / f"parameters_{ranks.rank}.npz", **{n: p.asnumpy() for n, p in parameters})
+    np.savez(folder / f"sums_{ranks.rank}.npz", **add_up(ranks))
+    found = {**exchange(ranks), **evaluate(trainer), "cores": ranks.cores()}
+    found["differing"] = differ_by_one_bit(trainer)
+    (folder / f"found_{ranks.rank}.json").write_text(json.dumps(found))
 
 
 def exchange(ranks) -> dict:
@@ -56,47 +74,30 @@ def add_up(ranks) -> dict[str, np.ndarray]:
     return found
 
 
-def train(cfg, ranks, folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Parameters after a run, and whether its detections are those of one process."""
+def evaluate(trainer) -> dict:
+    """Detections and losses of the ranks together, and of each alone."""
     from src.data.dataset import build_annotations
-    from src.detection.postprocess import build_postprocessor
     from src.distributed.ranks import Ranks
     from src.evaluation.detect import detect_with
-    from src.evaluation.split_loss import build_split_model
-    from src.training.callbacks.loading import load_callbacks
-    from src.training.compiling import compile_graphs
-    from src.training.run_log import RunLog
-    from src.training.setup import build_trainer
 
-    log = RunLog(folder, ranks.rank)
-    log.open()
-    callbacks = load_callbacks(cfg.callbacks, is_main=ranks.is_main)
-    annotations = build_annotations(cfg, training=True)
-    trainer = build_trainer(cfg, annotations, log=log, ranks=ranks, callbacks=callbacks)
-    trainer.train_step.sync()
-    compile_graphs(cfg, trainer)
-    trainer.run()
-    split = build_annotations(cfg, training=False)
-    model = build_split_model(cfg, trainer.network, split, build_postprocessor(cfg))
+    evaluator = trainer.evaluator
+    split = build_annotations(evaluator.cfg, training=False).take(np.arange(IMAGES))
     shared, alone = (
-        detect_with(trainer.network, cfg, split, ranks=own, model=model) for own in (ranks, Ranks())
+        detect_with(evaluator.network, evaluator.cfg, split, ranks=own, model=evaluator.model)
+        for own in (trainer.ranks, Ranks())
     )
-    parameters = trainer.train_step.parameters().items()
-    arrays = {name: parameter.asnumpy().copy() for name, parameter in parameters}
-    differing = differ_by_one_bit(trainer, ranks)
-    found = {"shared": shared.rows.tolist(), "alone": alone.rows.tolist()}
-    losses = {"shared_losses": shared.losses, "alone_losses": alone.losses}
-    return arrays, {**found, **losses, "cores": ranks.cores(), "differing": differing}
+    rows = {"shared": shared.rows.tolist(), "alone": alone.rows.tolist()}
+    return {**rows, "shared_losses": shared.losses, "alone_losses": alone.losses}
 
 
-def differ_by_one_bit(trainer, ranks) -> str:
+def differ_by_one_bit(trainer) -> str:
     """What the check of the ranks says when the second one's first weight is not the others'."""
     import mindspore as ms
 
     from src.runtime.errors import RunError
     from src.training.agreement import check_same
 
-    parameters = trainer.train_step.parameters()
+    ranks, parameters = trainer.ranks, trainer.train_step.parameters()
     check_same(ranks, parameters)
     if ranks.rank == 1:
         weight = trainer.network.trainable_params()[0]
@@ -108,26 +109,3 @@ def differ_by_one_bit(trainer, ranks) -> str:
     except RunError as error:
         return str(error)
     return ""
-
-
-def main() -> None:
-    from src.distributed.launch import find_launch, prepare_environment
-
-    launch = find_launch()
-    prepare_environment(launch)
-    from src.config.command_line import parse_args
-    from src.distributed.join import build_device
-
-    folder = Path(sys.argv[1])
-    cfg = parse_args("", sys.argv[2:])
-    ranks = build_device(cfg, launch)
-    found = exchange(ranks)
-    arrays = add_up(ranks)
-    parameters, facts = train(cfg, ranks, folder)
-    np.savez(folder / f"sums_{ranks.rank}.npz", **arrays)
-    np.savez(folder / f"parameters_{ranks.rank}.npz", **parameters)
-    (folder / f"found_{ranks.rank}.json").write_text(json.dumps({**found, **facts}))
-
-
-if __name__ == "__main__":
-    main()

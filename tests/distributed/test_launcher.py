@@ -1,11 +1,12 @@
-"""What scripts/run_distribute_train.sh passes to mpirun, which here only prints it."""
+"""What scripts/run_distribute_train.sh passes to mpirun, and what is refused at the start."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.jobs import PROGRAMS, run
+from tests.conftest import small_keys, write_recipe
+from tests.jobs import PROGRAMS, mpirun, run
 
 CORES = len(os.sched_getaffinity(0))
 GPU, CPU = "--device_target=GPU", "--device_target=CPU"
@@ -128,3 +129,40 @@ def test_ranks_of_each_machine(launch, tmp_path, lines, threads, place):
     assert f"OMP_NUM_THREADS={threads}\n" in done.stdout
     assert f" {place} " in done.stdout
     assert "--oversubscribe" not in done.stdout
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("ranks", "flags", "expected"),
+    [
+        (3, [], "mpirun started 3 processes, but run_distribute is False"),
+        (2, ["--run_distribute=True", "--batch_size=13"], "fewer than a batch of 13 on each of 2"),
+    ],
+)
+def test_contradictions_are_reported_once_at_the_start(shapes, tmp_path, ranks, flags, expected):
+    recipe = write_recipe(tmp_path / "recipe.yaml", small_keys(shapes, tmp_path))
+    flags = ["--alpha=0.3", *flags]
+    done = run(mpirun(ranks, "train.py", f"--config_path={recipe}", *flags))
+    assert done.returncode == 2, done.stdout
+    assert done.stdout.count("--alpha is now --focal_alpha") == 1
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--config=x.yaml"], "--devices is needed"),
+        (["--devices=0", "--config=x.yaml"], "--devices is '0'"),
+        (["--devices=2", "--config=x.yaml", "--lr=1"], "flags of train.py come after --"),
+        (["--devices=2", "--config=x.yaml", "--launcher=ssh"], "--launcher is 'ssh'"),
+        (["--devices=2", "--config=x.yaml", "--hostfile=no"], "no: no such file"),
+        (["--devices"], "--devices needs a value"),
+    ],
+)
+def test_errors_of_the_launcher(options, expected):
+    done = run(["bash", "scripts/run_distribute_train.sh", *options])
+    assert done.returncode == 2
+    assert expected in done.stdout
+    assert "usage: " in done.stdout
