@@ -12,7 +12,7 @@ from typing import Any
 
 from src.config.configuration import Config, Layer, checked_values, make_config, read_recipe
 from src.config.idle_keys import note_idle_keys
-from src.config.keys import Key, load_keys, note_new_names, unknown_hint
+from src.config.keys import Key, load_keys, note_old_names, unknown_hint
 from src.runtime.errors import InputError
 from src.runtime.files import user_path
 
@@ -56,7 +56,7 @@ def parse_args(
     flags = vars(arguments)
     path = flags.pop("config_path")
     if not quiet:
-        note_new_names(flags, dashes="--")
+        note_old_names(flags, dashes="--")
     cfg = layered(path, (flags, WHERE), beneath, over_recipe, quiet=quiet)
     if not quiet:
         # commands of another name than their program take the flags of train.py
@@ -73,7 +73,7 @@ def python_config(
     over_recipe: Sequence[str] = (),
 ) -> Config:
     """`parse_args` for a function of that name (`where`), with a recipe file and keys."""
-    note_new_names(keys, f"{where}: ")
+    note_old_names(keys, f"{where}: ")
     given = {key: str(v) if isinstance(v, os.PathLike) else v for key, v in keys.items()}
     cfg = layered(config and str(config), (given, where), beneath, over_recipe)
     note_idle_keys(cfg, given, f"{where}: ")
@@ -92,7 +92,7 @@ def layered(
     path = path and os.path.expanduser(path)
     recipe = {} if path is None else read_recipe(path)
     if not quiet:
-        note_new_names(recipe, f"{path}: ")
+        note_old_names(recipe, f"{path}: ")
     recipe, own = checked_values(recipe, path), checked_values(*given)
     lowest = beneath({**recipe, **own}) if beneath else ({}, "")
     known = [key for key in over_recipe if key in lowest[0]]

@@ -12,7 +12,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -49,6 +49,13 @@ SECTION = re.compile(r"^# --- (.+?)(?: \((\w+(?:, \w+)*)\))?$", re.MULTILINE)
 PROGRAMS = ("train", "eval", "export", "predict", "validate")
 LARGEST = {int: sys.maxsize, float: sys.float_info.max}  # infinity is refused
 SCOPES = ("graph", "run", "session", "batch")
+RETIRED = {  # items of lists that earlier versions knew; runs and recipes may still have them
+    "accept": (
+        "areas", "blank_samples", "box_areas", "default_box", "equal_boxes", "few_images",
+        "file_names", "flat_images", "key_points", "lost_objects", "offset", "one_side",
+        "outlines", "swapped_classes",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Key:
     def check(self, value: Any, where: str) -> Any:
         """The value in the key's type, lists as tuples, `~` as the home folder.
 
-        InputError says `where` it came from.
+        RETIRED items are left out. InputError says `where` the value came from.
         """
         # YAML reads a choice of true as a bool, and 1e-3 as a string
         is_choice = self.spec.startswith("one of")
@@ -118,6 +125,8 @@ class Key:
             spec = "one path" if self.spec == "path" else self.spec
             expected = f"expected {spec}{self.example(value)}{near}"
             raise InputError(f"{where}: {self.name} is {shown(value)}; {expected}") from None
+        if retired := RETIRED.get(self.name):
+            converted = tuple(item for item in converted if item not in retired)
         if self.spec == "path" and str(converted).startswith("[") and not os.path.exists(converted):
             raise InputError(f"{where}: {self.name} is {shown(value)}; expected one path, no list")
         if isinstance(converted, str) and not is_name(converted):
@@ -221,11 +230,17 @@ def with_new_names(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     return renamed
 
 
-def note_new_names(names: Iterable[str], where: str = "", *, dashes: str = "") -> None:
-    """A line on stderr for each old name, e.g. "--alpha is now --focal_alpha"."""
+def note_old_names(values: Mapping[str, Any], where: str = "", *, dashes: str = "") -> None:
+    """A line on stderr for each old name, e.g. "--alpha is now --focal_alpha", and RETIRED item."""
     for key in load_keys().values():
-        if key.was in names:
+        if key.was in values:
             print(f"{where}{dashes}{key.was} is now {dashes}{key.name}", file=sys.stderr)
+    for name, retired in RETIRED.items():
+        given = values.get(name)
+        for item in given if isinstance(given, list | tuple) else [given]:
+            if item in retired:
+                text = f"{where}{dashes}{name}: {item} is of an earlier version, and is ignored"
+                print(f"note: {text}", file=sys.stderr)
 
 
 def unknown_hint(name: object) -> str:

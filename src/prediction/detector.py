@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from src.config.configuration import Config, make_config
 from src.config.idle_keys import note_idle_keys
-from src.config.keys import note_new_names
+from src.config.keys import note_old_names
 from src.data.images import read_image, read_size
 from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
@@ -61,7 +61,7 @@ class Detector:
         """
         path = str(path)
         which = "model" if format_of(path) else "checkpoint_path"
-        note_new_names(keys, "Detector.load(): ")
+        note_old_names(keys, "Detector.load(): ")
         own, given = detector_config(path), {"eval_batch_size": 1, **keys, which: path}
         if classes is not None and not own.get("classes"):
             classes, given["classes"] = None, classes

@@ -1,10 +1,11 @@
-"""Former names of keys, wherever a key can be given."""
+"""Former names of keys and of items in lists, wherever a key can be given."""
 
 import pytest
 
 from src.config.command_line import parse_args
 from src.config.configuration import make_config
-from src.config.keys import load_keys, with_new_names
+from src.config.keys import RETIRED, load_keys, with_new_names
+from src.data.signs.sign import NAMES
 from src.runtime.errors import InputError
 
 OLD = {
@@ -96,3 +97,28 @@ def test_help_shows_the_new_names_alone(capsys):
     flags = {word.split()[0] for word in capsys.readouterr().out.split("--")[1:]}
     assert set(OLD.values()) <= flags
     assert not set(OLD) & flags
+
+
+def test_no_retired_sign_is_one():
+    assert not set(RETIRED["accept"]) & set(NAMES)
+
+
+def test_retired_items_are_dropped_with_a_note(tmp_path, capsys):
+    recipe = tmp_path / "config.yaml"  # of an older run
+    recipe.write_text("accept: [areas, leak, offset]\n")
+    assert parse_args("", [f"--config={recipe}"]).accept == ("leak",)
+    assert capsys.readouterr().err == "".join(
+        f"note: {recipe}: accept: {name} is of an earlier version, and is ignored\n"
+        for name in ("areas", "offset")
+    )
+    assert parse_args("", ["--accept=areas"]).accept == ()
+    note = "note: --accept: areas is of an earlier version, and is ignored\n"
+    assert capsys.readouterr().err == note
+    assert parse_args("", [f"--config={recipe}"], quiet=True).accept == ("leak",)
+    assert capsys.readouterr().err == ""
+
+
+def test_retired_items_that_a_checkpoint_records_are_dropped(capsys):
+    cfg = make_config([({"accept": ["few_images", "shares"]}, "a.ckpt")])
+    assert cfg.accept == ("shares",)
+    assert capsys.readouterr().err == ""
