@@ -185,10 +185,11 @@ CALLS: dict[str, Callable] = {
 VALUES = (  # opcodes whose argument is the value
     "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING",
     "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINUNICODE", "SHORT_BINUNICODE",
-    "BINUNICODE8",
+    "BINUNICODE8", "INT",
 )  # fmt: skip
 # What an opcode does to the unpickler `u`, with its argument `a`. These are the opcodes of pickle's
-# protocols 2 to 5; torch.save writes 2.
+# protocols 2 to 5; torch.save writes 2. INT is how Python 2 writes ints of more than 32 bits in
+# protocol 2, such as the ids of weights in the state of an optimizer.
 ACTIONS: dict[str, Callable[[TensorUnpickler, Any], Any]] = {
     **dict.fromkeys(VALUES, lambda u, a: u.push(a)),
     **dict.fromkeys(("PROTO", "FRAME"), lambda u, a: None),

@@ -57,6 +57,7 @@ INERT = {
         + f"X{chr(29)}\0\0\0__import__('os').mkdir('{MARKER}')".encode()
         + b"\x85R"
     ),
+    "long int of Python 2": {Opcodes(b"I140234823423424\n"): [1]},
     "NEWOBJ": Opcodes(b"cos\nsystem\n" + pickled(COMMAND)[2:-1] + b"\x85\x81"),
     "NEWOBJ_EX": Opcodes(b"cos\nsystem\n" + pickled(COMMAND)[2:-1] + b"\x85}\x92"),
     "deep tuple": nested(b"\x85"),
