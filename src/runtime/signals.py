@@ -38,9 +38,7 @@ class Interruption:
 
     Attributes:
         is_quiet: whether it prints nothing, as on all ranks but the main one.
-
-    Attributes:
-        unfinished: files that are removed where the process ends at once.
+        unfinished: files that are removed if the process ends at once.
     """
 
     def __init__(self):
