@@ -53,7 +53,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
         def make_network():
             return fold_norms(load()) if cfg.fold_norms else load()
 
-        interruption.unfinished += temporary_files(path)
+        interruption.unfinished += temporary_files(path, cfg.file_format)
         result = exporter.export(make_network, expected, path, cfg.file_format, convert)
     print(report(cfg, path, result, len(images)))
 

@@ -21,6 +21,7 @@ from src.deploy.formats import (
     INPUT,
     NAMES,
     OUTPUTS,
+    SUFFIXES,
     description_path,
     write_description,
 )
@@ -55,20 +56,21 @@ class ExportResult:
     notes: Sequence[str] = ()  # lines for the user of what the file was converted to
 
 
-def partial_file(path: Path) -> Path:
-    """What is written beside the path first."""
-    return part_of(path.with_suffix(""), path.suffix)
+def partial_file(path: Path, file_format: str) -> Path:
+    """What is written beside the path first; a link's target may have another suffix."""
+    return part_of(path.with_suffix(""), SUFFIXES[file_format])
 
 
-def candidates_file(path: Path) -> Path:
-    """What is written beside the path where nothing but candidates can be compared."""
-    return path.with_name(f".{path.stem}.candidates{path.suffix}")
+def candidates_file(path: Path, file_format: str) -> Path:
+    """What is written beside the path if nothing but candidates can be compared."""
+    return path.with_name(f".{path.stem}.candidates{SUFFIXES[file_format]}")
 
 
-def temporary_files(path: Path) -> list[Path]:
+def temporary_files(path: Path, file_format: str) -> list[Path]:
     """All that an export to the path writes beside it, and removes at the end."""
-    partial = partial_file(linked_file(path))
-    return [partial, description_path(partial), candidates_file(linked_file(path))]
+    path = linked_file(path)
+    partial = partial_file(path, file_format)
+    return [partial, description_path(partial), candidates_file(path, file_format)]
 
 
 class Exporter:
@@ -124,7 +126,7 @@ class Exporter:
             RunError: the file cannot be read or detects something else; it is not kept.
         """
         path = linked_file(path)
-        partial = partial_file(path)
+        partial = partial_file(path, file_format)
         comparison, by_candidates, notes = None, False, ()
         try:
             with path_in_errors(path):
@@ -163,7 +165,7 @@ class Exporter:
     ) -> Comparison:
         """`compare` for a temporary file without suppression."""
         plain = Exporter(self.anchors, {**self.description, "nms": False}, self.winograd)
-        file = candidates_file(path)
+        file = candidates_file(path, file_format)
         try:
             with path_in_errors(path):
                 plain.write(network, file, file_format)

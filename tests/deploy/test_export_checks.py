@@ -127,6 +127,15 @@ def test_candidates_are_compared_where_nothing_is_detected(base, truth, tmp_path
     assert read_description(path)["nms"] is True
 
 
+def test_the_target_of_a_link_needs_no_suffix(base, truth, tmp_path):
+    link, target = tmp_path / "a.onnx", tmp_path / "v1.2"
+    link.symlink_to(target.name)
+    outcome = export_grid(base.replace(score_threshold=0.99), truth, link)
+    assert outcome.by_candidates
+    assert link.is_symlink() and read_description(link)["nms"] is True
+    assert {path.name for path in tmp_path.iterdir()} == {link.name, target.name}
+
+
 def test_candidates_that_differ_where_nothing_is_detected(base, truth, tmp_path):
     cfg = base.replace(score_threshold=0.99)
     with pytest.raises(RunError, match="does not find what the network finds"):
