@@ -231,16 +231,16 @@ def with_new_names(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def note_old_names(values: Mapping[str, Any], where: str = "", *, dashes: str = "") -> None:
-    """A line on stderr for each old name, e.g. "--alpha is now --focal_alpha", and RETIRED item."""
+    """Lines on stderr: for each old name, "--alpha is now --focal_alpha", and for RETIRED items."""
     for key in load_keys().values():
         if key.was in values:
             print(f"{where}{dashes}{key.was} is now {dashes}{key.name}", file=sys.stderr)
     for name, retired in RETIRED.items():
         given = values.get(name)
-        for item in given if isinstance(given, list | tuple) else [given]:
-            if item in retired:
-                text = f"{where}{dashes}{name}: {item} is of an earlier version, and is ignored"
-                print(f"note: {text}", file=sys.stderr)
+        items = given if isinstance(given, list | tuple) else [given]
+        if old := ", ".join(item for item in items if item in retired):
+            what = f"{where}{dashes}{name} has names that are no longer used: {old}"
+            print(f"note: {what}", file=sys.stderr)
 
 
 def unknown_hint(name: object) -> str:
