@@ -12,22 +12,21 @@ BINS = 10  # of scores from 0 to 1
 THRESHOLDS = np.linspace(0, 1, 101)
 
 
-def confusion_matrix(annotations: Annotations, matches: Matches, min_score: float) -> np.ndarray:
+def confusion_matrix(annotations: Annotations, matches: Matches) -> np.ndarray:
     """Counts (K+1,K+1) by true class (rows) and detected class (columns); the last is background.
 
     A false detection on an unfound object of another class confuses the two classes, the best such
     detection per object. Other false detections are background, other unfound objects are missed.
-    Detections on crowd regions or of a score below `min_score` do not count.
+    Detections on crowd regions do not count.
     """
     count = len(annotations.category_ids)
     matrix = np.zeros((count + 1, count + 1), np.int64)
-    shown = matches.score >= min_score
-    hits = np.flatnonzero(shown & (matches.found != NOTHING))
+    hits = np.flatnonzero(matches.found != NOTHING)
     np.add.at(matrix, (matches.label[hits], matches.label[hits]), 1)
     taken = annotations.crowd.copy()
     taken[matches.found[hits]] = True
 
-    rest = np.flatnonzero(shown & matches.is_wrong)
+    rest = np.flatnonzero(matches.is_wrong)
     for row in rest[np.argsort(-matches.score[rest], kind="stable")]:
         confused = free_object(annotations, matches, row, taken)
         true = count

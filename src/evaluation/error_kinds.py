@@ -10,7 +10,7 @@ import numpy as np
 
 from src.data.annotations import Annotations
 from src.evaluation.curves import mean, recall_and_precision, sampled_ap
-from src.evaluation.matching import MATCH_IOU, NOTHING, Matches, from_score
+from src.evaluation.matching import MATCH_IOU, NOTHING, Matches
 
 BACKGROUND_IOU = 0.1  # up to this a detection is unrelated to an object
 CLASS, LOCALISATION, BOTH = "class", "localisation", "both"
@@ -65,7 +65,7 @@ def find_errors(annotations: Annotations, matches: Matches) -> Errors:
 def sort_errors(
     annotations: Annotations, matches: Matches
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The kind of each detection (R,), the object that it would find (R,), and MISSED ones (B,)."""
+    """Kind of error (R,) of each detection, the object it would find without (R,); MISSED (B,)."""
     kind = kinds_of(matches)
     goals = fixable(matches, kind)
     missed = ~matches.object_found & ~annotations.crowd
@@ -73,9 +73,9 @@ def sort_errors(
     return kind, goals, missed
 
 
-def count_errors(annotations: Annotations, matches: Matches, min_score: float) -> dict[str, int]:
-    """How many errors of each kind there are without the detections of scores below a least."""
-    kind, _, missed = sort_errors(annotations, from_score(matches, min_score))
+def count_errors(annotations: Annotations, matches: Matches) -> dict[str, int]:
+    """How many errors of each kind there are."""
+    kind, _, missed = sort_errors(annotations, matches)
     counts = {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
     return {**counts, MISSED: int(missed.sum())}
 

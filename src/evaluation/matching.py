@@ -1,6 +1,6 @@
 """Matches detections with objects at one IoU."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -75,15 +75,14 @@ def match_split(annotations: Annotations, rows: np.ndarray) -> Matches:
 
 
 def from_score(matches: Matches, min_score: float) -> Matches:
-    """The matches as they would be without the detections of lower scores."""
+    """The matches without detections of lower scores."""
     kept = matches.score >= min_score
-    columns = ("image", "label", "score", "corners", "found", "ignored")
-    nearest = ("own", "own_iou", "other", "other_iou")
     found = matches.found[kept]
     object_found = np.zeros_like(matches.object_found)
     object_found[found[found != NOTHING]] = True  # the best detection finds an object
-    values = {name: getattr(matches, name)[kept] for name in (*columns, *nearest)}
-    return Matches(**values, object_found=object_found)
+    columns = [one.name for one in fields(Matches)[:-1]]  # all but object_found
+    rows = {name: getattr(matches, name)[kept] for name in columns}
+    return Matches(**rows, object_found=object_found)
 
 
 def match_image(matches: Matches, mine: slice, annotations: Annotations, index: int) -> None:

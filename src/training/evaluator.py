@@ -13,7 +13,7 @@ from src.detection.postprocess import build_postprocessor
 from src.distributed.ranks import Ranks
 from src.evaluation.coco_metric import Metrics, evaluate
 from src.evaluation.detect import SplitDetections, detect_with
-from src.evaluation.matching import match_split
+from src.evaluation.matching import from_score, match_split
 from src.evaluation.protocol import build_protocol
 from src.evaluation.report.pictures import draw_images
 from src.evaluation.split_loss import LossModel, build_split_model, describe_losses
@@ -167,9 +167,8 @@ class Evaluator:
 
     def _pictures(self, rows: np.ndarray) -> Iterator[Picture]:
         """Draws a few images with their detections, the same images each time."""
-        matches = match_split(self.annotations, rows)
+        matches = from_score(match_split(self.annotations, rows), self.cfg.drawn_score)
         order = np.random.default_rng(0).permutation(len(self.annotations))
         some = sorted(order[: min(self.cfg.pictures, SHOWN_PICTURES)].tolist())
-        names, least = self.cfg.classes[1:], self.cfg.drawn_score
-        for drawn in draw_images(self.annotations, names, [matches], some, least):
+        for drawn in draw_images(self.annotations, self.cfg.classes[1:], [matches], some):
             yield f"val/{drawn.record.image_id}", drawn.joined()

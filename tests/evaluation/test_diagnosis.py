@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from src.evaluation.diagnosis import THRESHOLDS, calibrate, confusion_matrix, trade_off
-from src.evaluation.matching import match_split
+from src.evaluation.matching import from_score, match_split
 from tests.datasets import make_rows, make_split
 
 ONE, TWO, THREE = (0, 0, 40, 40), (50, 0, 90, 40), (0, 50, 40, 90)
@@ -22,24 +22,28 @@ def case():
     return annotations, match_split(annotations, rows)
 
 
+def confusion(annotations, matches, min_score):
+    return confusion_matrix(annotations, from_score(matches, min_score))
+
+
 def test_confusion_matrix(case):
     # rows: true a, true b, background
-    assert confusion_matrix(*case, 0.3).tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
-    assert confusion_matrix(*case, 0.0).tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
-    assert confusion_matrix(*case, 1.0).tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 0]]
+    assert confusion(*case, 0.3).tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
+    assert confusion(*case, 0.0).tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert confusion(*case, 1.0).tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 0]]
 
 
 def test_confusion_with_the_smaller_of_two_overlapping_objects():
     annotations = make_split([[(ONE, 0), ((0, 0, 40, 36), 1)]], classes=3)
     rows = make_rows((0, ONE, 0, 0.9), (0, ONE, 2, 0.8))  # the first object is found
-    matrix = confusion_matrix(annotations, match_split(annotations, rows), 0.3)
+    matrix = confusion(annotations, match_split(annotations, rows), 0.3)
     assert matrix.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
 def test_an_object_is_confused_once_by_the_best_detection():
     annotations = make_split([[(ONE, 0)]], classes=3)
     rows = make_rows((0, ONE, 1, 0.5), (0, ONE, 2, 0.8))
-    matrix = confusion_matrix(annotations, match_split(annotations, rows), 0.3)
+    matrix = confusion(annotations, match_split(annotations, rows), 0.3)
     assert matrix[0].tolist() == [0, 0, 1, 0]
     assert matrix[3].tolist() == [0, 1, 0, 0]
 
@@ -68,7 +72,7 @@ def test_trade_off(case):
 def test_no_objects_and_no_detections():
     annotations = make_split([[]], classes=1)
     matches = match_split(annotations, make_rows())
-    assert confusion_matrix(annotations, matches, 0).tolist() == [[0, 0], [0, 0]]
+    assert confusion_matrix(annotations, matches).tolist() == [[0, 0], [0, 0]]
     assert np.isnan(calibrate(matches).error)
     assert trade_off(annotations, matches).best() == 0
 
@@ -76,5 +80,5 @@ def test_no_objects_and_no_detections():
 def test_detections_without_any_object():
     annotations = make_split([[]], classes=1)
     matches = match_split(annotations, make_rows((0, ONE, 0, 0.9)))
-    assert confusion_matrix(annotations, matches, 0).tolist() == [[0, 0], [1, 0]]
+    assert confusion_matrix(annotations, matches).tolist() == [[0, 0], [1, 0]]
     assert np.isnan(trade_off(annotations, matches).recall).all()

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.evaluation_data import generated_split
 from src.data.readers.coco_reader import read_coco
 from src.evaluation.error_kinds import KINDS, MEANINGS, count_errors, find_errors
-from src.evaluation.matching import NOTHING, match_split
+from src.evaluation.matching import NOTHING, from_score, match_split
 from tests.datasets import make_rows, make_split
 
 OBJECT = (0, 0, 40, 40)
@@ -18,7 +18,7 @@ def kinds(annotations, rows):
 
 
 def counts(annotations, rows, min_score=0.0):
-    return count_errors(annotations, match_split(annotations, rows), min_score)
+    return count_errors(annotations, from_score(match_split(annotations, rows), min_score))
 
 
 def test_each_kind():

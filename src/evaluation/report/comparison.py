@@ -7,7 +7,7 @@ import numpy as np
 from src.data.page.figures import BLUE, RED, new_figure
 from src.evaluation.coco_metric import Metrics
 from src.evaluation.comparison import Comparison
-from src.evaluation.matching import match_split
+from src.evaluation.matching import from_score, match_split
 from src.evaluation.report.charts import Chart, short
 from src.evaluation.report.evaluated import Evaluated
 from src.evaluation.report.pictures import draw_images, errors_by_image, jpeg
@@ -45,14 +45,6 @@ def against_chart(metrics: Metrics, other: Metrics) -> Chart:
     )
 
 
-def metric_rows(metrics: Metrics, other: Metrics) -> list[list[str]]:
-    """Name, both values and their difference of each overall metric."""
-    return [
-        [name, number(value), number(other.overall[name]), signed(value - other.overall[name])]
-        for name, value in metrics.overall.items()
-    ]
-
-
 def changed_images(changes: Sequence[int]) -> tuple[list[int], list[int]]:
     """The images that lost the most errors, and those that got the most."""
     order = sorted(range(len(changes)), key=changes.__getitem__)
@@ -63,15 +55,17 @@ def changed_images(changes: Sequence[int]) -> tuple[list[int], list[int]]:
 
 def comparison_parts(evaluated: Evaluated, comparison: Comparison, *, pictures: bool) -> dict:
     """What the page shows of a comparison, besides its chart."""
-    annotations, names, least = evaluated.annotations, evaluated.names, evaluated.drawn_score
-    both = [match_split(annotations, comparison.other.rows), evaluated.matches]
-    errors = [errors_by_image(annotations, each, least) for each in both]
+    annotations, names = evaluated.annotations, evaluated.names
+    others = comparison.metrics.overall
+    other = match_split(annotations, comparison.other.rows)
+    both = [from_score(other, evaluated.drawn_score), evaluated.drawn]
+    errors = [errors_by_image(annotations, each) for each in both]
     changes = [one.total - before.total for before, one in zip(*errors)]
     better, worse = changed_images(changes)
 
     def drawn(images: Sequence[int]) -> Iterator[dict]:
         """The pictures of images: ground truth, the other's detections, this one's."""
-        for one in draw_images(annotations, names, both, images, least):
+        for one in draw_images(annotations, names, both, images):
             yield {
                 "name": str(one.record.path),
                 "errors": [each[one.image].total for each in errors],
@@ -81,7 +75,10 @@ def comparison_parts(evaluated: Evaluated, comparison: Comparison, *, pictures: 
 
     return {
         "text": comparison.text(),
-        "rows": metric_rows(evaluated.metrics, comparison.metrics),
+        "rows": [
+            [name, number(value), number(others[name]), signed(value - others[name])]
+            for name, value in evaluated.metrics.overall.items()
+        ],
         "fewer": sum(change < 0 for change in changes),
         "more": sum(change > 0 for change in changes),
         "better": list(drawn(better)) if pictures else [],

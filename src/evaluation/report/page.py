@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from src.evaluation.report.diagnoses import (
 from src.evaluation.report.evaluated import Evaluated
 from src.evaluation.report.pictures import (
     ImageErrors,
-    Panels,
     draw_images,
     errors_by_image,
     jpeg,
@@ -61,16 +60,14 @@ def write_report(
         run_folder: of the training run, whose log is shown if it exists.
         comparison: with an earlier evaluation.
     """
-    annotations, least = evaluated.annotations, evaluated.drawn_score
+    annotations = evaluated.annotations
     with matplotlib.rc_context({"font.family": families(evaluated.names)}):
         charts = make_charts(evaluated, run_folder, comparison)
         figures = {chart.name: write_chart(chart, folder) for chart in charts}
-    errors = errors_by_image(annotations, evaluated.matches, least)
-    worst = worst_first(errors)[:pictures]
+    errors = errors_by_image(annotations, evaluated.drawn)
+    with_errors = worst_first(errors)
+    worst = with_errors[:pictures]
     usual = ordinary(errors, [one.image for one in worst]) if pictures else []
-    shown = {one.image: one for one in (*worst, *usual)}
-    drawn = draw_images(annotations, evaluated.names, [evaluated.matches], shown, least)
-    drawn = list(write_pictures(shown, drawn, folder / PICTURES))
     objects = annotations.labels[~annotations.crowd]
     page = render(
         TEMPLATE,
@@ -81,12 +78,12 @@ def write_report(
         detections=len(evaluated.matches.score),
         charts=charts,
         figures=figures,
-        with_errors=len(worst_first(errors)),
+        with_errors=len(with_errors),
         images=len(annotations),
-        worst=[one for one in drawn if one["image"] in {w.image for w in worst}],
-        ordinary=[one for one in drawn if one["image"] in {u.image for u in usual}],
+        worst=list(write_pictures(evaluated, worst, folder / PICTURES)),
+        ordinary=list(write_pictures(evaluated, usual, folder / PICTURES)),
         median=np.median([one.total for one in errors]) if errors else 0,
-        min_score=least,
+        min_score=evaluated.drawn_score,
         number=number,
         note=lacking_fonts(evaluated.names),
         against=comparison and comparison_parts(evaluated, comparison, pictures=pictures > 0),
@@ -103,12 +100,12 @@ def make_charts(
     least = evaluated.drawn_score
     charts = [against_chart(metrics, comparison.metrics)] if comparison else []
     if len(matches.score):  # these would be empty without detections
-        errors, found = find_errors(annotations, matches), count_errors(annotations, matches, least)
+        found = count_errors(annotations, evaluated.drawn)
         charts += [
-            error_chart(errors, found, least),
+            error_chart(find_errors(annotations, matches), found, least),
             curve_chart(metrics),
             threshold_chart(trade_off(annotations, matches)),
-            confusion_chart(confusion_matrix(annotations, matches, least), evaluated.names, least),
+            confusion_chart(confusion_matrix(annotations, evaluated.drawn), evaluated.names, least),
             calibration_chart(calibrate(matches)),
         ]
     charts += [size_chart(metrics), class_chart(metrics)]
@@ -155,19 +152,17 @@ def write_chart(chart: Chart, folder: Path) -> str:
 
 
 def write_pictures(
-    errors: Mapping[int, ImageErrors],
-    drawn: Iterable[Panels],
-    folder: Path,
+    evaluated: Evaluated, errors: Iterable[ImageErrors], folder: Path
 ) -> Iterator[dict]:
-    """Writes drawn images as JPEG; yields the values of each for the page."""
-    for one in drawn:
+    """Draws images and writes them as JPEG; yields the values of each for the page."""
+    counts = {one.image: one for one in errors}
+    for one in draw_images(evaluated.annotations, evaluated.names, [evaluated.drawn], counts):
         data = jpeg(one.joined())
         write_atomically(folder / f"{one.record.image_id}.jpg", data)
         yield {
-            "image": one.image,
             "name": str(one.record.path),
-            "false": errors[one.image].false,
-            "missed": errors[one.image].missed,
+            "false": counts[one.image].false,
+            "missed": counts[one.image].missed,
             "left_out": one.left_out[0],
             "picture": data_url(data, "jpeg"),
         }

@@ -54,14 +54,11 @@ class Panels:
         return np.hstack(parts[1:])
 
 
-def errors_by_image(
-    annotations: Annotations, matches: Matches, min_score: float
-) -> list[ImageErrors]:
-    """The errors of each image at scores from `min_score` up."""
+def errors_by_image(annotations: Annotations, matches: Matches) -> list[ImageErrors]:
+    """The errors of each image."""
     images = len(annotations)
-    wrong = matches.is_wrong & (matches.score >= min_score)
-    false = np.bincount(matches.image[wrong], minlength=images)
-    unfound = ~found_objects(annotations, matches, min_score) & ~annotations.crowd
+    false = np.bincount(matches.image[matches.is_wrong], minlength=images)
+    unfound = ~matches.object_found & ~annotations.crowd
     missed = np.bincount(annotations.owners()[unfound], minlength=images)
     return [ImageErrors(*each) for each in zip(range(images), false.tolist(), missed.tolist())]
 
@@ -87,26 +84,18 @@ def ordinary(errors: Sequence[ImageErrors], besides: Iterable[int]) -> list[Imag
     return sorted(mixed, key=lambda one: abs(one.total - median))[:ORDINARY]
 
 
-def found_objects(annotations: Annotations, matches: Matches, min_score: float) -> np.ndarray:
-    """(B,) whether an object was found with a score of at least `min_score`."""
-    found = np.zeros(len(annotations.boxes), bool)
-    found[matches.found[(matches.found != NOTHING) & (matches.score >= min_score)]] = True
-    return found
-
-
 def draw_images(
     annotations: Annotations,
     names: tuple[str, ...],
     matches: Sequence[Matches],
     images: Iterable[int],
-    min_score: float,
 ) -> Iterator[Panels]:
-    """Draws readable images: ground truth, and detections from `min_score` up of each detector.
+    """Draws readable images: ground truth, and the detections of each detector.
 
     Colours: FOUND for objects that the last detector found and right detections, MISSED for missed
     and false ones, IGNORED for those that do not count.
     """
-    found = found_objects(annotations, matches[-1], min_score)
+    found = matches[-1].object_found
     for index in images:
         record = annotations[index]
         try:
@@ -121,7 +110,7 @@ def draw_images(
         ]
         marks, left_out = [objects], []
         for each in matches:
-            rows = rows_of(each, index, min_score)
+            rows = np.arange(*np.searchsorted(each.image, [index, index + 1]))
             drawn = drawn_once(each.corners[rows], each.label[rows])
             marks.append([detection(each, row, scale, names) for row in rows[drawn]])
             left_out.append(int((~drawn).sum()))
@@ -129,12 +118,6 @@ def draw_images(
         for picture, shown in zip(pictures, marks):
             draw_marks(picture, shown)
         yield Panels(index, record, pictures, left_out)
-
-
-def rows_of(matches: Matches, image: int, min_score: float) -> np.ndarray:
-    """The detections of an image from `min_score` up, best first."""
-    first, last = np.searchsorted(matches.image, [image, image + 1])
-    return first + np.flatnonzero(matches.score[first:last] >= min_score)
 
 
 def drawn_once(corners: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -10,9 +10,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from src.data.dataset import build_annotations
-from src.evaluation.against import Other
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
-from src.evaluation.comparison import compare
+from src.evaluation.comparison import Other, compare
 from src.evaluation.matching import match_split
 from src.evaluation.report.charts import curve_chart, run_chart
 from src.evaluation.report.comparison import changed_images

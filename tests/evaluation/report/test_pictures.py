@@ -4,7 +4,7 @@ import numpy as np
 
 from src.data.dataset import build_annotations
 from src.data.drawing import FOUND, IGNORED, MISSED, Mark, draw_marks
-from src.evaluation.matching import match_split
+from src.evaluation.matching import from_score, match_split
 from src.evaluation.report.pictures import (
     PICTURE_HEIGHT,
     ImageErrors,
@@ -36,11 +36,11 @@ def test_worst_images_come_first_and_good_ones_not_at_all():
         (3, BOX, 0, 0.2),
     )
     matches = match_split(annotations, rows)
-    assert worst_first(errors_by_image(annotations, matches, 0.3)) == [
+    assert worst_first(errors_by_image(annotations, from_score(matches, 0.3))) == [
         ImageErrors(0, 1, 1),
         ImageErrors(1, 0, 1),
     ]
-    assert worst_first(errors_by_image(annotations, matches, 0.1)) == [
+    assert worst_first(errors_by_image(annotations, from_score(matches, 0.1))) == [
         ImageErrors(0, 1, 1),
         ImageErrors(3, 1, 0),
     ]
@@ -81,7 +81,7 @@ def test_colours_of_right_and_wrong_boxes(small):
     ):
         matches = match_split(annotations, np.array(rows).reshape(-1, 7))
         names = small.classes[1:]
-        (drawn,) = draw_images(annotations, names, [matches], [index], min_score=0.3)
+        (drawn,) = draw_images(annotations, names, [from_score(matches, 0.3)], [index])
         picture = drawn.joined()
         assert drawn.record.image_id == record.image_id
         assert picture.shape[0] == PICTURE_HEIGHT
@@ -96,7 +96,7 @@ def test_low_scores_are_not_drawn(small):
     matches = match_split(annotations, rows)
     names = small.classes[1:]
     hidden, shown = (
-        next(draw_images(annotations, names, [matches], [0], min_score=least)).joined()
+        next(draw_images(annotations, names, [from_score(matches, least)], [0])).joined()
         for least in (0.3, 0.1)
     )
     changed = (hidden != shown).any(axis=(0, 2))
@@ -108,4 +108,4 @@ def test_unreadable_images_are_left_out(small, tmp_path):
     annotations = build_annotations(small, training=False)
     matches = match_split(annotations, np.zeros((0, 7)))
     elsewhere = replace(annotations, image_dir=tmp_path)
-    assert list(draw_images(elsewhere, small.classes[1:], [matches], [0, 1], min_score=0.3)) == []
+    assert list(draw_images(elsewhere, small.classes[1:], [matches], [0, 1])) == []
