@@ -14,7 +14,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from src.deploy.export_request import comparison_images, target_path, with_format
     from src.deploy.formats import check_detector, describe
     from src.deploy.quantized_export import build_conversion
-    from src.prediction.recorded import device_line, export_layer, naming_the_run
+    from src.prediction.recorded import device_line, export_layer, naming_the_detector
     from src.runtime.files import check_file
 
     if find_launch().size > 1:
@@ -26,7 +26,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     check_detector(cfg.checkpoint_path)
     path = target_path(cfg)
     convert = build_conversion(cfg, interruption)
-    with naming_the_run(cfg):
+    with naming_the_detector(cfg):
         images = comparison_images(cfg)
 
     from src.deploy.exporter import Exporter, run_network, temporary_files
@@ -39,7 +39,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     from src.runtime.out_of_memory import with_memory_advice
     from src.weights.checkpoint_file import read_checkpoint
 
-    if line := device_line(cfg, exporting=True):
+    if line := device_line(cfg):
         print(line)
     build_device(cfg)
     use_full_float32(cfg.device_target)  # as elsewhere

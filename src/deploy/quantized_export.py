@@ -11,7 +11,7 @@ from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.dataset import build_annotations
 from src.data.signs.sign import NAMES
-from src.prediction.recorded import naming_the_classes, naming_the_run
+from src.prediction.recorded import naming_the_detector
 from src.runtime.errors import InputError, NotFinite
 from src.runtime.files import part_of, to_json
 from src.runtime.signals import Interruption
@@ -21,15 +21,16 @@ NONE, FP16, INT8 = "none", "fp16", "int8"  # values of `quantize`
 ANY_FALL = 1.0  # of max_ap_fall, with which every file is kept
 FEW_IMAGES = 50  # resamples of fewer say little
 MEGA = 1e6
+WAY_ON = "export without --quantize, or int8 with a larger --calibrate_on"
 
 Check = Callable[[], None]  # called before each batch; may raise to stop
 Convert = Callable[[Path], list[str]]  # replaces a file in its place; returns lines for the user
 
 
 def build_conversion(cfg: Config, interruption: Interruption) -> Convert | None:
-    """What quantizes an exported file as configured; None without quantization.
+    """A function that quantizes an exported file as configured; None without quantization.
 
-    InputError where the format has none, or the images for it are not there.
+    InputError if the format cannot be quantized, or its images are missing.
     """
     if cfg.quantize == NONE:
         return None
@@ -38,29 +39,20 @@ def build_conversion(cfg: Config, interruption: Interruption) -> Convert | None:
             f"quantize is {cfg.quantize}, which only ONNX files can be, but file_format is "
             f"{cfg.file_format}; give --file_format=ONNX, or leave --quantize out"
         )
-    with naming_the_run(cfg), naming_the_classes(cfg):
-        judged = some(annotations_of(cfg, training=False), cfg.judge_on, cfg.seed)
+    with naming_the_detector(cfg):
+        judged = random_images(build_annotations(cfg, training=False), cfg.judge_on, cfg.seed)
         calibration = None
         if cfg.quantize == INT8:
             # whatever is suspicious about boxes, the images are good enough to calibrate on
-            train = annotations_of(cfg.replace(accept=NAMES), training=True)
-            calibration = some(train, cfg.calibrate_on, cfg.seed)
+            train = build_annotations(cfg.replace(accept=NAMES), training=True)
+            calibration = random_images(train, cfg.calibrate_on, cfg.seed)
     return partial(
         convert, cfg=cfg, judged=judged, calibration=calibration, interruption=interruption
     )
 
 
-def annotations_of(cfg: Config, *, training: bool) -> Annotations:
-    """A split; InputErrors say what it is for."""
-    try:
-        return build_annotations(cfg, training=training)
-    except InputError as error:
-        use = "calibrates on it" if training else "measures AP on it"
-        raise InputError(f"{error}\n  --quantize={cfg.quantize} {use}") from None
-
-
-def some(annotations: Annotations, most: int, seed: int) -> Annotations:
-    """At most so many images, drawn at random, in the order of the split."""
+def random_images(annotations: Annotations, most: int, seed: int) -> Annotations:
+    """At most `most` images, drawn at random, in the order of the split."""
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(annotations))[:most]
     return annotations.take(np.sort(chosen))
@@ -150,12 +142,12 @@ def calibration_batches(
 def judge(
     cfg: Config, file: Path, small: Path, judged: Annotations, check: Check
 ) -> tuple[dict[str, float | int], str]:
-    """Compares the AP of a file with that of its quantized one, on the same images.
+    """Compares the AP of a file before and after quantization, on the same images.
 
-    Returns what the file's metadata hold of it, and a line for the user.
+    Returns the entries for the file's metadata, and a line for the user.
 
     Raises:
-        InputError: it falls by a larger share than max_ap_fall, or there is none.
+        InputError: AP falls by more than max_ap_fall, or cannot be measured.
     """
     from src.evaluation.coco_metric import evaluate, ground_truth
     from src.evaluation.resampling import match_classes, resampled_difference
@@ -172,7 +164,7 @@ def judge(
         raise InputError(
             f"the {cfg.quantize} file has AP {after:.4f} where the float32 file has {before:.4f}, "
             f"{on}: {share:.1%} less, and max_ap_fall allows {cfg.max_ap_fall:.1%}. It was not "
-            f"kept; {way_on(cfg)}, or accept it with a larger --max_ap_fall"
+            f"kept; {WAY_ON}, or accept it with a larger --max_ap_fall"
         )
     mine, other = (match_classes(judged, truth, one) for one in reversed(rows))
     sure = resampled_difference(mine, other, seed=cfg.seed)
@@ -201,7 +193,7 @@ def detections(cfg: Config, file: Path, judged: Annotations, check: Check) -> np
     try:
         found.check()
     except NotFinite as error:
-        raise NotFinite(f"the {cfg.quantize} file was not kept: {error}; {way_on(cfg)}") from None
+        raise NotFinite(f"the {cfg.quantize} file was not kept: {error}; {WAY_ON}") from None
     return found.rows
 
 
@@ -215,10 +207,3 @@ def without_ap(cfg: Config, before: float, on: str) -> str:
             "or more --judge_on, or keep the file unjudged with --max_ap_fall=1"
         )
     return f"NOT JUDGED, as max_ap_fall is {cfg.max_ap_fall:g}: {why}, {on}"
-
-
-def way_on(cfg: Config) -> str:
-    """What may keep more of the AP."""
-    if cfg.quantize == FP16:
-        return "export without --quantize"
-    return "calibrate on more images with --calibrate_on, or export --quantize=fp16"

@@ -5,9 +5,8 @@ from pathlib import Path
 from src.config.configuration import Config
 from src.data.annotations import Annotations
 from src.data.fonts import lacking_fonts
-from src.evaluation.against import DETECTIONS, NUMBERS, TRUTH, Other
 from src.evaluation.coco_metric import Metrics, evaluate, ground_truth
-from src.evaluation.comparison import compare
+from src.evaluation.comparison import DETECTIONS, NUMBERS, TRUTH, Other, compare
 from src.evaluation.detect import SplitDetections
 from src.evaluation.matching import match_split
 from src.evaluation.protocol import SETTINGS

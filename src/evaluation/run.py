@@ -15,7 +15,6 @@ from src.runtime.signals import Interruption
 if TYPE_CHECKING:
     from src.data.annotations import Annotations
     from src.distributed.ranks import Ranks
-    from src.evaluation.against import Other
     from src.evaluation.detect import SplitDetections
 
 
@@ -71,10 +70,11 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     from src.data.classes import with_classes
     from src.data.dataset import build_annotations, find_source
     from src.deploy.formats import chosen_detector
-    from src.evaluation.against import find_evaluation
+    from src.evaluation.coco_metric import ground_truth
+    from src.evaluation.comparison import find_evaluation, read_other
     from src.evaluation.protocol import build_protocol
     from src.prediction.exported_keys import check_exported
-    from src.prediction.recorded import device_line, naming_the_classes, naming_the_run
+    from src.prediction.recorded import device_line, naming_the_detector
     from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
     from src.training.callbacks.loading import load_callbacks
@@ -88,15 +88,17 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     protocol = build_protocol(cfg)
     callbacks = load_callbacks(cfg.callbacks) if launch.is_main else []
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
-    with naming_the_run(cfg):
+    with naming_the_detector(cfg):
         find_source(cfg, training=False)
     check_cards(cfg.device_target)
     cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
-    with naming_the_classes(cfg):
+    with naming_the_detector(cfg):
         split = build_annotations(cfg, training=False)
     annotations = protocol.images_of(split)
     title = title_of(cfg, split, len(annotations))
-    other = read_against(cfg, annotations) if launch.is_main else None  # before minutes of work
+    other = None
+    if cfg.against and launch.is_main:  # before minutes of work
+        other = read_other(cfg.against, ground_truth(annotations, cfg.classes))
 
     from src.detection.tiles import build_tiling, describe_tiles
     from src.distributed.join import build_device
@@ -138,12 +140,12 @@ def detect_in(cfg: Config, annotations: "Annotations", ranks: "Ranks") -> "Split
     from src.evaluation.protocol import build_protocol
     from src.evaluation.split_loss import build_split_model
     from src.prediction.network_model import load_network
-    from src.prediction.recorded import records_loss
+    from src.weights.checkpoint_config import recorded_config
 
     network, model = None, None
     if not cfg.model:
         network = load_network(cfg)
-        if not records_loss(cfg.checkpoint_path):
+        if "class_loss" not in recorded_config(cfg.checkpoint_path):  # as of converted ones
             cfg = cfg.replace(eval_loss=False)
         postprocess = build_postprocessor(cfg, **build_protocol(cfg).limits())
         model = build_split_model(cfg, network, annotations, postprocess)
@@ -154,16 +156,6 @@ def detect_in(cfg: Config, annotations: "Annotations", ranks: "Ranks") -> "Split
         seconds = time.perf_counter() - started
         print(f"{seconds:.1f} s for detection, {len(annotations) / seconds:.2f} images/s")
     return found
-
-
-def read_against(cfg: Config, annotations: "Annotations") -> "Other | None":
-    """The earlier evaluation that the configuration names, of the same images; None if none."""
-    if not cfg.against:
-        return None
-    from src.evaluation.against import read_other
-    from src.evaluation.coco_metric import ground_truth
-
-    return read_other(cfg.against, ground_truth(annotations, cfg.classes))
 
 
 def recorded_layer(given: Mapping[str, Any]) -> Layer:

@@ -19,9 +19,8 @@ LEARNING_KEYS = (
     "assigner", "positive_iou", "atss_candidates", "class_loss", "focal_alpha", "focal_gamma",
     "quality_beta", "box_loss", "smooth_l1_beta", "box_weight", "distribution_weight",
 )  # fmt: skip
-UNLISTED = "not in classes"  # in errors of annotations with further classes
 OF_THE_DATA = ("classes",)  # taken from the data unless they are given
-# what fine-tuning does not take over
+# keys that fine-tuning does not take over
 NEW_DATA = ("image_size", "canvas_step", "eval_batch_size", *OF_THE_DATA)
 DETECTOR_KEYS = (*NETWORK_KEYS, *SILENT_KEYS, *USE_KEYS, *LEARNING_KEYS, "canvas_step")
 PLACES = (  # of the data
@@ -29,7 +28,7 @@ PLACES = (  # of the data
     "image_dir", "anno_path", "val_anno_path",
 )  # fmt: skip
 DATA_KEYS = (*PLACES, "dataset", "train_split", "val_split", "unlisted_classes", "accept")
-# what a run evaluates instead of what these say
+# keys of a run's data, each with the keys that replace it when given
 INSTEAD = {
     "val_share": ("dataset", "coco_root", "voc_root", "yolo_root", "val_json", "val_split",
                   "anno_path", "val_anno_path"),
@@ -40,13 +39,8 @@ INSTEAD = {
 }  # fmt: skip
 
 
-def records_loss(path: str) -> bool:
-    """Whether a checkpoint says by which loss it was trained; those of converted files do not."""
-    return "class_loss" in recorded_config(path)
-
-
 def detector_layer(path: str) -> Layer:
-    """The keys of the detector in a checkpoint; none where it records none, or without a path."""
+    """The detector's keys that a checkpoint records; none without a path."""
     config = recorded_config(path) if path else {}
     names = DETECTOR_KEYS
     if config.get("resize") == "short_side":
@@ -65,9 +59,9 @@ def detector_config(path: str) -> dict:
 
 
 def evaluation_layer(path: str, given: Mapping[str, Any] = MappingProxyType({})) -> Layer:
-    """`detector_layer` and where the data are that the run in a checkpoint used.
+    """`detector_layer` and the data of the checkpoint's run.
 
-    Other data that are `given` by recipe or flags come in place of those that the run used.
+    Data that are `given` by recipe or flags replace those of the run.
     """
     config = recorded_config(path) if path else {}
     keys = {name: config[name] for name in (*DATA_KEYS, "val_share") if name in config}
@@ -78,7 +72,7 @@ def evaluation_layer(path: str, given: Mapping[str, Any] = MappingProxyType({}))
 
 
 def device_keys(path: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """The device of the run in a checkpoint, where this machine has one and none is `given`."""
+    """The device of the checkpoint's run, if this machine has it and no other is `given`."""
     if not path or "device_target" in given:
         return {}
     target = str(recorded_config(path).get("device_target"))
@@ -86,31 +80,24 @@ def device_keys(path: str, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def export_layer(given: Mapping[str, Any]) -> Layer:
-    """`evaluation_layer`, with the run's device where the file can be made on no other."""
+    """`evaluation_layer`, for AIR files with the run's device, since only Ascend can write them."""
     keys, path = evaluation_layer(str(given.get("checkpoint_path") or ""), given)
     return keys | (device_keys(path, given) if given.get("file_format") == "AIR" else {}), path
 
 
-def device_line(cfg: Config, *, exporting: bool = False) -> str:
-    """Which device is in use, if it or that of the checkpoint's run, if known, is a card; or ""."""
+def device_line(cfg: Config) -> str:
+    """The device in use and that of the checkpoint's run, if known and one is a card; else ""."""
     recorded = recorded_config(cfg.checkpoint_path) if cfg.checkpoint_path else {}
     target = str(recorded.get("device_target", ""))
-    if not target:
+    if not target or target == cfg.device_target == "CPU":
         return ""
-    if cfg.device_target == target:
-        return "" if target == "CPU" else f"on {target}, as the run of {cfg.checkpoint_path}"
-    reason = f"; the run of {cfg.checkpoint_path} used {target}"
-    if exporting:
-        reason += ", and a file does not depend on it"
-    elif not has_card(target) and target != "CPU":
-        reason += ", which this machine does not have"
-    return f"on {cfg.device_target}{reason}"
+    return f"on {cfg.device_target}; the run of {cfg.checkpoint_path} used {target}"
 
 
 def evaluation_folder(path: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """The output folder of an evaluation of RUN/ckpt/NAME.ckpt, RUN/eval/NAME, if none is `given`.
+    """The output folder RUN/eval/NAME for a checkpoint RUN/ckpt/NAME.ckpt, if none is `given`.
 
-    A folder of its own, so that neither the run's files nor another checkpoint's are replaced.
+    So neither the run's files nor another checkpoint's evaluation are replaced.
     """
     checkpoint = Path(path)
     if "output_path" in given or checkpoint.parent.name != "ckpt" or not recorded_config(path):
@@ -119,46 +106,39 @@ def evaluation_folder(path: str, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def naming_the_run(cfg: Config) -> Iterator[None]:
-    """Adds to an InputError of the block which paths are those of the checkpoint's run."""
+def naming_the_detector(cfg: Config) -> Iterator[None]:
+    """Adds to an InputError about the data which paths or classes the detector's file records."""
     try:
         yield
     except InputError as error:
-        config = recorded_config(cfg.checkpoint_path) if cfg.checkpoint_path else {}
-        defaults = load_keys()
-        own = [
-            f"--{name}"
-            for name in PLACES
-            if cfg[name] == config.get(name) != defaults[name].default
-            if cfg[name] in str(error) and not os.path.exists(cfg[name])
-        ]
-        if not own:
+        detector, hint = cfg.model or cfg.checkpoint_path, ""
+        if own := recorded_places(cfg, str(error)):
+            hint = f"; {detector} records it, for data elsewhere give {', '.join(own)}"
+        if "not in classes" in str(error):
+            hint += (
+                f"\n  the classes are those of {detector}, or of --classes; "
+                "--unlisted_classes=drop evaluates these alone"
+            )
+        if not hint:
             raise
-        raise InputError(
-            f"{error}; {cfg.checkpoint_path} records it, for data elsewhere give {', '.join(own)}"
-        ) from None
+        raise InputError(f"{error}{hint}") from None
 
 
-@contextmanager
-def naming_the_classes(cfg: Config) -> Iterator[None]:
-    """Adds to an InputError of the block on other classes whose the known ones are."""
-    try:
-        yield
-    except InputError as error:
-        if UNLISTED not in str(error):
-            raise
-        detector = cfg.model or cfg.checkpoint_path
-        raise InputError(
-            f"{error}\n  the classes are those of {detector}, or of --classes; "
-            "--unlisted_classes=drop evaluates these alone"
-        ) from None
+def recorded_places(cfg: Config, message: str) -> list[str]:
+    """Flags of the paths in a message that the checkpoint records and that are not there."""
+    recorded = recorded_config(cfg.checkpoint_path) if cfg.checkpoint_path else {}
+    return [
+        f"--{name}"
+        for name in PLACES
+        if cfg[name] == recorded.get(name) != load_keys()[name].default
+        if cfg[name] in message and not os.path.exists(cfg[name])
+    ]
 
 
 def training_layer(given: Mapping[str, Any]) -> Layer:
-    """`finetuning_layer` of what recipe and flags name, or of the run that is to be continued.
+    """`finetuning_layer` of `finetune`, or of the last checkpoint if the run is resumed.
 
-    The run's own checkpoint knows the same keys, its classes too, and the file that it started from
-    may be gone.
+    That records the same keys, and the classes; the file that the run started from may be gone.
     """
     source = str(given.get("finetune") or "")
     folder = given.get("output_path", load_keys()["output_path"].default)
@@ -171,10 +151,10 @@ def training_layer(given: Mapping[str, Any]) -> Layer:
 
 
 def finetuning_layer(path: str) -> Layer:
-    """The keys with which training starts from the detector in a checkpoint.
+    """The detector's keys for training that starts from its checkpoint.
 
-    All but the sizes of images and batches, and the classes, which are those of the new data. What
-    training cannot do is replaced by what is nearest.
+    Sizes of images and batches and the classes are left out: they depend on the new data. Settings
+    that training lacks are replaced by the nearest ones.
     """
     keys = {name: value for name, value in detector_layer(path)[0].items() if name not in NEW_DATA}
     if keys.get("resize") == "short_side":

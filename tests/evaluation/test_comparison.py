@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from src.evaluation.against import read_other
 from src.evaluation.coco_metric import evaluate, ground_truth
-from src.evaluation.comparison import compare
+from src.evaluation.comparison import compare, read_other
 from src.evaluation.results import write_results
 from src.runtime.errors import InputError
 from tests.datasets import make_rows, make_split
@@ -79,10 +78,10 @@ def moved(content):
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        (other_image, "its 3 images are not the 3 of this evaluation: 1 differ, first 2 (1.jpg)"),
-        (fewer_images, "its 2 images are not the 3 of this evaluation: 1 differ, first 3 (2.jpg)"),
-        (other_class, "other classes: cat, cow; only detectors of the same classes"),
-        (moved, "its objects are others: 1 are not in it and 1 only in it, first in image 2"),
+        (other_image, "images are not those of this evaluation: it lacks 1 and has 1 others"),
+        (fewer_images, "it lacks 1 and has 0 others, first (3, '2.jpg', "),
+        (other_class, "classes are not those of this evaluation: it lacks 1 and has 1 others"),
+        (moved, "objects are not those of this evaluation: it lacks 1 and has 1 others, first (2"),
         (lambda content: content.pop("images"), "required field `images`; evaluate that detector"),
     ],
 )
