@@ -22,7 +22,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -43,6 +45,7 @@ from benchmarks.processes import result, start
 
 SIZE = 640
 REPEATS = 30
+READ, NETWORK, POSTPROCESS = "reading", "network", "post-processing"  # parts in the stopwatch
 CANDIDATES = 1000  # of an image, that pass the threshold
 METRIC_IMAGES, PER_IMAGE = 5000, 100
 TTA = {"none": {}, "flip": {"tta_flip": True}, "scales": {"tta_scales": [0.8, 1.0, 1.2]}}
@@ -114,6 +117,33 @@ def make_evaluation(folder: Path, images: int, flags: Sequence[str], **keys):
     return cfg, annotations, network
 
 
+@contextmanager
+def watched(watch):
+    """Gives a stopwatch the time that the main thread spends on each part of an evaluation."""
+    from src.evaluation import detect
+
+    def timed(part, function):
+        def call(*arguments, **keys):
+            with watch(part):
+                return function(*arguments, **keys)
+
+        return call
+
+    def timed_batches(*arguments, **keys):
+        with closing(batches(*arguments, **keys)) as items:
+            yield from iter(timed(READ, lambda: next(items, None)), None)
+
+    batches, follower = detect.eval_batches, detect.Follower
+    submit, drain = follower.submit, follower.drain
+    with (
+        patch.object(detect, "eval_batches", timed_batches),
+        patch.object(detect.Inference, "forward", timed(NETWORK, detect.Inference.forward)),
+        patch.object(follower, "submit", timed(POSTPROCESS, submit)),
+        patch.object(follower, "drain", timed(POSTPROCESS, lambda host: list(drain(host)))),
+    ):
+        yield
+
+
 def timed_detection(cfg, annotations, network, model=None) -> tuple[float, float, dict[str, float]]:
     """Seconds, CPU-seconds of this process and its workers, and seconds waited for each part."""
     from src.evaluation.detect import detect_with
@@ -121,7 +151,8 @@ def timed_detection(cfg, annotations, network, model=None) -> tuple[float, float
 
     watch = Stopwatch()
     wall, cpu = time.perf_counter(), sum(os.times()[:4])
-    found = detect_with(network, cfg, annotations, stopwatch=watch, model=model)
+    with watched(watch):
+        found = detect_with(network, cfg, annotations, model=model)
     seconds = time.perf_counter() - wall
     found.check()
     return seconds, sum(os.times()[:4]) - cpu, watch.lap()
@@ -149,7 +180,7 @@ def host_work(cfg, annotations, network) -> dict[str, float]:
     """CPU milliseconds an image of reading and post-processing, each on its own."""
     from src.data.eval_loader import EvalSamples, eval_batches
     from src.detection.postprocess import build_postprocessor
-    from src.evaluation.detect import POSTPROCESS, READ, detect_batch
+    from src.evaluation.detect import detect_batch
     from src.prediction.inference import build_inference
 
     samples = EvalSamples(annotations, sizes=[cfg.image_size], keep_aspect=False)

@@ -24,10 +24,8 @@ from src.prediction.inference import Inference, Seen, build_inference, find_shor
 from src.prediction.network_model import Model
 from src.runtime.errors import NotFinite
 from src.runtime.out_of_memory import with_memory_advice
-from src.runtime.stopwatch import Stopwatch
 from src.runtime.threads import Follower
 
-READ, NETWORK, POSTPROCESS = "reading", "network", "post-processing"  # parts in the stopwatch
 PENDING_BATCHES = 2  # in post-processing or waiting; their outputs take memory
 
 
@@ -62,11 +60,11 @@ Share = dict[int, tuple[np.ndarray | str, np.ndarray | None]]
 
 @dataclass
 class Parts:
-    """What was found in the windows of an image so far.
+    """Results of the windows of an image so far.
 
     Attributes:
         found: the candidates of each window.
-        error: in the outputs of one.
+        error: why the outputs of a window are not finite, if they are not.
         losses: (L,) of the whole image, its first window.
     """
 
@@ -115,7 +113,6 @@ def detect_split(
     workers: int,
     ranks: Ranks | None = None,
     check: Callable[[], None] | None = None,
-    stopwatch: Stopwatch | None = None,
 ) -> SplitDetections:
     """Detections of all images of the split, in pixels of the image.
 
@@ -124,10 +121,9 @@ def detect_split(
 
     Args:
         check: called before each batch; may raise to stop.
-        stopwatch: gets the time that this thread spends on READ, NETWORK and POSTPROCESS.
     """
-    ranks, stopwatch = ranks or Ranks(), stopwatch or Stopwatch()
-    annotations = samples.annotations
+    ranks = ranks or Ranks()
+    annotations, ids = samples.annotations, samples.annotations.category_ids
     found = SplitDetections(Unreadable(annotations.source, len(annotations)))
     share: Share = {}
     parts: dict[int, Parts] = {}
@@ -140,20 +136,15 @@ def detect_split(
             ranks.heartbeat("batch")
             if check is not None:
                 check()
-            with stopwatch(READ):
-                batch = next(batches, None)
+            batch = next(batches, None)
             if batch is None:
                 break
             found.unreadable.add(batch.unread)
-            with stopwatch(NETWORK):
-                seen = inference.forward(batch.images, batch.targets)
-            with stopwatch(POSTPROCESS):
-                call = (detect_batch, inference, batch, seen, annotations.category_ids, parts)
-                for done in host.submit(*call):
-                    share |= done
-        with stopwatch(POSTPROCESS):
-            for done in host.drain():
+            seen = inference.forward(batch.images, batch.targets)
+            for done in host.submit(detect_batch, inference, batch, seen, ids, parts):
                 share |= done
+        for done in host.drain():
+            share |= done
     ranks.idle()
     collect(found, ranks.gather_to_main((share, found.unreadable.messages)), annotations)
     return found
@@ -181,7 +172,6 @@ def detect_with(
     *,
     ranks: Ranks | None = None,
     check: Callable[[], None] | None = None,
-    stopwatch: Stopwatch | None = None,
     model: Model | None = None,
 ) -> SplitDetections:
     """`detect_split` as configured; without a network, with the exported file `cfg.model`.
@@ -195,8 +185,7 @@ def detect_with(
     else:
         postprocess = build_postprocessor(cfg, **limits)
         model = model or build_split_model(cfg, network, annotations, postprocess)
-        log = print if ranks is None or ranks.is_main else None
-        inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model, log)
+        inference = build_inference(cfg, network, postprocess, cfg.eval_batch_size, model)
         if isinstance(model, LossModel):
             assigner = build_assigner(cfg)
     samples = EvalSamples(
@@ -216,7 +205,6 @@ def detect_with(
             workers=cfg.num_workers,
             ranks=ranks,
             check=check,
-            stopwatch=stopwatch,
         )
     if found.sums is not None:
         found.losses = mean_losses(model.term_names, found.sums)
