@@ -70,7 +70,7 @@ def compile_suppression(cfg) -> None:
     from src.deploy.export_cells import Suppression
 
     n = cfg.batch_size
-    limits = {"score_threshold": 0.05, "max_iou": 0.6, "class_agnostic": False}
+    limits = {"score_threshold": 0.05, "nms_iou": 0.6, "class_agnostic": False}
     suppression = Suppression(cfg.pre_nms_top_k, **limits, max_detections=cfg.max_detections)
     shapes = ((n, cfg.pre_nms_top_k, 4), np.float32), ((n, cfg.pre_nms_top_k), np.float32)
     labels = ms.Tensor(np.zeros((n, cfg.pre_nms_top_k), np.int32))

@@ -24,23 +24,24 @@ SHOWN_ROWS = 3
 class Reference:
     """What the network detects in an image."""
 
-    sure: Detections  # that the file must return
-    possible: Detections  # that it may return, each once
-    cut: float  # scores up to about this are not compared; the network may have more of them
-    limit: int  # most rows that the file returns
+    sure: Detections  # the file must return these
+    possible: Detections  # it may return these, each once
+    cut: float  # scores up to about this are not compared: `possible` may lack some
+    limit: int  # maximum number of rows that the file returns
     candidates: Detections | None = None  # input of suppression; None without suppression
-    max_iou: float = 1.0  # candidates that overlap more suppress each other
-    class_agnostic: bool = False  # whether candidates of different classes suppress each other
+    suppression: Postprocessor | None = None
 
     def without_near_ties(
         self, extra: Detections, lost: Detections
     ) -> tuple[Detections, Detections]:
-        """Both without near-tied candidates, of which either may have suppressed the other."""
-        if self.candidates is None or not (len(extra.scores) and len(lost.scores)):
+        """Both without pairs of near-tied candidates: either may have suppressed the other."""
+        if self.suppression is None or not (len(extra.scores) and len(lost.scores)):
             return extra, lost
-        near_ties = iou(extra.boxes, lost.boxes) > self.max_iou - IOU_MARGIN  # (extra,lost)
+        least_iou = self.suppression.nms_iou - IOU_MARGIN
+        near_ties = iou(extra.boxes, lost.boxes) > least_iou  # (extra,lost)
         near_ties &= np.abs(extra.scores[:, None] - lost.scores[None]) <= MAX_SCORE_DIFFERENCE
-        near_ties &= (extra.labels[:, None] == lost.labels[None]) | self.class_agnostic
+        same_class = extra.labels[:, None] == lost.labels[None]
+        near_ties &= same_class | self.suppression.class_agnostic
         near_ties &= (equal_indices(extra, self.candidates) >= 0)[:, None]
         return extra.take(~near_ties.any(axis=1)), lost.take(~near_ties.any(axis=0))
 
@@ -61,17 +62,17 @@ def reference(
     image_size: tuple[int, int],
     *,
     candidates: int,
-    suppression: dict | None,
+    suppression: Postprocessor | None,
     levels: Sequence[int] = (),
     window: np.ndarray | None = None,
 ) -> Reference:
     """What a file should return for deltas (A,4) and logits (A,K), by the code in `detection`.
 
     Args:
-        candidates: most candidates of the file or, with `levels`, of each level.
-        suppression: "score_threshold", "max_iou", "class_agnostic", "max_detections"; or None.
+        candidates: maximum number in the file or, with `levels`, of each level.
+        suppression: of the file's candidates, if it has one.
         levels: anchors of each level, if the file has the best of each.
-        window: (4,) where the picture lies in a letterbox; predictions beside it are none.
+        window: (4,) where the picture lies in a letterbox; predictions outside it do not count.
 
     Raises:
         NotFinite: nan or infinite outputs.
@@ -89,51 +90,53 @@ def reference(
         pool = every.decoded(deltas[rows], logits[rows], anchors[rows])
         pools.append(replace(pool, boxes=clip(pool.boxes, *image_size[::-1])))
         first += count
-    chosen = best_first([pool.take(slice(candidates)) for pool in pools])
     if suppression is None:
-        full = [pool for pool in pools if len(pool.scores) == POOL_FACTOR * candidates]
-        cut = max((float(pool.scores[-1]) for pool in full), default=-np.inf)
-        sure = best_first([sure_candidates(pool, candidates) for pool in pools])
-        return Reference(sure, best_first(pools), cut, len(chosen.scores))
-    # others of a level may be chosen where scores are about the last chosen one's
-    lasts = [pool.scores[candidates - 1] for pool in pools if len(pool.scores) > candidates]
-    threshold, limit = suppression["score_threshold"], suppression["max_detections"]
-    pool = chosen.take(chosen.scores > threshold)
-    sure = possible = suppress(pool, suppression, 0)
+        return candidate_reference(pools, candidates)
+    return detection_reference(pools, candidates, suppression)
+
+
+def candidate_reference(pools: Sequence[Detections], count: int) -> Reference:
+    """For a file without suppression that returns the `count` best of each pool."""
+    full = [pool for pool in pools if len(pool.scores) == POOL_FACTOR * count]
+    cut = max((float(pool.scores[-1]) for pool in full), default=-np.inf)
+    limit = sum(min(len(pool.scores), count) for pool in pools)
+    return Reference(
+        best_first([sure_candidates(pool, count) for pool in pools]), best_first(pools), cut, limit
+    )
+
+
+def sure_candidates(pool: Detections, count: int) -> Detections:
+    """The `count` best of a pool, except those nearly tied with the first one left out."""
+    if len(pool.scores) <= count:
+        return pool
+    floor = pool.scores[count] + MAX_SCORE_DIFFERENCE
+    return pool.take(slice(count)).take(pool.scores[:count] > floor)
+
+
+def detection_reference(
+    pools: Sequence[Detections], count: int, suppression: Postprocessor
+) -> Reference:
+    """For a file with suppression of the `count` best of each pool.
+
+    Detections are sure if they do not depend on a change of the IoU limit by IOU_MARGIN.
+    """
+    chosen = best_first([pool.take(slice(count)) for pool in pools])
+    chosen = chosen.take(chosen.scores > suppression.score_threshold)
+    # near the score of the last chosen one the file may choose others
+    lasts = [pool.scores[count - 1] for pool in pools if len(pool.scores) > count]
+    cut = float(max([suppression.score_threshold, *lasts]))
+    sure = possible = suppression([chosen])
     for change in (-IOU_MARGIN, IOU_MARGIN):
-        other = suppress(pool, suppression, change)
+        other = replace(suppression, nms_iou=max(suppression.nms_iou + change, 0))([chosen])
         sure = sure.take(equal_indices(sure, other) >= 0)
         possible = best_first([possible, other.take(equal_indices(other, possible) < 0)])
-    cut = float(max([threshold, *lasts]))
-    return Reference(
-        sure, possible, cut, limit, pool, suppression["max_iou"], suppression["class_agnostic"]
-    )
-
-
-def sure_candidates(pool: Detections, candidates: int) -> Detections:
-    """The best of a pool without those whose scores are near that of the first not chosen."""
-    if len(pool.scores) <= candidates:
-        return pool
-    floor = pool.scores[candidates] + MAX_SCORE_DIFFERENCE
-    return pool.take(slice(candidates)).take(pool.scores[:candidates] > floor)
-
-
-def suppress(found: Detections, suppression: dict, change: float) -> Detections:
-    """Candidates after suppression with its IoU limit changed by `change`."""
-    postprocess = Postprocessor(
-        score_threshold=suppression["score_threshold"],
-        candidates=0,
-        nms_iou=max(suppression["max_iou"] + change, 0),
-        class_agnostic=suppression["class_agnostic"],
-        max_detections=suppression["max_detections"],
-    )
-    return postprocess([found])
+    return Reference(sure, possible, cut, suppression.max_detections, chosen, suppression)
 
 
 def equal_indices(these: Detections, those: Detections) -> np.ndarray:
-    """(n,) index of an equal one in `those` for each of `these`, none twice; -1 without.
+    """(n,) for each of `these` the index of an equal one of `those`, none used twice; -1 if none.
 
-    Equal detections are of one class, with boxes and scores within the limits above.
+    Equal detections have the same class, with boxes and scores within the limits above.
     """
     far = np.abs(these.boxes[:, None] - those.boxes[None]).max(axis=2, initial=0)  # (n,m) pixels
     equal = far <= MAX_BOX_DIFFERENCE

@@ -19,7 +19,7 @@ class Suppression(nn.Cell):
     Args:
         candidates: P.
         score_threshold: only higher scores count.
-        max_iou: a box is dropped if its IoU with a kept one is higher.
+        nms_iou: a box is dropped if its IoU with a kept one is higher.
         class_agnostic: whether boxes of different classes suppress each other.
         max_detections: the output has D = min(max_detections, P) rows.
     """
@@ -29,13 +29,13 @@ class Suppression(nn.Cell):
         candidates: int,
         *,
         score_threshold: float,
-        max_iou: float,
+        nms_iou: float,
         class_agnostic: bool,
         max_detections: int,
     ):
         super().__init__(auto_prefix=False)
         self.score_threshold = score_threshold
-        self.max_iou = max_iou
+        self.nms_iou = nms_iou
         self.class_agnostic = class_agnostic
         self.candidates = candidates
         self.detections = min(max_detections, candidates)
@@ -66,12 +66,12 @@ class Suppression(nn.Cell):
         return boxes * shown.expand_dims(2), scores, labels
 
     def overlaps(self, boxes):
-        """Boxes (N,P,4) -> (N,P,P), whether the IoU of each pair is above `max_iou`."""
+        """Boxes (N,P,4) -> (N,P,P), whether the IoU of each pair is above `nms_iou`."""
         shared = self.extent(boxes[..., 0], boxes[..., 2])
         shared = shared * self.extent(boxes[..., 1], boxes[..., 3])
         areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])  # (N,P)
         union = areas.expand_dims(2) + areas.expand_dims(1) - shared
-        return shared > union * self.max_iou
+        return shared > union * self.nms_iou
 
     def extent(self, low, high):
         """Lower and upper edges (N,P) of boxes -> (N,P,P), overlap of each pair on that axis.

@@ -26,7 +26,7 @@ MAX_DISTINCT_ROWS = 8  # different images in a batch; each costs a forward pass
 
 
 def with_format(cfg: Config) -> Config:
-    """The configuration with the format of file_name's suffix, MINDIR without, if it is open.
+    """The configuration, where the format is "auto" with that of file_name's suffix or MINDIR.
 
     InputError for a suffix of another program's format.
     """

@@ -17,7 +17,7 @@ from src.runtime.errors import InputError
 Run = Callable[[np.ndarray], list[np.ndarray]]
 
 
-def load_mindir(path: Path, description: Mapping[str, Any], **_: Any) -> Run:
+def load_mindir(path: Path, description: Mapping[str, Any]) -> Run:
     """The file's graph, run by MindSpore on its device; InputError where it cannot be read."""
     try:
         graph = nn.GraphCell(ms.load(str(path)))
@@ -29,15 +29,8 @@ def load_mindir(path: Path, description: Mapping[str, Any], **_: Any) -> Run:
     return lambda images: [output.asnumpy() for output in graph(ms.Tensor(images))]
 
 
-def load_onnx(
-    path: Path, description: Mapping[str, Any], *, threads: int = 0, device: str = "CPU"
-) -> Run:
-    """The file's graph, run by ONNX Runtime; InputError where it cannot be read or run.
-
-    Args:
-        threads: CPU threads; 0 for as many as there are cores.
-        device: CPU, GPU or Ascend.
-    """
+def load_onnx(path: Path, *, threads: int = 0, device: str = "CPU") -> Run:
+    """The file's graph, run by ONNX Runtime; InputError where it cannot be read or run."""
     import onnxruntime
 
     provider = PROVIDERS[device]
@@ -60,7 +53,6 @@ PROVIDERS = {
     "GPU": "CUDAExecutionProvider",
     "Ascend": "CANNExecutionProvider",
 }
-LOADERS = {"MINDIR": load_mindir, "ONNX": load_onnx}
 
 
 @dataclass(eq=False)
@@ -88,16 +80,22 @@ class ExportedModel:
         return postprocess.chosen(*outputs)
 
 
-def load_exported(path: Path, description: Mapping[str, Any], **how: Any) -> ExportedModel:
+def load_exported(
+    path: Path, description: Mapping[str, Any], *, threads: int = 0, device: str = "CPU"
+) -> ExportedModel:
     """The exported file as a model, tested on an empty image.
 
     Args:
-        how: "threads" and "device", see `load_onnx`.
+        threads: CPU threads of ONNX Runtime; 0 for as many as there are cores.
+        device: of ONNX Runtime: CPU, GPU or Ascend.
 
     Raises:
         InputError: it cannot be read, or contradicts the description.
     """
-    run = LOADERS[format_of(str(path))](path, description, **how)
+    if format_of(str(path)) == "ONNX":
+        run = load_onnx(path, threads=threads, device=device)
+    else:
+        run = load_mindir(path, description)
     shape = (description["export_batch"] or 1, *description["image_size"], 3)
     try:
         boxes, scores, labels = run(np.zeros(shape, np.uint8))

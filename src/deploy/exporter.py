@@ -26,7 +26,6 @@ from src.deploy.formats import (
     write_description,
 )
 from src.deploy.onnx_graph import CANDIDATE, complete_file
-from src.deploy.winograd import MIN_CELLS, MIN_CHANNELS
 from src.detection.anchors import level_counts
 from src.detection.postprocess import Postprocessor
 from src.models.candidates import Candidates
@@ -35,6 +34,7 @@ from src.runtime.files import FILE_MODE, linked_file, part_of, path_in_errors
 from src.runtime.text import count
 
 SHOWN_PROBLEMS = 12
+SUPPRESSION_KEYS = ("score_threshold", "nms_iou", "class_agnostic", "max_detections")
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,11 @@ class Exporter:
         if description["candidates_per_level"]:
             self.candidates = description["candidates_per_level"]
             self.levels = level_counts(self.image_size, len(anchors))
-        # predictions beside the picture take no places of others, as in the network's own use
+        # excludes predictions outside the picture from the candidates, as predict.py does
         self.fill = FILL if description["resize"] == "letterbox" else None
         self.suppression = None
         if description["nms"]:
-            self.suppression = {
-                "score_threshold": description["score_threshold"],
-                "max_iou": description["nms_iou"],
-                "class_agnostic": description["class_agnostic"],
-                "max_detections": description["max_detections"],
-            }
+            self.suppression = {key: description[key] for key in SUPPRESSION_KEYS}
 
     def export(
         self,
@@ -147,18 +142,9 @@ class Exporter:
         finally:
             partial.unlink(missing_ok=True)
             description_path(partial).unlink(missing_ok=True)
-        return ExportResult(rows, comparison, by_candidates, [*self.winograd_notes(), *notes])
-
-    def winograd_notes(self) -> list[str]:
-        """A line on the convolutions rewritten, if any were to be."""
-        if not self.winograd:
-            return []
-        if self.rewritten:
-            return [f"{count(self.rewritten, 'convolution')} by Winograd's method"]
-        return [
-            f"warning: no 3x3 convolution has {MIN_CHANNELS} channels and {MIN_CELLS} cells within "
-            f"the memory of winograd={self.winograd:g}, so the file is the same without it"
-        ]
+        if self.winograd:
+            notes = [f"{count(self.rewritten, 'convolution')} by Winograd's method", *notes]
+        return ExportResult(rows, comparison, by_candidates, notes)
 
     def compare_candidates(
         self, network: nn.Cell, expected: list[NetworkOutput], path: Path, file_format: str
@@ -232,6 +218,7 @@ class Exporter:
         names = self.description[NAMES]
         model = load_exported(file, {**self.description, CLASSES: ["background", *names]})
         every = Postprocessor(score_threshold=0.0, candidates=0, nms_iou=1.0, max_detections=0)
+        suppression = self.suppression and Postprocessor(candidates=0, **self.suppression)
         wanted = [
             reference(
                 one.deltas,
@@ -239,7 +226,7 @@ class Exporter:
                 self.anchors,
                 self.image_size,
                 candidates=self.candidates,
-                suppression=self.suppression,
+                suppression=suppression,
                 levels=self.levels,
                 window=None if self.fill is None else picture_window(one.image),
             )

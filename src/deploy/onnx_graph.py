@@ -1,7 +1,7 @@
 """Completes ONNX files of MindSpore: suppression, free batch size, description, faster nodes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.deploy.export_cells import NO_OBJECT
 from src.deploy.formats import OUTPUTS
+from src.deploy.graph_builder import GraphBuilder, check_model
 from src.deploy.winograd import use_winograd
 
 CANDIDATE = "candidate_"  # prefix of outputs before suppression
 BATCH_AXIS = "batch"
 TWICE = [1, 1, 1, 2, 1, 2]  # repeats of Tile in `layers.upsample2x`
-
-
-class GraphBuilder:
-    """Adds nodes and constants with unique names to a graph."""
-
-    def __init__(self, graph: onnx.GraphProto):
-        self.graph = graph
-
-    def constant(self, value: Any, dtype: type) -> str:
-        """Adds a constant; returns its name."""
-        name = f"suppression.{len(self.graph.initializer)}"
-        self.graph.initializer.append(numpy_helper.from_array(np.array(value, dtype), name))
-        return name
-
-    def add(self, kind: str, *inputs: str, outputs: Sequence[str] = (), **attributes: Any) -> str:
-        """Adds a node; returns the name of its first output."""
-        name = f"suppression.{kind}.{len(self.graph.node)}"
-        outputs = list(outputs) or [name]
-        node = helper.make_node(kind, list(inputs), outputs, name=name, **attributes)
-        self.graph.node.append(node)
-        return outputs[0]
 
 
 def add_suppression(
@@ -45,7 +25,7 @@ def add_suppression(
     candidates: int,
     num_classes: int,
     score_threshold: float,
-    max_iou: float,
+    nms_iou: float,
     class_agnostic: bool,
     max_detections: int,
 ) -> None:
@@ -55,7 +35,7 @@ def add_suppression(
     (N,D) and (N,D), equal to those of `export_cells.Suppression`. `candidates` is P, `num_classes`
     K, and `max_detections` the upper limit of D.
     """
-    build = GraphBuilder(graph)
+    build = GraphBuilder(graph, "suppression")
     boxes, scores, labels = (CANDIDATE + name for name in OUTPUTS)
     rows = min(max_detections, candidates)
     of_classes = build.add("Unsqueeze", scores, axes=[1])  # (N,1,P)
@@ -68,7 +48,7 @@ def add_suppression(
         boxes,
         of_classes,
         build.constant([rows], np.int64),
-        build.constant([max_iou], np.float32),
+        build.constant([nms_iou], np.float32),
         build.constant([score_threshold], np.float32),
     )
     place = build.add("Gather", chosen, build.constant([0, 2], np.int64), axis=1)  # (M,2)
@@ -131,12 +111,12 @@ def upsample_by_resize(graph: onnx.GraphProto) -> None:
     """Replaces Reshape, Tile and Reshape, as `layers.upsample2x` is exported, by one Resize."""
     tensors = constant_tensors(graph)
     makers = {name: node for node in graph.node for name in node.output}
+    build = GraphBuilder(graph, "upsample")
     for tile in [node for node in graph.node if node.op_type == "Tile"]:
         if numpy_helper.to_array(tensors[tile.input[1]]).tolist() != TWICE:
             continue
         [last] = [node for node in graph.node if tile.output[0] in node.input]
         first = makers[tile.input[0]]
-        build = GraphBuilder(graph)
         region, scales = build.constant([], np.float32), build.constant([1, 1, 2, 2], np.float32)
         resize = helper.make_node(
             "Resize",
@@ -204,9 +184,6 @@ def complete_file(
         sizes = {"candidates": candidates, "num_classes": num_classes}
         add_suppression(model.graph, **sizes, **suppression)
     helper.set_model_props(model, {key: json.dumps(value) for key, value in description.items()})
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise RuntimeError(f"{path.name}: not valid ONNX: {error}") from error
+    check_model(model)
     onnx.save(model, str(path))
     return rewritten

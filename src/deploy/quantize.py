@@ -22,6 +22,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from src.deploy.formats import INPUT
+from src.deploy.graph_builder import check_model
 
 CHANNEL_OPSET = 13  # of ONNX, the first in which each channel may have a scale of its own
 KEPT_NAMES = (
@@ -31,7 +32,7 @@ INT8_KINDS = ("Conv", "Relu", "Clip", "Add", "MaxPool", "Reshape", "Transpose", 
 
 
 def network_of(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The part of a detector from what its first convolutions take to what its last ones give."""
+    """The part of a detector from the input of its first convolutions to the output of its last."""
     model = onnx.shape_inference.infer_shapes(model)
     nodes = model.graph.node
     leading: set[str] = set()  # tensors that a convolution depends on
@@ -76,7 +77,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     whole = ONNXModel(helper.make_model(graph, opset_imports=model.opset_import))
     whole.topological_sort()
-    return like(model, whole.model)
+    return finished(model, whole.model)
 
 
 class Calibration(CalibrationDataReader):
@@ -95,8 +96,8 @@ def to_int8(model: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.Model
     """The detector with its network in 8 bits: QuantizeLinear and DequantizeLinear around nodes.
 
     Weights are signed, with a scale for each channel, and use 7 of the 8 bits: products of two
-    overflow on processors without VNNI otherwise. Results are unsigned, between the least and the
-    largest that the batches (N,H,W,3) give.
+    overflow on processors without VNNI otherwise. Activations are unsigned; their ranges are those
+    that the batches (N,H,W,3) give.
     """
     changed = model
     if model.opset_import[0].version < CHANNEL_OPSET:
@@ -118,21 +119,18 @@ def to_int8(model: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.Model
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-        return like(model, onnx.load(str(quantized)))
+        return finished(model, onnx.load(str(quantized)))
 
 
-def like(model: onnx.ModelProto, changed: onnx.ModelProto) -> onnx.ModelProto:
-    """The changed model with the other's metadata, and ONNX's own operators alone.
+def finished(model: onnx.ModelProto, changed: onnx.ModelProto) -> onnx.ModelProto:
+    """The changed model with the metadata of the original, and with ONNX's own operators only.
 
-    RuntimeError where it is not valid ONNX.
+    RuntimeError unless it is valid ONNX.
     """
     version = next(one.version for one in changed.opset_import if not one.domain)
     del changed.opset_import[:], changed.metadata_props[:]
     changed.opset_import.append(helper.make_opsetid("", version))
     changed.metadata_props.extend(model.metadata_props)
     changed.ir_version = helper.find_min_ir_version_for(changed.opset_import)
-    try:
-        onnx.checker.check_model(changed, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise RuntimeError(f"not valid ONNX: {error}") from error
+    check_model(changed)
     return changed

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
+
+from src.deploy.graph_builder import GraphBuilder
 
 Sizes = Mapping[str, Sequence[int]]  # by names of tensors
 
@@ -43,7 +45,8 @@ def use_winograd(model: onnx.ModelProto, growth: float) -> int:
         growth: at most this share of the size of all weights is added.
     """
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    sizes = {value.name: sizes_of(value)[2:] for value in inferred.value_info}
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in inferred.value_info}
+    sizes = {name: [dim.dim_value for dim in shape[2:]] for name, shape in shapes.items()}
     weights = {init.name: list(init.dims) for init in model.graph.initializer}
     budget = growth * sum(math.prod(dims) for dims in weights.values())
     chosen = choose(model.graph.node, sizes, weights, budget)
@@ -55,10 +58,6 @@ def use_winograd(model: onnx.ModelProto, growth: float) -> int:
         else:
             model.graph.node.append(node)
     return rewriter.count
-
-
-def sizes_of(value: onnx.ValueInfoProto) -> list[int]:
-    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def fits(node: onnx.NodeProto, sizes: Sizes, weights: Sizes) -> bool:
@@ -93,33 +92,16 @@ def choose(
     return chosen
 
 
-class Rewriter:
+class Rewriter(GraphBuilder):
     """Adds to a graph what computes a convolution by Winograd's method."""
 
     def __init__(self, graph: onnx.GraphProto):
-        self.graph = graph
+        super().__init__(graph, "winograd")
         self.count = 0
-        self.constants: dict[str, str] = {}  # names by their contents
-        self.weights: dict[str, str] = {}  # names of transformed weights by those of the weights
-
-    def constant(self, value: np.ndarray) -> str:
-        """The name of a constant, which equal ones share."""
-        key = f"{value.shape}{value.dtype}{value.tobytes()}"
-        if key not in self.constants:
-            self.constants[key] = f"winograd.constant{len(self.constants)}"
-            self.graph.initializer.append(numpy_helper.from_array(value, self.constants[key]))
-        return self.constants[key]
-
-    def add(self, kind: str, *inputs: str, output: str = "", **attributes) -> str:
-        """Adds a node; returns the name of its output."""
-        output = output or f"winograd.{kind}{len(self.graph.node)}"
-        self.graph.node.append(
-            helper.make_node(kind, list(inputs), [output], name=f"{output}.node", **attributes)
-        )
-        return output
+        self.weights: dict[str, str] = {}  # names of transformed weights by name of the original
 
     def reshape(self, x: str, *shape: int) -> str:
-        return self.add("Reshape", x, self.constant(np.array(shape, np.int64)))
+        return self.add("Reshape", x, self.constant(shape, np.int64))
 
     def rewrite(self, node: onnx.NodeProto, weight: Sequence[int], size: Sequence[int]) -> None:
         """Replaces a convolution of inputs (N,C,H,W) with weights (O,C,3,3)."""
@@ -131,17 +113,15 @@ class Rewriter:
         patches = self.add("Transpose", patches, perm=[0, 2, 1, 3])  # (N,36,C,T)
         products = self.add("MatMul", self.weight(node.input[1], out, channels), patches)
         products = self.reshape(products, -1, TRANSFORMED, out * every)
-        back = np.kron(OUTPUT, OUTPUT).astype(np.float32)  # (16,36)
-        y = self.add("MatMul", self.constant(back), products)  # (N,16,O*T)
+        back = self.constant(np.kron(OUTPUT, OUTPUT), np.float32)  # (16,36)
+        y = self.add("MatMul", back, products)  # (N,16,O*T)
         y = self.reshape(y, -1, TILE * TILE * out, *tiles)
         y = self.add("DepthToSpace", y, blocksize=TILE, mode="DCR")  # (N,O,...)
         if any(side % TILE for side in size):
-            ends = self.constant(np.array(size, np.int64))
-            starts, axes = (self.constant(np.array(v, np.int64)) for v in ([0, 0], [2, 3]))
+            starts, ends, axes = (self.constant(v, np.int64) for v in ([0, 0], size, [2, 3]))
             y = self.add("Slice", y, starts, ends, axes)  # (N,O,H,W)
         if len(node.input) > 2:
-            shape = self.constant(np.array([out, 1, 1], np.int64))
-            y = self.add("Add", y, self.add("Reshape", node.input[2], shape))
+            y = self.add("Add", y, self.reshape(node.input[2], out, 1, 1))
         self.graph.node[-1].output[0] = node.output[0]
         self.count += 1
 
@@ -150,13 +130,13 @@ class Rewriter:
         filters = np.kron(INPUT, INPUT).reshape(TRANSFORMED, 1, PATCH, PATCH)
         ends = [1 + -side % TILE for side in size]
         keys = {"kernel_shape": [PATCH] * 2, "strides": [TILE] * 2, "pads": [1, 1, *ends]}
-        return self.add("Conv", x, self.constant(filters.astype(np.float32)), **keys)
+        return self.add("Conv", x, self.constant(filters, np.float32), **keys)
 
     def weight(self, name: str, out: int, channels: int) -> str:
         """Transforms weights (O,C,3,3) to (36,O,C)."""
         if name not in self.weights:
             taps = self.reshape(self.add("Transpose", name, perm=[2, 3, 0, 1]), 9, out * channels)
-            forth = np.kron(WEIGHT, WEIGHT).astype(np.float32)  # (36,9)
-            taps = self.add("MatMul", self.constant(forth), taps)
+            forth = self.constant(np.kron(WEIGHT, WEIGHT), np.float32)  # (36,9)
+            taps = self.add("MatMul", forth, taps)
             self.weights[name] = self.reshape(taps, TRANSFORMED, out, channels)
         return self.weights[name]

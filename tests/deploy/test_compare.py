@@ -7,14 +7,12 @@ import pytest
 
 from src.deploy.compare import Comparison, equal_indices, reference
 from src.detection.boxes import clip
-from src.detection.postprocess import Detections, best_first
+from src.detection.postprocess import Detections, Postprocessor, best_first
 from src.runtime.errors import NotFinite
 from tests.references import random_boxes, slow_nms
 
 SIZE = (100, 120)
-SUPPRESSION = {
-    "score_threshold": 0.3, "max_iou": 0.5, "class_agnostic": False, "max_detections": 10,
-}  # fmt: skip
+SUPPRESSION = Postprocessor(score_threshold=0.3, candidates=0, nms_iou=0.5, max_detections=10)
 
 
 def some(count=30, seed=0):
@@ -228,7 +226,7 @@ def test_the_last_candidate_of_a_level_may_be_another():
 def test_no_overlap_allowed_at_all():
     deltas, logits, anchors = some()
     apart = np.float32([[x, y, x + 5, y + 5] for x in range(0, 60, 10) for y in range(0, 50, 10)])
-    strict = {**SUPPRESSION, "max_iou": 0.0}
+    strict = replace(SUPPRESSION, nms_iou=0.0)
     wanted = reference(deltas, logits, apart, SIZE, candidates=40, suppression=strict)
     assert len(wanted.sure.scores) == 10
 

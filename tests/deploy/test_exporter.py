@@ -9,7 +9,7 @@ import pytest
 
 from src.data.transforms import FILL
 from src.deploy import exporter as export_module
-from src.deploy.exported import LOADERS, load_exported
+from src.deploy.exported import load_exported, load_onnx
 from src.deploy.exporter import Exporter, run_network
 from src.deploy.formats import CLASSES, NAMES, describe, read_description
 from src.deploy.quantize import to_fp16, to_int8
@@ -127,12 +127,12 @@ def test_every_way(base, loaded, tmp_path, file_format, nms, batch, fold, other)
 def check_quantized(path, images):
     """The file in 16 and 8 bits gives the same arrays, with about the same scores."""
     model, description = onnx.load(str(path)), read_description(path)
-    wanted = LOADERS["ONNX"](path, description)(images)
+    wanted = load_onnx(path)(images)
     small = path.with_name("small.onnx")
     for changed, difference in ((to_fp16(model), 0.01), (to_int8(model, [images]), 0.1)):
         onnx.save(changed, str(small))
         assert read_description(small) == description
-        found = LOADERS["ONNX"](small, description)(images)
+        found = load_onnx(small)(images)
         assert [(a.shape, a.dtype) for a in found] == [(a.shape, a.dtype) for a in wanted]
         np.testing.assert_allclose(found[1][:, :10], wanted[1][:, :10], atol=difference)
         assert small.stat().st_size < path.stat().st_size

@@ -12,7 +12,7 @@ from src.deploy.formats import OUTPUTS
 from src.deploy.onnx_graph import CANDIDATE, add_suppression
 from tests.deploy.cases import CLASSES, DETECTIONS, MAX_IOU, THRESHOLD, P, cases, expected
 
-SETTINGS = {"score_threshold": THRESHOLD, "max_iou": MAX_IOU, "max_detections": DETECTIONS}
+SETTINGS = {"score_threshold": THRESHOLD, "nms_iou": MAX_IOU, "max_detections": DETECTIONS}
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["by class", "agnostic"])
@@ -61,7 +61,7 @@ def test_as_onnx_nodes(class_agnostic):
 
 def test_more_detections_than_candidates():
     suppress = Suppression(
-        4, score_threshold=0.0, max_iou=0.5, class_agnostic=False, max_detections=100
+        4, score_threshold=0.0, nms_iou=0.5, class_agnostic=False, max_detections=100
     )
     boxes = np.float32([[0, 0, 2, 2], [0, 0, 2, 2], [5, 5, 6, 6], [0, 0, 2, 2]])
     outputs = suppress(
