@@ -32,13 +32,13 @@ class AnchorGenerator:
     not clipped.
 
     Args:
-        strides: pixels between two cells, a level each; also pixels of the input to a cell, rounded
-            up to whole cells.
-        sides: (width, height) in pixels of each anchor of a cell, a level each; as many on each
-            level, since the heads share their weights.
+        strides: pixels between the cells of each level; a level has input / stride cells, rounded
+            up.
+        sides: for each level the (width, height) in pixels of a cell's anchors; the same number on
+            every level, since the heads share their weights.
         offset: from a cell's upper left corner to the centre of its anchors, in strides.
-        whole_strides: between two cells are the input's pixels // the level's cells, in x and in y,
-            as in torchvision: fewer than a level's stride where its cells are rounded up.
+        whole_strides: uses input // cells of a level as its stride, in x and in y, as torchvision
+            does; smaller than the nominal stride where the cells were rounded up.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class AnchorGenerator:
         counts = [len(level) for level in sides]
         if len(set(counts)) > 1:
             raise ValueError(
-                f"the levels have {counts} anchors a cell; heads that share their weights need as "
-                "many on each"
+                f"the levels have {counts} anchors a cell; heads that share their weights need the "
+                "same number on each"
             )
         self.strides = tuple(strides)
         self.sides = tuple(np.asarray(level, np.float64) for level in sides)
@@ -81,7 +81,7 @@ class AnchorGenerator:
     def _grids(
         self, image_size: tuple[int, int]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
-        """Of each level the strides in x and y, the sides (B,2), and (rows, columns)."""
+        """For each level the strides in x and y, the sides (B,2), and (rows, columns)."""
         shapes = level_shapes(image_size, self.strides)
         for stride, sides, (rows, columns) in zip(self.strides, self.sides, shapes):
             height, width = image_size
@@ -109,10 +109,10 @@ class AnchorGenerator:
         return best
 
     def nearest(self, points: np.ndarray, image_size: tuple[int, int], count: int) -> np.ndarray:
-        """Indices (P,M) of all anchors of the `count` cells of each level nearest to each point.
+        """Indices (P,M) of the anchors in the `count` cells of each level nearest to each point.
 
-        Of equally near cells the first in the order of anchors are taken; a level of fewer cells
-        gives all. Points are (P,2), x and y in pixels, inside the image or not.
+        Ties go to the first cell in the order of anchors; a level with fewer cells gives them all.
+        Points are (P,2), x and y in pixels, inside the image or not.
         """
         strides, _, shapes = map(list, zip(*self._grids(image_size)))
         shapes = np.array(shapes)  # (L,2) rows, columns
@@ -137,29 +137,27 @@ class AnchorGenerator:
 
 
 def octave_sides(
-    *, strides: Sequence[int], size: float, scales_per_octave: int, aspect_ratios: Sequence[float]
+    *,
+    strides: Sequence[int],
+    size: float,
+    scales_per_octave: int,
+    aspect_ratios: Sequence[float],
+    whole: bool = False,
 ) -> list[list[tuple[float, float]]]:
     """Anchor sides of RetinaNet and TF's multi-scale generator.
 
     Each level's anchors have the area (size * stride * 2^(i / scales_per_octave))^2 for
-    i = 0..scales_per_octave-1, at each aspect ratio (width / height).
+    i = 0..scales_per_octave-1, at each aspect ratio (width / height). With `whole` the sizes are
+    truncated and half sides are rounded to whole pixels, as in torchvision.
     """
     levels = []
     for stride in strides:
-        sides = [size * stride * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
-        levels.append([(s * math.sqrt(r), s / math.sqrt(r)) for s in sides for r in aspect_ratios])
-    return levels
-
-
-def whole_sides(
-    *, strides: Sequence[int], size: float, scales_per_octave: int, aspect_ratios: Sequence[float]
-) -> list[list[tuple[float, float]]]:
-    """`octave_sides` in whole pixels: sizes are cut, half sides rounded, as in torchvision."""
-    levels = []
-    for stride in strides:
-        sides = [size * stride * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
-        exact = [(int(s) * r**0.5, int(s) / r**0.5) for s in sides for r in aspect_ratios]
-        levels.append([(2 * round(width / 2), 2 * round(height / 2)) for width, height in exact])
+        sizes = [size * stride * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
+        sizes = map(int, sizes) if whole else sizes
+        sides = [(s * math.sqrt(r), s / math.sqrt(r)) for s in sizes for r in aspect_ratios]
+        if whole:
+            sides = [(2 * round(width / 2), 2 * round(height / 2)) for width, height in sides]
+        levels.append(sides)
     return levels
 
 
@@ -199,12 +197,12 @@ def build_anchors(cfg) -> AnchorGenerator:
             aspect_ratios=cfg.ssd_aspect_ratios,
         )
     else:
-        make = whole_sides if cfg.anchor_pixels == "whole" else octave_sides
-        sides = make(
+        sides = octave_sides(
             strides=STRIDES,
             size=cfg.anchor_size,
             scales_per_octave=cfg.scales_per_octave,
             aspect_ratios=cfg.aspect_ratios,
+            whole=cfg.anchor_pixels == "whole",
         )
     return AnchorGenerator(
         strides=STRIDES,

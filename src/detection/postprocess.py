@@ -51,15 +51,15 @@ class Postprocessor:
     Attributes:
         score_threshold: only higher scores count.
         candidates: P, best predictions that enter suppression; 0 takes all.
-        per_level: if not 0, as many of each level enter it, and `candidates` is 0.
+        per_level: if not 0, this many of each level enter suppression, and `candidates` is 0.
         nms_iou: of two boxes with a higher IoU the one of lower score is dropped.
         soft_sigma: if not 0, suppression lowers scores instead, by exp(-IoU^2 / soft_sigma), until
             they fall to the threshold.
         class_agnostic: boxes of different classes suppress each other too.
         max_detections: D, kept at the end; 0 keeps all.
         max_per_class: of each class; 0 keeps all.
-        window: (4,) the part of the network's input that holds the image, if not all of it does;
-            predictions beside it are no candidates.
+        window: (4,) the part of the input that holds the image, None for all of it; predictions
+            outside it are no candidates.
     """
 
     score_threshold: float
@@ -92,7 +92,7 @@ class Postprocessor:
         rows, labels, best = self._best(logits, levels)
         boxes = decode(deltas[rows], anchors[rows])
         if self.window is not None and not is_in_window(boxes, self.window).all():
-            # once more without those beside the image, which took places of others
+            # again, so that predictions outside the image take no places from others
             seen = is_in_window(decode(deltas, anchors), self.window)
             rows, labels, best = self._best(np.where(seen[:, None], logits, -np.inf), levels)
             boxes = decode(deltas[rows], anchors[rows])

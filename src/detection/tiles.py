@@ -4,14 +4,13 @@ Source: slicing aided hyper inference (Akyon et al., 2022).
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from src.detection.postprocess import Detections
 
-MANY_TILES = 1000  # of an image; a ResNet-50 at 640 px takes a quarter of an hour for them on a CPU
+MANY_TILES = 1000  # a ResNet-50 at 640 px takes a quarter of an hour for them on a CPU
 CUT_SHARE = 0.2  # of a box's side: one that ends so near a tile's edge may be a part of an object
 
 
@@ -54,37 +53,19 @@ class Tiling:
         least = self.overlap / (1 + 2 * CUT_SHARE) * np.array([self.width, self.height])
         return found.take((found.boxes[:, 2:] - found.boxes[:, :2] >= least).any(axis=1))
 
-    def note(self, size: Sequence[int]) -> str:
-        """What to tell of an image's (width, height) if that has very many tiles; else ""."""
-        count = len(self.windows(*size)) - 1
-        if count < MANY_TILES:
-            return ""
-        return (
-            f"warning: an image of {size[0]} x {size[1]} pixels has {count:,} tiles of {self}; "
-            "larger tiles or a smaller tile_overlap take less time"
-        )
-
-    def __str__(self) -> str:
-        """ "640 x 640 pixels", width first."""
-        return f"{self.width} x {self.height} pixels"
-
 
 def describe_tiles(tiling: Tiling, sizes: np.ndarray) -> str:
-    """The tiles of a split's images, whose (width, height) are `sizes` (I,2), as text."""
+    """How many tiles the images of a split have, as text; `sizes` (I,2) are width and height."""
     different, counts = np.unique(sizes, axis=0, return_counts=True)
     views = np.array([len(tiling.windows(*size)) for size in different.tolist()])
     total, without = int((views * counts).sum()), int(counts[views == 1].sum())
-    lines = [
-        f"{total - len(sizes):,} tiles of {tiling} too: {total / len(sizes):.1f} times the work"
-    ]
-    if without:
-        lines[0] += f"; {without:,} of {len(sizes):,} images are no larger than a tile"
-    most = different[views.argmax()].tolist()
-    return "\n".join(filter(None, [*lines, tiling.note(most)]))
+    size, times = f"{tiling.width} x {tiling.height} pixels", total / len(sizes)
+    small = f"; {without:,} of {len(sizes):,} images are no larger than a tile" if without else ""
+    return f"{total - len(sizes):,} tiles of {size} too: {times:.1f} times the work{small}"
 
 
 def starts(side: int, tile: int, overlap: float) -> np.ndarray:
-    """(n,) where tiles along a side begin: as few as will do, evenly, the last one at its end."""
+    """(n,) first pixels of the fewest tiles that cover a side, evenly spaced."""
     if side <= tile:
         return np.zeros(1, np.int64)
     most = max(tile - math.ceil(tile * overlap), 1)
@@ -95,9 +76,9 @@ def starts(side: int, tile: int, overlap: float) -> np.ndarray:
 def in_whole_image(found: Detections, window: np.ndarray, size: np.ndarray) -> Detections:
     """Detections in a window of an image, in the image's pixels, without those that it cuts.
 
-    A box that ends near an edge of the window inside the image may be a part of an object. Some
-    window has all of an object that is shorter than the overlap / (1 + 2 CUT_SHARE), and the whole
-    image has those that are larger.
+    A box that ends near an edge of the window inside the image may be a part of an object. Objects
+    shorter than overlap / (1 + 2 CUT_SHARE) are whole in some window, larger ones in the view of
+    the whole image.
 
     Args:
         found: in pixels of the window.

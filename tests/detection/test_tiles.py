@@ -122,10 +122,3 @@ def test_what_is_said():
         "12 tiles of 100 x 100 pixels too: 5.0 times the work; 1 of 3 images are no larger than a "
         "tile"
     )
-    tiny = Tiling(32, 40, 0.2)
-    lines = describe_tiles(tiny, np.array([[4000, 3000]])).splitlines()
-    assert lines[0] == "15,000 tiles of 40 x 32 pixels too: 15001.0 times the work"
-    assert lines[1] == (
-        "warning: an image of 4000 x 3000 pixels has 15,000 tiles of 40 x 32 pixels; larger tiles "
-        "or a smaller tile_overlap take less time"
-    )
