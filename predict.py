@@ -12,7 +12,6 @@ from src.runtime.signals import Interruption
 
 def main(argv=None, *, interruption: Interruption) -> None:
     from src.deploy.formats import format_of
-    from src.prediction.problems import Problems
     from src.prediction.recorded import device_line
     from src.prediction.sources import Video
     from src.prediction.targets import plan_targets
@@ -27,22 +26,19 @@ def main(argv=None, *, interruption: Interruption) -> None:
     targets = plan_targets(folder, cfg.input, inputs)
     stream = Video(inputs.stream) if inputs.stream else None  # fails before minutes of work
 
-    from tqdm import tqdm
-
     from src.distributed.join import build_device
     from src.prediction.crops import find_batch_size
     from src.prediction.detector import build_detector
-    from src.prediction.job import predict_all
+    from src.prediction.job import failure_summary, predict_all
 
     build_device(cfg)
     cfg = cfg.replace(eval_batch_size=find_batch_size(cfg, inputs))
-    detector = build_detector(cfg, partial(tqdm.write, file=sys.stderr))  # beside the bar
+    detector = build_detector(cfg)
     for line in filter(None, [device_line(cfg), *inputs.lines()]):
         print(line)
-    problems = Problems(inputs)
     predict_all(
         detector,
-        problems,
+        inputs,
         targets,
         folder=folder,
         min_score=max(cfg.drawn_score, cfg.score_threshold),
@@ -51,15 +47,15 @@ def main(argv=None, *, interruption: Interruption) -> None:
         interruption=interruption,
     )
     interruption.check()
-    if problems.failed:
-        raise RunError(problems.summary())
+    if inputs.failed:
+        raise RunError(failure_summary(inputs))
 
 
 def parse(argv):
     """The configuration, and the Inputs that --input stands for."""
     from src.config.command_line import parse_args
     from src.prediction.exported_keys import check_exported
-    from src.prediction.near_input import check_arguments
+    from src.prediction.inputs import check_arguments
 
     check_arguments(sys.argv[1:] if argv is None else argv)
     found = []

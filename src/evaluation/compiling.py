@@ -47,7 +47,7 @@ def compile_model(cfg: Config, model: NetworkModel | LossModel, ranks: Ranks) ->
 
 
 def graph_folder(cfg: Config) -> Path:
-    """GRAPHS beside the output, or beside the run's folder where the output is in that."""
+    """GRAPHS beside the output folder, or beside the run's folder if the output is inside it."""
     output, run = Path(cfg.output_path).absolute(), run_folder(cfg)
     is_inside = run in output.parents and Path(cfg.checkpoint_path).parent.name == "ckpt"
     return (run if is_inside else output).parent / GRAPHS

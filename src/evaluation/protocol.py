@@ -13,7 +13,7 @@ from src.runtime.errors import InputError
 MAX_PER_CLASS = 100  # detections of an image that COCO's metric counts
 LEGACY_SCORE, LEGACY_PER_CLASS = 0.1, 100  # of the older evaluation behind the published 0.374
 LEGACY_CANDIDATES = 10_000  # more than a trained network has; bounds the time of an untrained one
-LIMITS = ("score_threshold", "max_detections")  # keys in place of which it has its own
+LIMITS = ("score_threshold", "max_detections")  # keys that protocol legacy overrides
 MAX_IMAGE_ID = 2**53  # largest exact integer in float64, the type of COCO's array form
 
 # keys that change detections, besides the protocol and the network
@@ -52,9 +52,9 @@ class Protocol:
             "max_detections": self.max_detections,
             "max_per_class": self.max_per_class,
         }
-        if self.max_detections:
-            return limits
-        return {**limits, "candidates": LEGACY_CANDIDATES, "per_level": 0}
+        if not self.max_detections:
+            limits |= {"candidates": LEGACY_CANDIDATES, "per_level": 0}
+        return limits
 
     def images_of(self, annotations: Annotations) -> Annotations:
         """The images that count; InputError where none does or an id is too large."""

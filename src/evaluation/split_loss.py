@@ -65,7 +65,7 @@ class LossModel(Model):
         return *self.model.graph_key(), "losses", self.layout
 
     def compile(self, size: Size) -> None:
-        """Compiles what images of this height and width need, which is that of the loss."""
+        """Compiles the graph with the loss for images of this height and width."""
         images = np.zeros((self.model.batch_size, *size, 3), np.uint8)
         targets = [np.zeros(*self.layout[name]) for name in TARGETS]
         self.cell.compile(*map(ms.Tensor, (images, *targets)))

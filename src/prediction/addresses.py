@@ -2,9 +2,11 @@
 
 import http.client
 import re
+import ssl
 import urllib.error
 import urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,54 +14,51 @@ from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 
-from src.data.files.file_kinds import HEAD, IMAGE, OTHER, UNREAD, VIDEO, sniff
-from src.data.files.strange_files import plain_text, strange_file
+from src.data.files.file_kinds import HEAD, IMAGE, OTHER, VIDEO, sniff
 from src.data.images import read_image
-from src.prediction.unreachable import (
-    OPEN_TIMEOUT,
-    RTSP,
-    explained,
-    rtsp_answer,
-    scheme_of,
-    shown_address,
-    try_to_connect,
-    unchecked_tls,
-)
 from src.runtime.errors import InputError
 from src.runtime.version import __version__
 
+OPEN_TIMEOUT = 5.0  # seconds without anything from an address
+SECRETS = re.compile(r"(?<=://)[^/?#]*@")  # user and password in an address
 HTTP = ("http", "https")
 AGENT = f"predict.py/{__version__}"  # some servers refuse Python's own name
+VIDEO_TYPES = ("video/", "multipart/")
 MOST_BYTES = 2**29  # of a picture
 SAFE = "%/:=&?~+!$,;'@()*[]"  # what an address may have beside letters, digits and _.-
-GIVE_FILE = "give the address of the picture, video or stream itself"
 
 
-def address_kind(address: str) -> str:
-    """IMAGE for a picture at an address, else VIDEO, which FFmpeg has to open.
+def shown_name(source: Path | str) -> Path | str:
+    """An input in messages and as a key: a path as it is, an address without user and password."""
+    if isinstance(source, Path):
+        return source
+    return f"camera {source}" if source.isdecimal() else SECRETS.sub("", source)
 
-    Content decides: what the server calls it, and its first bytes.
 
-    Raises:
-        InputError: no server answers, or it has nothing there; or the format is not read.
+def scheme_of(address: str) -> str:
+    """What is before "://" in an address."""
+    return address.partition("://")[0].lower()
+
+
+def address_content(address: str) -> tuple[str, str]:
+    """What is at an address: IMAGE, UNREAD with its format, or VIDEO, which FFmpeg has to open.
+
+    What the server calls it decides, and its first bytes; InputError where no web server answers.
     """
     if scheme_of(address) not in HTTP:
-        try_to_connect(address)
-        return VIDEO
+        return VIDEO, ""
     words, head = first_bytes(address)
     kind = sniff(head)
-    if words.startswith(("video/", "multipart/")):
-        return VIDEO
-    if kind.what == UNREAD:
-        hint = "which is not read; convert to JPEG, PNG or MP4"
-        raise InputError(f"{shown_address(address)}: {kind.name}, {hint}")
-    is_image = kind.what == IMAGE or (kind.what == OTHER and words.startswith("image/"))
-    return IMAGE if is_image else VIDEO
+    if words.startswith(VIDEO_TYPES):
+        return VIDEO, ""
+    if kind.what == OTHER:
+        return (IMAGE if words.startswith("image/") else VIDEO), ""
+    return kind.what, kind.name
 
 
 def read_picture(address: str) -> np.ndarray:
     """The picture (H,W,3) uint8 RGB at an address; InputError where there is none."""
-    shown = shown_address(address)
+    shown = shown_name(address)
     with explained(address), closing(ask(address)) as answer:
         data = answer.read(MOST_BYTES)
         expected = int(answer.headers.get("Content-Length") or len(data))
@@ -81,12 +80,7 @@ def first_bytes(address: str) -> tuple[str, bytes]:
     """
     with explained(address), closing(ask(address)) as answer:
         words = answer.headers.get_content_type() if answer.headers["Content-Type"] else ""
-        head = b""
-        while not words.startswith(("video/", "multipart/")) and len(head) < HEAD:
-            if not (more := answer.read1(HEAD - len(head))):
-                break
-            head += more
-    return words, head
+        return words, b"" if words.startswith(VIDEO_TYPES) else answer.read(HEAD)
 
 
 def ask(address: str) -> http.client.HTTPResponse:
@@ -94,32 +88,51 @@ def ask(address: str) -> http.client.HTTPResponse:
     parts = urlsplit(address)
     login, _, place = parts.netloc.rpartition("@")
     url = quote(parts._replace(netloc=place, fragment="").geturl(), safe=SAFE)
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPSHandler(context=unchecked_tls())
+    ]
+    if login:
+        known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        known.add_password(None, url, *map(unquote, login.partition(":")[::2]))
+        handlers.append(urllib.request.HTTPDigestAuthHandler(known))
+        handlers.append(urllib.request.HTTPBasicAuthHandler(known))
     request = urllib.request.Request(url, headers={"User-Agent": AGENT})
-    https = urllib.request.HTTPSHandler(context=unchecked_tls())
+    return urllib.request.build_opener(*handlers).open(request, timeout=OPEN_TIMEOUT)
+
+
+def unchecked_tls() -> ssl.SSLContext:
+    """TLS without a check of certificates, as FFmpeg does it: cameras sign for themselves."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+@contextmanager
+def explained(address: str) -> Iterator[None]:
+    """Turns an error of a server, or of reaching it, into an InputError."""
     try:
-        return urllib.request.build_opener(https).open(request, timeout=OPEN_TIMEOUT)
+        yield
     except urllib.error.HTTPError as error:
-        if error.code != HTTPStatus.UNAUTHORIZED or not login:
-            raise
-        ways = " ".join(error.headers.get_all("WWW-Authenticate", [])).lower()
-    known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    user, _, password = login.partition(":")
-    known.add_password(None, url, unquote(user), unquote(password))
-    handlers = urllib.request.HTTPBasicAuthHandler, urllib.request.HTTPDigestAuthHandler
-    opener = urllib.request.build_opener(https, handlers["digest" in ways](known))
-    return opener.open(request, timeout=OPEN_TIMEOUT)
+        hint = "check the address"
+        if error.code == HTTPStatus.UNAUTHORIZED:
+            hint = f"give user and password as in {scheme_of(address)}://USER:PASSWORD@HOST/..."
+        words = f"HTTP {error.code} {error.reason}"
+        raise InputError(f"{shown_name(address)}: {words}; {hint}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)  # of a URLError, the exception or text inside
+        if isinstance(reason, http.client.HTTPException):
+            reason = repr(reason)  # its text alone may be what the server said
+        words = getattr(reason, "strerror", None) or reason
+        hint = "check address and network"
+        raise InputError(f"{shown_name(address)}: cannot be reached: {words}; {hint}") from error
 
 
 def why_no_video(address: str) -> str:
-    """What is at an address that FFmpeg cannot open; InputError where it is not reached."""
+    """Why FFmpeg cannot open an address; InputError where it is not reached."""
     if scheme_of(address) in HTTP:
-        words, head = first_bytes(address)
-        strange = re.split("[,;]", strange_file(head))[0]  # without what to do with a file
-        what = strange or words or "of no type that the server tells"
-        if begin := plain_text(head)[:40]:
-            what += f", which begins {begin!r}"
-        return f"the server answers, but this is no picture or video: it is {what}; {GIVE_FILE}"
-    if scheme_of(address) in RTSP:
-        rtsp_answer(address)
-        return "the server answers, but sends no video that can be read; try it in a player"
-    return f"no video there within {OPEN_TIMEOUT:g} s; check address, network and login"
+        words, _ = first_bytes(address)
+        return (
+            "the server answers, but this is no picture or video: its type is "
+            f"{words or 'not told'}; give the address of the picture, video or stream itself"
+        )
+    return "FFmpeg can open no video there; check address, network, user and password"

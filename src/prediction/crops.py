@@ -15,8 +15,8 @@ from src.detection.tiles import build_tiling
 from src.prediction.inputs import Inputs
 from src.runtime.errors import InputError, NotFinite
 
-LEAST_FILLED = 0.8  # of the places of a group's batches; empty ones take time too
-Choose = Callable[[], list[Detections]]  # gives the candidates in a crop, or raises NotFinite
+LEAST_FILLED = 0.8  # share of the places of a group's batches; empty places take time too
+Choose = Callable[[], list[Detections]]  # returns a crop's candidates or raises NotFinite
 Item = TypeVar("Item")
 
 
@@ -41,7 +41,7 @@ class Crop:
 
 
 def called(choose: Choose) -> Choose:
-    """What `choose` gives or raises, found out now."""
+    """Calls `choose` now; the function returned gives or raises what it did."""
     outcome: Future = Future()
     try:
         outcome.set_result(choose())
@@ -53,7 +53,7 @@ def called(choose: Choose) -> Choose:
 def filled(
     items: Iterable[Item], places: int, needed: Callable[[Item], int]
 ) -> Iterator[list[Item]]:
-    """The items in groups, each as small as fills one or more batches of so many places.
+    """The items in groups, each just large enough to fill one or more batches of `places`.
 
     Args:
         needed: places that an item takes.
@@ -70,10 +70,10 @@ def filled(
 
 
 def find_batch_size(cfg, inputs: Inputs) -> int:
-    """Images of a batch: as many as the inputs and their tiles fill, at most `eval_batch_size`."""
+    """The batch size that the inputs and their tiles can fill, at most `eval_batch_size`."""
     tiling, most = build_tiling(cfg), cfg.eval_batch_size
     if inputs.videos:
-        # a stream's frames are not waited for
+        # a stream does not wait for a batch to fill
         return 1 if inputs.stream and not cfg.tiles else most
     if not cfg.tiles:
         return min(most, len(inputs.images))

@@ -1,6 +1,5 @@
 """A trained detector for use in other programs."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,11 +18,12 @@ from src.data.short_side import ShortSide
 from src.data.transforms import fit_image
 from src.deploy.formats import format_of
 from src.detection.postprocess import Detections, build_postprocessor
+from src.detection.tiles import MANY_TILES
 from src.prediction.crops import Choose, Crop, called, filled
 from src.prediction.exported_model import build_exported
 from src.prediction.inference import Inference, build_inference, find_short_side
-from src.prediction.network_model import Log, load_network
-from src.prediction.objects import Objects, as_objects, labels_of
+from src.prediction.network_model import load_network
+from src.prediction.objects import Objects, labels_of
 from src.prediction.recorded import detector_config
 from src.runtime.device import set_up_device
 from src.runtime.errors import InputError
@@ -43,7 +43,6 @@ class Detector:
     batch_size: int  # of the network
     short_side: ShortSide | None = None  # in place of `fit_image`
     kept: np.ndarray | None = None  # labels of the classes that are kept, if not all are
-    told: bool = False  # that an image has very many tiles
     check: Callable[[], None] | None = None  # called before each batch; may raise to stop
 
     @classmethod
@@ -74,7 +73,7 @@ class Detector:
     def __call__(
         self, images: Image | Iterable[Image], *, classes: Sequence[str] | None = None
     ) -> Objects | list[Objects]:
-        """Objects in an image, or for several images a list with those of each.
+        """Objects in an image; for several images a list with the objects of each.
 
         Args:
             images: files or arrays (H,W,3) uint8 RGB; several are read and detected `batch_size`
@@ -98,7 +97,8 @@ class Detector:
                 found = self.postprocess(pending)
                 if kept is not None:
                     found = found.take(np.isin(found.labels, kept))
-                yield as_objects(found, self.names)
+                names = [self.names[label] for label in found.labels]
+                yield Objects(found.boxes, found.scores, names, found.labels)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detections of all classes in each of the images."""
@@ -109,7 +109,7 @@ class Detector:
         return len(self.inference.tiling.windows(*image.shape[1::-1]))
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Pending]:
-        """Runs the network on the images and their tiles, on those of one input size at a time."""
+        """Runs the network on the images and their tiles, in batches of one input size."""
         images = list(map(as_array, images))
         crops = [
             Crop(index, image, window)
@@ -118,7 +118,8 @@ class Detector:
         ]
         done: list[Pending] = [[] for _ in images]
         is_more = len(crops) > self.batch_size  # whose outputs together may take much memory
-        with self._progress(crops) as bar:
+        hidden = None if len(crops) > MANY_TILES else True  # None: shown on terminals
+        with tqdm(total=len(crops), unit="tile", leave=False, disable=hidden) as bar:
             for batch, canvas in self._batches(crops):
                 if self.check is not None:
                     self.check()
@@ -126,17 +127,6 @@ class Detector:
                     done[crop.index].append(called(choose) if is_more else choose)
                 bar.update(len(batch))
         return done
-
-    def _progress(self, crops: list[Crop]) -> tqdm:
-        """A bar, on terminals, and a line for the first image with very many tiles."""
-        sizes = {crop.index: crop.image.shape[1::-1] for crop in crops}
-        notes = [self.inference.tiling.note(size) for size in sizes.values()]
-        note = next(filter(None, notes), "")
-        if note and not self.told:
-            tqdm.write(note, file=sys.stderr)
-            self.told = True
-        disable = None if note else True
-        return tqdm(total=len(crops), unit="tile", leave=False, file=sys.stderr, disable=disable)
 
     def _batches(self, crops: list[Crop]) -> Iterator[tuple[list[Crop], Canvas]]:
         """The crops in batches, each of one canvas."""
@@ -149,7 +139,7 @@ class Detector:
                 yield own[start : start + self.batch_size], canvas
 
     def grouped(self, paths: Sequence[Path]) -> list[Path]:
-        """Image files, those of one input size together, as another size may be compiled anew.
+        """Image files grouped by input size, since a change of size may compile the graph again.
 
         Only with canvases of `canvas_step`; sizes, and the files of each, stay in their order.
         """
@@ -201,14 +191,14 @@ def as_array(image: Image, what: str = "an image") -> np.ndarray:
     return image
 
 
-def build_detector(cfg: Config, log: Log | None = None) -> Detector:
-    """The detector in `model` or else in `checkpoint_path`; `log` as in `build_inference`."""
+def build_detector(cfg: Config) -> Detector:
+    """The detector in `model` or else in `checkpoint_path`."""
     batch_size = cfg.eval_batch_size
     network = None if cfg.model else load_network(cfg)
     if network is None:
         inference = build_exported(cfg)
     else:
-        inference = build_inference(cfg, network, build_postprocessor(cfg), batch_size, log=log)
+        inference = build_inference(cfg, network, build_postprocessor(cfg), batch_size)
     return Detector(
         inference,
         cfg.classes[1:],

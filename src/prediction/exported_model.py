@@ -13,9 +13,8 @@ from src.prediction.inference import Inference
 def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inference:
     """Inference with the exported file `model`.
 
-    A file with suppression is not followed by another one, unless views or tiles are merged: boxes
-    in a letterbox are clipped to the image after the file's suppression, and then overlap
-    differently.
+    If the file has suppression, there is no second one unless views or tiles are merged: boxes in
+    a letterbox are clipped to the image after the file's suppression, which changes overlaps.
 
     Args:
         threads: of ONNX Runtime, where cpu_threads is 0; 0 for as many as there are cores.
@@ -30,10 +29,9 @@ def build_exported(cfg: Config, *, threads: int = 0, **limits: float) -> Inferen
     merge = build_postprocessor(cfg, **limits)
     if description["nms"] and not cfg.tta_flip:
         limits["nms_iou"] = 1.0
-    postprocess = build_postprocessor(cfg, **limits)
     return Inference(
         model,
-        postprocess,
+        build_postprocessor(cfg, **limits),
         sizes=[cfg.image_size],
         mirror=cfg.tta_flip,
         letterbox=cfg.resize == "letterbox",

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, product
 from typing import NamedTuple
 
 import numpy as np
@@ -13,21 +13,14 @@ from src.data.short_side import ShortSide, build_short_side
 from src.detection.postprocess import Detections, Postprocessor
 from src.detection.tiles import Tiling, build_tiling
 from src.models.ssd import SSD
-from src.prediction.network_model import Log, Model, Outputs, Size, build_model
+from src.prediction.network_model import Model, Outputs, Size, build_model
+from src.runtime.text import count
 
 MOST_CANVASES = 2  # whose graphs are kept with `canvas_step`; one of ResNet-50 at 800 px takes 3 GB
 
 
-@dataclass(frozen=True)
-class View:
-    """A view of an image: index of the input size, and whether it is mirrored."""
-
-    size: int
-    mirrored: bool
-
-
 class Seen(NamedTuple):
-    """What a model gave for a batch of a view.
+    """A model's outputs for a batch of one view.
 
     Attributes:
         size: height and width of the input.
@@ -47,10 +40,10 @@ class Inference:
     Args:
         sizes: of the input, one per scale; batches may have others.
         mirror: whether to add mirrored views.
-        letterbox: whether an image fills a part of the input only; predictions beside it are
-            dropped before the best are chosen, where that is not done in the graph.
-        tiling: windows that images are to be seen in, by default the whole image alone.
-        merge: for images with tiles, if not as `postprocess`.
+        letterbox: whether images may fill only a part of the input; predictions outside it are
+            dropped before the best are chosen, unless the graph did that.
+        tiling: windows of an image, by default the whole image only.
+        merge: post-processing of images with tiles, by default `postprocess`.
     """
 
     def __init__(
@@ -70,24 +63,24 @@ class Inference:
         self.letterbox = letterbox
         self.tiling = tiling or Tiling()
         self.merge = replace(merge or postprocess, candidates=0)  # the best of each tile enter
-        mirrored = [False, True] if mirror else [False]
-        self.views = [View(s, m) for s in range(len(self.sizes)) for m in mirrored]
+        # index of the input size, and whether the view is mirrored
+        self.views = list(product(range(len(self.sizes)), [False, True] if mirror else [False]))
 
     def forward(
         self, images: Sequence[np.ndarray], targets: Sequence[tuple[np.ndarray, ...]] = ()
     ) -> list[Seen]:
-        """What each view gives for a batch of images (n,H,W,3) at each of the sizes.
+        """The model's outputs for each view of images (n,H,W,3), given at each of the sizes.
 
         Args:
-            targets: of the losses at each size, which are those of the view that is not mirrored.
+            targets: of the losses, at each size; losses are those of the unmirrored view.
         """
         seen = []
-        for view in self.views:
-            batch = images[view.size]
-            own = targets[view.size] if targets else ()
-            # a mirrored view gets them too, as it needs another graph without
-            outputs = self.model.forward(batch[:, :, ::-1] if view.mirrored else batch, *own)
-            losses = outputs[-1] if own and not view.mirrored else None
+        for index, is_mirrored in self.views:
+            batch = images[index]
+            own = targets[index] if targets else ()
+            # mirrored views get targets too: without them another graph would be compiled
+            outputs = self.model.forward(batch[:, :, ::-1] if is_mirrored else batch, *own)
+            losses = outputs[-1] if own and not is_mirrored else None
             seen.append(Seen(batch.shape[1:3], outputs[:-1] if own else outputs, losses))
         return seen
 
@@ -104,21 +97,21 @@ class Inference:
         Args:
             scales: (sizes,2) pixels of each input per pixel of the image, in x and y.
             size: (2,) the image's own width and height.
-            window: (4,) the part of it that is in the batch, if not all of it is.
+            window: (4,) the part of the image that is in the batch; None for all of it.
 
         Raises:
             NotFinite: nan or infinite outputs.
         """
         found, sides = [], size if window is None else window[2:] - window[:2]
-        for view, (input_size, outputs, _) in zip(self.views, seen):
+        for (index, is_mirrored), (input_size, outputs, _) in zip(self.views, seen):
             own = tuple(array[row] for array in outputs)
-            width = input_size[1] if view.mirrored else 0
+            width = input_size[1] if is_mirrored else 0
             postprocess = self.postprocess
             if self.letterbox:
-                filled = window_of(scales[view.size] * sides, mirrored=width)
+                filled = window_of(scales[index] * sides, mirrored=width)
                 postprocess = replace(postprocess, window=filled)
             candidates = self.model.candidates(own, input_size, postprocess)
-            candidates = candidates.in_image(scales[view.size], sides, mirrored=width)
+            candidates = candidates.in_image(scales[index], sides, mirrored=width)
             if window is not None:
                 candidates = self.tiling.in_image(candidates, window, size)
             found.append(candidates)
@@ -153,15 +146,11 @@ def describe_views(cfg) -> str:
     views, pixels = copies * len(sizes), copies * sum(map(math.prod, sizes))
     times = pixels / math.prod(cfg.image_size)
     shown = ", ".join(f"{height} x {width}" for height, width in sizes)
-    if cfg.resize == "short_side" and cfg.canvas_step and not cfg.model:
-        shown = f"most {shown}"
     if cfg.resize == "short_side" and not cfg.model:
-        shown += "".join(f" or {width} x {height}" for height, width in sizes if height != width)
+        shown = f"{'most ' * bool(cfg.canvas_step)}{shown}, upright or across"
     mirrored = ", each mirrored too" if cfg.tta_flip else ""
-    count = f"{views} views" if views > 1 else "one view"
-    return f"{count} of each image, at {shown}{mirrored}" + (
-        f": {times:.1f} times the work" if times != 1 else ""
-    )
+    work = f": {times:.1f} times the work" if times != 1 else ""
+    return f"{count(views, 'view')} of each image, at {shown}{mirrored}{work}"
 
 
 def find_short_side(cfg, network: SSD | None) -> ShortSide | None:
@@ -175,18 +164,13 @@ def build_inference(
     postprocess: Postprocessor,
     batch_size: int,
     model: Model | None = None,
-    log: Log | None = None,
 ) -> Inference:
-    """Inference with a network; with an existing `model` of it, whose graphs are reused.
-
-    Args:
-        log: told why there are pauses, where graphs are compiled on the way.
-    """
+    """Inference with a network; with an existing `model` of it, whose graphs are reused."""
     network.set_train(False)
     if model is None:
         model = build_model(cfg, network, batch_size=batch_size, postprocess=postprocess)
     if cfg.resize == "short_side" and cfg.canvas_step:
-        model.most_sizes, model.log = MOST_CANVASES, log
+        model.most_sizes = MOST_CANVASES
     sizes = input_sizes(cfg.image_size, cfg.tta_scales)
     return Inference(
         model,

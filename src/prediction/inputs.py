@@ -1,9 +1,11 @@
 """Finds what to predict on: addresses, files, or what is read of a folder or a pattern."""
 
+import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import yaml
@@ -19,10 +21,9 @@ from src.data.files.file_kinds import (
     kind_of,
 )
 from src.data.images import SUFFIXES
-from src.prediction.addresses import address_kind
-from src.prediction.near_input import matching, near_input
-from src.prediction.unreachable import shown_address
+from src.prediction.addresses import address_content, shown_name
 from src.runtime.errors import InputError
+from src.runtime.near_path import nearest
 from src.runtime.special_files import is_camera, real_path, special_kind
 from src.runtime.text import INDENTED, count, is_utf8, listed
 
@@ -42,12 +43,12 @@ UNLISTED = "a folder that cannot be listed"
 
 @dataclass
 class Inputs:
-    """What to predict on, and what is passed over, by reason."""
+    """What to predict on, what is passed over, and what fails."""
 
     images: list[Path | str] = field(default_factory=list)  # files, and addresses of pictures
     videos: list[Path | str] = field(default_factory=list)  # files, addresses, numbers of cameras
-    failed: dict[str, str] = field(default_factory=dict)  # of a list, why, by address
-    passed_over: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # reasons by path or shown address
+    passed_over: dict[str, list[str]] = field(default_factory=dict)  # paths by reason
     root: str = ""  # the folder's path with "/", which messages leave out
 
     @property
@@ -68,9 +69,20 @@ class Inputs:
         """Notes that a path is not read."""
         self.passed_over.setdefault(reason, []).append(str(path))
 
+    def fail(self, name: Path | str, reason: str) -> None:
+        """Notes that an input failed; its first reason counts."""
+        self.failed.setdefault(str(name), reason)
+
+    def add(self, other: "Inputs") -> None:
+        """Adds other inputs, each once."""
+        self.images = list(dict.fromkeys([*self.images, *other.images]))
+        self.videos = list(dict.fromkeys([*self.videos, *other.videos]))
+        for reason, paths in other.passed_over.items():
+            self.passed_over.setdefault(reason, []).extend(paths)
+
     def lines(self) -> list[str]:
         """What is passed over, a line for each reason, and the addresses that failed."""
-        failed = [f"skipped: {name}: {reason}" for name, reason in self.failed.items()]
+        failed = [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
         return [f"passed over {text}" for text in self.reasons()] + failed
 
     def reasons(self) -> Iterator[str]:
@@ -111,7 +123,7 @@ def find_inputs(text: str, output: Path) -> Inputs:
 
 
 def list_of(text: str) -> list[str]:
-    """The entries of a list "[a.jpg, b.mp4]"; none where it is none."""
+    """The entries of a list "[a.jpg, b.mp4]"; empty if the text is no list."""
     if not (text.startswith("[") and text.endswith("]")):
         return []
     try:
@@ -127,42 +139,26 @@ def find_all(names: list[str], output: Path) -> Inputs:
     Raises:
         InputError: of the first that is a file or pattern and is not there; or all failed.
     """
-    parts = []
+    inputs = Inputs()
     for name in names:
         try:
-            parts.append(find_inputs(name, output))
+            inputs.add(find_inputs(name, output))
         except InputError as error:
             if not ADDRESS.match(name):
                 raise
-            shown = shown_address(name)
-            parts.append(Inputs(failed={shown: str(error).removeprefix(f"{shown}: ")}))
-    inputs = joined(parts)
+            shown = shown_name(name)
+            inputs.fail(shown, str(error).removeprefix(f"{shown}: "))
     if not inputs.all:
         reasons = (f"{name}: {reason}" for name, reason in inputs.failed.items())
         raise InputError(f"no input can be read{INDENTED}" + INDENTED.join(reasons))
     return inputs
 
 
-def joined(parts: list[Inputs]) -> Inputs:
-    """Several inputs as one, each once."""
-    passed_over: dict[str, list[str]] = {}
-    for part in parts:
-        for reason, paths in part.passed_over.items():
-            passed_over.setdefault(reason, []).extend(paths)
-    images = dict.fromkeys(one for part in parts for one in part.images)
-    videos = dict.fromkeys(one for part in parts for one in part.videos)
-    failed = {name: reason for part in parts for name, reason in part.failed.items()}
-    return Inputs(list(images), list(videos), failed, passed_over)
-
-
 def at_address(text: str) -> Inputs:
     """The picture or video at an address, or a camera; InputError where none can be read."""
-    if CAMERA.fullmatch(text):
-        return Inputs(videos=[text])
     if not is_utf8(text):
-        raise InputError(f"{shown_address(text)}: not UTF-8; check --input")
-    is_image = address_kind(text) == IMAGE
-    return Inputs(images=[text]) if is_image else Inputs(videos=[text])
+        raise InputError(f"{shown_name(text)}: not UTF-8; check --input")
+    return single(text, *((VIDEO, "") if CAMERA.fullmatch(text) else address_content(text)))
 
 
 def find_file(path: Path) -> Inputs:
@@ -171,10 +167,14 @@ def find_file(path: Path) -> Inputs:
         return Inputs(videos=[str(path)])
     if kind := special_kind(path):
         raise InputError(f"{path}: is {kind}, neither a file nor a camera; check --input")
-    what, name = content(path)
+    return single(path, *content(path))
+
+
+def single(source: Path | str, what: str, name: str) -> Inputs:
+    """One input by its content, see `content`; InputError for a format that is not read."""
     if what == UNREAD:
-        raise InputError(f"{path}: {not_read(name)}")
-    return Inputs(videos=[path]) if what == VIDEO else Inputs(images=[path])
+        raise InputError(f"{shown_name(source)}: {not_read(name)}")
+    return Inputs(videos=[source]) if what == VIDEO else Inputs(images=[source])
 
 
 def walk(folder: Path, output: Path, inputs: Inputs) -> Iterator[Path]:
@@ -255,10 +255,35 @@ def nothing_found(text: str, output: Path, inputs: Inputs) -> str:
         return f"{text}: all of it is in {output}; set --output to another folder"
     if inputs.passed_over:
         return f"{text}: holds nothing that is read; passed over " + "; ".join(inputs.reasons())
+    what = f"no such file, folder or match{near_input(text)}"
     if os.path.isdir(text):
         what = "the folder is empty"
-    elif near := near_input(text):
-        return f"{text}: no such file, folder or match{near}; check --input"
-    else:
-        what = "no such file, folder or match"
     return f"{text}: {what}; check --input: an image, a video, a folder of them or an address"
+
+
+def near_input(text: str) -> str:
+    """ "; there is PATH" or the like, to be added to an error; "" where nothing is near."""
+    parts = text.split(",")
+    if len(parts) > 1 and all(os.path.exists(part.strip()) for part in parts):
+        return f"; several inputs are a list, --input='[{', '.join(map(str.strip, parts))}]'"
+    if not glob.has_magic(text):
+        return nearest(text)
+    return nearest(Path(*takewhile(lambda part: not glob.has_magic(part), Path(text).parts)))
+
+
+def matching(pattern: str) -> list[str]:
+    """What a pattern stands for; nothing for what the file system cannot hold."""
+    try:
+        return glob.glob(pattern, recursive=True)
+    except (OSError, ValueError):
+        return []
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """InputError where a shell has made several values of a pattern: `--input *.jpg`."""
+    for flag, _, second in zip(arguments, arguments[1:], arguments[2:]):
+        if flag == "--input" and not second.startswith("-"):
+            raise InputError(
+                f"command line: unknown argument {second!r}; --input takes one value: a pattern in "
+                "quotes, such as --input='*.jpg', or a list, --input='[a.jpg, b.jpg]'"
+            )

@@ -1,12 +1,14 @@
 """The network as a model: batches of images in, raw outputs or chosen candidates out."""
 
 import functools
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from typing import Protocol
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
+from tqdm import tqdm
 
 from src.config.open_keys import settled
 from src.data.transforms import FILL
@@ -21,8 +23,6 @@ from src.weights.loading import load_detector, refuse_backbone
 
 Outputs = tuple[np.ndarray, ...]  # of a model, each (n,A,...)
 Size = tuple[int, int]  # height and width
-Log = Callable[[str], None]  # takes a line
-TOLD_SIZES = 3  # of those that are compiled; an image of another size makes a pause of seconds
 
 
 class Model(Protocol):
@@ -31,8 +31,8 @@ class Model(Protocol):
     def forward(self, images: np.ndarray, *targets: np.ndarray) -> Outputs:
         """Raw outputs for images (n,H,W,3), RGB in 0..255, n at most the batch size.
 
-        They are uint8; the network takes float32 too. With targets, which only some models take,
-        the last output are losses (n,L), see `evaluation.split_loss`.
+        They are uint8; the network also takes float32. If targets are given, which only some
+        models take, the last output is the losses (n,L), see `evaluation.split_loss`.
         """
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
@@ -49,14 +49,13 @@ class NetworkModel(Model):
     """
 
     most_sizes = 0  # input sizes whose graphs are kept at a time; 0 for all
-    log: Log | None = None  # told of the first sizes that are compiled, where few are kept
+    told = False  # why there are pauses, where few are kept
 
     def __init__(self, network: nn.Cell, anchors: AnchorGenerator, batch_size: int):
         self.network = network
         self.boxes = functools.cache(anchors.boxes)  # (A,4) by input size
         self.batch_size = batch_size
         self.sizes: set[Size] = set()  # those whose graphs are kept
-        self.told: set[Size] = set()  # those that `log` was told of
 
     def graph_key(self) -> tuple:
         """What its graphs depend on, besides the network."""
@@ -79,21 +78,19 @@ class NetworkModel(Model):
         return tuple(output.copy() for output in outputs) if self.most_sizes else outputs
 
     def make_room(self, size: Size) -> None:
-        """Drops all graphs where that of `size` would be one too many."""
+        """Drops all graphs if another one, for `size`, would exceed `most_sizes`."""
         if len(self.sizes) >= self.most_sizes:
             ms.ms_memory_recycle()  # they are compiled again when needed
             self.sizes.clear()
         self.sizes.add(size)
-        if self.log is None or size in self.told or len(self.told) == TOLD_SIZES:
-            return
-        self.told.add(size)
-        line = f"compiling for an input of {size[0]} x {size[1]}, which takes seconds"
-        if len(self.told) == TOLD_SIZES:
-            line += (
-                f", as does each size that follows; graphs of {self.most_sizes} are kept. "
-                "--canvas_step=0 needs two in all, with other results: docs/models.md"
+        if not self.told:
+            tqdm.write(
+                "compiling for each input size when it comes, which takes seconds; graphs of "
+                f"{self.most_sizes} sizes are kept. --canvas_step=0 needs two in all, with other "
+                "results: docs/models.md",
+                file=sys.stderr,
             )
-        self.log(line)
+            self.told = True
 
     def candidates(self, outputs: Outputs, size: Size, postprocess: Postprocessor) -> Detections:
         anchors = self.boxes(size)
@@ -101,12 +98,11 @@ class NetworkModel(Model):
 
 
 class CandidateModel(NetworkModel):
-    """The network and selection of its `count` (P) best: boxes (n,P,4), scores (n,P), labels.
+    """The network and its `count` (P) best predictions: boxes (n,P,4), scores (n,P), labels (n,P).
 
-    With `by_level`, P is the sum of the `count` best of each level. With `fill`, those on nothing
-    but this colour are not among them, see `Candidates`. For GPU and Ascend: 1,000 candidates are
-    24 kB per image, deltas and logits 17 MB at 640 px and 80 classes. Among equal scores it may
-    select others than NetworkModel.
+    With `by_level`, `count` are chosen of each level. With `fill`, boxes on nothing but this colour
+    are excluded, see `Candidates`. For GPU and Ascend: 1,000 candidates are 24 kB per image, deltas
+    and logits 17 MB at 640 px and 80 classes. Ties may be broken otherwise than by NetworkModel.
     """
 
     def __init__(

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from src.config.class_list import is_background
-from src.detection.postprocess import Detections
 from src.runtime.errors import InputError
 from src.runtime.text import listed, suggestion
 
 if TYPE_CHECKING:
     import supervision
-
-SHOWN_NAMES = 8  # classes of a detector, in an error
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +56,11 @@ class Objects:
         )
 
 
-def as_objects(found: Detections, names: Sequence[str]) -> Objects:
-    """The detections with the names of their classes."""
-    return Objects(
-        found.boxes, found.scores, [names[label] for label in found.labels], found.labels
-    )
-
-
 def labels_of(classes: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Labels of the classes among the detector's `names`; the background is passed over.
+    """Labels of the classes among the detector's `names`; the background is ignored.
 
     Raises:
-        InputError: none or no list is given, or the detector does not know one of them.
+        InputError: the list is empty, or no list, or names an unknown class.
     """
     if isinstance(classes, str):
         raise InputError(f"classes is {classes!r}; expected a list, such as [{classes!r}]")
@@ -79,7 +69,6 @@ def labels_of(classes: Sequence[str], names: Sequence[str]) -> np.ndarray:
         raise InputError("classes names none; leave it out for all classes of the detector")
     for name in wanted:
         if name not in names:
-            known = listed(names, SHOWN_NAMES)
-            hint = suggestion(name, names) or f"; the detector knows {known}"
+            hint = suggestion(name, names) or f"; the detector knows {listed(names)}"
             raise InputError(f"classes: the detector has no class {name!r}{hint}")
     return np.array([names.index(name) for name in wanted])

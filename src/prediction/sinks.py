@@ -4,7 +4,6 @@ import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -53,11 +52,10 @@ def json_entry(frame: Frame, found: Detections, names: Sequence[str]) -> dict:
         }
         for box, score, label in zip(found.boxes, found.scores, found.labels)
     ]
-    place = {}
+    entry = {"file": str(frame.path)}
     if frame.seconds is not None:
-        place = {"frame": frame.number, "seconds": round(frame.seconds, 3)}
-    entry = {"file": str(frame.path), **place, "width": width, "height": height}
-    return {**entry, "objects": objects}
+        entry |= {"frame": frame.number, "seconds": round(frame.seconds, 3)}
+    return {**entry, "width": width, "height": height, "objects": objects}
 
 
 def write_picture(targets: Mapping[str | Path, Path], frame: Frame, picture: np.ndarray) -> None:
@@ -68,8 +66,7 @@ def write_picture(targets: Mapping[str | Path, Path], frame: Frame, picture: np.
         OSError: the disk is full.
     """
     target = targets[frame.path]
-    own_name = target.name == os.path.basename(frame.path)
-    with not_written(target.parent if own_name else target):
+    with not_written(target):
         done, data = cv2.imencode(target.suffix, picture[..., ::-1])
         if not done:
             height, width = picture.shape[:2]
@@ -79,31 +76,27 @@ def write_picture(targets: Mapping[str | Path, Path], frame: Frame, picture: np.
 
 
 @contextmanager
-def not_written(place: Path) -> Iterator[None]:
-    """Turns what goes wrong with one file into NotWritten; a full disk concerns all.
-
-    Args:
-        place: the file, or its folder where it is called like the input.
-    """
+def not_written(path: Path) -> Iterator[None]:
+    """Turns what goes wrong with one file into NotWritten; a full disk concerns all."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             raise
-        raise NotWritten(f"cannot be written to {place}: {error.strerror or error}") from error
+        raise NotWritten(f"cannot be written to {path}: {error.strerror or error}") from error
     except (cv2.error, ValueError) as error:
-        raise NotWritten(f"cannot be written to {place}: {error}") from error
+        raise NotWritten(f"cannot be written to {path}: {error}") from error
 
 
 class VideoFile:
     """An annotated video, written beside `target` and moved there at the end.
 
-    An exception leaves no file. What goes wrong with the file is no exception: it is in `error`
-    at the end, and further frames are not written.
+    An exception leaves no file. A failure to write raises nothing: it is in `error` at the end,
+    and no further frames are written.
 
     Args:
         rate: frames per second.
-        live: whether a frame is repeated until the next one's time, as they come irregularly.
+        live: whether frames come irregularly, and each is repeated until the next one's time.
     """
 
     def __init__(self, target: Path, rate: float, *, live: bool = False):
@@ -124,12 +117,11 @@ class VideoFile:
         """Adds the next frame."""
         if self.error:
             return
-        picture = even(picture)
         try:
             with not_written(self.target):
                 if self.writer is None:
                     self._open(picture)
-                if picture.shape[1::-1] != self.size:  # a camera that was turned
+                if picture.shape[1::-1] != self.size:  # too large, odd, or a camera was turned
                     picture = cv2.resize(picture, self.size)
                 picture = np.ascontiguousarray(picture[..., ::-1])
                 due = round((frame.seconds or 0.0) * self.rate) + 1 if self.live else 0
@@ -181,22 +173,7 @@ class VideoFile:
             )
 
 
-def even(picture: np.ndarray) -> np.ndarray:
-    """The picture (H,W,3) with its last row and column repeated where their number is odd.
-
-    The writer would drop them.
-    """
-    height, width = picture.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
-        return picture
-    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-
-
 def writable_rate(rate: float) -> float:
-    """The frame rate that is nearest to `rate` of those that the codec can store.
-
-    OpenCV makes a fraction of at most three decimals of it, whose numerator is limited.
-    """
+    """A frame rate that the codec can store; it keeps three decimals of low ones."""
     rate = min(max(rate, LEAST_RATE), MOST_RATE)
-    fractions = (Fraction(round(rate * base), base) for base in (1000, 100, 10, 1))
-    return float(next(value for value in fractions if 0 < value.numerator <= MOST_RATE))
+    return rate if 1000 * rate <= MOST_RATE else float(round(rate))

@@ -13,9 +13,8 @@ import numpy as np
 
 from src.data.files.file_kinds import unread_format
 from src.data.images import read_image
-from src.prediction.addresses import read_picture, why_no_video
+from src.prediction.addresses import OPEN_TIMEOUT, read_picture, shown_name, why_no_video
 from src.prediction.inputs import ADDRESS
-from src.prediction.unreachable import OPEN_TIMEOUT, shown_address
 from src.runtime.errors import InputError
 from src.runtime.special_files import refuse_special
 from src.runtime.text import is_utf8
@@ -36,19 +35,12 @@ class Frame:
     error: str = ""  # why it cannot be read, or its picture not be written, without path
     seconds: float | None = None  # since the video's first frame; None for an image
 
-    @property
-    def fault(self) -> str:
-        """What `error` means for the file, in a word or two."""
-        if self.image.size:
-            return "failed"
-        return "partly read" if self.number else "skipped"
-
 
 def read_images(images: Sequence[Path | str]) -> Iterator[Frame]:
     """A frame per image, a file or at an address."""
     quieten_opencv()
     for source in images:
-        name = source if isinstance(source, Path) else shown_address(source)
+        name = shown_name(source)
         try:
             image = read_image(source) if isinstance(source, Path) else read_picture(source)
             yield Frame(name, image)
@@ -68,7 +60,7 @@ class Video:
         name: its path, or its address without password.
         rate: frames per second.
         frames: frame count in the header; 0 where it has none.
-        live: whether it has no end that is known, so that frames come at their own pace.
+        live: whether it has no known end, so that frames arrive at their own pace.
 
     Raises:
         InputError: it cannot be opened.
@@ -76,11 +68,10 @@ class Video:
 
     def __init__(self, source: Path | str):
         quieten_opencv()
-        if isinstance(source, Path):
-            self.name, self.capture = source, open_file(source)
-        else:
-            self.name, self.capture = shown_address(source), open_stream(source)
-        self.rate = usable_rate(self.capture.get(cv2.CAP_PROP_FPS))
+        self.name = shown_name(source)
+        self.capture = open_file(source) if isinstance(source, Path) else open_stream(source)
+        rate = self.capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if math.isfinite(rate) and rate > 0 else FALLBACK_RATE
         self.frames = max(int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         self.live = not isinstance(source, Path) and not self.frames
 
@@ -141,8 +132,6 @@ def opencv_name(path: Path) -> Iterator[str]:
 
 def open_stream(address: str) -> cv2.VideoCapture:
     """A camera by its number or device, or an address; InputError where nothing can be read."""
-    if not is_utf8(address):
-        raise InputError(f"{shown_address(address)}: not UTF-8; check --input")
     if ADDRESS.match(address):
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(1000 * OPEN_TIMEOUT)]
         timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(1000 * READ_TIMEOUT)]
@@ -154,12 +143,7 @@ def open_stream(address: str) -> cv2.VideoCapture:
     reason = "no such camera, or another program has it; `ls /dev/video*` shows what there is"
     if ADDRESS.match(address):
         reason = why_no_video(address)
-    raise InputError(f"{shown_address(address)}: {reason}")
-
-
-def usable_rate(rate: float) -> float:
-    """The frame rate of a header, or a usual one where it has none."""
-    return rate if math.isfinite(rate) and rate > 0 else FALLBACK_RATE
+    raise InputError(f"{shown_name(address)}: {reason}")
 
 
 def later(position: float, before: float, rate: float) -> float:

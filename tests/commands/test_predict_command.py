@@ -52,7 +52,7 @@ def test_predict(trained, pile, tmp_path):
     assert process.stderr.endswith(f"error: 3 of 8 inputs failed\n{lines}")
     assert "objects with a score of at least 0: " in process.stdout
     for name, reason in reasons.items():
-        assert f"skipped: {name}: {reason}\n" in process.stderr
+        assert f"failed: {name}: {reason}\n" in process.stderr
     assert "Traceback" not in process.stderr
     assert process.stdout.startswith("4 pictures and 1 video (5 frames) in ")
     assert " a second" in process.stdout
@@ -135,8 +135,8 @@ def test_predict_on_an_address_where_nothing_is(trained, tmp_path):
     with pytest.raises(InputError) as error:
         call("predict", *flags, "--input=rtsp://me:secret@127.0.0.1:9/live")
     assert str(error.value) == (
-        "rtsp://127.0.0.1:9/live: nothing listens at port 9 of 127.0.0.1 (connection refused); "
-        "check the port, and whether the server runs"
+        "rtsp://127.0.0.1:9/live: FFmpeg can open no video there; check address, network, user "
+        "and password"
     )
 
 
@@ -156,7 +156,7 @@ def test_predict_with_an_exported_file(trained, exported, pile, tmp_path, capsys
     for name, flag in (("onnx", f"--model={exported[0]}"), ("ckpt", checkpoint(trained))):
         with pytest.raises(RunError, match="1 of 4 inputs failed\n.*empty.jpg"):
             call("predict", flag, *flags, f"--output={tmp_path / name}")
-        assert "skipped" in capsys.readouterr().err
+        assert "failed: " in capsys.readouterr().err
     one, other = (
         json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("onnx", "ckpt")
     )

@@ -159,7 +159,7 @@ def test_keys_that_are_fixed_in_a_file(trained):
             Detector.load(folder / f"detector.{name}", **{key: value})
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         with pytest.raises(InputError, match="has no CUDAExecutionProvider for device_target GPU"):
-            load_onnx(folder / "detector.onnx", {}, device="GPU")
+            load_onnx(folder / "detector.onnx", device="GPU")
     with pytest.raises(InputError, match="too few candidates for protocol legacy"):
         Detector.load(folder / "detector.onnx", protocol="legacy")
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -157,7 +157,7 @@ def test_only_a_camera_is_read_of_what_is_no_file(folder, monkeypatch):
 
 @pytest.mark.parametrize("text", ["0", "12", "rtsp://cam/live", "HTTPS://x.org/a.mp4", "udp://:1"])
 def test_cameras_and_addresses(tmp_path, text, monkeypatch):
-    monkeypatch.setattr("src.prediction.inputs.address_kind", lambda address: VIDEO)
+    monkeypatch.setattr("src.prediction.inputs.address_content", lambda address: (VIDEO, ""))
     inputs = find_inputs(text, tmp_path)
     assert (inputs.stream, inputs.all) == (text, [text])
 
@@ -166,9 +166,9 @@ def test_a_list_of_inputs(folder, monkeypatch):
     def kind(address):
         if "gone" in address:
             raise InputError("http://h/gone: nothing of this name is there")
-        return IMAGE if address.endswith("picture") else VIDEO
+        return (IMAGE if address.endswith("picture") else VIDEO), ""
 
-    monkeypatch.setattr("src.prediction.inputs.address_kind", kind)
+    monkeypatch.setattr("src.prediction.inputs.address_content", kind)
     addresses = "http://me:secret@h/gone, http://h/picture, rtsp://h/live, 0"
     inputs = find_inputs(f"[{folder}/a.png, {addresses}, {folder}]", folder / "out")
     assert [str(image) for image in inputs.images] == [
@@ -179,7 +179,7 @@ def test_a_list_of_inputs(folder, monkeypatch):
         "",
         {"http://h/gone": "nothing of this name is there"},
     )
-    assert inputs.lines()[-1] == "skipped: http://h/gone: nothing of this name is there"
+    assert inputs.lines()[-1] == "failed: http://h/gone: nothing of this name is there"
     with pytest.raises(InputError, match="no input can be read\n  http://h/gone: nothing of this"):
         find_inputs("['http://h/gone']", folder / "out")
     with pytest.raises(InputError, match=r"none\.jpg: no such file, folder or match"):

@@ -13,8 +13,7 @@ import pytest
 
 from src.detection.postprocess import Detections
 from src.prediction.inputs import Inputs, find_inputs
-from src.prediction.job import predict_all
-from src.prediction.problems import Problems
+from src.prediction.job import failure_summary, predict_all
 from src.prediction.sources import Frame, Video
 from src.prediction.targets import plan_targets
 from src.runtime.errors import RunError
@@ -26,9 +25,9 @@ from tests.streams import Answers, served
 PICTURE = cv2.imencode(".png", np.full((20, 30, 3), 90, np.uint8))[1].tobytes()
 
 
-def run_all(detector, problems, targets, folder, interruption, stream=None):
+def run_all(detector, inputs, targets, folder, interruption, stream=None):
     predict_all(
-        detector, problems, targets, folder=folder, min_score=0.3, compiled=True, stream=stream,
+        detector, inputs, targets, folder=folder, min_score=0.3, compiled=True, stream=stream,
         interruption=interruption,
     )  # fmt: skip
 
@@ -66,13 +65,12 @@ def pile(tmp_path):
 
 
 def predicted(source, output, detector=None, interruption=None):
-    """Problems of a run on `source`."""
+    """Inputs of a run on `source`, with what failed."""
     output.mkdir(exist_ok=True)
     inputs = find_inputs(str(source), output)
     targets = plan_targets(output, str(source), inputs)
-    problems = Problems(inputs)
-    run_all(detector or Finder(), problems, targets, output, interruption or Interruption())
-    return problems
+    run_all(detector or Finder(), inputs, targets, output, interruption or Interruption())
+    return inputs
 
 
 def entries(output):
@@ -89,12 +87,12 @@ def left(output):
 
 def test_what_is_found_and_what_failed(pile, tmp_path, capsys):
     (pile / "._a.png").write_bytes(b"x")
-    problems = predicted(pile, tmp_path / "out")
+    inputs = predicted(pile, tmp_path / "out")
     assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
     assert left(tmp_path / "out") == [
         "1.avi.mp4", "2.avi.mp4", "a.png", "b/c.png", "predictions.json", "problems.json",
     ]  # fmt: skip
-    assert problems.summary() == (
+    assert failure_summary(inputs) == (
         "1 of 5 inputs failed\n  bad.png: is text, not an image; it begins 'no image'"
     )
     assert json.loads((tmp_path / "out" / "problems.json").read_text()) == [
@@ -107,7 +105,7 @@ def test_what_is_found_and_what_failed(pile, tmp_path, capsys):
     ]
     captured = capsys.readouterr()
     assert f"pictures, predictions.json, problems.json: {tmp_path}/out\n" in captured.out
-    assert captured.err == "skipped: bad.png: is text, not an image; it begins 'no image'\n"
+    assert captured.err == "failed: bad.png: is text, not an image; it begins 'no image'\n"
     assert captured.out.startswith("2 pictures and 2 videos (8 frames) in ")
     # without problems there is no such file
     (pile / "bad.png").unlink()
@@ -121,18 +119,18 @@ def test_outputs_that_cannot_be_written_fail_alone(pile, tmp_path, capsys):
     output.mkdir()
     (output / "b").write_text("in the way of a folder")
     (output / "1.avi.mp4").mkdir()  # in the way of a video
-    problems = predicted(pile, output)
+    inputs = predicted(pile, output)
     # all that was read is in predictions.json
     assert entries(output) == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
     assert left(output) == ["2.avi.mp4", "a.png", "b", "predictions.json", "problems.json"]
-    assert problems.failed == {
-        f"{pile}/b/c.png": f"cannot be written to {output}/b: File exists",
+    assert inputs.failed == {
+        f"{pile}/b/c.png": f"cannot be written to {output}/b/c.png: File exists",
         f"{pile}/bad.png": "is text, not an image; it begins 'no image'",
         f"{pile}/1.avi": f"cannot be written to {output}/1.avi.mp4: Is a directory",
     }
     assert capsys.readouterr().err == (
-        f"failed: b/c.png: cannot be written to {output}/b: File exists\n"
-        "skipped: bad.png: is text, not an image; it begins 'no image'\n"
+        f"failed: b/c.png: cannot be written to {output}/b/c.png: File exists\n"
+        "failed: bad.png: is text, not an image; it begins 'no image'\n"
         f"failed: 1.avi: cannot be written to {output}/1.avi.mp4: Is a directory\n"
     )
 
@@ -189,14 +187,14 @@ def test_an_odd_frame_rate_leaves_true_times(tmp_path):
     # n / 211.222
     assert [entry["seconds"] for entry in found] == [0.0, 0.005, 0.009, 0.014, 0.019, 0.024]
     video = Video(tmp_path / "out" / "slow.avi.mp4")
-    assert (video.rate, len(list(video))) == (211.22, 6)
+    assert (video.rate, len(list(video))) == (211.0, 6)
 
 
 def test_a_codec_that_is_missing_fails_videos_alone(pile, tmp_path, monkeypatch):
     monkeypatch.setattr("src.prediction.sinks.CODEC", "none")
-    problems = predicted(pile, tmp_path / "out")
+    inputs = predicted(pile, tmp_path / "out")
     assert entries(tmp_path / "out") == {"a.png": 1, "c.png": 1, "1.avi": 4, "2.avi": 4}
-    assert problems.summary() == (
+    assert failure_summary(inputs) == (
         "3 of 5 inputs failed\n  bad.png: is text, not an image; it begins 'no image'\n"
         + "\n".join(
             f"  {name}: {tmp_path}/out/{name}.mp4 cannot be written as a video of 64 x 48 pixels "
@@ -218,9 +216,7 @@ def test_a_full_disk_ends_the_run_and_keeps_predictions(pile, tmp_path, monkeypa
 
     monkeypatch.setattr("src.prediction.sinks.write_atomically", full)
     out = tmp_path / "out"
-    kept = f"{out}/predictions.json has the predictions of 1 picture or frame so far"
-    kept = f"No space left on device; {kept}"
-    with pytest.raises(OSError, match=f"^.Errno 28. {kept}: '{out}/a.png'$"):
+    with pytest.raises(OSError, match=f"^.Errno 28. No space left on device: '{out}/a.png'$"):
         predicted(pile, out)
     assert entries(out) == {"a.png": 1}
     assert capsys.readouterr().err == ""  # no bar beside the error
@@ -270,15 +266,14 @@ def test_a_list_of_addresses(pile, tmp_path, capsys):
     with served(Files) as address:
         names = ("one.jpg", "gone.jpg", "two", "cut")
         text = "[" + ", ".join(f"{address}/{name}" for name in names) + f", {pile}/1.avi]"
-        problems = predicted(text, tmp_path / "out")
+        inputs = predicted(text, tmp_path / "out")
     place = address.removeprefix("http://").replace(":", "_")
     assert left(tmp_path / "out") == [
         "1.avi.mp4", f"{place}_one.jpg", f"{place}_two.jpg", "predictions.json", "problems.json",
     ]  # fmt: skip
     assert entries(tmp_path / "out") == {"one.jpg": 1, "two": 1, "1.avi": 4}
-    assert problems.summary() == (
-        f"2 of 5 inputs failed\n  {address}/gone.jpg: nothing of this name is there; check what "
-        "follows the host's name (HTTP 404 Not Found)\n"
+    assert failure_summary(inputs) == (
+        f"2 of 5 inputs failed\n  {address}/gone.jpg: HTTP 404 Not Found; check the address\n"
         f"  {address}/cut: not an image that can be decoded; damaged, or cut off?"
     )
     assert capsys.readouterr().out.startswith("2 pictures and 1 video (4 frames) in ")
@@ -318,7 +313,7 @@ def test_a_stream_that_is_stopped_leaves_a_whole_video(tmp_path):
 
     inputs = Inputs(videos=["0"])
     targets = plan_targets(tmp_path, "0", inputs)
-    run_all(Slow(), Problems(inputs), targets, tmp_path, interruption, camera)
+    run_all(Slow(), inputs, targets, tmp_path, interruption, camera)
     assert left(tmp_path) == ["camera0.mp4", "predictions.json"]
     found = json.loads((tmp_path / "predictions.json").read_text())
     assert [entry["file"] for entry in found] == ["camera 0"] * len(found)

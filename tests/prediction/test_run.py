@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.detection.postprocess import Detections
-from src.prediction.run import Recorder, predict
+from src.prediction.pipeline import Recorder, predict
 from src.prediction.sources import Frame
 from src.runtime.errors import NotFinite
 from src.runtime.files import JsonList
@@ -78,7 +78,8 @@ def test_too_little_memory_for_one_picture_fails_it_alone():
     done = list(predict(Counts(), frames(1, 2, 3), use))
     assert [frame.error for frame in done] == [
         "",
-        "out of memory: 1.png, 10 x 8 pixels; use a smaller image or --image_size",
+        "out of memory: the largest of 1 image at once is 1.png, 10 x 8 pixels; use smaller images "
+        "or --image_size",
         "",
     ]
 
@@ -91,8 +92,8 @@ def test_too_little_memory_for_a_batch_names_its_largest_image():
     with pytest.raises(OutOfMemory) as told:
         list(predict(Full(), frames(1, None, 3, 4), lambda frame, found: None))
     assert str(told.value) == (
-        "out of memory: 2 images at once, the largest is 0.png, 10 x 8 pixels; "
-        "--eval_batch_size=1 takes about half as much"
+        "out of memory: the largest of 2 images at once is 0.png, 10 x 8 pixels; "
+        "use smaller images or --image_size, or --eval_batch_size=1"
     )
 
 

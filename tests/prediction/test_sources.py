@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.prediction.sources import Video, later, read_images, usable_rate
-from src.prediction.unreachable import shown_address
+from src.prediction.addresses import shown_name
+from src.prediction.sources import Video, later, read_images
 from src.runtime.errors import InputError
 from tests.datasets import write_video
 
@@ -58,10 +58,16 @@ def test_a_percent_sign_in_a_name_is_no_number(folder):
     assert len(list(Video(folder / "a:%02d.avi"))) == 7
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
-def test_rates_that_are_none(rate):
-    assert usable_rate(rate) == 25.0
-    assert usable_rate(211.222) == 211.222
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf, 211.222])
+def test_rates_that_are_none(folder, rate, monkeypatch):
+    opened = Video(folder / "clip.avi").capture
+
+    class Header:
+        def get(self, key):
+            return rate if key == cv2.CAP_PROP_FPS else opened.get(key)
+
+    monkeypatch.setattr("src.prediction.sources.open_file", lambda path: Header())
+    assert Video(folder / "clip.avi").rate == (211.222 if rate == 211.222 else 25.0)
 
 
 def test_times_grow():
@@ -71,6 +77,6 @@ def test_times_grow():
 
 
 def test_addresses_are_shown_without_password():
-    assert shown_address("rtsp://me:p@ss@cam:554/a?x=1") == "rtsp://cam:554/a?x=1"
-    assert shown_address("http://cam/a@b") == "http://cam/a@b"
-    assert shown_address("0") == "camera 0"
+    assert shown_name("rtsp://me:p@ss@cam:554/a?x=1") == "rtsp://cam:554/a?x=1"
+    assert shown_name("http://cam/a@b") == "http://cam/a@b"
+    assert shown_name("0") == "camera 0"

@@ -2,9 +2,9 @@
 
 import pytest
 
+from src.prediction.addresses import shown_name
 from src.prediction.inputs import Inputs
 from src.prediction.targets import plan_targets
-from src.prediction.unreachable import shown_address
 from src.runtime.errors import InputError
 
 
@@ -68,7 +68,7 @@ def test_names_that_two_inputs_would_have(tmp_path):
 )
 def test_names_of_streams(tmp_path, text, name):
     inputs = Inputs(videos=[text])
-    assert plan_targets(tmp_path, text, inputs) == {shown_address(text): tmp_path / name}
+    assert plan_targets(tmp_path, text, inputs) == {shown_name(text): tmp_path / name}
 
 
 def test_names_of_pictures_at_addresses(tmp_path):

@@ -19,7 +19,7 @@ from src.prediction.detector import Detector
 from src.prediction.inference import Inference
 from src.prediction.inputs import Inputs
 from src.prediction.network_model import Model
-from src.prediction.run import predict
+from src.prediction.pipeline import predict
 from src.prediction.sources import Frame
 from src.runtime.errors import InputError, NotFinite
 from src.runtime.signals import Interrupted, Interruption
@@ -218,15 +218,6 @@ def test_nan_in_one_tile_is_an_error_of_its_image_alone():
     done = list(predict(build(), frames, lambda frame, found: used.append(frame.path)))
     assert [frame.error for frame in done] == ["the network's outputs: nan among the scores", ""]
     assert used == ["b"]
-
-
-def test_very_many_tiles_are_told_once(capsys):
-    detector = build(Tiling(32, 32, 0.5), batch_size=500)
-    image = picture(700, 700, [])
-    detector.detect([image])
-    detector.detect([image])
-    warning = "warning: an image of 700 x 700 pixels has 1,849 tiles of 32 x 32 pixels; larger "
-    assert capsys.readouterr().err.count(warning) == 1
 
 
 @pytest.fixture

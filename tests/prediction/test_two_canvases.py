@@ -94,9 +94,9 @@ def test_a_split_in_its_order(detector_file, network):
         expected = plain_detections(network, cfg, record.read())
         np.testing.assert_allclose(own[:, 5], expected.scores, atol=1e-5)
         np.testing.assert_allclose(own[:, 1:3], expected.boxes[:, :2], atol=1e-2)
-    assert describe_views(cfg) == "one view of each image, at 64 x 96 or 96 x 64"
+    assert describe_views(cfg) == "1 view of each image, at 64 x 96, upright or across"
     smallest = describe_views(cfg.replace(canvas_step=32))
-    assert smallest == "one view of each image, at most 64 x 96 or 96 x 64"
+    assert smallest == "1 view of each image, at most 64 x 96, upright or across"
 
 
 def test_an_exported_file_on_its_one_canvas(detector_file, network, tmp_path):

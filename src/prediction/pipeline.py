@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -12,11 +12,11 @@ import numpy as np
 
 from src.data.fonts import lacking_fonts
 from src.detection.postprocess import Detections
+from src.prediction.addresses import shown_name
 from src.prediction.crops import filled
 from src.prediction.detector import Detector, Pending
 from src.prediction.sinks import draw, json_entry
 from src.prediction.sources import Frame
-from src.prediction.unreachable import shown_address
 from src.runtime.errors import NotFinite, NotWritten
 from src.runtime.files import JsonList
 from src.runtime.out_of_memory import OutOfMemory, with_memory_advice
@@ -43,8 +43,7 @@ def predict(
         return 1 if frame.error else detector.views(frame.image)
 
     waiting = prefetch(frames, 1, newest=True) if live else prefetch(frames, PREFETCHED_FRAMES)
-    reading = closing(waiting)
-    with reading as waiting, Follower(PENDING_BATCHES) as host:
+    with closing(waiting), Follower(PENDING_BATCHES) as host:
         for batch in filled(waiting, 1 if live else detector.batch_size, views):
             read = [frame for frame in batch if not frame.error]
             images = [frame.image for frame in read]
@@ -55,10 +54,7 @@ def predict(
 
 
 def postprocess_batch(
-    detector: Detector,
-    batch: list[Frame],
-    pending: list[Pending],
-    callback: Callback,
+    detector: Detector, batch: list[Frame], pending: list[Pending], callback: Callback
 ) -> list[Frame]:
     """Post-processes a batch and calls back; returns its frames, with errors.
 
@@ -83,27 +79,11 @@ def advice(frames: Sequence[Frame], batch_size: int = 1) -> str:
     """What to change where these take more memory than there is, in batches of the network."""
     largest = max(frames, key=lambda frame: frame.image.size)
     height, width = largest.image.shape[:2]
-    fewer = f"--eval_batch_size={batch_size // 2}"
-    if len(frames) == 1:
-        ways = "use a smaller image or --image_size" + f", or {fewer}" * (batch_size > 1)
-        return f"{largest.path}, {width} x {height} pixels; {ways}"
+    fewer = f", or --eval_batch_size={batch_size // 2}" * (batch_size > 1)
     return (
-        f"{len(frames)} images at once, the largest is {largest.path}, {width} x {height} pixels; "
-        f"{fewer} takes about half as much"
+        f"the largest of {count(len(frames), 'image')} at once is {largest.path}, {width} x "
+        f"{height} pixels; use smaller images or --image_size{fewer}"
     )
-
-
-@contextmanager
-def naming_what_is_kept(results: JsonList) -> Iterator[None]:
-    """Adds to an OSError of the block, as of a full disk, where the predictions so far are."""
-    try:
-        yield
-    except OSError as error:
-        if not results.is_written:
-            raise
-        entries = count(results.count, "picture or frame", "pictures and frames")
-        kept = f"{results.path} has the predictions of {entries} so far"
-        raise OSError(error.errno, f"{error.strerror}; {kept}", error.filename) from error
 
 
 @dataclass
@@ -114,8 +94,7 @@ class Recorder:
         results: gets an entry per frame.
         names: of the classes, by label.
         min_score: detections of a lower score are neither drawn nor counted.
-        images: in the order that their entries are to have, whatever that of the frames is; videos
-            come behind them.
+        images: in the order of their entries, whatever that of the frames is; videos come last.
     """
 
     results: JsonList
@@ -128,8 +107,7 @@ class Recorder:
     videos: set[Path | str] = field(default_factory=set)
 
     def __post_init__(self):
-        names = (one if isinstance(one, Path) else shown_address(one) for one in self.images)
-        self.places = {name: place for place, name in enumerate(names)}
+        self.places = {shown_name(one): place for place, one in enumerate(self.images)}
 
     def callback(self, write: Write) -> Callback:
         """The callback for `predict`; `write` gets each picture, after its detections are kept."""
