@@ -118,6 +118,8 @@ def other_reading(boxes: GivenBoxes) -> Sign | None:
     if least > STRAY * out.sum():
         return None
     names = [name for name, number in numbers.items() if number == least]
+    # boxes with y before x fit exactly where those of images with exchanged sides do
+    sides = f"{Y_FIRST}, or width and height of its images exchanged"
     is_most = out.mean() >= MANY and out.sum() >= LEAST_OUT and least <= FEW_STRAY * out.sum()
     return boxes.sign(
         "swapped_axes" if names[0] == Y_FIRST else "box_format",
@@ -125,8 +127,9 @@ def other_reading(boxes: GivenBoxes) -> Sign | None:
         f"{counted(out)} outside of the image or without area if read as {boxes.layout}, "
         f"{f'only {least:,}' if least else 'none'} if read as {' or as '.join(names)}",
         example=out & ~misfits[names[0]],
-        cause=f"The file probably has {' or '.join(names)}",
-        advice=f"write {boxes.layout}",
+        cause=f"The file probably has {' or '.join(names).replace(Y_FIRST, sides)}",
+        advice=f"write {boxes.layout}"
+        + (", and the images' own width and height" if Y_FIRST in names else ""),
         certain=is_most or (fits_all_of_many and out.sum() >= SURE_OUT),
     )
 

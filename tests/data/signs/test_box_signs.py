@@ -99,7 +99,11 @@ def test_percent():
     ("numbers", "name", "reading"),
     [
         (SOUND, "box_format", "two corners, x1, y1, x2, y2"),
-        (sides(SOUND)[:, [1, 0, 3, 2]], "swapped_axes", "y before x"),
+        (
+            sides(SOUND)[:, [1, 0, 3, 2]],
+            "swapped_axes",
+            "y before x, or width and height of its images exchanged",
+        ),
         (centres(SOUND), "box_format", "centre, width and height"),
     ],
 )
