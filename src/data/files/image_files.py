@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from src.data.annotations import NAME_CODEC, Annotations
-from src.data.files.folder import IN_FRONT, SPELLING, SUB_FOLDER, SUFFIX, Folder, Match, parts
+from src.data.files.folder import (
+    ELSEWHERE,
+    IN_FRONT,
+    SPELLING,
+    SUB_FOLDER,
+    SUFFIX,
+    Folder,
+    Match,
+    parts,
+)
 from src.data.problems import MIN_ALIKE, Problems, first_lines
 from src.data.signs.sign import FOLDERS
 from src.runtime.text import count
@@ -134,6 +143,8 @@ class ImageFinder:
             return self.use(base)
         if all_by_end(items):
             return f"{BY_END} takes them by their ends"
+        if first.how == ELSEWHERE and self.flag and (base := one_parent(items)):
+            return f"{self.flag}={self.folder.path / base} {BY_END} takes them by their ends"
         return f"write the names in {source} as they are in the folder"
 
     def common_folder(self, items: list[Missing]) -> Path | None:
@@ -164,6 +175,13 @@ def all_by_end(items: list[Missing]) -> bool:
     """Whether each name ends with that of a file of its own."""
     files = {item.match.name for item in items if item.match.is_by_end}
     return len(files) == len(items)
+
+
+def one_parent(items: list[Missing]) -> str:
+    """The folder of the files that the names end with, if it is one and each has its own file."""
+    files = {item.match.name for item in items if not item.match.other}
+    folders = {os.path.dirname(name) for name in files}
+    return folders.pop() if len(files) == len(items) and len(folders) == 1 else ""
 
 
 def find_images(

@@ -77,6 +77,18 @@ def test_folders_in_front_of_all(make):
     assert error[1].endswith("there is '0.jpg'; --accept=[folders] takes them by their ends")
 
 
+def test_files_of_all_in_one_folder_below(make):
+    """As of Label Studio: the export names its own server's folders."""
+    root = make("images/photos/0.jpg", "images/photos/1.jpg")
+    (error,), _ = look_for(root, ["/data/upload/0.jpg", "/data/upload/1.jpg"])
+    flags = f"--image_dir={root}/photos --accept=[folders]"
+    assert error[1].endswith(f"there is 'photos/0.jpg'; {flags} takes them by their ends")
+    (root / "other").mkdir()
+    (root / "other" / "2.jpg").touch()
+    (error,), _ = look_for(root, [f"/data/upload/{n}.jpg" for n in range(3)])
+    assert error[1].endswith("boxes.txt as they are in the folder")
+
+
 def test_folders_in_front_that_are_accepted(make):
     root = make("images/0.jpg", "images/sub/1.jpg", "images/sub/2.jpg", "images/2.jpg")
     names = ["/me/0.jpg", "C:\\me\\sub\\1.jpg", "/you/0.jpg", "/me/sub/2.jpg", "/me/x/2.jpg"]
