@@ -138,7 +138,10 @@ def other_json(value: Any, path: Path) -> str:
         return "it is a list of detections (COCO's results); expected instances_*.json"
     if not isinstance(value, dict):
         found = shown(value, SHOWN)
-        return f"it is {found}; expected an object with images, annotations, categories"
+        return (
+            f"it is {found}; expected an object with images, annotations, categories; export it as "
+            "COCO's from the tool that wrote it"
+        )
     if isinstance(value.get("images"), list) and "annotations" not in value:
         return (
             "it has images but no annotations, as the lists of test images whose answers are not "

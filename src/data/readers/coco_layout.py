@@ -89,6 +89,8 @@ def coco_paths(root: str, split: str, *, training: bool = True) -> tuple[Path, P
         hint = layout_hint(Path(root), split, training=training)
         raise InputError(f"{paths[0]}: no such file; {hint}")
     if not os.path.isdir(image_dir):
-        expected = f"expected the images of {split} there"
+        role = "train" if training else "val"
+        expected = f"expected the images of {split} there; for another folder give --{role}_json"
+        expected += f"={found} and --{role}_images"
         raise InputError(f"{no_folder(image_dir)}; {expected}")
     return found, image_dir

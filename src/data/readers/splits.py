@@ -4,6 +4,7 @@ from pathlib import Path
 
 from src.config.configuration import Config
 from src.config.keys import load_keys
+from src.data.images import SUFFIXES
 from src.data.problems import WITHOUT_EVALUATION
 from src.runtime.errors import InputError
 from src.runtime.near_path import names_in
@@ -35,5 +36,6 @@ def other_splits(splits: list[str], *, training: bool) -> str:
 
 def holdings(folder: Path) -> str:
     """What a folder holds, from which a user sees whose layout it has; "" where that is nothing."""
-    names = names_in(folder)
+    # what tells a layout is rarely an image, of which there may be thousands
+    names = sorted(names_in(folder), key=lambda name: name.lower().endswith(SUFFIXES))
     return f"; {folder} has {listed(names, SHOWN)}" if names else ""

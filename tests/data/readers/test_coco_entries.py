@@ -158,7 +158,7 @@ def test_outlines_that_are_malformed(tmp_path, outline):
 OTHER_FILES = {
     b'[{"image_id": 1, "score": 0.5}]': "a list of detections (COCO's results)",
     b'[{"image": "a.png", "annotations": []}]': "CreateML's",
-    b"[]": "it is []; expected an object with images, annotations, categories",
+    b"[]": "it is []; expected an object with images, annotations, categories; export it as C",
     b"7": "it is 7; expected an object",
     b'{"shapes": [], "imagePath": "a.png"}': "LabelMe's; 'python3 -m",
     b'{"a.png1": {"filename": "a.png", "regions": []}}': "VIA's",

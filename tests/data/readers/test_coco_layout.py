@@ -36,6 +36,16 @@ def test_cocos_layout_with_other_names(tmp_path):
         find(coco_root=str(tmp_path), train_split="train2014")  # it was asked for
 
 
+def test_images_in_another_folder_than_cocos(tmp_path):
+    """As CVAT exports them, in images/."""
+    path = touch(tmp_path / "annotations" / "instances_default.json")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError) as error:
+        find(coco_root=str(tmp_path), train_split="default")
+    flags = f"--train_json={path} and --train_images"
+    assert str(error.value).endswith(f"of default there; for another folder give {flags}")
+
+
 def test_any_file_and_folder(tmp_path):
     path = touch(tmp_path / "a" / "labels.json")
     (tmp_path / "pictures").mkdir()
@@ -79,6 +89,10 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
+        (
+            [*(f"{number}.jpg" for number in range(9)), "train.txt"],
+            "{root} has train.txt, 0.jpg, 1.jpg, 2.jpg, 3.jpg and 5 more",
+        ),
         (["data.yaml"], "with --train_json, --train_images (and val); {root} has data.yaml"),
         (
             ["train/_annotations.coco.json", "valid/_annotations.coco.json"],
