@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from src.data.annotations import Annotations
+from src.data.files.folder import SUFFIX, Folder
 from src.data.files.image_files import SEARCH, Search
 from src.data.images import AS_STORED, read_header
 from src.data.problems import MalformedRecord, Problems
@@ -20,7 +21,6 @@ from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
 from src.data.signs.given_boxes import CENTRES, Form
 from src.runtime.errors import InputError
-from src.runtime.near_path import nearest
 from src.runtime.text import count
 
 FORM = Form(CENTRES, in_shares=True)
@@ -65,9 +65,13 @@ def read_yolo(
     finder.report()
     if builder.names and not labelled:
         expected = label_file(image_dir / builder.names[0])
+        near = Folder(data.base).nearest(expected.name)  # beside the images, perhaps
+        there = (
+            f"; there is {data.base / near.name}: move it" if near and near.how != SUFFIX else ""
+        )
         raise InputError(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
-            f"expected {expected} and so on{nearest(expected)}"
+            f"expected {expected} and so on{there}"
         )
     return builder.build(image_dir, id_kind="image", upright=True), problems
 

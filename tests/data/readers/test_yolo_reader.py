@@ -236,8 +236,13 @@ def test_the_list_is_named_where_its_names_are_wrong(root):
 
 
 def test_no_boxes_at_all(root):
-    (root / "labels" / "train" / "a.txt").unlink()
-    with pytest.raises(InputError, match=r"none of its 2 images of train has a file of boxes; exp"):
+    labels = root / "labels" / "train" / "a.txt"
+    labels.rename(root / "images" / "train" / "a.txt")
+    where = f"expected {labels} and so on; there is {root}/images/train/a.txt: move it"
+    with pytest.raises(InputError, match=f"none of its 2 images .* has a file of boxes; {where}$"):
+        read(root)
+    (root / "images" / "train" / "a.txt").unlink()
+    with pytest.raises(InputError, match=f"expected {labels} and so on$"):
         read(root)
 
 
