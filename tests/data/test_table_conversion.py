@@ -97,10 +97,10 @@ def test_the_class_of_all_boxes(folder):
     [
         (
             "image,label,xmin,ymin,xmax,ymax\na.png,owl,4,6,30,20\nb.png,owl,24,6,10,10\n",
-            "image 'b.png': not boxes .*expected the upper left corner first",
+            "image 'b.png': not boxes of xmin, .* x, y, w, h, let the heading .*left corner first",
         ),
-        ("a.png,1,2\n", "first line 'a.png,1,2' is no heading; .*such as 'image,xmin,ymin,xmax"),
-        ("owl,1,2,3,4,a.png,40,30\n", "is no heading; write one that names the columns"),
+        ("a.png,1,2\n", "first line 'a.png,1,2' is no heading; .* 3 columns .*: image, class, and"),
+        ("owl,1,2,3,4,a.png,40,30\n", "is no heading; write one that names its 8 columns in the"),
     ],
 )
 def test_tables_that_are_not_what_they_say(folder, text, message):

@@ -72,8 +72,9 @@ def find_columns(path: Path, first: list[str], *, refuse_ids: bool, has_class: b
     if is_bare(first):
         return Columns(0, None if has_class else 5, (1, 2, 3, 4), CORNERS, has_heading=False)
     raise InputError(
-        f"{path}: its first line {','.join(first)[:80]!r} is no heading; write one that names the "
-        f"columns, such as {EXPECTED.replace(' ', '')!r}"
+        f"{path}: its first line {','.join(first)[:80]!r} is no heading; write one that names its "
+        f"{len(first)} columns in their order: image, class, and xmin, ymin, xmax, ymax or x, y, "
+        "w, h; others by any other name"
     )
 
 

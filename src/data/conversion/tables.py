@@ -157,7 +157,10 @@ def labelled_image(
     size = rows.size or (job.size_of(name) if relative else None)
     numbers = np.array([values for _, values in rows.boxes], np.float64).reshape(-1, 4)
     corners = as_corners(numbers * np.tile(size, 2) if relative else numbers, layout)
-    with reading(f"{job.input}: image {name!r}", f"boxes ({EXPECTED})"):
+    what = f"boxes of {', '.join(layout)}"
+    if layout == CORNERS:
+        what += "; if they are x, y, w, h, let the heading say so"
+    with reading(f"{job.input}: image {name!r}", what):
         boxes = [labelled(own, box) for (own, _), box in zip(rows.boxes, corners.tolist())]
     return LabelledImage(name, size, boxes)
 
