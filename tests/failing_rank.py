@@ -1,6 +1,6 @@
 """Runs train.py, in which one rank fails: python failing_rank.py HOW RANK STEP [flags of train.py].
 
-HOW is raise, kill (-9), stop (as by a debugger) or hang.
+HOW is raise, kill (-9) or hang.
 """
 
 import os
@@ -20,8 +20,8 @@ def fail(trainer, how: str) -> None:
     """What happens after an update."""
     if how == "raise":
         raise ValueError("a fault of one rank")
-    if how in ("kill", "stop"):
-        os.kill(os.getpid(), signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
     while how == "hang":
         time.sleep(1)
 
