@@ -115,7 +115,8 @@ class Checkup:
         self.add([cuda.check_nvcc(release, reason, environ.get("CUDA_HOME", ""))])
         file = cuda.plugin_file(kind)
         libraries, problem = cuda.linked(file, environ) if file else ({}, "no MindSpore here")
-        self.add([cuda.check_libraries(libraries, problem, kind)])
+        mixed = cuda.mixed_in(file, environ) if file else ""
+        self.add([cuda.check_libraries(libraries, problem, kind, mixed=mixed)])
         path = libraries.get("libcudnn.so.8")
         version = cuda.ask_cudnn(path, environ) if path else None
         self.add([cuda.check_cudnn(path, version, taken or cards)])

@@ -165,16 +165,39 @@ def linked(library: Path, environ: Mapping[str, str]) -> tuple[dict[str, str | N
     return found, ""
 
 
+def mixed_in(plugin: Path, environ: Mapping[str, str]) -> str:
+    """A hint at folders in LD_LIBRARY_PATH with libraries that the plugin has links to; or "".
+
+    The plugin loads its links, see cuda_libraries.py, but LD_LIBRARY_PATH is searched before them
+    for what these load themselves.
+    """
+    links = {path.name for path in plugin.parent.glob("gpu*/*.so.*") if path.is_symlink()}
+    folders = filter(None, environ.get("LD_LIBRARY_PATH", "").split(":"))
+    found = [folder for folder in folders if any(Path(folder, name).exists() for name in links)]
+    if not found:
+        return ""
+    return (
+        f"LD_LIBRARY_PATH has {', '.join(found)}, whose libraries may be mixed with those of pip: "
+        "remove it if cuDNN or cuBLAS fail"
+    )
+
+
 def check_libraries(
-    libraries: Mapping[str, str | None], problem: str, plugin: str, remedy: str = ""
+    libraries: Mapping[str, str | None],
+    problem: str,
+    plugin: str,
+    remedy: str = "",
+    *,
+    mixed: str = "",
 ) -> Finding:
-    """Whether the linker finds the libraries of the plugin."""
+    """Whether the linker finds the libraries of the plugin; for `mixed` see `mixed_in`."""
     name = "its libraries"
     if problem:
         return skipped(name, problem)
     missing = sorted(library for library, path in libraries.items() if path is None)
     if not missing:
-        return ok(name, f"all that the plugin for {plugin} is linked to are found")
+        found = f"all that the plugin for {plugin} is linked to are found"
+        return ok(name, f"{found}; {mixed}" if mixed else found)
     if missing == ["libcuda.so.1"]:
         remedy = "it comes with NVIDIA's driver; start a container with --gpus all"
     return failed(

@@ -175,6 +175,25 @@ def test_a_library_that_is_missing(broken):
     assert finding.found.endswith("libcudnn.so.8, libcufft.so.10")
 
 
+def test_other_libraries_that_may_be_mixed_with_those_of_pip(tmp_path):
+    plugin = tmp_path / "plugin" / "libmindspore_gpu.so.11.6"
+    for folder in ("plugin/gpu11.6", "cudnn", "newer"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "plugin" / "gpu11.6" / "libcudnn.so.8").symlink_to("/gone")
+    (tmp_path / "plugin" / "gpu11.6" / "libnccl.so.2").touch()  # MindSpore's own
+    (tmp_path / "cudnn" / "libcudnn.so.8").touch()
+    (tmp_path / "newer" / "libcudnn.so.9").touch()
+    (tmp_path / "newer" / "libnccl.so.2").touch()
+    path = f"{tmp_path / 'newer'}::{tmp_path / 'cudnn'}:/nowhere"
+    hint = cuda.mixed_in(plugin, {"LD_LIBRARY_PATH": path})
+    assert hint.startswith(
+        f"LD_LIBRARY_PATH has {tmp_path / 'cudnn'}, whose libraries may be mixed"
+    )
+    finding = cuda.check_libraries({}, "", "11.6", mixed=hint)
+    assert not finding.has_failed and finding.found.endswith(f"are found; {hint}")
+    assert cuda.mixed_in(plugin, {}) == ""
+
+
 def test_the_drivers_own_library_is_not_installed_by_hand():
     finding = cuda.check_libraries(
         {"libcuda.so.1": None, "libm.so.6": "/lib/libm.so.6"}, "", "11.6"
