@@ -70,7 +70,7 @@ def broken_link(path: Path) -> str:
     """A message on the first part of the path that is a link to nothing; else ""."""
     for part in (*reversed(path.parents), path):
         if os.path.islink(part) and not os.path.exists(part):
-            return f"{part} is a link to {os.readlink(part)}, which is not there"
+            return f"{part} is a link to {os.readlink(part)}, which leads nowhere"
     return ""
 
 

@@ -17,7 +17,7 @@ from src.runtime.errors import InputError
         ('"val2017/*.jpg"', "there is val2017"),
         ("Val2017/*.jpg", "there is val2017"),
         ("val2017/1.jpg,val2017/2.jpg", "several inputs are a list, --input='[val2017/1.jpg, "),
-        ("gone.jpg", "gone.jpg is a link to nowhere, which is not there"),
+        ("gone.jpg", "gone.jpg is a link to nowhere, which leads nowhere"),
     ],
 )
 def test_the_nearest_thing_is_named(tmp_path, monkeypatch, text, hint):

@@ -49,7 +49,7 @@ def test_a_link_in_a_circle(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="Too many levels"):
         write_atomically(tmp_path / "loop", "text")
-    with pytest.raises(InputError, match="loop is a link to loop, which is not there; set --out"):
+    with pytest.raises(InputError, match="loop is a link to loop, which leads nowhere; set --out"):
         make_output_folder(str(tmp_path / "loop"))
 
 

@@ -59,10 +59,10 @@ def test_links_that_lead_nowhere(root):
     (root / "circle").symlink_to("circle")
     (root / "gone").symlink_to("/gone/far")
     assert no_folder(root / "circle" / "x").endswith(
-        f"/x: no such folder; {root}/circle is a link to circle, which is not there"
+        f"/x: no such folder; {root}/circle is a link to circle, which leads nowhere"
     )
     assert no_file(root / "gone").endswith(
-        f"{root}/gone is a link to /gone/far, which is not there"
+        f"{root}/gone is a link to /gone/far, which leads nowhere"
     )
 
 
