@@ -52,7 +52,7 @@ SCOPES = ("graph", "run", "session", "batch")
 RETIRED = {  # items of lists that earlier versions knew; runs and recipes may still have them
     "accept": (
         "areas", "blank_samples", "box_areas", "default_box", "equal_boxes", "few_images",
-        "file_names", "flat_images", "key_points", "lost_objects", "offset", "one_side",
+        "file_names", "flat_images", "lost_objects", "offset", "one_side",
         "outlines", "swapped_classes",
     ),
 }  # fmt: skip

@@ -17,7 +17,7 @@ from src.data.annotations import Annotations
 from src.data.signs.sign import Sign
 from src.runtime.files import write_atomically
 
-VERSION = 7  # of the readers and of this format: raise it when either changes
+VERSION = 8  # of the readers and of this format: raise it when either changes
 CHUNK = 1 << 22  # bytes that are hashed at a time
 UNREADABLE = (OSError, ValueError)  # ValueError: a null byte in the name
 # what reading a damaged entry raises, a flipped bit included

@@ -71,7 +71,7 @@ def make_annotations(
         where=raw.where,
         form=raw.form,
     )
-    return replace(annotations, signs=signs_as_read(given, annotations))
+    return replace(annotations, signs=(*annotations.signs, *signs_as_read(given, annotations)))
 
 
 def repair_boxes(

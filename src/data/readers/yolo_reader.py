@@ -6,7 +6,7 @@ follow the box, and are not used.
 """
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from src.data.readers.reader import Files, Reader
 from src.data.readers.text_lines import numbered_lines
 from src.data.readers.yolo_yaml import DataSet, find_yolo, load_yaml, split_files
 from src.data.signs.given_boxes import CENTRES, Form
+from src.data.signs.key_points import fits_as_pose, key_points
+from src.data.signs.sign import those_found
 from src.runtime.errors import InputError
 from src.runtime.text import count
 
@@ -50,7 +52,7 @@ def read_yolo(
     data = load_yaml(path)
     finder = search.finder(image_dir, problems)
     finder.source = next(lists(data, split), path)
-    unknown, labelled = defaultdict(list), 0
+    unknown, outlines, labelled = defaultdict(list), Counter(), 0
     for number, (where, name) in enumerate(split_files(data, image_dir, split), 1):
         with problems.at(where, number):
             if not (found := finder.find(where, name, number)):
@@ -60,7 +62,7 @@ def read_yolo(
             labels = label_file(image_dir / found)
             if os.path.isfile(labels):
                 labelled += 1
-                add_boxes(builder, data, labels, size, turn, unknown)
+                add_boxes(builder, data, labels, size, turn, unknown, outlines)
     note_unknown(unknown, data, problems)
     finder.report()
     if builder.names and not labelled:
@@ -73,7 +75,8 @@ def read_yolo(
             f"{path}: none of its {len(builder.names):,} images of {split} has a file of boxes; "
             f"expected {expected} and so on{there}"
         )
-    return builder.build(image_dir, id_kind="image", upright=True), problems
+    signs = those_found(key_points(outlines))
+    return builder.build(image_dir, id_kind="image", upright=True, signs=signs), problems
 
 
 def label_file(image: Path) -> Path:
@@ -92,10 +95,12 @@ def add_boxes(
     size: tuple[int, int],
     turn: int,
     unknown: defaultdict[int, list[tuple[str, int]]],
+    outlines: Counter[tuple[int, bool]],
 ) -> None:
     """Adds the boxes in a file to the image of (width, height) pixels that was added last.
 
-    `unknown` gets the places of those whose class has no name, with the image's id.
+    `unknown` gets the places of those whose class has no name, with the image's id; `outlines` what
+    `key_points` takes.
     """
     for number, text in numbered_lines(labels):
         where = f"{os.path.relpath(labels, data.base)}, line {number}"
@@ -104,6 +109,8 @@ def add_boxes(
             if index not in data.names:
                 unknown[index].append((where, builder.ids[-1]))
                 continue
+            if not data.point_numbers and len(values := text.split()[1:]) > BOX_NUMBERS:
+                outlines[len(values), fits_as_pose([float(value) for value in values])] += 1
             x1, y1, x2, y2 = as_stored(shares, turn)
             width, height = size
             box = (x1 * width, y1 * height, x2 * width, y2 * height)

@@ -13,7 +13,7 @@ FOLDERS = "folders"  # folders in front of the names of images; an error of the 
 NAMES = (  # what the key `accept` takes
     "shares", "percent", "box_format", "swapped_axes", "outside",
     "upper_left", "whole_image", "double_boxes",
-    "two_classes", "empty_images", "turned", "orientation", "same_file",
+    "two_classes", "empty_images", "key_points", "turned", "orientation", "same_file",
     "equal_images", "leak", "pixel_range",
     "unused_class", "absent_class", "alike_classes",
     "no_objects", "unmatched", "tiny", "no_effect", FOLDERS,

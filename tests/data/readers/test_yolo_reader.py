@@ -77,6 +77,23 @@ def test_key_points_are_left_out(root, shape, points):
         read(root)
 
 
+def test_key_points_that_data_yaml_does_not_mention(root):
+    faces = [f"0 0.{n} 0.5 0.2 0.4 0.{n} 0.4 0.{n} 0.6 0.{n} 0.5\n" for n in range(10, 90, 2)]
+    write(root, "train/a", "".join(faces))
+    with pytest.raises(InputError, match=r"all 40 outlines have 10 .* 'kpt_shape: \[3, 2\]'"):
+        read(root)
+    with (root / "data.yaml").open("a") as file:
+        file.write("kpt_shape: [3, 2]\n")
+    assert read(root)[0].boxes[0].tolist() == pytest.approx([0, 6, 8, 14])
+
+
+def test_outlines_are_not_taken_for_key_points(root):
+    pentagon = "0.{0} 0.2 0.{1} 0.2 0.{1} 0.5 0.{2} 0.6 0.{0} 0.5"
+    lines = [f"0 {pentagon.format(n, n + 9, n + 5)}\n" for n in range(10, 90, 2)]
+    write(root, "train/a", "".join(lines))
+    assert "key_points" not in [sign.name for sign in read(root).signs]
+
+
 @pytest.mark.parametrize(
     "text",
     [
