@@ -74,7 +74,7 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     from src.evaluation.comparison import find_evaluation, read_other
     from src.evaluation.protocol import build_protocol
     from src.prediction.exported_keys import check_exported
-    from src.prediction.recorded import device_line, naming_the_detector
+    from src.prediction.recorded import naming_the_detector
     from src.runtime.cards import check_cards
     from src.runtime.files import make_output_folder
     from src.training.callbacks.loading import load_callbacks
@@ -90,9 +90,8 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     folder = make_output_folder(cfg.output_path) if launch.is_main else Path(cfg.output_path)
     with naming_the_detector(cfg):
         find_source(cfg, training=False)
-    check_cards(cfg.device_target)
-    cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
-    with naming_the_detector(cfg):
+        check_cards(cfg.device_target)
+        cfg = with_classes(cfg, print if launch.is_main else lambda line: None)
         split = build_annotations(cfg, training=False)
     annotations = protocol.images_of(split)
     title = title_of(cfg, split, len(annotations))
@@ -100,18 +99,13 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
     if cfg.against and launch.is_main:  # before minutes of work
         other = read_other(cfg.against, ground_truth(annotations, cfg.classes))
 
-    from src.detection.tiles import build_tiling, describe_tiles
     from src.distributed.join import build_device
     from src.evaluation.outputs import write_outputs
-    from src.prediction.inference import describe_views
     from src.training.callbacks.evaluated import tell_evaluation
 
     ranks = build_device(cfg, launch)
     if ranks.is_main:
-        print(*filter(None, [device_line(cfg), split.summary()]), sep="\n")
-        print(describe_views(cfg))
-        if cfg.tiles:
-            print(describe_tiles(build_tiling(cfg), annotations.sizes))
+        print_task(cfg, split, annotations)
     found = detect_in(cfg, annotations, ranks)
 
     def finish() -> Results:
@@ -121,6 +115,18 @@ def run_evaluation(cfg: Config, launch: Launch) -> Results:
         return Results(folder, metrics.overall, metrics.by_class, page, found.losses)
 
     return ranks.on_main(finish)
+
+
+def print_task(cfg: Config, split: "Annotations", annotations: "Annotations") -> None:
+    """Prints the device, the split, and the views and tiles of the images that count."""
+    from src.detection.tiles import build_tiling, describe_tiles
+    from src.prediction.inference import describe_views
+    from src.prediction.recorded import device_line
+
+    print(*filter(None, [device_line(cfg), split.summary()]), sep="\n")
+    print(describe_views(cfg))
+    if cfg.tiles:
+        print(describe_tiles(build_tiling(cfg), annotations.sizes))
 
 
 def title_of(cfg: Config, split: "Annotations", counting: int) -> str:
