@@ -40,6 +40,8 @@ def why_idle(key: Key, cfg: Mapping[str, Any], dashes: str, program: str) -> str
     if program and program not in key.programs and key.scope in OWN_SCOPES:
         return f"in {program}.py"
     needs = [condition.partition("=")[::2] for condition in split(key.needs, " or ")]
+    if program and any(program not in load_keys()[name].programs for name, _ in needs):
+        needs = []  # a condition of other programs
     if needs and not any(holds(cfg[name], values) for name, values in needs):
         return "without " + alternatives(
             dashes + name + (f"={alternatives(split(values, ', '))}" if values else "")

@@ -77,6 +77,12 @@ def test_what_a_checkpoint_records_counts(capsys):
     ]
 
 
+def test_conditions_on_keys_of_other_programs_do_not_count(capsys):
+    recorded = {"beneath": lambda given: ({"protocol": "legacy"}, "a.ckpt")}
+    assert notes(capsys, "--pre_nms_top_k=9", program="predict", **recorded) == []
+    assert len(notes(capsys, "--pre_nms_top_k=9", program="eval", **recorded)) == 1
+
+
 @pytest.mark.parametrize(
     ("program", "flag", "is_idle"),
     [
