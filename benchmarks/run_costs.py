@@ -96,7 +96,6 @@ def compare_with_bare(trainer, steps: int) -> dict:
     import mindspore as ms
 
     from src.runtime.stopwatch import HOOKS
-    from src.training.profile import make_updates
 
     step, batch = trainer.train_step, next(trainer.loader.epoch(0))
     arrays = [batch.images, batch.assigned, batch.boxes, batch.labels]
@@ -112,7 +111,7 @@ def compare_with_bare(trainer, steps: int) -> dict:
         bare_update(none, *gradients()).asnumpy()
 
     def whole():
-        make_updates(trainer, iter([[batch]]))
+        trainer.update([batch], is_saved=False)
 
     bare()
     whole()
@@ -156,12 +155,12 @@ def memory(image_size: int, batch_size: int, steps: int, flags: Sequence[str] = 
 
 def watch_memory(trainer, steps: int) -> dict:
     """`memory` of a trainer, over its next steps."""
-    from src.training.profile import all_updates, make_updates
+    from src.training.profile import all_updates
 
     resident = []
     with closing(all_updates(trainer)) as updates:
         for batches in islice(updates, steps):
-            make_updates(trainer, iter([batches]))
+            trainer.update(batches, is_saved=False)
             resident.append(resident_bytes())
     early = max(steps // 10, 1)
     growth = resident[-1] - resident[early - 1]

@@ -16,11 +16,11 @@ class Late:
     def start(self, start):
         from src.training.trainer import Trainer
 
-        sound = Trainer.record
+        sound = Trainer.update
 
         def slow(trainer, *args):
             sound(trainer, *args)
             if trainer.step == STEP and trainer.ranks.is_main:
                 time.sleep(SECONDS)
 
-        Trainer.record = slow
+        Trainer.update = slow
