@@ -29,7 +29,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
     with naming_the_detector(cfg):
         images = comparison_images(cfg)
 
-    from src.deploy.exporter import Exporter, run_network, temporary_files
+    from src.deploy.exporter import Exporter, run_network, temporary_folder
     from src.detection.anchors import build_anchors
     from src.distributed.join import build_device
     from src.models.card_fit import advice_after_forward
@@ -53,7 +53,7 @@ def main(argv=None, *, interruption: Interruption) -> None:
         def make_network():
             return fold_norms(load()) if cfg.fold_norms else load()
 
-        interruption.unfinished += temporary_files(path, cfg.file_format)
+        interruption.unfinished.append(temporary_folder(path))
         result = exporter.export(make_network, expected, path, cfg.file_format, convert)
     print(report(cfg, path, result, len(images)))
 

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,21 +57,9 @@ class ExportResult:
     notes: Sequence[str] = ()  # lines for the user of what the file was converted to
 
 
-def partial_file(path: Path, file_format: str) -> Path:
-    """What is written beside the path first; a link's target may have another suffix."""
-    return part_of(path.with_suffix(""), SUFFIXES[file_format])
-
-
-def candidates_file(path: Path, file_format: str) -> Path:
-    """What is written beside the path if nothing but candidates can be compared."""
-    return path.with_name(f".{path.stem}.candidates{SUFFIXES[file_format]}")
-
-
-def temporary_files(path: Path, file_format: str) -> list[Path]:
-    """All that an export to the path writes beside it, and removes at the end."""
-    path = linked_file(path)
-    partial = partial_file(path, file_format)
-    return [partial, description_path(partial), candidates_file(path, file_format)]
+def temporary_folder(path: Path) -> Path:
+    """The folder beside `path` in which an export writes its files, and which it removes."""
+    return part_of(linked_file(path))
 
 
 class Exporter:
@@ -120,17 +109,23 @@ class Exporter:
         Raises:
             RunError: the file cannot be read or detects something else; it is not kept.
         """
-        path = linked_file(path)
-        partial = partial_file(path, file_format)
+        path, folder = linked_file(path), temporary_folder(path)
+        partial = folder / f"detector{SUFFIXES[file_format]}"
         comparison, by_candidates, notes = None, False, ()
         try:
             with path_in_errors(path):
+                shutil.rmtree(folder, ignore_errors=True)  # of an export that was killed
+                folder.mkdir()
                 rows = self.write(make_network(), partial, file_format)
             if file_format != "AIR":
                 comparison = self.compare(partial, expected, path)
                 by_candidates = self.suppression is not None and not comparison.compared
             if by_candidates:
-                comparison = self.compare_candidates(make_network(), expected, path, file_format)
+                file = partial.with_stem("candidates")
+                plain = Exporter(self.anchors, {**self.description, "nms": False}, self.winograd)
+                with path_in_errors(path):
+                    plain.write(make_network(), file, file_format)
+                comparison = plain.compare(file, expected, path)
             with path_in_errors(path):
                 if convert is not None:
                     notes = convert(partial)
@@ -140,24 +135,10 @@ class Exporter:
                     os.replace(description_path(partial), description_path(path))
                 os.replace(partial, path)
         finally:
-            partial.unlink(missing_ok=True)
-            description_path(partial).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
         if self.winograd:
             notes = [f"{count(self.rewritten, 'convolution')} by Winograd's method", *notes]
         return ExportResult(rows, comparison, by_candidates, notes)
-
-    def compare_candidates(
-        self, network: nn.Cell, expected: list[NetworkOutput], path: Path, file_format: str
-    ) -> Comparison:
-        """`compare` for a temporary file without suppression."""
-        plain = Exporter(self.anchors, {**self.description, "nms": False}, self.winograd)
-        file = candidates_file(path, file_format)
-        try:
-            with path_in_errors(path):
-                plain.write(network, file, file_format)
-            return plain.compare(file, expected, path)
-        finally:
-            file.unlink(missing_ok=True)
 
     def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
         """Writes the file, unchecked; returns its rows per image."""

@@ -13,7 +13,7 @@ from src.data.dataset import build_annotations
 from src.data.signs.sign import NAMES
 from src.prediction.recorded import naming_the_detector
 from src.runtime.errors import InputError, NotFinite
-from src.runtime.files import part_of, to_json
+from src.runtime.files import to_json
 from src.runtime.signals import Interruption
 from src.runtime.text import count
 
@@ -82,8 +82,7 @@ def convert(
 
     model, check = onnx.load(str(file)), interruption.check
     how = {"type": cfg.quantize}
-    small = part_of(file.with_suffix(""), f".{cfg.quantize}.onnx")
-    interruption.unfinished.append(small)
+    small = file.with_stem(cfg.quantize)
     interruption.deferred = True  # files of hundreds of megabytes are removed first
     try:
         if calibration is None:

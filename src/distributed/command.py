@@ -39,7 +39,7 @@ def run_command(main: Callable[[], Any], interruption: Interruption | None = Non
     prepare_environment(launch)
     interruption = interruption or Interruption()
     interruption.is_quiet = not launch.is_main
-    interruption.watch()
+    main = partial(interruption.watch().unless_ending, main)
     if launch.size == 1:
         exit_with_status(main)
     else:

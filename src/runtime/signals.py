@@ -2,13 +2,15 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 # SIGHUP: the terminal was closed; SIGUSR1: from schedulers, which mpirun forwards to all ranks
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -30,6 +32,15 @@ class Interrupted(Exception):
         return 128 + self.signum
 
 
+def remove_folder(folder: Path) -> None:
+    """Removes a folder into which another thread may write; it is renamed first to prevent that."""
+    renamed = folder.with_name(f"{folder.name}.stopped")
+    with contextlib.suppress(OSError):
+        folder.rename(renamed)
+    for _ in range(3):  # a file may just have been opened under the old name
+        shutil.rmtree(renamed, ignore_errors=True)
+
+
 class Interruption:
     """Whether a signal asked the process to stop; needs `watch`.
 
@@ -38,7 +49,8 @@ class Interruption:
 
     Attributes:
         is_quiet: whether it prints nothing, as on all ranks but the main one.
-        unfinished: files that are removed if the process ends at once.
+        unfinished: folders of temporary files, removed if the process ends at once.
+        is_ending: whether the process ends at once, and removes them.
     """
 
     def __init__(self):
@@ -46,6 +58,7 @@ class Interruption:
         self.signum: int | None = None
         self.deferred = False
         self.unfinished: list[Path] = []
+        self.is_ending = False
 
     def watch(self) -> "Interruption":
         """Starts to receive signals; call it in the main thread, before others start.
@@ -58,6 +71,15 @@ class Interruption:
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         threading.Thread(target=self._watch, args=(signals,), daemon=True).start()
         return self
+
+    def unless_ending(self, main: Callable[[], Any]) -> Any:
+        """What `main` returns or raises; an error from a file that was just removed is not."""
+        try:
+            return main()
+        except BaseException:
+            if self.is_ending:
+                threading.Event().wait()  # `_watch` ends the process
+            raise
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
@@ -107,10 +129,10 @@ class Interruption:
                 continue
             received_at = time.monotonic()
             if not self.deferred or self.signum is not None:
+                self.is_ending = True
                 self._print(f"\n{name}: exiting at once")
-                for path in self.unfinished:
-                    with contextlib.suppress(OSError):
-                        path.unlink()
+                for folder in self.unfinished:
+                    remove_folder(folder)
                 os._exit(Interrupted(signum).exit_status)
             self.signum = signum
             self._print(f"\n{name}: saving and exiting; another signal exits at once")

@@ -47,7 +47,7 @@ def test_ctrl_c_leaves_no_files(trained, tmp_path, suffix):
         # a test run in the background ignores Ctrl-C, and its children would
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    wait_until(lambda: any(tmp_path.glob(".a.*")), process)
+    wait_until(lambda: any(tmp_path.glob(".a.*/*")), process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -9,23 +9,24 @@ import pytest
 from tests.conftest import REPOSITORY
 
 CODE = """
-import sys, time
+import sys
 from pathlib import Path
 from src.distributed.command import run_command
 from src.runtime.signals import Interruption
-interruption, files = Interruption(), [Path(name) for name in sys.argv[1:]]
+interruption, folders = Interruption(), [Path(name) for name in sys.argv[1:]]
 def main():
-    interruption.unfinished += files
-    files[0].touch()
+    interruption.unfinished += folders
+    folders[0].mkdir()
     print(flush=True)
-    time.sleep(60)
+    while True:
+        (folders[0] / "file").write_bytes(b"")
 run_command(main, interruption)
 """
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_unfinished_files_are_removed(tmp_path, signum, status):
-    """Those that are there."""
+def test_unfinished_folders_are_removed(tmp_path, signum, status):
+    """Those that are there, while files are written into one."""
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, *(str(tmp_path / name) for name in ("begun", "not_begun"))],
         cwd=REPOSITORY,
