@@ -129,16 +129,20 @@ class Exporter:
             with path_in_errors(path):
                 if convert is not None:
                     notes = convert(partial)
-                partial.chmod(FILE_MODE)
-                if file_format != "ONNX":
-                    write_description(self.description, partial)
-                    os.replace(description_path(partial), description_path(path))
-                os.replace(partial, path)
+                self.keep(partial, path)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         if self.winograd:
             notes = [f"{count(self.rewritten, 'convolution')} by Winograd's method", *notes]
         return ExportResult(rows, comparison, by_candidates, notes)
+
+    def keep(self, partial: Path, path: Path) -> None:
+        """Moves a checked file to `path`, with its description if it cannot hold one itself."""
+        partial.chmod(FILE_MODE)
+        if partial.suffix != SUFFIXES["ONNX"]:
+            write_description(self.description, partial)
+            os.replace(description_path(partial), description_path(path))
+        os.replace(partial, path)
 
     def write(self, network: nn.Cell, path: Path, file_format: str) -> int:
         """Writes the file, unchecked; returns its rows per image."""
