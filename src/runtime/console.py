@@ -61,11 +61,13 @@ def open_console() -> None:
     for name in STREAMS[1:]:
         stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:
+            through = stream.write_through  # set by PYTHONUNBUFFERED
             console = Console(
-                os.fdopen(stream.fileno(), "wb", closefd=False),
+                os.fdopen(stream.fileno(), "wb", buffering=0 if through else -1, closefd=False),
                 encoding=stream.encoding,
                 errors="backslashreplace",
                 line_buffering=stream.line_buffering or name == "stderr",
+                write_through=through,
             )
             stream.flush()
             setattr(sys, name, console)

@@ -72,6 +72,14 @@ def test_names_are_shown_in_any_encoding(encoding, shown):
     assert process.returncode == 0
 
 
+def test_unbuffered_output_stays_so():
+    """Else a line of the log comes after the progress bar that is drawn below it."""
+    process = start(
+        "print('kept', end=''); os._exit(0)", env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    assert process.communicate()[0] == b"kept"
+
+
 def test_progress_bars_may_move_the_cursor():
     code = r"sys.stderr.write('\r50%'); sys.stderr.write('\x1b[A'); sys.stderr.write('\n')"
     assert start(code).communicate()[1] == b"\r50%\x1b[A\n"
