@@ -37,8 +37,10 @@ def remove_folder(folder: Path) -> None:
     renamed = folder.with_name(f"{folder.name}.stopped")
     with contextlib.suppress(OSError):
         folder.rename(renamed)
-    for _ in range(3):  # a file may just have been opened under the old name
+    for _ in range(3):  # the other thread may just have opened a file, or make the folder again
         shutil.rmtree(renamed, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(POLL)
 
 
 class Interruption:
