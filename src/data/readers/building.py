@@ -226,4 +226,6 @@ def way_on(name: str, classes: Sequence[str]) -> str:
     """What to do about a class that is not in `classes`."""
     if alike := next((known for known in classes if spelling(known) == spelling(name)), ""):
         return f", which has {alike!r}: write both alike, or --unlisted_classes=drop"
-    return f"; add it, or --unlisted_classes=drop{suggestion(name, classes)}"
+    near = suggestion(name, classes)
+    every = "" if near else "--classes=[] for those of the annotations, "
+    return f"; add it, {every}or --unlisted_classes=drop{near}"
