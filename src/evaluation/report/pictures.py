@@ -111,7 +111,8 @@ def draw_images(
         marks, left_out = [objects], []
         for each in matches:
             rows = np.arange(*np.searchsorted(each.image, [index, index + 1]))
-            drawn = drawn_once(each.corners[rows], each.label[rows])
+            hit = each.found[rows] != NOTHING
+            drawn = drawn_once(each.corners[rows], each.label[rows], hit)
             marks.append([detection(each, row, scale, names) for row in rows[drawn]])
             left_out.append(int((~drawn).sum()))
         pictures = [plain.copy() for _ in marks]
@@ -120,12 +121,16 @@ def draw_images(
         yield Panels(index, record, pictures, left_out)
 
 
-def drawn_once(corners: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which of the boxes (R,4), best first, have no better one of another class in their place."""
+def drawn_once(corners: np.ndarray, labels: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """Which (R,) of the boxes (R,4), best first, to draw.
+
+    Those that found an object, `hit` (R,), and those without a better one of another class in their
+    place.
+    """
     same = (iou(corners, corners) >= SAME_OBJECT_IOU) & (labels[:, None] != labels)  # (R,R)
     drawn = np.ones(len(labels), bool)
     for row in range(len(labels)):
-        drawn[row] = not (same[row, :row] & drawn[:row]).any()
+        drawn[row] = hit[row] or not (same[row, :row] & drawn[:row]).any()
     return drawn
 
 

@@ -57,8 +57,15 @@ def test_ordinary_images_are_those_of_the_median():
 def test_one_object_is_drawn_once_under_its_best_class():
     # IoU with the first: 0.95, 0.95, 0.5; the last overlaps the one that is left out alone
     corners = np.array([[0, 0, 40, 40], [0, 0, 40, 38], [0, 0, 40, 38], [0, 0, 40, 20]], float)
-    assert drawn_once(corners, np.array([0, 1, 0, 2])).tolist() == [True, False, True, True]
-    assert drawn_once(corners[:0], np.array([], int)).tolist() == []
+    labels, none = np.array([0, 1, 0, 2]), np.zeros(4, bool)
+    assert drawn_once(corners, labels, none).tolist() == [True, False, True, True]
+    assert drawn_once(corners[:0], labels[:0], none[:0]).tolist() == []
+
+
+def test_a_box_that_found_an_object_is_drawn_beside_a_better_one():
+    corners = np.array([[0, 0, 40, 40], [0, 0, 40, 38], [0, 0, 40, 38]], float)
+    hit = np.array([False, True, False])
+    assert drawn_once(corners, np.array([0, 1, 2]), hit).tolist() == [True, True, False]
 
 
 def has(half, colour):
