@@ -103,6 +103,8 @@ def test_load_of_both_loops(model, capsys):
     assert set(opened.outcomes) == {"200", "415"}
     assert seen[1][load_test.IMAGES] == number + opened.outcomes["200"]
     assert load_test.report(closed, 0.3, seen)
+    load_test.read_numbers(address, seen)  # of the service that has gone
+    assert len(seen) == 2
     assert not load_test.report(opened, 0.3, seen)
     out = capsys.readouterr().out
     assert f"requests    {number}, errors 0" in out

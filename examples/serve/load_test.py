@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -172,6 +173,12 @@ def report(record: Record, seconds: float, seen: list[dict[str, float]]) -> bool
 def watch(url: str, seen: list[dict[str, float]], ended: threading.Event, pause: float) -> None:
     """Reads the service's numbers now and then."""
     while not ended.wait(pause):
+        read_numbers(url, seen)
+
+
+def read_numbers(url: str, seen: list[dict[str, float]]) -> None:
+    """Adds the service's numbers to those seen, unless it has gone; its requests then fail."""
+    with suppress(OSError, http.client.HTTPException):
         seen.append(Client(url).metrics())
 
 
@@ -202,7 +209,7 @@ def main() -> None:
     seconds = time.perf_counter() - start
     ended.set()
     watcher.join()
-    seen.append(Client(flags.url).metrics())
+    read_numbers(flags.url, seen)
     sys.exit(0 if report(record, seconds, seen) else 1)
 
 
