@@ -223,7 +223,8 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
     """A row: all ways to detect in a batch of that size."""
     with tempfile.TemporaryDirectory() as name:
         numbers = [name, str(args.image_size), str(batch)]
-        prepare_ours = [sys.executable, __file__, "--prepare", "ours", *numbers, *args.flags]
+        ways = ["--ways", *args.ways]
+        prepare_ours = [sys.executable, __file__, "--prepare", "ours", *numbers, *ways, *args.flags]
         subprocess.run(prepare_ours, check=True)
         pythons = dict.fromkeys(OURS, sys.executable)
         if args.peer:
@@ -233,6 +234,7 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
         commands = {
             role: [python, __file__, "--serve", role, *numbers, *more]
             for role, python in pythons.items()
+            if role in args.ways
         }
         found = alternate(commands, args.rounds)
     row = {"image_size": args.image_size, "batch": batch}
@@ -243,8 +245,8 @@ def compare(args: argparse.Namespace, batch: int) -> dict:
             "peak_gb": round(times["peak_gb"], 2),
             **times["facts"],
         }
-    for peer in PEERS if args.peer else ():
-        for role in ("onnx", "onnx_winograd", "onnx_fast"):
+    for peer in filter(found.get, PEERS):
+        for role in filter(found.get, ("onnx", "onnx_winograd", "onnx_fast")):
             for what in ("seconds", "cpu_seconds", "peak_gb"):
                 ratio = found[role][what] / found[peer][what]
                 row[f"{role}_to_{peer}_{what}"] = round(ratio, 3)
@@ -258,13 +260,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="timed, after the first")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--peer", metavar="PYTHON", help="interpreter that has torchvision")
+    ways = (*OURS, *PEERS)
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways, help="by default all")
     parser.add_argument("--prepare", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     args = parse(parser, argv)
     os.environ.setdefault("GLOG_v", "3")
     role, folder, *numbers = args.prepare or args.serve or ["", ""]
     if args.prepare and role == "ours":
-        prepare(Path(folder), *map(int, numbers), args.flags)
+        own = [role for role in EXPORTED if role in args.ways]
+        prepare(Path(folder), *map(int, numbers), args.flags, own)
     elif args.prepare:
         prepare_peer(Path(folder), int(numbers[0]))
     elif args.serve:
