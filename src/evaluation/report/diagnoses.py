@@ -67,7 +67,8 @@ def confusion_chart(matrix: np.ndarray, names: Sequence[str], min_score: float) 
         "Confusion matrix",
         f"Objects by true class (rows) and detected class (columns), at scores from {min_score:g}. "
         "Right column: missed objects. Bottom row: false detections, also duplicates, poorly "
-        "localised ones, and wrong classes on an object that counts elsewhere. " + frequent_confusions(matrix, labels),
+        "localised ones, and wrong classes on an object that counts elsewhere. "
+        + frequent_confusions(matrix, labels),
         figure,
         ("true \\ detected", *labels),
         [[label, *row] for label, row in zip(labels, matrix.tolist())],
